@@ -1,0 +1,215 @@
+"""The words of the domain, shared by the core and its shell.
+
+Nothing here prints an identifier or a value: every field that could hold one is left out of `repr`,
+so that a log line, an assertion or a traceback cannot leak it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
+
+Scalar: TypeAlias = bool | int | float | str | Decimal | None
+"""An attribute's value as the destination takes it. Dates and timestamps are already strings."""
+
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+
+
+class Partition(NamedTuple):
+    """A topic's partition."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in Kafka. `value` is None for a tombstone."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: Headers = field(default=(), repr=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the record holds, without Python's own overhead."""
+        return len(self.key or b"") + len(self.value or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Every identifier that an event gives; absent ones are None, `custom` is (name, value) pairs."""
+
+    phone: str | None = field(default=None, repr=False)
+    email: str | None = field(default=None, repr=False)
+    client_user_id: str | None = field(default=None, repr=False)
+    custom: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+class UserKey(NamedTuple):
+    """The one identifier that names a user, for coalescing and order.
+
+    `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
+    An email's domain is in lower case here (and only here).
+    """
+
+    kind: str
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"UserKey({self.kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded record, before any rule was applied. Attribute values are whatever Avro gave."""
+
+    user: User
+    attributes: Mapping[str, object] = field(repr=False)
+    occurred_at_ms: int | None = None
+    event_id: str | None = field(default=None, repr=False)
+
+
+class Reason(StrEnum):
+    """Why a dead letter was written."""
+
+    UNDECODABLE = "undecodable"
+    NO_IDENTITY = "no_identity"
+    INVALID_IDENTITY = "invalid_identity"
+    INVALID_ATTRIBUTE_NAME = "invalid_attribute_name"
+    UNSUPPORTED_VALUE = "unsupported_value"
+    SENSITIVE_DATA = "sensitive_data"
+    REJECTED = "rejected"
+    NOT_FOUND = "not_found"
+    SERVER_ERROR = "server_error"
+    UNEXPECTED_STATUS = "unexpected_status"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What preflight found before any call: attributes that must not or cannot be sent.
+
+    `detail` is for people and holds no identifier and no value (attribute names it may hold).
+    Values of `attributes` are raw; a denied attribute's value is already None.
+    """
+
+    reason: Reason
+    detail: str
+    attributes: Mapping[str, object] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An event after preflight. `key` is None where the user cannot be named (then `accepted` is empty).
+
+    `user` holds only the identifiers that are to be sent. `passed_over` counts attributes left out by a
+    stated rule (nulls dropped, names not on the allow-list).
+    """
+
+    key: UserKey | None
+    user: User
+    accepted: Mapping[str, Scalar] = field(repr=False)
+    refusals: tuple[Refusal, ...] = ()
+    passed_over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a change came from."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    event_id: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LostAttribute:
+    """An attribute that a dead letter carries. `value` is raw: preflight may have refused its type."""
+
+    name: str
+    value: object = field(repr=False)
+    occurred_at_ms: int | None
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The part of a reply that a dead letter repeats."""
+
+    status: int
+    request_id: str | None
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Letter:
+    """A dead letter to be written; compared by identity, since each settles its own sources.
+
+    `record_key` is the source record's key and becomes the letter's; `record_value` is set only for
+    reason `undecodable`.
+    """
+
+    reason: Reason
+    detail: str
+    failed_at_ms: int
+    attempts: int
+    sources: tuple[Source, ...]
+    user: User | None
+    attributes: tuple[LostAttribute, ...]
+    answer: Answer | None = None
+    record_key: bytes | None = field(default=None, repr=False)
+    record_value: bytes | None = field(default=None, repr=False)
+    headers: Headers = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One request to be made: the user's identifiers and the attributes to set.
+
+    `timeout_seconds` bounds the whole request. `probe` marks the single call that a closed gate lets through.
+    """
+
+    number: int
+    user: User
+    properties: Mapping[str, Scalar] = field(repr=False)
+    timeout_seconds: float
+    probe: bool = False
+
+
+class Failure(StrEnum):
+    """Why a request brought no reply."""
+
+    CONNECT = "connect"  # refused, unreachable, name not found, TLS failed
+    TIMEOUT = "timeout"  # the whole-request deadline passed
+    BROKEN = "broken"  # reset, closed early, not HTTP
+    ABORTED = "aborted"  # cut short by this worker: its partition went away
+    NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a secret: the token file is missing or empty
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for a call: a status, or a failure (then `status` is None).
+
+    `body` is text of at most 64 KiB; `message` is the human part of an error body, if one was found;
+    `retry_after_seconds`, `rate_limit` and `rate_remaining` repeat the headers of that meaning.
+    """
+
+    status: int | None
+    failure: Failure | None = None
+    retry_after_seconds: float | None = None
+    rate_limit: int | None = None
+    rate_remaining: int | None = None
+    request_id: str | None = None
+    message: str = field(default="", repr=False)
+    body: str = field(default="", repr=False)
+    no_such_path: bool = False
+    seconds: float = 0.0
