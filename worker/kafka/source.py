@@ -1,0 +1,241 @@
+"""Records in: one member of a consumer group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from structlog.typing import FilteringBoundLogger
+
+from worker.core.model import Headers, Partition, Record
+from worker.kafka.client import Connection, Properties, RateLimit, consumer_properties, in_words
+
+_TOPIC_RECHECK_SECONDS: Final = 10.0
+
+
+class SourceFailed(Exception):  # noqa: N818 - it names what happened; every caller ends the run on it
+    """The consumer cannot go on; only a new one (a restart) can."""
+
+
+class Subscription:
+    """A member of the group. Every method is called from the main thread only.
+
+    The three callbacks run inside `poll` (and `close`); an exception out of one is raised by that call.
+
+    Args:
+        properties: the user's librdkafka properties with `bootstrap.servers` and `group.id`.
+        topics: names; one that starts with `^` is a pattern.
+        on_assigned: called with the partitions that came, also when none did.
+        on_revoked: called with the partitions that are about to go. Still owned: commits are accepted until it
+            returns, and no other member gets them before. It may take up to `max.poll.interval.ms`.
+        on_lost: called with partitions that are already gone: commits for them would be refused.
+        log: receives rate-limited lines that hold no record's content.
+    """
+
+    def __init__(  # noqa: PLR0913 - three callbacks, by name
+        self,
+        properties: Properties,
+        topics: Sequence[str],
+        *,
+        on_assigned: Callable[[list[Partition]], None],
+        on_revoked: Callable[[list[Partition]], None],
+        on_lost: Callable[[list[Partition]], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.joined = False
+        """An assignment (an empty one too) was received, and not lost since."""
+        self._connection = Connection("consumer", log)
+        self._log = log
+        self._limit = RateLimit()
+        self._assigned: set[Partition] = set()
+        self._committed: dict[Partition, int] = {}
+        self._topic_problems: dict[str, str] = {}
+        self._topics_checked = time.monotonic()
+        self._raised: Exception | None = None
+        self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
+        self._consumer = Consumer(
+            {
+                **consumer_properties(properties),
+                **self._connection.callbacks(),
+                "on_commit": self._commit_answered,
+            }
+        )
+        self._consumer.subscribe(list(topics), on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
+
+    @property
+    def problem(self) -> str | None:
+        """The latest connection, authentication or topic problem in words; None once well again."""
+        return self._connection.problem or next(iter(self._topic_problems.values()), None)
+
+    def poll(self, timeout_seconds: float, max_records: int = 500) -> list[Record]:
+        """Wait for records, but no longer than needed for the first one.
+
+        Raises:
+            SourceFailed: librdkafka met a fatal error.
+            Exception: whatever a rebalance callback raised; records fetched by that call are dropped, uncommitted.
+        """
+        # `consume(n, timeout)` waits for n records or the whole timeout, however few trickle in. So: wait for one,
+        # then take what lies in the local queue.
+        messages = self._consumer.consume(1, timeout_seconds)
+        if messages and max_records > 1:
+            messages += self._consumer.consume(max_records - 1, 0)
+        self._raise_pending()
+        records = [record for message in messages if (record := self._record(message)) is not None]
+        if records:
+            self._connection.answered()
+        self._recheck_topics()
+        return records
+
+    def commit(self, offsets: Mapping[Partition, int], *, wait: bool = False) -> None:
+        """Commit the next offset to read of each partition.
+
+        A refusal is logged and otherwise passed over: `committed` does not move, and the next commit covers it.
+        With `wait`, returns only when the broker has answered or the client gave up (see `socket.timeout.ms`).
+        """
+        if not offsets:
+            return
+        wanted = [TopicPartition(partition.topic, partition.number, offset) for partition, offset in offsets.items()]
+        try:
+            if wait:
+                self._commit_answered(None, self._consumer.commit(offsets=wanted, asynchronous=False))
+            else:
+                self._consumer.commit(offsets=wanted, asynchronous=True)
+        except KafkaException as failure:
+            self._commit_refused(failure.args[0])
+
+    def committed(self) -> Mapping[Partition, int]:
+        """Offsets whose commit the broker acknowledged, for partitions held now."""
+        return self._committed
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Stop fetching; records already fetched of these partitions are fetched again after `resume`."""
+        self._consumer.pause(self._held(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Fetch again."""
+        self._consumer.resume(self._held(partitions))
+
+    def ends(self) -> Mapping[Partition, int]:
+        """High watermarks as last heard; a partition of which nothing was heard yet is absent. No round trip."""
+        ends = {}
+        for partition in self._assigned:
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            if high >= 0:
+                ends[partition] = high
+        return ends
+
+    def close(self) -> None:
+        """Leave the group; `on_revoked` is called for what is still held."""
+        self._consumer.close()
+        self.joined = False
+        self._raise_pending()
+
+    def _held(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        # librdkafka raises for a partition that is not assigned; the caller may not have heard of that yet.
+        return [TopicPartition(*partition) for partition in partitions if partition in self._assigned]
+
+    def _record(self, message: Message) -> Record | None:
+        error = message.error()
+        topic = message.topic() or ""
+        if error is not None:
+            self._failed(topic, error)
+            return None
+        partition, offset = message.partition(), message.offset()
+        if partition is None or offset is None:
+            raise SourceFailed("a record came without partition or offset: report this as a bug")
+        return Record(
+            partition=Partition(topic, partition),
+            offset=offset,
+            timestamp_ms=message.timestamp()[1],
+            key=message.key(),
+            value=message.value(),
+            headers=_headers(message),
+        )
+
+    def _failed(self, topic: str, error: KafkaError) -> None:
+        if error.fatal():
+            raise SourceFailed(in_words(error))
+        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
+            self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
+            self._topics_checked = time.monotonic()
+            if self._limit.allows((topic, error.code())):
+                self._log.warning("topic unavailable", topic=topic, error=in_words(error))
+        else:
+            self._connection.failed(error)
+
+    def _recheck_topics(self) -> None:
+        """Ask about topics that were missing: librdkafka tells when one is found wrong, but not when it is well."""
+        now = time.monotonic()
+        if not self._topic_problems or now - self._topics_checked < _TOPIC_RECHECK_SECONDS:
+            return
+        self._topics_checked = now
+        for topic in list(self._topic_problems):
+            try:
+                found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
+            except KafkaException:
+                return  # no broker answers: `problem` has that from error_cb
+            if found.error is None:
+                del self._topic_problems[topic]
+
+    def _gained(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gained = _plain(partitions)
+        self._assigned.update(gained)
+        for partition in gained:
+            self._topic_problems.pop(partition.topic, None)
+        self.joined = True
+        self._connection.answered()
+        self._guarded(self._on_assigned, gained)
+
+    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._leave(self._on_revoked, _plain(partitions))
+
+    def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self.joined = False
+        self._leave(self._on_lost, _plain(partitions))
+
+    def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
+        self._guarded(callback, partitions)
+        self._assigned.difference_update(partitions)
+        for partition in partitions:
+            self._committed.pop(partition, None)
+
+    def _guarded(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
+        # An exception that passes through librdkafka skips nothing but is raised by whichever call comes out of C
+        # first, together with the loss of its records; kept and raised by us, it comes once and from a known place.
+        try:
+            callback(partitions)
+        except Exception as raised:  # noqa: BLE001 - raised again as it is by _raise_pending
+            self._raised = self._raised or raised
+
+    def _raise_pending(self) -> None:
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
+            raise raised
+        if self._connection.fatal is not None:
+            raise SourceFailed(self._connection.fatal)
+
+    def _commit_answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
+        if error is not None:
+            self._commit_refused(error)
+            return
+        for answer in partitions or ():
+            if answer.error is not None:
+                self._commit_refused(answer.error)
+            elif (partition := Partition(answer.topic, answer.partition)) in self._assigned:
+                self._committed[partition] = answer.offset
+
+    def _commit_refused(self, error: KafkaError) -> None:
+        if self._limit.allows(error.code()):
+            self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
+
+
+def _headers(message: Message) -> Headers:
+    headers = message.headers()
+    # A consumed record's headers are a list of pairs with bytes; the stub also allows what a producer takes.
+    return tuple(cast("list[tuple[str, bytes | None]]", headers)) if headers else ()
+
+
+def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:
+    return [Partition(partition.topic, partition.partition) for partition in partitions]
