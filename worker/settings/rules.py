@@ -1,0 +1,219 @@
+"""The rules that bind several settings together, or a setting and the machine it is used on.
+
+A rule yields the settings it looked at and what is wrong. The loader leaves out a finding about a setting
+whose own value was already refused: mending that one may mend both.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from worker.kafka.client import refused, uses_kip_848
+from worker.settings.model import Settings
+
+# librdkafka's own defaults (CONFIGURATION.md), in force where kafka.properties sets no other.
+_MAX_POLL_INTERVAL_MS = 300_000
+_SESSION_TIMEOUT_MS = 45_000
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+class Finding(NamedTuple):
+    """A broken rule: the settings it looked at, first the one to mend, and what is wrong with that."""
+
+    names: tuple[str, ...]
+    text: str
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Yields every broken rule."""
+    for rule in _RULES:
+        yield from rule(settings)
+
+
+def _token(settings: Settings) -> Iterator[Finding]:
+    names = ("attentive.token", "attentive.token_file")
+    token, token_file = settings.attentive.token, settings.attentive.token_file
+    if token and token_file:
+        yield Finding(names, "attentive.token and attentive.token_file are both set; keep one")
+    elif not token and not token_file:
+        text = "a token is required: set WORKER_ATTENTIVE__TOKEN_FILE (a file's path) or WORKER_ATTENTIVE__TOKEN"
+        yield Finding(names, text)
+    if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
+        text = "holds a space or another character that no token has; copy it again"
+        yield Finding(("attentive.token",), text)
+    if token_file and not token_file.parent.is_dir():
+        # The file itself may come later, or be away for a moment while it is replaced.
+        yield Finding(("attentive.token_file",), f"the directory {token_file.parent} does not exist; mend the path")
+
+
+def _base_url(settings: Settings) -> Iterator[Finding]:
+    parts = urlsplit(settings.attentive.base_url)
+    if parts.scheme == "http" and not settings.attentive.allow_plain_http and not _is_loopback(parts.hostname or ""):
+        names = ("attentive.base_url", "attentive.allow_plain_http")
+        text = "would send the token unencrypted; use https, or set attentive.allow_plain_http to true"
+        yield Finding(names, text)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _retries(settings: Settings) -> Iterator[Finding]:
+    if settings.attentive.retry_base_seconds > settings.attentive.retry_max_seconds:
+        names = ("attentive.retry_base_seconds", "attentive.retry_max_seconds")
+        yield Finding(names, "is above attentive.retry_max_seconds; lower it or raise that")
+
+
+def _topics(settings: Settings) -> Iterator[Finding]:
+    for topic in settings.kafka.topics:
+        if not topic.startswith("^"):
+            if not _TOPIC.fullmatch(topic):
+                text = f"{topic!r} is no topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
+                yield Finding(("kafka.topics",), text)
+            continue
+        try:
+            re.compile(topic)
+        except re.error as error:
+            yield Finding(("kafka.topics",), f"the pattern {topic!r} is broken: {error}")
+
+
+def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
+    names = ("kafka.dead_letter_topic", "kafka.topics")
+    dead_letters = settings.kafka.dead_letter_topic
+    for topic in settings.kafka.topics:
+        if topic == dead_letters:
+            yield Finding(
+                names, "is one of kafka.topics: the worker would read its own dead letters; name another topic"
+            )
+        elif topic.startswith("^") and _matches(topic, dead_letters):
+            text = (
+                f"matches the pattern {topic!r} of kafka.topics: the worker would read its own dead letters; "
+                "name another topic, or narrow the pattern (end it with $)"
+            )
+            yield Finding(names, text)
+
+
+def _matches(pattern: str, topic: str) -> bool:
+    try:
+        return re.search(pattern, topic) is not None
+    except re.error:
+        return False  # told of by the rule for topics
+
+
+def _properties(settings: Settings) -> Iterator[Finding]:
+    for message in refused(settings.kafka.properties):
+        yield Finding(("kafka.properties",), message)
+
+
+def _deadlines(settings: Settings) -> Iterator[Finding]:
+    """A drain or a request that outlives Kafka's patience ends with the partitions at another replica."""
+    properties = settings.kafka.properties
+    poll = _milliseconds(properties.get("max.poll.interval.ms"), _MAX_POLL_INTERVAL_MS)
+    session = _milliseconds(properties.get("session.timeout.ms"), _SESSION_TIMEOUT_MS)
+    for name, value in (("max.poll.interval.ms", poll), ("session.timeout.ms", session)):
+        if value is None:
+            yield Finding(("kafka.properties",), f"{name}: must be a whole number of milliseconds")
+    if poll is not None and settings.shutdown.drain_seconds * 1000 >= poll:
+        names = ("shutdown.drain_seconds", "kafka.properties")
+        yield Finding(names, f"must be below max.poll.interval.ms ({poll / 1000:g} s); lower it or raise that property")
+    if session is not None and settings.attentive.timeout_seconds * 1000 >= session:
+        names = ("attentive.timeout_seconds", "kafka.properties")
+        advice = "lower it" if uses_kip_848(properties) else "lower it or raise that property"
+        yield Finding(names, f"must be below session.timeout.ms ({session / 1000:g} s); {advice}")
+
+
+def _milliseconds(text: str | None, default: int) -> int | None:
+    """Returns None where `text` is no whole number."""
+    if text is None:
+        return default
+    return int(text) if text.strip().isdecimal() else None
+
+
+def _framing(settings: Settings) -> Iterator[Finding]:
+    schemas = settings.schemas
+    if schemas.framing == "none":
+        if schemas.writer_schema is None:
+            text = "is required where schemas.framing is none: the path of the schema the records were written with"
+            yield Finding(("schemas.writer_schema", "schemas.framing"), text)
+        for name, value in (("registry_url", schemas.registry_url), ("directory", schemas.directory)):
+            if value is not None:
+                yield Finding(
+                    (f"schemas.{name}", "schemas.framing"),
+                    "has no effect where schemas.framing is none; remove it, or set the framing",
+                )
+        return
+    names = ("schemas.registry_url", "schemas.directory", "schemas.framing")
+    if schemas.registry_url is None and schemas.directory is None:
+        text = (
+            "the schemas' source is required: set WORKER_SCHEMAS__REGISTRY_URL, or WORKER_SCHEMAS__DIRECTORY "
+            "(<id>.avsc files), or schemas.framing to none"
+        )
+        yield Finding(names, text)
+    if schemas.registry_url is not None and schemas.directory is not None:
+        yield Finding(names, "schemas.registry_url and schemas.directory are both set; keep one")
+    if schemas.writer_schema is not None:
+        text = "has no effect where schemas.framing is confluent; remove it, or set the framing to none"
+        yield Finding(("schemas.writer_schema", "schemas.framing"), text)
+
+
+def _registry(settings: Settings) -> Iterator[Finding]:
+    if "url" in settings.schemas.registry_properties:
+        yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead")
+    if settings.schemas.registry_properties and settings.schemas.registry_url is None:
+        names = ("schemas.registry_properties", "schemas.registry_url")
+        yield Finding(names, "has no effect without schemas.registry_url; set that or remove it")
+
+
+def _paths(settings: Settings) -> Iterator[Finding]:
+    schemas = settings.schemas
+    for name, path in (("writer_schema", schemas.writer_schema), ("reader_schema", schemas.reader_schema)):
+        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+            yield Finding((f"schemas.{name}",), f"{_trouble(path)}; mend the path")
+    directory = schemas.directory
+    if directory is not None and not (directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)):
+        text = f"{directory} is not a directory that can be read; mend the path"
+        yield Finding(("schemas.directory",), text)
+
+
+def _trouble(path: Path) -> str:
+    if not path.exists():
+        return f"{path} does not exist"
+    return f"{path} can't be read by this user" if path.is_file() else f"{path} is not a file"
+
+
+def _identity(settings: Settings) -> Iterator[Finding]:
+    mapping = settings.mapping
+    mapped = {
+        "phone": mapping.phone,
+        "email": mapping.email,
+        "client_user_id": mapping.client_user_id,
+        "custom": mapping.custom_identifiers,
+    }
+    if not any(mapped[kind] for kind in settings.identity.order):
+        names = ("identity.order", *(f"mapping.{kind}" for kind in mapped if kind != "custom"))
+        yield Finding(names, "names no identifier that the mapping finds in an event; add one, or give its path")
+
+
+_RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _topics,
+    _dead_letter_topic,
+    _properties,
+    _framing,
+    _registry,
+    _paths,
+    _identity,
+    _base_url,
+    _token,
+    _retries,
+    _deadlines,
+)

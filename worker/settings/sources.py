@@ -1,0 +1,189 @@
+"""Reads what was given in flags, the environment and the file, without judging the values.
+
+Each reader returns the settings it found and the problems it met, and goes on after a problem, so that one
+run tells the user of all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from worker.settings.names import ENVIRONMENT_PREFIX, FILE_VARIABLE, NAMES, nearest, section_models
+from worker.settings.secrets import is_secret
+
+_SERVICE_LINK = re.compile(r"WORKER_(SERVICE_(HOST|PORT)|PORT$|PORT_\d+_)")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that one source gave, and where exactly."""
+
+    value: object = field(repr=False)
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something to mend: where it was found, and what is wrong with it. Holds no secret."""
+
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source gave, by the setting's path."""
+
+    given: dict[str, Given] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def from_environment(environ: Mapping[str, str]) -> Layer:
+    """Reads every variable whose name starts with `WORKER_`; the case of names counts."""
+    layer = Layer()
+    by_variable = {name.variable: name for name in NAMES.values()}
+    for variable, value in environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
+            continue
+        where = f"environment variable {variable}"
+        if variable in by_variable:
+            layer.given[by_variable[variable].path] = Given(value, where)
+        elif _SERVICE_LINK.match(variable):
+            text = (
+                "is not a setting. Kubernetes sets it for a Service named 'worker': "
+                "put enableServiceLinks: false in the pod's spec"
+            )
+            layer.problems.append(Problem(where, text))
+        else:
+            layer.problems.append(Problem(where, _unknown(variable, nearest(variable, [*by_variable, FILE_VARIABLE]))))
+    return layer
+
+
+def from_flags(flags: Mapping[str, object]) -> Layer:
+    """Takes flags by the setting's path. Secrets are refused: other users of the machine see a command's flags."""
+    layer = Layer()
+    for path, value in flags.items():
+        name = NAMES[path]
+        where = f"flag {name.flag}"
+        if name.secret or (name.properties and any(is_secret(key) for key in _keys(value))):
+            text = f"holds a secret, which other users of this machine could see; use {name.variable} or the file"
+            layer.problems.append(Problem(where, text))
+        else:
+            layer.given[path] = Given(value, where)
+    return layer
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    try:
+        pairs = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return ()  # what is no JSON is refused where the value is judged
+    return tuple(str(key) for key in pairs) if isinstance(pairs, dict) else ()
+
+
+def from_file(path: Path) -> Layer:
+    """Reads a YAML file of sections; an empty one gives nothing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        return _only(Problem(str(path), f"the configuration file can't be read: {reason}"))
+    except UnicodeDecodeError:
+        return _only(Problem(str(path), "the configuration file is not UTF-8 text"))
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return Layer() if node is None else _sections(path, loader, node)
+    except yaml.YAMLError as error:
+        return _only(_yaml_problem(path, error))
+    finally:
+        loader.dispose()
+
+
+def _only(problem: Problem) -> Layer:
+    return Layer(problems=[problem])
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key that is given twice is an error; YAML's own rule keeps the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - the signature is pyyaml's
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is given twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
+    """Walks the two levels of the file by node, so that every setting keeps its line."""
+    layer = Layer()
+    models = section_models()
+    for section, node, line in _entries(path, loader, root, layer, "the file"):
+        where = f"{path}:{line}: {section}"
+        if section not in models:
+            layer.problems.append(Problem(where, _unknown(section, nearest(section, models))))
+            continue
+        for key, value, key_line in _entries(path, loader, node, layer, section):
+            setting = f"{section}.{key}"
+            if setting in NAMES:
+                given = loader.construct_object(value, deep=True)
+                layer.given[setting] = Given(given, f"{path}:{key_line}: {setting}")
+            else:
+                near = nearest(key, models[section].model_fields)
+                layer.problems.append(Problem(f"{path}:{key_line}: {setting}", _unknown(setting, near)))
+    return layer
+
+
+def _entries(
+    path: Path, loader: _Loader, node: yaml.Node, layer: Layer, what: str
+) -> Iterator[tuple[str, yaml.Node, int]]:
+    """Yields (key, value, line) of a mapping; one without content counts as empty."""
+    if isinstance(node, yaml.ScalarNode) and loader.construct_object(node) is None:
+        return
+    if not isinstance(node, yaml.MappingNode):
+        problem = Problem(f"{path}:{node.start_mark.line + 1}", f"{what} must be a mapping of keys to values")
+        layer.problems.append(problem)
+        return
+    loader.flatten_mapping(node)
+    seen: set[str] = set()
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            layer.problems.append(Problem(f"{path}:{line}", "a key must be plain text"))
+        elif key.value in seen:
+            layer.problems.append(Problem(f"{path}:{line}: {key.value}", "is given twice; keep one"))
+        else:
+            seen.add(key.value)
+            yield key.value, value, line
+
+
+def _yaml_problem(path: Path, error: yaml.YAMLError) -> Problem:
+    """Says where the file stops being YAML, and never repeats its text: a secret may stand there."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Problem(str(path), "is not YAML: it holds a character that text files don't")
+    mark = error.problem_mark or error.context_mark
+    where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+    problem = error.problem or "can't be read"
+    if "\\t" in problem:
+        return Problem(where, "a tab stands where YAML takes only spaces; indent with spaces")
+    if isinstance(error, yaml.constructor.ConstructorError) and "tag" in problem:
+        return Problem(where, "a tag (!…) is used that plain YAML does not have; write the plain value, in quotes")
+    quotable = re.sub(r"(?<=alias |anchor )\S+", "…", problem)
+    return Problem(where, f"is not YAML: {quotable}")
+
+
+def _unknown(given: str, near: str | None) -> str:
+    hint = f"did you mean {near}?" if near else "`attribute-worker config` lists the settings"
+    return f"there is no setting of this name; {hint}" if given else f"a name is missing; {hint}"

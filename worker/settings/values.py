@@ -1,0 +1,127 @@
+"""The kinds of value that settings have, and how each is read from text.
+
+A value comes as text from the environment and from flags, and as YAML from the file. Every message here
+is shown to the user after the name of the setting, and repeats no value: any of them could be a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+
+class Secret:
+    """Marks a setting that is a secret as a whole: never printed, and not to be given by a flag."""
+
+
+class Properties:
+    """Marks a setting that holds named properties, some of which may be secrets."""
+
+
+def _no_boolean(value: object) -> object:
+    """YAML's `yes` and `on` are booleans, which pydantic would take for 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects ValueError, not TypeError
+    return value
+
+
+def _items(value: object) -> object:
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            return _from_json(text, list)
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return value
+
+
+def _pairs(value: object) -> object:
+    if isinstance(value, str):
+        return _from_json(value, dict) if value.strip() else {}
+    return {} if value is None else value
+
+
+def _property_values(value: object) -> object:
+    """Writes booleans and numbers as librdkafka does."""
+    pairs = _pairs(value)
+    if not isinstance(pairs, dict):
+        return pairs
+    return {
+        name: str(given).lower() if isinstance(given, bool) else str(given) if isinstance(given, int | float) else given
+        for name, given in pairs.items()
+    }
+
+
+def _from_json(text: str, kind: type[list[object] | dict[str, object]]) -> object:
+    """Raises ValueError, naming the place, where `text` is not JSON of that kind."""
+    wanted = "list" if kind is list else "object"
+    try:
+        value = json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"must be a JSON {wanted}: {error.msg} at character {error.pos + 1}") from None
+    if not isinstance(value, kind):
+        raise ValueError(f"must be a JSON {wanted}")  # noqa: TRY004 - pydantic collects ValueError, not TypeError
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    return dict(pairs)
+
+
+def _none_when_empty(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("names one thing more than once")
+    return value
+
+
+def _url(value: str) -> str:
+    """Checks one address. Returns it without a slash at the end."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or any(map(str.isspace, value)):
+        raise ValueError("must be a URL that starts with https:// or http:// and names a host")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password: they would show in logs")
+    if "?" in value or "#" in value:
+        raise ValueError("must have no query and no fragment (a part after ? or #)")
+    return value.rstrip("/")
+
+
+def _urls(value: str) -> str:
+    return ",".join(_url(part.strip()) for part in value.split(","))
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
+OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(_none_when_empty)]
+OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
+Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]
+Pairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
+PropertyPairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_property_values), Properties()]
+Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+OptionalUrls: TypeAlias = Annotated[Annotated[str, AfterValidator(_urls)] | None, BeforeValidator(_none_when_empty)]
+
+AS_LIST = BeforeValidator(_items)
+DISTINCT = AfterValidator(_distinct)
+ANY_CASE = BeforeValidator(_lower)
+EMPTY_IS_NONE = BeforeValidator(_none_when_empty)
