@@ -1,0 +1,183 @@
+"""What came back for a request, in the words of the core.
+
+Every way a request can end without a reply, and what it is called (tests/attentive/test_replies.py walks the trees of
+httpx, ssl and OSError, so that a new exception cannot go unnoticed):
+
+    asyncio.CancelledError ........................... aborted   only `Senders.abort` and `close` cancel a request
+    TimeoutError, httpx.TimeoutException ............. timeout   the deadline, or the operating system gave up
+    httpx.HTTPError
+      ConnectError, ProxyError, UnsupportedProtocol .. connect   refused, unreachable, no such name, TLS handshake
+      every other one ................................ broken    reset, closed early, not HTTP
+    httpx.InvalidURL, UnicodeError ................... connect   a host name that IDNA cannot express
+    httpx.StreamError, httpx.CookieConflict .......... broken
+    OSError
+      socket.gaierror, ConnectionRefusedError,
+      ssl.SSLCertVerificationError ................... connect
+      ssl.SSLError, other ConnectionErrors ........... broken    after the handshake
+      every other one ................................ connect   no route, no file descriptor left
+    anything else .................................... none: it is a bug, and must be seen
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from worker.core.model import Failure, Reply
+
+BODY_BYTES_MAX = 64 * 1024
+MESSAGE_CHARACTERS_MAX = 1_000
+REQUEST_ID_CHARACTERS_MAX = 200
+
+_TREE: tuple[tuple[type[BaseException], Failure], ...] = (
+    # The first match counts: TimeoutError, gaierror and SSLError are OSErrors, and SSLCertVerificationError is an
+    # SSLError and a ValueError.
+    (asyncio.CancelledError, Failure.ABORTED),
+    (TimeoutError, Failure.TIMEOUT),
+    (httpx.TimeoutException, Failure.TIMEOUT),
+    (httpx.ConnectError, Failure.CONNECT),
+    (httpx.ProxyError, Failure.CONNECT),
+    (httpx.UnsupportedProtocol, Failure.CONNECT),
+    (httpx.HTTPError, Failure.BROKEN),
+    (httpx.InvalidURL, Failure.CONNECT),
+    (httpx.StreamError, Failure.BROKEN),
+    (httpx.CookieConflict, Failure.BROKEN),
+    (UnicodeError, Failure.CONNECT),
+    (socket.gaierror, Failure.CONNECT),
+    (ConnectionRefusedError, Failure.CONNECT),
+    (ssl.SSLCertVerificationError, Failure.CONNECT),
+    (ssl.SSLError, Failure.BROKEN),
+    (ConnectionError, Failure.BROKEN),
+    (OSError, Failure.CONNECT),
+)
+
+_SECONDS = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,30})?", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """The failure that `error` means, or None for an exception that no request should raise."""
+    return next((failure for kind, failure in _TREE if isinstance(error, kind)), None)
+
+
+def reply_of(status: int, headers: httpx.Headers, content: bytes, *, now_seconds: float, seconds: float) -> Reply:
+    """A reply from its parts; nothing that a destination puts into them raises.
+
+    Args:
+        status: the status.
+        headers: the headers, unchecked.
+        content: the body as it came, possibly incomplete.
+        now_seconds: the wall clock, for a Retry-After that is a date where the reply has no date of its own.
+        seconds: how long the request took.
+    """
+    body = _body(headers, content)
+    document = _document(body)
+    message = printable(next(_messages(document), ""), MESSAGE_CHARACTERS_MAX)
+    return Reply(
+        status=status,
+        retry_after_seconds=_retry_after(headers, now_seconds),
+        rate_limit=_count(headers.get("x-ratelimit-limit")),
+        rate_remaining=_count(headers.get("x-ratelimit-remaining")),
+        request_id=_request_id(document, headers),
+        message=message,
+        body=body,
+        no_such_path=status == 404 and _no_such_path(headers, body, message),  # noqa: PLR2004 - Not Found
+        seconds=seconds,
+    )
+
+
+def _body(headers: httpx.Headers, content: bytes) -> str:
+    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        # It was asked for as it is (request.py); unpacking what a destination sends against that may never end.
+        return f"<{len(content)} bytes in a content encoding that was not asked for>"
+    return content[:BODY_BYTES_MAX].decode("utf-8", "replace")
+
+
+def _document(body: str) -> object:
+    if not body.lstrip().startswith("{"):
+        return None
+    try:
+        document: object = json.loads(body)
+    except (ValueError, RecursionError):  # cut short, not JSON, a number of 5,000 digits; nested ten thousand deep
+        return None
+    return document
+
+
+def _messages(document: object, depth: int = 3) -> Iterator[str]:
+    """The human parts of an error body, in the shapes of attentive-api.md §5, best first."""
+    if isinstance(document, str) and document.strip():
+        yield document
+    elif isinstance(document, list) and depth:
+        texts = [text for item in document[:10] for text in list(_messages(item, depth - 1))[:1]]
+        if texts:
+            yield "; ".join(texts)
+    elif isinstance(document, Mapping) and depth:
+        # `errors` before `error`: Spring's `error` only names the status.
+        for name in ("message", "errors", "error", "detail"):
+            yield from _messages(document.get(name), depth - 1)
+
+
+def _request_id(document: object, headers: httpx.Headers) -> str | None:
+    candidates: list[object] = []
+    if isinstance(document, Mapping):
+        candidates.append(document.get("requestId"))
+        error = document.get("error")
+        if isinstance(error, Mapping):
+            candidates += [error.get("requestId"), error.get("id")]
+    candidates.append(headers.get("x-request-id"))
+    for candidate in candidates:
+        if isinstance(candidate, str | int) and not isinstance(candidate, bool):
+            text = printable(str(candidate), REQUEST_ID_CHARACTERS_MAX)
+            if text:
+                return text
+    return None
+
+
+def _no_such_path(headers: httpx.Headers, body: str, message: str) -> bool:
+    """Whether a 404 is about the URL and not about the user.
+
+    Attentive says so in JSON (Spring's "No static resource …", attentive-api.md §5). A 404 in HTML is not from
+    the API at all: a web site, a load balancer or a proxy stands at that URL.
+    """
+    is_markup = "html" in headers.get("content-type", "").lower() or body.lstrip().startswith("<")
+    return message.startswith("No static resource") or (is_markup and "content-encoding" not in headers)
+
+
+def _retry_after(headers: httpx.Headers, now_seconds: float) -> float | None:
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    until = _date(value)
+    if until is None:
+        return None
+    sent = _date(headers.get("date", ""))  # the destination's own clock: ours may be wrong
+    return max(0.0, until - (now_seconds if sent is None else sent))
+
+
+def _date(value: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(value)
+        # An HTTP date is in GMT; one that does not say so means it all the same.
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _count(value: str | None) -> int | None:
+    return int(value) if value is not None and _COUNT.fullmatch(value.strip()) else None
+
+
+def printable(text: str, characters_max: int) -> str:
+    """One line that is safe on a terminal and in UTF-8."""
+    return _UNPRINTABLE.sub(" ", text[: characters_max * 2]).strip()[:characters_max]

@@ -1,0 +1,137 @@
+"""A call as the bytes that Attentive takes (attentive-api.md §1, §3).
+
+The body is written here and not by a JSON library: `json` knows no exact Decimal, and a float in between would
+change a value such as 0.1000000000000000055.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+
+import httpx
+
+from worker.core.model import Call, Scalar, User
+
+ATTRIBUTES_PATH = "attributes/custom"
+ACCOUNT_PATH = "me"
+
+EXPONENT_MAX = 10_000
+"""Plain notation writes an exponent out as digits: without a bound, `Decimal("1E+1000000000")` is a gigabyte."""
+
+
+def endpoint(base_url: str, path: str) -> httpx.URL:
+    """The URL of `path` under `base_url`, which may end in a slash or not.
+
+    Raises:
+        ValueError: `base_url` is not an absolute http or https URL, or carries more than a host, a port and a path.
+            (User information in it would replace the bearer token by basic authentication.) The text does not
+            repeat the URL, since such a part may be a secret.
+    """
+    url = None
+    # Raised below, outside, so that the error does not carry httpx's own text, which quotes the URL.
+    with contextlib.suppress(httpx.InvalidURL, UnicodeError):
+        url = httpx.URL(base_url)
+    if url is None or url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError("the base URL must be absolute and start with https:// (http:// to a loopback address)")
+    if url.userinfo or url.query or url.fragment:
+        raise ValueError("the base URL must have no user name, password, query or fragment")
+    return url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
+
+
+def headers(token: str, user_agent: str) -> list[tuple[str, str]]:
+    """The headers that every request carries.
+
+    The answer's encoding is `identity`: what never arrives compressed cannot unpack into gigabytes.
+    """
+    return [
+        ("Authorization", f"Bearer {token}"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", user_agent),
+    ]
+
+
+def get(url: httpx.URL, token: str, user_agent: str) -> httpx.Request:
+    """A request that only reads."""
+    return httpx.Request("GET", url, headers=headers(token, user_agent))
+
+
+def upsert(url: httpx.URL, call: Call, token: str, user_agent: str) -> httpx.Request:
+    """`POST /attributes/custom` for one call.
+
+    Raises:
+        ValueError: what `body` raises.
+    """
+    return httpx.Request(
+        "POST",
+        url,
+        headers=[*headers(token, user_agent), ("Content-Type", "application/json")],
+        content=body(call.user, call.properties),
+    )
+
+
+def body(user: User, properties: Mapping[str, Scalar]) -> bytes:
+    """The JSON of one upsert, in UTF-8.
+
+    Raises:
+        ValueError: no identifier, NaN or infinity, an exponent past `EXPONENT_MAX`, or text that is not Unicode
+            (a lone surrogate). Preflight refuses all of these, so that it is a bug here. The text names the
+            attribute, never a value.
+    """
+    attributes = ",".join(f"{_text(name)}:{_scalar(name, value)}" for name, value in properties.items())
+    text = f'{{"properties":{{{attributes}}},"user":{_user(user)}}}'
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass  # raised below: that exception holds the whole body, and must not travel as the context of ours
+    raise ValueError("an attribute or identifier holds a lone surrogate, which UTF-8 cannot carry")
+
+
+def _user(user: User) -> str:
+    external: dict[str, object] = {}
+    if user.client_user_id is not None:
+        external["clientUserId"] = user.client_user_id
+    if user.custom:
+        external["customIdentifiers"] = [{"name": name, "value": value} for name, value in user.custom]
+    identifiers: dict[str, object] = {}
+    if user.phone is not None:
+        identifiers["phone"] = user.phone
+    if user.email is not None:
+        identifiers["email"] = user.email
+    if external:
+        identifiers["externalIdentifiers"] = external
+    if not identifiers:
+        raise ValueError("a call without an identifier cannot be sent")
+    return json.dumps(identifiers, ensure_ascii=False, separators=(",", ":"))
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _scalar(name: str, value: Scalar) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"attribute {name!r}: NaN and infinity are not JSON")
+        return float.__repr__(value)
+    # Through Decimal, since Python refuses to print an int of more than 4300 digits.
+    return _plain(name, Decimal(value))
+
+
+def _plain(name: str, number: Decimal) -> str:
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"attribute {name!r}: NaN and infinity are not JSON")  # noqa: TRY004 - a value, not a type
+    if abs(exponent) > EXPONENT_MAX:
+        raise ValueError(f"attribute {name!r}: a number with an exponent past {EXPONENT_MAX} is not written out")
+    return format(number, "f")

@@ -1,0 +1,107 @@
+"""One request over one connection, with a deadline that nothing the other side does can outlive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from worker.attentive.replies import BODY_BYTES_MAX, failure_of, reply_of
+from worker.core.model import Reply
+
+KEEPALIVE_SECONDS = 4.0
+"""How long an idle connection may be used again. Shorter than the idle time-out of any server or load balancer in use
+(the shortest, 5 seconds, is uvicorn's), so that a request seldom meets a connection that is just being closed. The one
+that does comes back as `broken`, and the engine sends it again."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """The trust of every connection: SSL_CERT_FILE or SSL_CERT_DIR where set, else certifi's authorities.
+
+    Loaded once: it costs 20 milliseconds and a megabyte, and clients are made anew after every failure.
+    """
+    return httpx.create_ssl_context()
+
+
+def new_client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
+    """A client for one request at a time to `url`: one connection, no redirects, no cookies, HTTP/1.1.
+
+    HTTPS_PROXY, ALL_PROXY and NO_PROXY hold for https, where a proxy sees only a tunnel. Plain http goes straight to
+    its host: a proxy would read the token, and the host is a loopback address anyway.
+
+    Raises:
+        ValueError, ImportError: a proxy in the environment that httpx cannot use.
+    """
+    return httpx.AsyncClient(
+        verify=tls,
+        trust_env=url.scheme == "https",
+        follow_redirects=False,  # they would carry the token elsewhere
+        http2=False,
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
+        timeout=None,  # noqa: S113 - httpx's bound single reads; `exchange` bounds the whole request
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+async def exchange(
+    client: httpx.AsyncClient, request: httpx.Request, *, started: float, deadline: float
+) -> tuple[Reply, bool]:
+    """Makes one request and reads its answer.
+
+    The status line is the answer, and the body only explains it: a body that is too long, drips past the deadline or
+    breaks off leaves the status standing. So a 200 that was cut is not sent again.
+
+    Args:
+        client: from `new_client`.
+        request: from `worker.attentive.request`.
+        started: when the request was asked for, by the running loop's clock.
+        deadline: when it must have ended, by the same clock.
+
+    Returns:
+        The reply, and whether the client's connection may be used again.
+
+    Raises:
+        Exception: only what `failure_of` does not know, that is, a bug.
+    """
+    loop = asyncio.get_running_loop()
+    response: httpx.Response | None = None
+    content = bytearray()
+    failed: BaseException | None = None
+    whole = False
+    try:
+        async with asyncio.timeout_at(deadline):
+            # A process that was stopped may wake long past the deadline; a warm connection takes a small request
+            # without a pause in which the time-out could strike.
+            if loop.time() >= deadline:
+                raise TimeoutError  # noqa: TRY301 - the same way out as the time-out's own
+            response = await client.send(request, stream=True, auth=None)
+            whole = await _read(response, content)
+    except BaseException as error:  # noqa: BLE001 - sorted below, outside: see there
+        failed = error
+    # Outside the `except`, so that nothing raised from here has httpx's exception, which carries the request and
+    # its token, as its context.
+    seconds = loop.time() - started
+    failure = None if failed is None else failure_of(failed)
+    if failed is not None and failure is None:
+        raise failed
+    if response is not None and not isinstance(failed, asyncio.CancelledError):
+        now_seconds = time.time()
+        reply = reply_of(
+            response.status_code, response.headers, bytes(content), now_seconds=now_seconds, seconds=seconds
+        )
+        return reply, whole
+    return Reply(None, failure, seconds=seconds), False
+
+
+async def _read(response: httpx.Response, content: bytearray) -> bool:
+    """Reads the body up to the limit. True if that was all of it."""
+    async with contextlib.aclosing(response):
+        async for chunk in response.aiter_raw():
+            content += chunk[: BODY_BYTES_MAX - len(content)]
+            if len(content) >= BODY_BYTES_MAX:
+                return False
+    return True
