@@ -1,0 +1,213 @@
+"""The account behind the token: the types of its attributes, its users, and what they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from worker.sandbox.upsert import Identifier, Number, RefusedError, Upsert, Value
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+
+
+class Kind(StrEnum):
+    """The type that an attribute has for the whole account, once it has one."""
+
+    NUMBER = "Number"
+    BOOLEAN = "Boolean"
+    STRING = "String"
+    DATE = "Date"
+
+
+def kind_of(value: Value) -> Kind:
+    """The type that a value gives to a name that has none yet.
+
+    Strings are looked into, as in the documented example: `"24"` makes 'Age' a Number. So `"02134"` makes a
+    Number of a ZIP code, `"TRUE"` a Boolean, and an ISO 8601 date, with or without a time, a Date.
+    """
+    if isinstance(value, bool):
+        return Kind.BOOLEAN
+    if isinstance(value, Number) or _NUMBER.fullmatch(value):
+        return Kind.NUMBER
+    if value.lower() in ("true", "false"):
+        return Kind.BOOLEAN
+    return Kind.DATE if _is_date(value) else Kind.STRING
+
+
+def fits(value: Value, kind: Kind) -> bool:
+    """Whether a value may be set on an attribute of this type. Every JSON string is also a String."""
+    return (kind is Kind.STRING and isinstance(value, str)) or kind_of(value) is kind
+
+
+def _is_date(text: str) -> bool:
+    if not _DATE.fullmatch(text):
+        return False
+    try:
+        # Python reads six digits of a second's fraction; the format has been checked already.
+        datetime.fromisoformat(re.sub(r"\.[0-9]+", "", text))
+    except ValueError:
+        return False
+    return True
+
+
+def text_of(value: Value) -> str:
+    """A value as text: numbers as they were sent, booleans as true and false."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.text if isinstance(value, Number) else value
+
+
+def json_of(value: Value) -> str:
+    """A value as JSON, a number in exactly the digits that were sent."""
+    return value.text if isinstance(value, Number) else json.dumps(value)
+
+
+@dataclass(slots=True, eq=False)
+class _Person:
+    """A user. Dictionaries serve as ordered sets: identifiers in the order in which they became known."""
+
+    number: int
+    identifiers: dict[Identifier, Identifier] = field(default_factory=dict)
+    attributes: dict[str, tuple[int, Value]] = field(default_factory=dict)
+
+
+class Account:
+    """Applies upserts, all of a call or none of it."""
+
+    def __init__(self, enumerations: Mapping[str, Sequence[str]] | None = None) -> None:
+        """`enumerations` are the properties that were created in the UI: their values are fixed, and have no type."""
+        self._enumerations = {name: frozenset(values) for name, values in (enumerations or {}).items()}
+        self._kinds: dict[str, Kind] = {}
+        self._people: dict[Identifier, _Person] = {}
+        self._upserts = 0
+
+    @property
+    def upserts(self) -> int:
+        """How many calls were applied."""
+        return self._upserts
+
+    @property
+    def attribute_count(self) -> int:
+        """How many attribute names the account has, enumerated ones included."""
+        return len(self._kinds.keys() | self._enumerations.keys())
+
+    @property
+    def user_count(self) -> int:
+        """How many distinct users the account has."""
+        return sum(1 for _ in self._distinct())
+
+    def apply(self, upsert: Upsert) -> None:
+        """Applies a call.
+
+        Raises:
+            RefusedError: One attribute does not fit; then nothing of the call was applied, and no type was pinned.
+        """
+        new_kinds: dict[str, Kind] = {}
+        for name, value in upsert.properties.items():
+            self._check(name, value, new_kinds)
+        self._kinds.update(new_kinds)
+        self._upserts += 1
+        person = self._unite(upsert.identifiers)
+        for name, value in upsert.properties.items():
+            person.attributes[name] = (self._upserts, value)
+
+    def _check(self, name: str, value: Value, new_kinds: dict[str, Kind]) -> None:
+        allowed = self._enumerations.get(name)
+        if allowed is not None:
+            if text_of(value) not in allowed:
+                message = f"Attribute '{name}': the value is not one of those defined for it"
+                raise RefusedError(message, attribute=name, value=value)
+            return
+        kind = self._kinds.get(name)
+        if kind is None:
+            new_kinds[name] = kind_of(value)
+        elif not fits(value, kind):
+            message = f"Attribute '{name}': expected {kind}, got {kind_of(value)}"
+            raise RefusedError(message, attribute=name, value=value)
+
+    def _unite(self, identifiers: Sequence[Identifier]) -> _Person:
+        """The one user whom these identifiers name from now on.
+
+        Identifiers of several users bridge them: the oldest absorbs the others, and of an attribute that
+        several had, the value that was set last stays.
+        """
+        keys = [identifier.key for identifier in identifiers]
+        known = sorted({self._people[key] for key in keys if key in self._people}, key=lambda person: person.number)
+        person = known[0] if known else _Person(self._upserts)
+        for absorbed in known[1:]:
+            for name, setting in absorbed.attributes.items():
+                if name not in person.attributes or person.attributes[name][0] < setting[0]:
+                    person.attributes[name] = setting
+            for key, identifier in absorbed.identifiers.items():
+                person.identifiers[key] = identifier
+                self._people[key] = person
+        for key, identifier in zip(keys, identifiers, strict=True):
+            if person.identifiers.setdefault(key, identifier) is identifier:
+                self._people[key] = person
+        return person
+
+    def read(self, identifier: Identifier) -> list[dict[str, str]]:
+        """The attributes of a user as `GET /v1/attributes/custom` gives them; none for a user who is not known."""
+        person = self._people.get(identifier.key)
+        if person is None:
+            return []
+        return [{"name": name, "value": text_of(value)} for name, (_, value) in person.attributes.items()]
+
+    def _distinct(self) -> Iterator[_Person]:
+        seen: set[int] = set()
+        for person in self._people.values():
+            if person.number not in seen:
+                seen.add(person.number)
+                yield person
+
+    def lines(self) -> list[str]:
+        """The final state: one JSON object a user, in an order that depends on the state alone."""
+        return sorted(_line(person) for person in self._distinct())
+
+
+def _line(person: _Person) -> str:
+    user, *bridged = _as_users(list(person.identifiers.values()))
+    members = [f'"user": {json.dumps(user, sort_keys=True)}']
+    if bridged:
+        members.append(f'"bridged": {json.dumps(bridged, sort_keys=True)}')
+    attributes = (f"{json.dumps(name)}: {json_of(person.attributes[name][1])}" for name in sorted(person.attributes))
+    members.append(f'"attributes": {{{", ".join(attributes)}}}')
+    return f"{{{', '.join(members)}}}"
+
+
+def as_user(identifiers: Sequence[Identifier]) -> dict[str, object]:
+    """Identifiers in the shape of a request's `user`."""
+    user: dict[str, object] = {}
+    external: dict[str, object] = {}
+    custom = []
+    for identifier in identifiers:
+        if identifier.kind == "custom":
+            custom.append({"name": identifier.name, "value": identifier.value})
+        else:
+            (external if identifier.kind == "clientUserId" else user)[identifier.kind] = identifier.value
+    if custom:
+        external["customIdentifiers"] = custom
+    if external:
+        user["externalIdentifiers"] = external
+    return user
+
+
+def _as_users(identifiers: Sequence[Identifier]) -> list[dict[str, object]]:
+    """The same, in as many users as it takes to hold no kind of identifier twice."""
+    users: list[list[Identifier]] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    for identifier in sorted(identifiers):
+        place = counts[identifier.kind, identifier.name]
+        counts[identifier.kind, identifier.name] += 1
+        if place == len(users):
+            users.append([])
+        users[place].append(identifier)
+    return [as_user(user) for user in users]

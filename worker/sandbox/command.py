@@ -1,0 +1,173 @@
+"""The command `sandbox`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import yaml
+
+from worker.sandbox.enumerations import EnumerationError, read_enumerations
+from worker.sandbox.faults import Fault, FaultError, read_faults
+from worker.sandbox.service import DEFAULT_LIMIT, Errors, Settings
+
+_EPILOG = """\b
+Examples:
+  attribute-worker sandbox --port 8090 --token secret
+  attribute-worker sandbox --port 0 --token secret --faults outage.yaml --record
+
+\b
+A call:
+  curl -H 'Authorization: Bearer secret' -H 'Content-Type: application/json' \\
+    -d '{"user": {"phone": "+13115552368"}, "properties": {"Age": "24"}}' \\
+    http://127.0.0.1:8090/v1/attributes/custom
+
+\b
+What it adds to Attentive's paths (no token needed; so keep it on a loopback address):
+  GET  /_sandbox/users         the final state, one JSON object a line
+  GET  /_sandbox/stats         counts: requests, by_status, per_second, overlaps, ...
+  GET  /_sandbox/requests      with --record: what was received, above ?since=NUMBER
+  GET  /_sandbox/faults        how often each fault was used
+  POST /_sandbox/faults        a list of faults, in place of those in force
+  POST /_sandbox/tokens        a list of tokens, in place of the valid ones
+  POST /_sandbox/reset         back to the state after start
+
+\b
+A fault (the first that fits a request counts; only authorised requests within the limit meet faults):
+  match    method, path, user (any identifier), attribute, every: N,
+           probability with seed; left out: every request
+  status   answers that, with body and headers if given. Of a 2xx the change is
+           applied, of another it is not; apply: true or false says otherwise
+  delay    seconds before the answer; the change is applied at once
+  drop     true or before: closes the connection, nothing applied;
+           after: applied, but not answered
+  drip     bytes per second: the answer trickles, head included
+  times    how often; seconds: how long; after: seconds until it begins.
+           Times count from the start, or from when the faults were posted
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--port", type=click.IntRange(0, 65535), required=True, help="Port to listen on; 0 picks a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--token", "tokens", multiple=True, required=True, help="A valid bearer token; may be repeated.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Requests per second for each token and endpoint; 0: no limit.",
+)
+@click.option("--faults", "faults_file", type=click.Path(path_type=Path), help="Faults, as YAML or JSON (see below).")
+@click.option(
+    "--enumerations",
+    "enumerations_file",
+    type=click.Path(path_type=Path),
+    help="Attributes with fixed values, as YAML or JSON: a mapping of names to lists.",
+)
+@click.option(
+    "--errors",
+    type=click.Choice([mode.value for mode in Errors]),
+    default=Errors.NAMED.value,
+    show_default=True,
+    help="What the body of a 400 tells: the attribute, its value too, nothing of use, or no body.",
+)
+@click.option("--no-reads", is_flag=True, help="Refuse GET /v1/attributes/custom with 401: reading is not configured.")
+@click.option("--record", is_flag=True, help="Keep the latest requests for GET /_sandbox/requests.")
+@click.option("--log-requests", is_flag=True, help="Log a line for each request, without identifiers or values.")
+def sandbox(  # noqa: PLR0913 - one parameter for each option
+    *,
+    port: int,
+    host: str,
+    tokens: tuple[str, ...],
+    limit: int,
+    faults_file: Path | None,
+    enumerations_file: Path | None,
+    errors: str,
+    no_reads: bool,
+    record: bool,
+    log_requests: bool,
+) -> None:
+    """A local stand-in of Attentive's Custom Attributes API.
+
+    Serves POST and GET /v1/attributes/custom and GET /v1/me, until SIGTERM or SIGINT. When it is ready, its base
+    URL goes to stdout, as the only line there; everything else goes to stderr. It keeps all state in memory.
+    """
+    settings = Settings(
+        tokens=tokens,
+        limit=limit,
+        errors=Errors(errors),
+        enumerations=_read_enumerations(enumerations_file),
+        faults=_read_faults(faults_file),
+        reads=not no_reads,
+        record=record,
+    )
+    _serve(settings, host=host, port=port, log_requests=log_requests)
+
+
+def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> None:
+    _require_extra()
+    # Here, not above: the extra that it needs may be absent where only `--help` is asked for.
+    from worker.sandbox.server import Sandbox  # noqa: PLC0415
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    if log_requests:
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
+        logging.getLogger("worker.sandbox").setLevel(logging.INFO)
+    try:
+        served = Sandbox(settings, host=host, port=port, log_requests=log_requests)
+    except OSError as error:
+        message = f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or 0"
+        raise click.ClickException(message) from None
+    with served:
+        limit = f"{settings.limit} requests per second" if settings.limit else "none"
+        click.echo(f"sandbox: serving on {served.url}, limit: {limit}", err=True)
+        click.echo(served.url)
+        stop.wait()
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("starlette", "uvicorn", "httptools") if find_spec(name) is None]
+    if missing:
+        message = (
+            f"{', '.join(missing)} not installed: the sandbox needs the extra 'sandbox'; "
+            "install it with: pip install 'attentive-attribute-worker[sandbox]'"
+        )
+        raise click.UsageError(message)
+
+
+def _read_file(option: str, path: Path) -> object:
+    try:
+        # YAML is read as JSON where it is JSON: PyYAML does not take all of it.
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise click.UsageError(f"{option}: cannot read {path}: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise click.UsageError(f"{option}: {path} is neither YAML nor JSON: {error}") from None
+
+
+def _read_faults(path: Path | None) -> tuple[Fault, ...]:
+    if path is None:
+        return ()
+    try:
+        return tuple(read_faults(_read_file("--faults", path)))
+    except FaultError as error:
+        raise click.UsageError(f"--faults: {path}: {error}") from None
+
+
+def _read_enumerations(path: Path | None) -> dict[str, tuple[str, ...]]:
+    if path is None:
+        return {}
+    try:
+        return read_enumerations(_read_file("--enumerations", path))
+    except EnumerationError as error:
+        raise click.UsageError(f"--enumerations: {path}: {error}") from None
