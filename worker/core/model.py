@@ -18,6 +18,16 @@ Scalar: TypeAlias = bool | int | float | str | Decimal | None
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
+class Now(NamedTuple):
+    """An instant, by both clocks: `mono` in monotonic seconds, `wall_ms` in milliseconds since the epoch.
+
+    Everything that waits or expires goes by `mono`; `wall_ms` is only ever shown or written down.
+    """
+
+    mono: float
+    wall_ms: int
+
+
 class Partition(NamedTuple):
     """A topic's partition."""
 

@@ -1,0 +1,362 @@
+"""From due entries to calls, and from replies to what becomes of their entries.
+
+Every reply ends in one of four ways: the entry is settled, made again, searched for what was refused, or handed to the
+outbox as a dead letter. What is none of these is still in flight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from worker.core.entry import Entry, Place
+from worker.core.gate import Gate, HaltReason, Passage
+from worker.core.isolation import Isolation
+from worker.core.model import Answer, Call, Letter, Now, Reason, Reply
+from worker.core.outbox import Outbox
+from worker.core.rate import Rate
+from worker.core.totals import Totals
+from worker.core.verdict import Verdict, judge
+from worker.core.window import Window
+
+SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
+# An entry ends as `server_error` only if it failed this often itself, while this many calls for others succeeded.
+POISON_FAILURES = 5
+POISON_SUCCESSES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The limits an engine keeps; names and meaning are those of the settings."""
+
+    window_seconds: float = 5.0
+    max_bytes: int = 256 * 1024 * 1024
+    requests_per_second: float = 150.0
+    concurrency: int = 32
+    timeout_seconds: float = 10.0
+    retry_after_max_seconds: float = 300.0
+    probe_max_seconds: float = 10.0
+    server_error_seconds: float = 300.0
+    calls_per_entry_max: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should hear of once: `event` names it, `fields` hold no identifier and no value."""
+
+    event: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A settled entry of which something reached the destination.
+
+    `age_seconds` runs from its first change's record timestamp to the settlement.
+    """
+
+    changes: int
+    age_seconds: float
+
+
+_HALTS = {Verdict.UNAUTHORIZED: HaltReason.UNAUTHORIZED, Verdict.WRONG_URL: HaltReason.WRONG_URL}
+_LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEXPECTED_STATUS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    call: Call
+    entry: Entry
+    names: tuple[str, ...]
+
+
+class Dispatch:
+    """The calls of one worker: which may go, which are under way, and what their replies mean."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        window: Window,
+        outbox: Outbox,
+        totals: Totals,
+        backoff: Callable[[int], float],
+        now: Now,
+    ) -> None:
+        self._options = options
+        self._window = window
+        self._outbox = outbox
+        self._totals = totals
+        self._backoff = backoff
+        self._flights: dict[int, _Flight] = {}
+        self._numbers = count(1)
+        self._successes = 0
+        self._odd_successes: set[int] = set()
+        self.gate = Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency)
+        self.rate = Rate(options.requests_per_second, now.mono)
+        self.deadline = math.inf  # no call outlasts this instant, in monotonic seconds
+        self.notices: list[Notice] = []
+        self.deliveries: list[Delivery] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Calls under way."""
+        return len(self._flights)
+
+    def carrying(self, entries: Iterable[Entry]) -> list[int]:
+        """The numbers of the calls under way for these entries."""
+        wanted = set(entries)
+        return [number for number, flight in self._flights.items() if flight.entry in wanted]
+
+    def next_call(self, now: Now) -> float:
+        """The earliest instant at which time alone allows a call, in monotonic seconds."""
+        return max(self._window.next_due(), self.rate.next_ready(now.mono), self.gate.next_passage())
+
+    def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
+        """The calls to be made now, at most `free` of them; with `hurry` also those whose window has not ended."""
+        calls: list[Call] = []
+        while len(calls) < free and self.rate.ready(now.mono) and self._call_seconds(now) > SHORTEST_CALL_SECONDS:
+            passage = self.gate.passage(len(self._flights), now.mono)
+            if passage is Passage.NONE:
+                break
+            probe = passage is Passage.PROBE
+            window = self._window
+            entry = window.take_probe(now.mono) if probe else window.take(now.mono, hurry=hurry)
+            if entry is None:
+                break
+            names = tuple(self._trial(entry))
+            if names:
+                calls.append(self._call(entry, names, probe=probe, now=now))
+            else:
+                self._conclude(entry, now)
+        return calls
+
+    def replied(self, call: Call, reply: Reply, now: Now) -> None:
+        """Takes in what came back for a call."""
+        flight = self._flights.pop(call.number)
+        self._totals.replies[str(reply.status or reply.failure)] += 1
+        self.rate.observe(reply, now.mono)
+        if flight.entry.place is Place.GONE:
+            # Its partitions went away: whatever came of it is the next owner's to find out.
+            self._end_probe(flight, now)
+            return
+        match judge(reply, ever_delivered=self._successes > 0):
+            case Verdict.DELIVERED:
+                self._delivered(flight, reply, now)
+            case Verdict.REFUSED:
+                self._refused(flight, reply, now)
+            case Verdict.RETRY:
+                self._failed(flight, reply, now)
+            case Verdict.THROTTLED:
+                self._throttled(flight, reply, now)
+            case Verdict.UNAUTHORIZED | Verdict.WRONG_URL as verdict:
+                self._halted(flight, _HALTS[verdict], reply, now)
+            case Verdict.NOT_FOUND | Verdict.UNEXPECTED as verdict:
+                self._answered_badly(flight, _LETTERS[verdict], reply, now)
+            case Verdict.ABORTED:
+                self._end_probe(flight, now)
+                self._window.retry(flight.entry, now.mono)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def _call_seconds(self, now: Now) -> float:
+        return min(self._options.timeout_seconds, self.deadline - now.mono)
+
+    def _trial(self, entry: Entry) -> Iterable[str]:
+        """The attributes to send next. Some that isolation has in mind may have gone with their partition."""
+        isolation = entry.isolation
+        if isolation is None:
+            return entry.items
+        while isolation.trial:
+            names = [name for name in isolation.trial if name in entry.items]
+            if names:
+                return names
+            isolation.accepted()
+        return ()
+
+    def _call(self, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
+        self.rate.spend()
+        if probe:
+            self.gate.probe_started()
+        entry.calls += 1
+        self._totals.calls += 1
+        number = next(self._numbers)
+        items = entry.items
+        properties = {name: items[name].value for name in names}
+        call = Call(number, entry.user, properties, timeout_seconds=self._call_seconds(now), probe=probe)
+        self._flights[number] = _Flight(call, entry, names)
+        return call
+
+    # -- replies ---------------------------------------------------------------------------------------------------
+
+    def _delivered(self, flight: _Flight, reply: Reply, now: Now) -> None:
+        self._successes += 1
+        if reply.status != 200 and reply.status is not None and reply.status not in self._odd_successes:  # noqa: PLR2004
+            self._odd_successes.add(reply.status)
+            self._notice("unusual_success", status=reply.status)
+        ended = self.gate.succeeded(now.mono)
+        if ended is not None:
+            self._notice("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
+        entry = flight.entry
+        entry.delivered = True
+        entry.failures = 0
+        for name in flight.names:
+            entry.items.pop(name, None)
+        if entry.isolation is not None:
+            entry.isolation.accepted()
+        self._conclude(entry, now)
+
+    def _refused(self, flight: _Flight, reply: Reply, now: Now) -> None:
+        """A 400 refuses the whole call: good attributes must not go with the bad one."""
+        self._end_probe(flight, now)
+        entry, names = flight.entry, flight.names
+        alone: str | None = None
+        if entry.isolation is not None:
+            alone = entry.isolation.refused()
+        elif len(names) == 1:
+            alone = names[0]
+        else:
+            entry.isolation = Isolation(names)
+        if alone is not None and alone in entry.items:
+            self._reject(entry, alone, reply, now)
+        if entry.items and entry.calls >= self._options.calls_per_entry_max:
+            detail = f"not delivered within {entry.calls} calls, of which the destination refused some"
+            self._dead_letter(entry, Reason.REJECTED, detail, list(entry.items), reply, now)
+            entry.items.clear()
+        self._conclude(entry, now)
+
+    def _reject(self, entry: Entry, name: str, reply: Reply, now: Now) -> None:
+        """The attribute was refused alone: a dead letter, and the value before it is tried."""
+        detail = f"the destination answered {reply.status} to this attribute alone"
+        self._dead_letter(entry, Reason.REJECTED, detail, [name], reply, now)
+        if not entry.items[name].step_back():
+            del entry.items[name]
+        elif entry.isolation is not None:
+            entry.isolation.again(name)
+
+    def _answered_badly(self, flight: _Flight, reason: Reason, reply: Reply, now: Now) -> None:
+        """An answer about this user alone, that no further try can change."""
+        self._end_probe(flight, now)
+        entry = flight.entry
+        self._dead_letter(entry, reason, f"the destination answered {reply.status}", list(entry.items), reply, now)
+        entry.items.clear()
+        self._conclude(entry, now)
+
+    def _failed(self, flight: _Flight, reply: Reply, now: Now) -> None:
+        entry = flight.entry
+        self._totals.retries += 1
+        entry.failures += 1
+        if entry.failures == 1:
+            entry.failing_since = now.mono
+            entry.successes_when_failing = self._successes
+        self._pause(reply, now)
+        detail = _what_came(reply)
+        closed = self.gate.failed(
+            entry.key, HaltReason.UNAVAILABLE, detail, probe=flight.call.probe, now=now.mono, wall_ms=now.wall_ms
+        )
+        if closed:
+            self._notice("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
+        if self._is_poison(entry, now):
+            seconds = now.mono - entry.failing_since
+            detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
+            self._dead_letter(entry, Reason.SERVER_ERROR, detail, list(entry.items), reply, now)
+            entry.items.clear()
+            self._conclude(entry, now)
+        else:
+            self._window.retry(entry, now.mono + self._backoff(entry.failures))
+
+    def _is_poison(self, entry: Entry, now: Now) -> bool:
+        """Whether it is this entry that fails, not the destination. An outage does not count against it."""
+        if self.gate.halt is not None:
+            return False
+        if self.gate.opened_at > entry.failing_since:
+            entry.failing_since = self.gate.opened_at
+            entry.failures = 1
+            entry.successes_when_failing = self._successes
+        return (
+            now.mono - entry.failing_since >= self._options.server_error_seconds
+            and entry.failures >= POISON_FAILURES
+            and self._successes - entry.successes_when_failing >= POISON_SUCCESSES
+        )
+
+    def _throttled(self, flight: _Flight, reply: Reply, now: Now) -> None:
+        """A 429 is about the rate, not about this entry and not about the destination's health."""
+        self._totals.retries += 1
+        self.rate.throttled(now.mono)
+        self._pause(reply, now)
+        halt = self.gate.halt
+        if flight.call.probe and halt is not None:
+            self.gate.close(halt.reason, halt.detail, probe=True, now=now.mono, wall_ms=now.wall_ms)
+        self._window.retry(flight.entry, now.mono + self._backoff(1))
+
+    def _halted(self, flight: _Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
+        detail = _what_came(reply)
+        if self.gate.close(reason, detail, probe=flight.call.probe, now=now.mono, wall_ms=now.wall_ms):
+            self._notice("halted", reason=reason, detail=detail)
+        self._pause(reply, now)
+        self._window.retry(flight.entry, now.mono)
+
+    def _end_probe(self, flight: _Flight, now: Now) -> None:
+        if flight.call.probe:
+            self.gate.probe_ended(now.mono)
+
+    def _pause(self, reply: Reply, now: Now) -> None:
+        if reply.retry_after_seconds:
+            self.gate.pause(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
+
+    # -- settling --------------------------------------------------------------------------------------------------
+
+    def _conclude(self, entry: Entry, now: Now) -> None:
+        """Nothing of the entry is in flight: what is left of it is sent, else it is settled."""
+        if entry.isolation is not None and not entry.isolation.names:
+            entry.isolation = None
+        if entry.items:
+            self._window.retry(entry, now.mono)
+        else:
+            self.settle_if_done(entry, now)
+
+    def settle_if_done(self, entry: Entry, now: Now) -> None:
+        """Settles the entry once all of it is delivered, superseded or a written dead letter."""
+        if entry.items or entry.letters:
+            return
+        if entry.delivered:
+            self._totals.delivered_entries += 1
+            self.deliveries.append(Delivery(entry.changes, max(0.0, (now.wall_ms - entry.oldest_ms) / 1000)))
+        self._totals.calls_saved += max(0, entry.changes - entry.calls)
+        self._window.settle(entry)
+
+    def _dead_letter(
+        self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now
+    ) -> None:
+        newest = entry.items[names[-1]].change
+        letter = Letter(
+            reason=reason,
+            detail=detail,
+            failed_at_ms=now.wall_ms,
+            attempts=entry.calls,
+            sources=entry.sources(names),
+            user=entry.user,
+            attributes=tuple(entry.lost(name) for name in names),
+            answer=None if reply.status is None else Answer(reply.status, reply.request_id, reply.body),
+            record_key=newest.record_key,
+            headers=newest.headers,
+        )
+        entry.letters += 1
+        self._outbox.add(letter, entry)
+
+    def _notice(self, event: str, **fields: object) -> None:
+        self.notices.append(Notice(event, fields))
+
+
+def _what_came(reply: Reply) -> str:
+    """A reply in a few words that hold nothing of its body."""
+    if reply.status is not None:
+        return f"status {reply.status}"
+    return {
+        "connect": "no connection",
+        "timeout": "no complete answer in time",
+        "broken": "the connection broke",
+        "no_token": "no token to be had",
+    }.get(str(reply.failure), str(reply.failure))

@@ -1,0 +1,218 @@
+"""An Entry: the ordered changes of one user since the last call, and their fold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import TypeAlias
+
+from worker.core.isolation import Isolation
+from worker.core.ledger import Ledger
+from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey
+
+# What one object of each kind takes beyond the strings it refers to, in bytes: CPython 3.11 with allocator
+# overhead, measured by filling a window with a million of them. The budget is kept by these.
+ENTRY_BYTES = 900
+CHANGE_BYTES = 260
+ITEM_BYTES = 180
+
+_Typed: TypeAlias = tuple[type, Scalar]
+
+
+class Change:
+    """What a record says about one user, without its attributes: those lie in the entry, by name."""
+
+    __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source")
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        source: Source,
+        *,
+        occurred_at_ms: int | None = None,
+        record_key: bytes | None = None,
+        headers: Headers = (),
+    ) -> None:
+        self.ledger = ledger
+        self.source = source
+        self.occurred_at_ms = occurred_at_ms
+        self.record_key = record_key
+        self.headers = headers
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+        return CHANGE_BYTES + len(self.record_key or b"") + len(self.source.event_id or "")
+
+
+class Item:
+    """An attribute's newest value, and the distinct older ones that stand behind it should it be refused.
+
+    Of equal older values only the latest is kept: what the destination refused once it refuses again.
+    """
+
+    __slots__ = ("change", "older", "value")
+
+    def __init__(self, value: Scalar, change: Change) -> None:
+        self.value = value
+        self.change = change
+        self.older: dict[_Typed, Change] | None = None
+
+    def supersede(self, value: Scalar, change: Change) -> int:
+        """A newer value of the attribute; returns by how many bytes the item grew."""
+        if value == self.value and type(value) is type(self.value):
+            self.change = change
+            return 0
+        older = self.older = {} if self.older is None else self.older
+        known = len(older)
+        previous = (type(self.value), self.value)
+        older.pop(previous, None)  # re-inserted, so that the order is the order of the last occurrence
+        older[previous] = self.change
+        older.pop((type(value), value), None)
+        self.value, self.change = value, change
+        return (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
+
+    def step_back(self) -> bool:
+        """The newest value was refused: the one before it takes its place. False where there is none."""
+        if not self.older:
+            return False
+        (_, value), change = self.older.popitem()
+        self.value, self.change = value, change
+        return True
+
+    def forget(self, ledger: Ledger) -> bool:
+        """Drops every value that came by `ledger`; False where nothing is left."""
+        if self.older:
+            self.older = {typed: change for typed, change in self.older.items() if change.ledger is not ledger}
+        return self.change.ledger is not ledger or self.step_back()
+
+
+class Place(Enum):
+    """Where an entry stands. The window's queues are left lazily: an entry counts only where its place says."""
+
+    WINDOW = auto()  # absorbing, waiting for its window to end
+    BLOCKED = auto()  # absorbing, due, and a call of the same user is in flight
+    READY = auto()  # absorbing, due, next in line
+    RETRY = auto()  # waiting out a back-off
+    IN_FLIGHT = auto()  # a call, or the dead letters of one, are on their way
+    GONE = auto()  # settled, merged into another entry, or its partitions went away
+
+
+class Entry:
+    """The changes of one user that the next call carries.
+
+    Attributes:
+        opened_at: when its first change arrived, in monotonic seconds.
+        not_before: no call before this instant (a back-off), in monotonic seconds.
+        oldest_ms: the timestamp of its first change's record, in milliseconds since the epoch.
+        delivered: whether any of it reached the destination.
+        calls: requests made for it so far.
+        failures: how often in a row it was answered by something that is worth another try.
+        failing_since: the first of these, in monotonic seconds.
+        letters: dead letters on their way that must be acknowledged before it is settled.
+    """
+
+    __slots__ = (
+        "calls",
+        "changes",
+        "delivered",
+        "failing_since",
+        "failures",
+        "holds",
+        "isolation",
+        "items",
+        "key",
+        "letters",
+        "not_before",
+        "oldest_ms",
+        "opened_at",
+        "place",
+        "size_bytes",
+        "successes_when_failing",
+        "user",
+    )
+
+    def __init__(self, key: UserKey, user: User, opened_at: float) -> None:
+        self.key = key
+        self.user = user
+        self.opened_at = opened_at
+        self.not_before = opened_at
+        self.place = Place.WINDOW
+        self.items: dict[str, Item] = {}
+        self.holds: dict[Ledger, int] = {}
+        self.changes = 0
+        self.oldest_ms = 0
+        self.delivered = False
+        self.calls = 0
+        self.failures = 0
+        self.failing_since = 0.0
+        self.successes_when_failing = 0
+        self.letters = 0
+        self.isolation: Isolation | None = None
+        self.size_bytes = ENTRY_BYTES
+
+    def absorb(self, user: User, change: Change, attributes: Mapping[str, Scalar]) -> None:
+        """A newer change of the same user. Its ledger must hold the change's offset if it has no earlier one here."""
+        self.user = user
+        if not self.changes:
+            self.oldest_ms = change.source.timestamp_ms
+        self.changes += 1
+        size = change.size_bytes
+        items = self.items
+        for name, value in attributes.items():
+            item = items.get(name)
+            if item is None:
+                items[name] = Item(value, change)
+                size += ITEM_BYTES + len(name) + sys.getsizeof(value)
+            else:
+                size += item.supersede(value, change)
+        self.size_bytes += size
+
+    def merge(self, newer: Entry) -> None:
+        """Takes in the user's next entry, so that one call carries both; `newer` is empty afterwards."""
+        self.user = newer.user
+        self.changes += newer.changes
+        self.size_bytes += newer.size_bytes - ENTRY_BYTES
+        for name, item in newer.items.items():
+            mine = self.items.get(name)
+            if mine is None:
+                self.items[name] = item
+                continue
+            for (_, value), change in (item.older or {}).items():
+                mine.supersede(value, change)
+            mine.supersede(item.value, item.change)
+        for ledger, offset in newer.holds.items():
+            if ledger in self.holds:
+                ledger.settle(offset)
+            else:
+                self.holds[ledger] = offset
+        newer.items, newer.holds, newer.place = {}, {}, Place.GONE
+
+    def fold(self) -> dict[str, Scalar]:
+        """The last value of every attribute that is neither delivered nor refused."""
+        return {name: item.value for name, item in self.items.items()}
+
+    def forget(self, ledger: Ledger) -> None:
+        """The partition went away: what came by it is the next owner's to send."""
+        self.holds.pop(ledger, None)
+        self.items = {name: item for name, item in self.items.items() if item.forget(ledger)}
+
+    def settle(self) -> None:
+        """Everything in it is delivered, superseded or a written dead letter."""
+        for ledger, offset in self.holds.items():
+            ledger.settle(offset)
+        self.holds = {}
+        self.place = Place.GONE
+
+    def sources(self, names: Iterable[str]) -> tuple[Source, ...]:
+        """The records that the named attributes' values come from, each once, in order of arrival."""
+        return tuple(dict.fromkeys(self.items[name].change.source for name in names))
+
+    def lost(self, name: str) -> LostAttribute:
+        """The named attribute as a dead letter carries it."""
+        item = self.items[name]
+        source = item.change.source
+        return LostAttribute(
+            name, item.value, item.change.occurred_at_ms, partition=source.partition.number, offset=source.offset
+        )

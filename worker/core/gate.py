@@ -1,0 +1,135 @@
+"""One gate before all senders: open, ramping up after an outage, paused, or closed with single probes.
+
+An outage must not be answered by every sender retrying at once, and a destination that refuses everyone must not
+be asked by everyone. A closed gate lets one real entry through at a time, each after a longer pause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from worker.core.model import UserKey
+
+# So many different users failed in a row, or so many calls whoever they were for: then it is the destination.
+FAILING_USERS = 3
+FAILING_CALLS = 5
+
+
+class HaltReason(StrEnum):
+    """Why the gate is closed."""
+
+    UNAUTHORIZED = "unauthorized"
+    WRONG_URL = "wrong_url"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A closed gate: why, since when (milliseconds since the epoch), and what the latest call met."""
+
+    reason: HaltReason
+    since_ms: int
+    detail: str
+
+
+class Passage(Enum):
+    """What the gate lets through at an instant."""
+
+    FREE = auto()
+    PROBE = auto()
+    NONE = auto()
+
+
+class Gate:
+    """Lets calls through as the destination's replies allow; every instant is in monotonic seconds."""
+
+    def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
+        """`backoff` gives the pause after the n-th failed probe, in seconds; it is cut to `probe_max_seconds`."""
+        self._backoff = backoff
+        self._probe_max_seconds = probe_max_seconds
+        self._concurrency = concurrency
+        self._allowed = concurrency  # calls in flight; grows from 1 after a halt
+        self._failing_users: set[UserKey] = set()
+        self._failing_calls = 0
+        self._failed_probes = 0
+        self._probe_at = -math.inf
+        self._probing = False
+        self._paused_until = -math.inf
+        self.halt: Halt | None = None
+        self.opened_at = -math.inf
+
+    def passage(self, in_flight: int, now: float) -> Passage:
+        """What may be sent now, with `in_flight` calls under way."""
+        if now < self._paused_until:
+            return Passage.NONE
+        if self.halt is not None:
+            return Passage.PROBE if not self._probing and now >= self._probe_at else Passage.NONE
+        return Passage.FREE if in_flight < self._allowed else Passage.NONE
+
+    def next_passage(self) -> float:
+        """The earliest instant at which a passage may open by time alone."""
+        if self.halt is None:
+            return self._paused_until
+        return math.inf if self._probing else max(self._paused_until, self._probe_at)
+
+    def probe_started(self) -> None:
+        """The single probe is on its way."""
+        self._probing = True
+
+    def paused(self, now: float) -> bool:
+        """Whether a Retry-After holds everything back."""
+        return now < self._paused_until
+
+    def pause(self, seconds: float, now: float) -> None:
+        """The destination asked to be left alone for so long."""
+        self._paused_until = max(self._paused_until, now + seconds)
+
+    def succeeded(self, now: float) -> Halt | None:
+        """An entry got through. Returns the halt that this ends, if there was one."""
+        self._failing_users.clear()
+        self._failing_calls = 0
+        ended, self.halt = self.halt, None
+        if ended is not None:
+            self.opened_at = now
+            self._allowed = 1
+            self._failed_probes = 0
+            self._probing = False
+        elif self._allowed < self._concurrency:
+            self._allowed += 1
+        return ended
+
+    def failed(self, key: UserKey, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
+        """A call met a failing destination. Returns whether this closed the gate."""
+        self._failing_calls += 1
+        if len(self._failing_users) < FAILING_USERS:
+            self._failing_users.add(key)
+        if len(self._failing_users) < FAILING_USERS and self._failing_calls < FAILING_CALLS and self.halt is None:
+            return False
+        return self.close(reason, detail, probe=probe, now=now, wall_ms=wall_ms)
+
+    def close(self, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
+        """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new."""
+        known = self.halt
+        if known is not None and not probe:
+            return False  # a call from before the halt: it says nothing new
+        if probe:
+            self._probing = False
+        self._failed_probes += 1
+        self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
+        if known is not None and known.reason is reason:
+            self.halt = Halt(reason, known.since_ms, detail)
+            return False
+        self.halt = Halt(reason, wall_ms, detail)
+        return True
+
+    def probe_ended(self, now: float) -> None:
+        """The probe ended with an answer that says nothing of the halt: the next one need not wait."""
+        self._probing = False
+        self._probe_at = now
+
+    def probe_soon(self, now: float) -> None:
+        """Something changed (a new token): the next probe need not wait."""
+        self._probe_at = now

@@ -1,0 +1,114 @@
+"""This worker's share of the token's rate: a token bucket whose rate follows what the destination says.
+
+The limit belongs to the token and so to all replicas together. Each takes the part that matches the partitions
+it holds, so the parts never add up to more than the limit and no replica needs to hear of another.
+"""
+
+from __future__ import annotations
+
+import math
+
+from worker.core.model import Reply
+
+# The destination counts in seconds of its own clock, and requests reach it with jitter: at exactly the limit a
+# good part of the seconds would end in a 429. 5 % of room keeps them rare.
+HEADROOM = 0.95
+# How much unused rate may be saved up, in seconds: it bridges a busy main loop, and stays small against the
+# second that the destination counts in.
+BURST_SECONDS = 0.1
+DECREASE = 0.7  # of the rate, at a 429; at most once a second, since one second's 429s are one piece of news
+RECOVERY_PER_SECOND = 0.05  # of the full share, added back while no 429 comes
+FLOOR = 0.02  # of the full share: below it the worker would not notice that it may go faster again
+_SECOND = 1.0
+
+
+class Rate:
+    """A token bucket for calls; every instant is in monotonic seconds."""
+
+    def __init__(self, limit_per_second: float, now: float) -> None:
+        self._configured = limit_per_second
+        self._announced = math.inf  # the latest x-ratelimit-limit
+        self._fraction = 0.0
+        self._factor = 1.0
+        self._tokens = 1.0
+        self._filled_at = now
+        self._decreased_at = -math.inf
+        self._held_until = -math.inf
+        self._window_seen_at = now  # when the destination last began to count anew
+        self._remaining = 0
+
+    @property
+    def limit(self) -> float:
+        """The token's limit in calls a second: the configured one, or a lower one that the destination announces."""
+        return min(self._configured, self._announced)
+
+    @property
+    def per_second(self) -> float:
+        """The calls a second that this worker now allows itself."""
+        return self.limit * self._fraction * HEADROOM * self._factor
+
+    @property
+    def slowed(self) -> bool:
+        """Whether the destination's 429s hold the rate below its share."""
+        return self._factor < 1.0
+
+    def share(self, fraction: float, now: float) -> None:
+        """This worker holds `fraction` (0 to 1) of all partitions from now on."""
+        self._fill(now)
+        self._fraction = fraction
+
+    def ready(self, now: float) -> bool:
+        """Whether a call may be made at this instant."""
+        self._fill(now)
+        return now >= self._held_until and self._tokens >= 1.0
+
+    def spend(self) -> None:
+        """A call is being made."""
+        self._tokens -= 1.0
+
+    def next_ready(self, now: float) -> float:
+        """The instant of the next token; infinite while the share is nothing."""
+        self._fill(now)
+        if self.per_second <= 0.0:
+            return math.inf
+        missing = max(0.0, 1.0 - self._tokens)
+        return max(self._held_until, now + missing / self.per_second)
+
+    def observe(self, reply: Reply, now: float) -> None:
+        """Takes the `x-ratelimit-*` headers of a reply to heart."""
+        if reply.rate_limit is not None and reply.rate_limit > 0:
+            self._fill(now)
+            self._announced = float(reply.rate_limit)
+        if reply.rate_remaining is None:
+            return
+        # Replies overtake each other, so only a clear jump upwards is taken for a new second of the destination.
+        if reply.rate_remaining - self._remaining > self.limit / 4:
+            self._window_seen_at = now
+        self._remaining = reply.rate_remaining
+        if reply.rate_remaining <= 0:
+            self._hold_for_next_second(now)
+
+    def throttled(self, now: float) -> None:
+        """A 429 came: fewer calls from now on."""
+        self._hold_for_next_second(now)
+        if now - self._decreased_at < _SECOND:
+            return
+        self._fill(now)
+        self._decreased_at = now
+        self._factor = max(FLOOR, self._factor * DECREASE)
+        self._tokens = min(self._tokens, 0.0)
+
+    def _hold_for_next_second(self, now: float) -> None:
+        """No call until the destination counts anew, by what its replies showed of its seconds."""
+        elapsed = now - self._window_seen_at
+        self._held_until = self._window_seen_at + (math.floor(elapsed / _SECOND) + 1) * _SECOND
+
+    def _fill(self, now: float) -> None:
+        elapsed = now - self._filled_at
+        if elapsed <= 0.0:
+            return
+        self._filled_at = now
+        if self._factor < 1.0 and now - self._decreased_at >= _SECOND:
+            self._factor = min(1.0, self._factor + RECOVERY_PER_SECOND * min(elapsed, _SECOND))
+        capacity = max(1.0, self.per_second * BURST_SECONDS)
+        self._tokens = min(capacity, self._tokens + elapsed * self.per_second)

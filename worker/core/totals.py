@@ -1,0 +1,39 @@
+"""What the worker has done since it started, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counters that only grow.
+
+    Attributes:
+        records: records taken in, of every kind.
+        tombstones: records without a value, passed over.
+        ignored: records that left nothing to send or to dead-letter, tombstones included.
+        passed_over: attributes left out by a stated rule (nulls dropped, names not on the allow-list).
+        changes: changes of a user that were taken into an entry.
+        shared_users: changes that joined an entry which already held another partition's.
+        calls: requests made.
+        calls_saved: changes that were settled without a call of their own.
+        delivered_entries: entries settled of which something reached the destination.
+        retries: calls that are made again because the destination failed or throttled.
+        replies: replies by status code, or by the failure's name.
+        dead_letters: acknowledged dead letters by reason.
+    """
+
+    records: int = 0
+    tombstones: int = 0
+    ignored: int = 0
+    passed_over: int = 0
+    changes: int = 0
+    shared_users: int = 0
+    calls: int = 0
+    calls_saved: int = 0
+    delivered_entries: int = 0
+    retries: int = 0
+    replies: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,72 @@
+"""What a reply means for the call that it answers: the table of replies, as code."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from http import HTTPStatus
+
+from worker.core.model import Failure, Reply
+
+_SUCCESS = range(200, 300)
+_REDIRECT = range(300, 400)
+_CLIENT_ERROR = range(400, 500)
+# Worth another try though they are client errors: time-out, too early, too many requests.
+_RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_ISOLATED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+_UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+
+class Verdict(Enum):
+    """What is to be done about a call."""
+
+    DELIVERED = auto()
+    REFUSED = auto()  # find the attributes that are to blame
+    NOT_FOUND = auto()  # dead letter
+    UNEXPECTED = auto()  # dead letter
+    RETRY = auto()  # the destination failed
+    THROTTLED = auto()  # the destination is well and wants fewer calls
+    UNAUTHORIZED = auto()  # halt
+    WRONG_URL = auto()  # halt
+    ABORTED = auto()  # cut short by the worker itself: its partitions went away
+
+
+def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
+    """The verdict on one reply.
+
+    Args:
+        reply: what came back.
+        ever_delivered: whether this process has had a success. Before the first one a 404 says that the URL is
+            wrong rather than that the user is unknown.
+    """
+    status = reply.status
+    if status is None:
+        return _without_status(reply.failure)
+    if status in _SUCCESS:
+        return Verdict.DELIVERED
+    if status in _REDIRECT:
+        return Verdict.WRONG_URL
+    if status in _CLIENT_ERROR:
+        return _client_error(status, wrong_url=reply.no_such_path or not ever_delivered)
+    return Verdict.RETRY
+
+
+def _without_status(failure: Failure | None) -> Verdict:
+    if failure is Failure.ABORTED:
+        return Verdict.ABORTED
+    if failure is Failure.NO_TOKEN:
+        return Verdict.UNAUTHORIZED
+    return Verdict.RETRY
+
+
+def _client_error(status: int, *, wrong_url: bool) -> Verdict:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Verdict.THROTTLED
+    if status in _RETRIED:
+        return Verdict.RETRY
+    if status in _ISOLATED:
+        return Verdict.REFUSED
+    if status in _UNAUTHORIZED:
+        return Verdict.UNAUTHORIZED
+    if status == HTTPStatus.NOT_FOUND:
+        return Verdict.WRONG_URL if wrong_url else Verdict.NOT_FOUND
+    return Verdict.UNEXPECTED
