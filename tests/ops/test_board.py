@@ -1,0 +1,50 @@
+"""The snapshot between the main thread and the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from worker.ops.board import Board
+from worker.ops.status import PartitionStatus, State, Status, Totals
+
+STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
+
+
+def test_since_moves_only_when_the_state_does() -> None:
+    board = Board(STARTING)
+    begun = board.posted[1]
+    board.publish(replace(STARTING, open_entries=3))
+    assert board.posted[1] is begun
+    assert board.status.open_entries == 3
+    board.publish(replace(STARTING, state=State.RUNNING, joined=True))
+    assert board.posted[1] is not begun
+
+
+def test_a_turn_resets_the_idle_time() -> None:
+    board = Board(STARTING)
+    idle = board.seconds_since_turn
+    while board.seconds_since_turn == idle:
+        pass
+    reached = board.seconds_since_turn
+    board.turn()
+    assert board.seconds_since_turn < reached or reached == 0.0
+
+
+def test_totals_are_a_snapshot_of_counts_that_go_on() -> None:
+    counts = {"rejected": 1}
+    totals = Totals(dead_letters=counts)
+    counts["rejected"] = 2
+    assert totals.dead_letters == {"rejected": 1}
+
+
+@pytest.mark.parametrize(
+    ("position", "committed", "end", "lag"),
+    [(9, 4, 10, 6), (9, None, 10, 1), (None, None, 10, None), (9, 4, None, None), (9, 9, 8, 0)],
+)
+def test_lag_counts_from_the_commit_or_else_from_the_position(
+    position: int | None, committed: int | None, end: int | None, lag: int | None
+) -> None:
+    partition = PartitionStatus("topic", 0, position, committed, end, paused=False, oldest_undelivered_seconds=None)
+    assert partition.lag == lag

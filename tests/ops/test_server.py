@@ -1,0 +1,348 @@
+"""The health server over real HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from worker.ops.board import Board
+from worker.ops.server import AddressUnavailableError, OpsServer
+from worker.ops.status import Halt, PartitionStatus, State, Status, Totals
+
+STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="attribute-worker", rate_limit=150.0)
+RUNNING = replace(STARTING, state=State.RUNNING, joined=True)
+HALTED = replace(
+    RUNNING,
+    state=State.HALTED,
+    halt=Halt("unauthorized", datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC), "401 from the destination"),
+)
+
+
+class Client:
+    """Asks one server, a connection for each request."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address = (host, port)
+
+    def ask(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, str]:
+        return self.reply(path, method, body, **headers)[:2]
+
+    def reply(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[int, str, http.client.HTTPMessage]:
+        with closing(http.client.HTTPConnection(*self.address, timeout=10)) as connection:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode(), response.headers
+
+    def raw(self, request: bytes) -> bytes:
+        with socket.create_connection(self.address, timeout=10) as connection:
+            connection.sendall(request)
+            return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    parts: list[bytes] = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@contextmanager
+def serving(board: Board, host: str = "127.0.0.1", **limits: float) -> Iterator[Client]:
+    server = OpsServer(host, 0, board=board, registry=CollectorRegistry(), **limits)  # type: ignore[arg-type]  # connections_max is whole
+    try:
+        yield Client(*server.start())
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Board, Client]]:
+    """One server for the tests that only ask: closing one takes up to a fifth of a second."""
+    board = Board(STARTING)
+    with serving(board) as client:
+        yield board, client
+
+
+@pytest.fixture
+def board(shared: tuple[Board, Client]) -> Board:
+    shared[0].publish(STARTING)
+    return shared[0]
+
+
+@pytest.fixture
+def client(shared: tuple[Board, Client], board: Board) -> Client:
+    assert board.status is STARTING
+    return shared[1]
+
+
+def readyz(client: Client) -> tuple[int, str | None, str | None]:
+    status, body = client.ask("/readyz")
+    document = json.loads(body)
+    assert document["ready"] == (status == 200)
+    return status, document["reason"], document["detail"]
+
+
+def test_alive_while_the_main_loop_turns_and_not_after() -> None:
+    board = Board(RUNNING)
+    with serving(board, stalled_after_seconds=0.05) as client:
+        until(lambda: client.ask("/livez")[0] == 503)
+        assert "has not turned for" in client.ask("/livez")[1]
+        assert readyz(client)[:2] == (503, "stalled")
+        assert "stalled" in client.ask("/")[1]
+    with serving(board) as client:
+        board.turn()
+        assert client.ask("/livez") == (200, "ok\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (STARTING, (503, "starting", None)),
+        (replace(STARTING, problem="no broker answers"), (503, "starting", "no broker answers")),
+        (RUNNING, (200, None, None)),
+        (replace(RUNNING, state=State.THROTTLED), (200, None, None)),
+        (replace(RUNNING, problem="the registry is down"), (200, None, "the registry is down")),
+        (replace(RUNNING, joined=False), (503, "not_joined", None)),
+        (replace(RUNNING, state=State.DRAINING), (503, "draining", None)),
+        (HALTED, (503, "unauthorized", "401 from the destination")),
+    ],
+)
+def test_ready_only_when_joined_and_the_destination_takes_calls(
+    client: Client, board: Board, status: Status, expected: tuple[int, str | None, str | None]
+) -> None:
+    board.publish(status)
+    assert readyz(client) == expected
+
+
+def test_readiness_says_since_when(client: Client, board: Board) -> None:
+    board.publish(HALTED)
+    assert json.loads(client.ask("/readyz")[1])["since"] == "2026-05-04T03:02:01Z"
+
+
+def test_status_gives_the_promised_document(client: Client, board: Board) -> None:
+    partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
+    totals = Totals(records=9, calls=2, dead_letters={"rejected": 1}, replies={"200": 2})
+    board.publish(replace(HALTED, partitions=partitions, totals=totals, open_entries=4, in_flight=1, held_bytes=77))
+    code, body, headers = client.reply("/status")
+    document = json.loads(body)
+    assert (code, headers["Content-Type"]) == (200, "application/json")
+    assert document["state"] == "halted"
+    assert document["halt"] == {
+        "reason": "unauthorized",
+        "since": "2026-05-04T03:02:01Z",
+        "detail": "401 from the destination",
+    }
+    assert (document["version"], document["instance"], document["group_id"]) == (
+        "1.2.3",
+        "worker-0",
+        "attribute-worker",
+    )
+    assert {"limit", "share"} <= document["rate"].keys()
+    assert (document["open_entries"], document["in_flight"], document["held_bytes"]) == (4, 1, 77)
+    assert document["partitions"] == [
+        {
+            "topic": "profile-changes",
+            "partition": 3,
+            "position": 90,
+            "committed": 80,
+            "end": 100,
+            "paused": True,
+            "oldest_undelivered_seconds": 1.5,
+            "lag": 20,
+        }
+    ]
+    promised = {"records", "changes", "calls", "calls_saved", "delivered_entries", "retries", "ignored"}
+    assert promised <= document["totals"].keys()
+    assert document["totals"]["dead_letters"] == {"rejected": 1}
+
+
+def test_without_a_halt_the_document_says_null(client: Client) -> None:
+    assert json.loads(client.ask("/status")[1])["halt"] is None
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/status", "/metrics", "/nowhere"])
+def test_head_answers_as_get_without_a_body(client: Client, path: str) -> None:
+    code, _, headers = client.reply(path)
+    head_code, body, head_headers = client.reply(path, "HEAD")
+    assert (head_code, body, head_headers["Content-Type"]) == (code, "", headers["Content-Type"])
+    assert int(head_headers["Content-Length"]) > 0 or path == "/metrics"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(client: Client, method: str) -> None:
+    code, _, headers = client.reply("/livez", method, body=b"x" * 40_000 if method == "POST" else None)
+    assert (code, headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/livez/", "/livez/../status", "/%2e", "//"])
+def test_an_unknown_path_lists_the_known_ones(client: Client, path: str) -> None:
+    code, body = client.ask(path)
+    if path == "//":
+        assert code == 200  # the standard parser folds leading slashes into one
+        return
+    assert code == 404
+    for known in ("/livez", "/readyz", "/metrics", "/status"):
+        assert known in body
+    assert "nowhere" not in body
+
+
+def test_every_answer_forbids_scripts_sniffing_and_storing(client: Client) -> None:
+    for path in ("/", "/status", "/nowhere"):
+        headers = client.reply(path)[2]
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "Python" not in headers["Server"]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "code"),
+    [
+        (b"nonsense secret\x00\xff\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/nine\r\n\r\n", b"400"),
+        (b"GET /livez HTTP/2.0\r\n\r\n", b"505"),
+        (b"GET /" + b"a" * 30_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"GET /livez HTTP/1.1\r\nsecret: " + b"a" * 30_000 + b"\r\n\r\n", b"431"),
+        (b"GET /livez HTTP/1.1\r\n" + b"secret: a\r\n" * 200 + b"\r\n", b"431"),
+    ],
+)
+def test_malformed_and_oversized_heads_are_refused_without_an_echo(
+    client: Client, capfd: pytest.CaptureFixture[str], request_bytes: bytes, code: bytes
+) -> None:
+    with socket.create_connection(client.address, timeout=10) as connection:
+        connection.sendall(request_bytes)
+        connection.shutdown(socket.SHUT_WR)
+        answer = read_all(connection)
+    assert answer.split(b" ")[1] == code
+    assert b"secret" not in answer
+    assert "secret" not in "".join(capfd.readouterr())
+
+
+def test_the_server_says_nothing_on_its_own_output(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+    client.ask("/livez?token=secret")
+    with socket.create_connection(client.address) as connection:
+        connection.sendall(b"GET /livez")
+    client.ask("/livez")
+    assert capfd.readouterr() == ("", "")
+
+
+class Broken(CollectorRegistry):
+    """A registry whose collection fails with data in its message."""
+
+    def collect(self) -> Iterator[object]:  # type: ignore[override]  # it yields nothing
+        raise RuntimeError("secret")
+
+
+def test_a_failure_inside_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> None:
+    server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=Broken())
+    client = Client(*server.start())
+    try:
+        assert client.ask("/metrics") == (500, "Internal error.\n")
+        assert client.ask("/livez")[0] == 200
+    finally:
+        server.close()
+    assert "secret" not in "".join(capfd.readouterr())
+
+
+def test_idle_connections_do_not_keep_a_probe_out() -> None:
+    """More open connections than there are places: the oldest one makes room."""
+    with serving(Board(RUNNING), connections_max=4) as client:
+        held = [socket.create_connection(client.address, timeout=10) for _ in range(12)]
+        try:
+            for connection in held:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nslow: ")
+            started = time.monotonic()
+            assert client.ask("/livez")[0] == 200
+            assert time.monotonic() - started < 3
+            assert held[0].recv(1) == b""
+        finally:
+            for connection in held:
+                connection.close()
+
+
+def test_a_drip_of_bytes_does_not_outlive_its_deadline() -> None:
+    with (
+        serving(Board(RUNNING), connection_seconds=0.4) as client,
+        socket.create_connection(client.address, timeout=0.05) as connection,
+    ):
+        started = time.monotonic()
+        connection.sendall(b"GET /livez HTTP/1.1\r\nslow: ")
+        assert hung_up_on(connection, deadline=started + 5)
+        assert time.monotonic() - started >= 0.4
+
+
+def hung_up_on(connection: socket.socket, *, deadline: float) -> bool:
+    """Sends a byte whenever nothing comes back for the socket's time-out; true once the server has closed."""
+    while time.monotonic() < deadline:
+        try:
+            connection.sendall(b"a")
+            return connection.recv(1) == b""
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return True
+    return False
+
+
+def test_a_taken_port_is_named_with_its_setting() -> None:
+    with serving(Board(RUNNING)) as client:
+        port = client.address[1]
+        second = OpsServer("127.0.0.1", port, board=Board(RUNNING), registry=CollectorRegistry())
+        with pytest.raises(AddressUnavailableError, match=rf"127\.0\.0\.1:{port}: .*WORKER_HTTP__PORT"):
+            second.start()
+        second.close()
+
+
+def test_an_unknown_host_is_named_with_its_setting() -> None:
+    server = OpsServer("192.0.2.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
+    with pytest.raises(AddressUnavailableError, match=r"192\.0\.2\.1:0: .*WORKER_HTTP__HOST"):
+        server.start()
+
+
+def test_a_closed_server_leaves_its_port_and_can_be_closed_again() -> None:
+    server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
+    address = server.start()
+    with socket.create_connection(address, timeout=0.05) as connection:
+        server.close()
+        server.close()
+        assert hung_up_on(connection, deadline=time.monotonic() + 5)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=10)
+
+
+def ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not ipv6_loopback(), reason="this machine has no IPv6 loopback address")
+def test_serves_on_an_ipv6_address() -> None:
+    with serving(Board(RUNNING), host="::1") as client:
+        assert client.address[0] == "::1"
+        assert client.ask("/livez") == (200, "ok\n")
+
+
+def test_serves_on_a_host_name() -> None:
+    with serving(Board(RUNNING), host="localhost") as client:
+        assert client.ask("/livez") == (200, "ok\n")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, "did not happen within 10 s"

@@ -1,0 +1,216 @@
+"""The metrics, as Prometheus would read them over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker.ops.board import Board
+from worker.ops.server import OpsServer
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, Totals
+from worker.ops.telemetry import Telemetry
+
+STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
+BUSY = replace(
+    STARTING,
+    state=State.HALTED,
+    joined=True,
+    halt=Halt("wrong_url", datetime(2026, 5, 4, tzinfo=UTC), "302 from the destination"),
+    rate=Rate(150.0, 75.0, 10.0),
+    open_entries=5,
+    in_flight=2,
+    held_bytes=4096,
+    partitions=(
+        PartitionStatus("changes", 0, 90, 80, 100, paused=True, oldest_undelivered_seconds=2.5),
+        PartitionStatus("changes", 1, None, None, None, paused=False, oldest_undelivered_seconds=None),
+    ),
+    totals=Totals(
+        records=100,
+        tombstones=1,
+        changes=300,
+        passed_over=3,
+        ignored=2,
+        calls=40,
+        calls_saved=60,
+        delivered_entries=38,
+        retries=2,
+        shared_users=1,
+        dead_letters={"rejected": 4},
+        replies={"200": 38, "400": 2, "timeout": 1},
+    ),
+)
+LABELS = {"group_id", "kind", "le", "outcome", "partition", "reason", "result", "state", "status", "topic", "version"}
+
+
+class Scraped:
+    """One worker's telemetry, and a scrape of it."""
+
+    def __init__(self, board: Board, telemetry: Telemetry, address: tuple[str, int]) -> None:
+        self.board = board
+        self.telemetry = telemetry
+        self.address = address
+
+    def text(self, accept: str = "text/plain") -> tuple[str, str]:
+        with closing(http.client.HTTPConnection(*self.address, timeout=10)) as connection:
+            connection.request("GET", "/metrics", headers={"Accept": accept})
+            response = connection.getresponse()
+            assert response.status == 200
+            return response.read().decode(), response.headers["Content-Type"]
+
+    def families(self) -> dict[str, Metric]:
+        return {family.name: family for family in text_string_to_metric_families(self.text()[0])}
+
+    def value(self, name: str, **labels: str) -> float | None:
+        for family in self.families().values():
+            for sample in family.samples:
+                if sample.name == f"attribute_worker_{name}" and sample.labels == labels:
+                    return float(sample.value)
+        return None
+
+
+@pytest.fixture
+def worker() -> Iterator[Scraped]:
+    board = Board(STARTING)
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
+    try:
+        yield Scraped(board, telemetry, server.start())
+    finally:
+        server.close()
+        telemetry.close()
+
+
+def record_one_of_each(telemetry: Telemetry) -> None:
+    telemetry.call_finished(0.2, "delivered")
+    telemetry.entry_delivered(3, 45.0)
+    telemetry.commit_finished(0.01, ok=True)
+    telemetry.drain_finished(2.0, complete=False)
+    telemetry.rebalanced("assigned")
+    telemetry.dead_letter_failed()
+
+
+def test_every_name_has_the_prefix_one_unit_and_known_labels(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    record_one_of_each(worker.telemetry)
+    families = worker.families()
+    assert len(families) > 30
+    suffixes = re.compile(r"(_seconds|_bytes|_total)")
+    for family in families.values():
+        assert family.name.startswith("attribute_worker_")
+        assert family.documentation
+        for sample in family.samples:
+            assert len(suffixes.findall(sample.name)) <= 1, sample.name
+            assert sample.labels.keys() <= LABELS, sample
+            assert sample.name.endswith("_total") == (family.type == "counter")
+
+
+def test_openmetrics_is_given_to_those_who_ask(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    record_one_of_each(worker.telemetry)
+    text, content_type = worker.text("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    families = read_openmetrics(text)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
+    names = {family.name for family in families}
+    assert "attribute_worker_calls" in names
+
+
+def test_the_status_is_exported_without_an_event(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    assert worker.value("info", version="1.2.3", group_id="group") == 1
+    assert worker.value("state", state="halted") == 1
+    assert worker.value("state", state="running") == 0
+    assert worker.value("halted", reason="wrong_url") == 1
+    assert worker.value("ready") == 0
+    assert worker.value("held_bytes") == 4096
+    assert worker.value("rate_current") == 10
+    assert worker.value("calls_total") == 40
+    assert worker.value("calls_saved_total") == 60
+    assert worker.value("replies_total", status="400") == 2
+    assert worker.value("dead_letters_total", reason="rejected") == 4
+    assert worker.value("partition_lag", topic="changes", partition="0") == 20
+    assert worker.value("partition_oldest_undelivered_seconds", topic="changes", partition="0") == 2.5
+    assert worker.value("partition_lag", topic="changes", partition="1") is None
+
+
+def test_every_dead_letter_reason_is_there_before_its_first_letter(worker: Scraped) -> None:
+    """Otherwise increase() would not see the first one."""
+    assert worker.value("dead_letters_total", reason="undecodable") == 0
+
+
+def test_what_is_over_disappears(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    assert worker.value("halted", reason="wrong_url") == 1
+    worker.board.publish(replace(BUSY, state=State.RUNNING, halt=None, partitions=BUSY.partitions[1:]))
+    assert worker.value("halted", reason="wrong_url") is None
+    assert worker.value("partition_paused", topic="changes", partition="0") is None
+    assert worker.value("partition_paused", topic="changes", partition="1") == 0
+    assert worker.value("ready") == 1
+
+
+def test_events_fall_into_buckets_that_fit(worker: Scraped) -> None:
+    record_one_of_each(worker.telemetry)
+    assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="0.1") == 0
+    assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="0.25") == 1
+    assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="30.0") == 1
+    assert worker.value("delivery_age_seconds_bucket", le="30.0") == 0
+    assert worker.value("delivery_age_seconds_bucket", le="60.0") == 1
+    assert worker.value("delivery_age_seconds_bucket", le="86400.0") == 1
+    assert worker.value("entry_changes_sum") == 3
+    assert worker.value("drain_duration_seconds_count", result="cut") == 1
+    assert worker.value("rebalances_total", kind="assigned") == 1
+    assert worker.value("dead_letter_failures_total") == 1
+
+
+def test_a_record_from_the_future_has_age_zero(worker: Scraped) -> None:
+    """A producer's clock may be ahead of ours."""
+    worker.telemetry.entry_delivered(1, -5.0)
+    assert worker.value("delivery_age_seconds_sum") == 0
+
+
+def test_scrapes_at_the_same_time_each_get_everything_once(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    pages: list[list[str]] = []
+
+    def scrape() -> None:
+        pages.extend([re.findall(r"^# TYPE (\S+)", worker.text()[0], re.MULTILINE) for _ in range(10)])
+
+    threads = [threading.Thread(target=scrape) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pages) == 40
+    for names in pages:
+        assert len(names) == len(set(names)) > 30
+
+
+def test_a_disabled_sdk_leaves_an_empty_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    board = Board(BUSY)
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    record_one_of_each(telemetry)
+    server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
+    try:
+        assert Scraped(board, telemetry, server.start()).text()[0] == ""
+    finally:
+        server.close()
+        telemetry.close()
+
+
+def test_an_exporter_named_in_the_environment_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "1")
+    before = threading.active_count()
+    telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0")
+    assert threading.active_count() == before
+    telemetry.close()

@@ -1,0 +1,265 @@
+"""The health server: its own threads, HTTP only, nothing that changes state.
+
+It must answer a probe also while someone holds connections open against it: connections are few and short, and
+when all are taken the oldest one is cut for the newcomer.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import socketserver
+import sys
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from worker.ops.answers import Answer, Answers, plain
+from worker.ops.board import Board
+
+_HEAD_BYTES_MAX = 16_384
+_UNREAD_BYTES_MAX = 65_536
+_SLOT_WAIT_SECONDS = 0.2
+
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_log = structlog.get_logger("worker.ops")
+
+
+class AddressUnavailableError(Exception):
+    """The health server cannot listen where it is told to; the message says where and which setting to change."""
+
+
+class OpsServer:
+    """Serves `/livez`, `/readyz`, `/metrics`, `/status` and `/` from its own threads.
+
+    Args:
+        host: a name or address, IPv4 or IPv6.
+        port: 0 picks a free one.
+        board: where the main thread leaves its status.
+        registry: what `/metrics` serves.
+        stalled_after_seconds: `/livez` says 503 when the main loop has not turned for so long.
+        connections_max: connections served at once.
+        connection_seconds: how long one may take, from accept to the last byte.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        board: Board,
+        registry: CollectorRegistry,
+        stalled_after_seconds: float = 60.0,
+        connections_max: int = 32,
+        connection_seconds: float = 10.0,
+    ) -> None:
+        self._address = (host, port)
+        self._answers = Answers(board, registry, stalled_after_seconds=stalled_after_seconds)
+        self._connections_max = connections_max
+        self._connection_seconds = connection_seconds
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> tuple[str, int]:
+        """Listen and serve; returns the address and port bound.
+
+        Raises:
+            AddressUnavailableError: the port is taken, or the host is not one of this machine.
+        """
+        host, port = self._address
+        try:
+            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+                0
+            ]
+            server = _Server(family, address, self._answers, self._connections_max, self._connection_seconds)
+        except OSError as error:
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise AddressUnavailableError(
+                f"cannot serve health and metrics on {where}: {error.strerror or error}; "
+                "set WORKER_HTTP__PORT to a free port (0 picks one), or WORKER_HTTP__HOST to an address of this machine"
+            ) from error
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="ops-http", daemon=True)
+        self._thread.start()
+        return str(server.server_address[0]), int(server.server_address[1])
+
+    def close(self) -> None:
+        """Stop listening and cut what is open. Does nothing when not started."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server.cut(None)
+        self._server = None
+
+
+class _Server(ThreadingHTTPServer):
+    """Bounds the connections: how many at once, and how long each may last."""
+
+    daemon_threads = True
+    # Another process on the same port would take half of the probes.
+    allow_reuse_port = False
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: Any,  # noqa: ANN401 - what getaddrinfo gives for the family
+        answers: Answers,
+        connections_max: int,
+        connection_seconds: float,
+    ) -> None:
+        self.address_family = family
+        self.answers = answers
+        self._connection_seconds = connection_seconds
+        self._slots = threading.BoundedSemaphore(connections_max)
+        self._lock = threading.Lock()
+        self._deadlines: dict[Any, float] = {}  # by connection, oldest first
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: that one asks the name service for a name that is used nowhere.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in socketserver
+        if not self._take_slot():
+            self.shutdown_request(request)
+            return
+        with self._lock:
+            self._deadlines[request] = time.monotonic() + self._connection_seconds
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as in socketserver
+        # Every connection ends here, served or not, and also when its thread could not be started.
+        with self._lock:
+            served = self._deadlines.pop(request, None) is not None
+        if served:
+            self._slots.release()
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        self.cut(time.monotonic())
+
+    def cut(self, due: float | None) -> None:
+        """End the connections whose deadline is past, or all of them; their threads wake and leave."""
+        with self._lock:
+            for connection, deadline in self._deadlines.items():
+                if due is None or deadline <= due:
+                    _hang_up(connection)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as in socketserver
+        # Clients that vanish are no news; a traceback could hold what they sent.
+        _log.debug("http_connection_failed", error=type(sys.exception()).__name__)
+
+    def _take_slot(self) -> bool:
+        if self._slots.acquire(blocking=False):
+            return True
+        with self._lock:
+            oldest = next(iter(self._deadlines), None)
+            if oldest is not None:
+                _hang_up(oldest)
+        return self._slots.acquire(timeout=_SLOT_WAIT_SECONDS)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the client was faster
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request, one answer, then the connection is closed."""
+
+    server: _Server
+    timeout = 5.0  # of one read or write; the server bounds the whole connection
+    server_version = "attribute-worker"
+    sys_version = ""
+    default_request_version = "HTTP/1.0"  # so that a malformed request line, too, gets a status line back
+
+    def handle_one_request(self) -> None:
+        self.close_connection = True
+        # What writing an answer asks about, also where the head cannot be read.
+        self.command = self.requestline = ""
+        self.request_version = self.default_request_version
+        head = self._read_head()
+        if head is None:
+            return
+        line, rest = head
+        self.raw_requestline = line
+        # The standard parser would read up to 100 header lines of 64 KiB each; give it what was read under our limit.
+        connection, self.rfile = self.rfile, io.BytesIO(rest)
+        try:
+            understood = self.parse_request()
+        finally:
+            self.rfile = connection
+        if understood:
+            self._respond()
+            if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+                self._linger()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - they repeat the request's own bytes
+        status = HTTPStatus(code)
+        self._write(plain(status, status.phrase))
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base class's names
+        """Nothing: probes come every few seconds, and a request's bytes have no place in the log."""
+
+    def _read_head(self) -> tuple[bytes, bytes] | None:
+        lines: list[bytes] = []
+        left = _HEAD_BYTES_MAX
+        while left > 0:
+            line = self.rfile.readline(left)
+            if not line:
+                return None
+            lines.append(line)
+            left -= len(line)
+            if line in {b"\r\n", b"\n"}:
+                return lines[0], b"".join(lines[1:])
+        self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        self._linger()
+        return None
+
+    def _respond(self) -> None:
+        if self.command not in {"GET", "HEAD"}:
+            self._write(plain(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and HEAD."), {"Allow": "GET, HEAD"})
+            return
+        path, _, query = self.path.partition("?")
+        try:
+            answer = self.server.answers.answer(path, query, self.headers.get("Accept", ""))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a plain 500 and the log its type only
+            _log.error("http_answer_failed", error=type(error).__name__)
+            answer = plain(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error.")
+        self._write(answer)
+
+    def _write(self, answer: Answer, headers: dict[str, str] | None = None) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Connection", "close")
+        for name, value in (_SECURITY_HEADERS | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def _linger(self) -> None:
+        # A close with unread bytes resets the connection, and the client may lose the answer: say that nothing
+        # more comes, and read on until the client has seen it.
+        self.connection.shutdown(socket.SHUT_WR)
+        self.rfile.read(_UNREAD_BYTES_MAX)
