@@ -16,9 +16,9 @@ from worker.settings.values import (
     DISTINCT,
     EMPTY_IS_NONE,
     Count,
+    FieldPath,
     Number,
     OptionalPath,
-    OptionalText,
     OptionalUrls,
     Pairs,
     PropertyPairs,
@@ -97,35 +97,38 @@ class SchemaSettings(Section):
 
 
 class MappingSettings(Section):
-    """Where the fields lie in the event. The defaults fit `schemas/profile_changed.avsc`.
+    """Where the fields lie in the event; `worker.core.mapping.Mapping` says it in full.
 
-    A path names record fields from the outside in, joined by dots.
+    The defaults fit `schemas/profile_changed.avsc`. An empty path: there is no such field.
     """
 
-    phone: OptionalText = Field(default="user.phone", description="path of the phone number; empty for none")
-    email: OptionalText = Field(default="user.email", description="path of the email address; empty for none")
-    client_user_id: OptionalText = Field(
-        default="user.client_user_id", description="path of the client user id; empty for none"
+    phone: FieldPath = Field(
+        default="user.phone",
+        description="path of the phone number, by dots; here and below: alternatives separated by `|`, empty for none",
     )
-    custom_identifiers: OptionalText = Field(
+    email: FieldPath = Field(default="user.email", description="path of the email address")
+    client_user_id: FieldPath = Field(default="user.client_user_id", description="path of the client user id")
+    custom_identifiers: FieldPath = Field(
         default="user.custom_identifiers",
-        description="path of an array of records with `name` and `value`; empty for none",
+        description="path of an array of {name, value} records or of a map, or `name=path` pairs, comma-separated",
     )
-    attributes: Text = Field(
+    attributes: FieldPath = Field(
         default="attributes",
-        description="path of a map of attributes; ending in `*`, every scalar field of the record there (`after.*`)",
+        min_length=1,
+        description="path of a map, or of a record whose scalar fields are taken (`after.*`; `*` is the event itself)",
     )
-    occurred_at: OptionalText = Field(
-        default="occurred_at", description="path of the time of the change; empty for none"
+    occurred_at: FieldPath = Field(default="occurred_at", description="path of the time of the change")
+    event_id: FieldPath = Field(default="event_id", description="path of the event's id")
+    exclude: Texts = Field(
+        default=(),
+        description="name patterns of attributes to leave out, as the event names them (before prefix, rename)",
     )
-    event_id: OptionalText = Field(default="event_id", description="path of the event's id; empty for none")
-    exclude: Texts = Field(default=(), description="attribute names that are not sent, before prefix and rename")
-    prefix: str = Field(default="", max_length=200, description="put before every attribute name that is not renamed")
-    rename: Pairs = Field(
-        default={}, description="attribute names by the name they have in the event, as a JSON object"
+    prefix: str = Field(
+        default="", max_length=200, description="put before each attribute's name, except those that `RENAME` names"
     )
-    ignore_when_null: Texts = Field(
-        default=(), description="paths; where one is null the record is counted and passed over (a delete in CDC)"
+    rename: Pairs = Field(default={}, description="new attribute names by the names in the event, as a JSON object")
+    ignore_when_null: FieldPath = Field(
+        default="", description="path; where it is null the record is passed over, such as `after` for a CDC delete"
     )
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from worker.core.mapping import Mapping
 from worker.kafka.client import refused, uses_kip_848
 from worker.settings.model import Settings
+from worker.settings.names import NAMES
 
 # librdkafka's own defaults (CONFIGURATION.md), in force where kafka.properties sets no other.
 _MAX_POLL_INTERVAL_MS = 300_000
@@ -191,6 +193,16 @@ def _trouble(path: Path) -> str:
     return f"{path} can't be read by this user" if path.is_file() else f"{path} is not a file"
 
 
+def _mapping(settings: Settings) -> Iterator[Finding]:
+    try:
+        Mapping(**settings.mapping.model_dump())
+    except ValueError as error:
+        # The message starts with the name of the setting.
+        field, _, text = str(error).partition(":")
+        path = f"mapping.{field.split()[0]}"
+        yield Finding((path if path in NAMES else "mapping.attributes",), text.strip() or str(error))
+
+
 def _identity(settings: Settings) -> Iterator[Finding]:
     mapping = settings.mapping
     mapped = {
@@ -200,8 +212,8 @@ def _identity(settings: Settings) -> Iterator[Finding]:
         "custom": mapping.custom_identifiers,
     }
     if not any(mapped[kind] for kind in settings.identity.order):
-        names = ("identity.order", *(f"mapping.{kind}" for kind in mapped if kind != "custom"))
-        yield Finding(names, "names no identifier that the mapping finds in an event; add one, or give its path")
+        names = ("identity.order", "mapping.phone", "mapping.email", "mapping.client_user_id")
+        yield Finding(names, "names no identifier that the mapping has a path for; add one, or give its path")
 
 
 _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
@@ -211,6 +223,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _framing,
     _registry,
     _paths,
+    _mapping,
     _identity,
     _base_url,
     _token,

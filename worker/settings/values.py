@@ -77,7 +77,12 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _none_when_empty(value: object) -> object:
-    return None if isinstance(value, str) and not value.strip() else value
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _stripped(value: object) -> object:
+    """YAML's empty value means the same as an empty text."""
+    return "" if value is None else value.strip() if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:
@@ -113,7 +118,7 @@ def _urls(value: str) -> str:
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
-OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(_none_when_empty)]
+FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]
 Pairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_pairs)]

@@ -1,0 +1,134 @@
+"""The `attribute-worker` command: its commands, and how it ends.
+
+Exit status: 0 done; 1 the job could not be finished; 2 bad usage or configuration. Data goes to stdout and
+everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import click
+
+import worker
+
+_PROGRAM: Final = "attribute-worker"
+_DISTRIBUTION: Final = "attentive-attribute-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command, imported only when it is used: a container's `--help` needs no broker client."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+_COMMANDS: Final[Mapping[str, Entry]] = {
+    "run": Entry("worker.run", "command", "Run the worker, until SIGTERM or SIGINT."),
+    "demo": Entry("worker.demo", "command", "See it work, with no infrastructure."),
+    "sandbox": Entry("worker.sandbox.command", "sandbox", "Serve a local stand-in of the Custom Attributes API."),
+    "check": Entry("worker.check", "command", "Prove a configuration before a deploy."),
+    "config": Entry("worker.config_command", "command", "Show the effective settings and where each came from."),
+}
+
+# The import names that each optional extra brings.
+_EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sandbox": ("starlette", "uvicorn", "httptools"),
+    "demo": ("rich",),
+}
+
+
+class MissingExtra(click.ClickException):
+    """A command needs a part that is installed only on request."""
+
+    exit_code = 2
+
+    def __init__(self, extra: str, missing: str) -> None:
+        super().__init__(
+            f"{missing} is not installed. This command needs the extra '{extra}': "
+            f"pip install '{_DISTRIBUTION}[{extra}]'"
+        )
+
+
+class LazyGroup(click.Group):
+    """Imports a command when it is asked for, and lists them all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Returns the names in the order in which a newcomer meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Imports the command; None for an unknown name."""
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            module = importlib.import_module(entry.module)
+        except ModuleNotFoundError as error:
+            _raise_missing_extra(error, cmd_name)
+        command: click.Command = getattr(module, entry.attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest command where there is none of the name given."""
+        given = args[0]
+        if given not in _COMMANDS and not given.startswith("-"):
+            near = difflib.get_close_matches(given, _COMMANDS, n=1, cutoff=0.5)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"There is no command '{given}'. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Writes the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Runs the command; an extra that turns out to be missing only now is told of just as plainly."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            _raise_missing_extra(error, ctx.invoked_subcommand or "")
+
+
+def _raise_missing_extra(error: ModuleNotFoundError, command: str) -> NoReturn:
+    """Raises MissingExtra where an extra would bring the module, else the error itself: that is a defect."""
+    root = (error.name or "").partition(".")[0]
+    if not any(root in modules for modules in _EXTRAS.values()):
+        raise error
+    raise MissingExtra(command if command in _EXTRAS else "demo", root) from None
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  attribute-worker demo                   see it work, no Kafka needed
+  attribute-worker config                 what is set, and where it came from
+  attribute-worker check                  prove the configuration
+  attribute-worker run                    run the worker""",
+)
+@click.version_option(worker.__version__, prog_name=_PROGRAM)
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Reads a Kafka topic of profile changes, and sets users' custom attributes in Attentive with few calls.
+
+    Exit status: 0 done; 1 the job could not be finished; 2 bad usage or configuration.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """Runs the command line, and exits."""
+    group.main(prog_name=_PROGRAM)

@@ -1,0 +1,196 @@
+"""Structured logs on stderr: JSON in production, readable on a terminal.
+
+One handler takes the worker's own events and those of libraries. As a backstop to callers that never log an
+identifier, a value or a token, fields of such names are masked, texts are searched for what looks like one, and
+an exception's message is left out unless it is known to hold none. Every line is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from itertools import islice
+from types import TracebackType
+from typing import Final, Literal
+
+import structlog
+from confluent_kafka import KafkaException
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from worker.settings.secrets import MASK
+
+TEXT_MAX: Final = 2_000
+"""Characters of one field's text; an exception has four times as many."""
+LINE_MAX: Final = 32_000
+"""Characters of one line."""
+
+_FRAMES_MAX: Final = 30
+_DEPTH_MAX: Final = 3
+_ITEMS_MAX: Final = 100
+_HEAD: Final = ("timestamp", "level", "event", "logger", "instance")
+
+_PRIVATE: Final = frozenset(
+    {
+        *("token", "authorization", "password", "secret", "headers"),
+        *("phone", "email", "client_user_id", "custom", "custom_identifiers", "identifier", "identifiers"),
+        *("user", "user_key", "value", "values", "attributes", "properties"),
+        *("body", "record_key", "record_value"),
+    }
+)
+_PRIVATE_TEXT: Final = re.compile(
+    r"(?i:bearer)\s+[!-~]+"  # a token
+    r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # an email address
+    r"|\+\d{8,15}\b"  # a phone number in E.164
+)
+
+# They tell of every request, with its URL.
+_TALKATIVE: Final = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "asyncio")
+
+
+def configure(
+    level: Literal["debug", "info", "warning", "error"],
+    format: Literal["auto", "json", "console"],  # noqa: A002 - the setting's own name
+    instance: str,
+) -> None:
+    """Sets logging up for the whole process, for structlog and the standard library alike.
+
+    Args:
+        level: the least severe level that is shown.
+        format: `auto` is `console` where stderr is a terminal, else `json`.
+        instance: this replica's name; every JSON line repeats it.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(_exception_text),
+        _private_masked,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([_with_instance(instance), _json_line] if as_json else [_console()]),
+        ],
+    )
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(number)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own traceback would print the message, which may hold a value."""
+    structlog.get_logger("worker").error("uncaught exception", exc_info=(kind, error, trace))
+
+
+def _with_instance(instance: str) -> Processor:
+    def add(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        event["instance"] = instance
+        return event
+
+    return add
+
+
+def _console() -> Processor:
+    colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    render = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=40)
+
+    def line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        return _cut(str(render(logger, method, event)), LINE_MAX)
+
+    return line
+
+
+def _json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """Renders one line. One that would be too long keeps only its head, and stays JSON."""
+    head = {key: event[key] for key in _HEAD if key in event}
+    line = json.dumps({**head, **event}, ensure_ascii=False, default=_type_name)
+    if len(line) > LINE_MAX:
+        line = json.dumps({**head, "cut_from_characters": len(line)}, ensure_ascii=False, default=_type_name)
+    return line
+
+
+def _type_name(value: object) -> str:
+    """An object's own text is not trusted to hold no value."""
+    return f"<{type(value).__name__}>"
+
+
+def _private_masked(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if key == "exception":
+            event[key] = _cut(str(value), 4 * TEXT_MAX)
+        elif not key.startswith("_"):
+            event[key] = _clean(key, value, 0)
+    return event
+
+
+def _clean(key: str, value: object, depth: int) -> object:
+    if value is not None and key.lower() in _PRIVATE:
+        cleaned: object = MASK
+    elif value is None or isinstance(value, bool | int):
+        cleaned = value
+    elif isinstance(value, str):
+        cleaned = _clean_text(value)
+    elif isinstance(value, float):
+        cleaned = value if math.isfinite(value) else str(value)  # JSON has no NaN
+    elif isinstance(value, BaseException):
+        cleaned = _message(value)
+    elif isinstance(value, Mapping) and depth < _DEPTH_MAX:
+        items = islice(value.items(), _ITEMS_MAX)
+        cleaned = {str(inner): _clean(str(inner), item, depth + 1) for inner, item in items}
+    elif isinstance(value, list | tuple | set | frozenset) and depth < _DEPTH_MAX:
+        cleaned = [_clean(key, item, depth + 1) for item in islice(value, _ITEMS_MAX)]
+    else:
+        cleaned = _type_name(value)
+    return cleaned
+
+
+def _clean_text(text: str) -> str:
+    # Cut first as well: a search through a text of megabytes is no small thing, and nothing past the cut is shown.
+    return _cut(_PRIVATE_TEXT.sub(MASK, text[: 2 * TEXT_MAX]), TEXT_MAX)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _message(error: BaseException) -> str:
+    """The exception's type, and its message where that holds no value: ours, Kafka's, the system's."""
+    name = type(error).__name__
+    if isinstance(error, KafkaException) or type(error).__module__.partition(".")[0] == "worker":
+        return f"{name}: {_clean_text(str(error))}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    return name
+
+
+def _exception_text(exc_info: ExcInfo) -> str:
+    """The chain of exceptions with their frames, latest first: the end of the line is what may be cut."""
+    parts: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None and len(parts) < _DEPTH_MAX:
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
+        places = "".join(f"\n  {frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(frames))
+        parts.append(f"{_message(error)}{places}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\nwhile handling ".join(parts)

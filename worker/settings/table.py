@@ -1,0 +1,79 @@
+"""The settings as text: single values, and the table in README.md (`scripts/settings-table` writes it)."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from worker.settings.names import NAMES, Name
+from worker.settings.secrets import MASK, masked
+
+_BEGIN, _END = "<!-- settings:begin -->", "<!-- settings:end -->"
+
+
+def shown(name: Name, value: object) -> object:
+    """Returns a setting's value as JSON can hold it, with secrets masked."""
+    if name.secret or isinstance(value, SecretStr):
+        return None if value is None else MASK
+    if isinstance(value, Mapping):
+        pairs = {str(key): str(item) for key, item in value.items()}
+        return masked(pairs) if name.properties else pairs
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def as_text(value: object) -> str:
+    """Returns a shown value as one would write it in the environment; empty for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, list):
+        # An item with a comma in it, such as a pattern, only survives as JSON.
+        return json.dumps(value) if any("," in item for item in value) else ",".join(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def default_text(name: Name) -> str:
+    """Returns a setting's default as one would write it in the environment; empty where it is none."""
+    return "" if name.info.is_required() else as_text(shown(name, name.info.get_default(call_default_factory=True)))
+
+
+def settings_table() -> str:
+    """Returns the Markdown table of every setting."""
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name in NAMES.values():
+        default = default_text(name)
+        written = f"`{default}`" if default else "none"
+        if name.info.is_required():
+            written = "required"
+        elif name.path == "attributes.deny":
+            written = "what Attentive forbids"
+        cells = (f"`{name.variable}`", written, name.info.description or "")
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def with_table(readme: str) -> str:
+    """Returns the text with the table between its markers made anew.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    if _BEGIN not in readme or _END not in readme:
+        raise ValueError(f"the markers {_BEGIN} and {_END} are missing")
+    table = f"{_BEGIN}\n{settings_table()}\n{_END}"
+    return re.sub(f"{_BEGIN}.*{_END}", lambda _: table, readme, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
