@@ -45,9 +45,11 @@ _CONSUMER_DEFAULTS: Final[Properties] = {
 
 _PRODUCER_DEFAULTS: Final[Properties] = {
     "message.timeout.ms": "30000",
-    "linger.ms": "5",
+    # One letter a batch: a broker refuses a too large batch as a whole, and librdkafka does not split it, so that
+    # small letters would be refused for the company they keep.
+    "batch.num.messages": "1",
     "compression.type": "lz4",
-    # Letters are bounded by the caller; the broker's own limit decides what is too large, not the client's 1 MB.
+    # The broker's own limit decides what is too large, not the client's 1 MB.
     "message.max.bytes": "10485760",
 }
 
@@ -168,8 +170,6 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it or check its name",
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
 }
-# Says only that brokers are away; a specific cause that was seen before it is worth more.
-_CONSEQUENCES: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT})  # noqa: SLF001 - as above
 
 
 def in_words(error: KafkaError) -> str:
@@ -212,7 +212,7 @@ class Connection:
         self._role = role
         self._log = log
         self._limit = RateLimit()
-        self._code = 0
+        self._detail: str | None = None
 
     def callbacks(self) -> dict[str, object]:
         """Configuration entries that make a client report here."""
@@ -223,15 +223,24 @@ class Connection:
         words = in_words(error)
         if error.fatal():
             self.fatal = words
-        if self.problem is None or error.code() not in _CONSEQUENCES or self._code in _CONSEQUENCES:
-            self.problem, self._code = words, error.code()
+        match error.code():
+            case KafkaError._TRANSPORT:  # noqa: SLF001 - the library's names of its local errors start so
+                # One broker's connection; the text says which and why, and explains an outage that follows.
+                self._detail = error.str()
+                self.problem = self.problem or words
+            case KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
+                # A consequence: a cause that is known (a bad password) says more.
+                if self._detail is not None or self.problem is None:
+                    self.problem = f"{_ADVICE[error.code()]} ({self._detail or error.str()})"
+            case _:
+                self.problem, self._detail = words, None
         if self._limit.allows(error.code()):
             self._log.warning("kafka client error", client=self._role, code=error.name(), error=words)
 
     def answered(self) -> None:
         """Note that a broker just answered: whatever was wrong is not any more."""
         if self.problem is not None and self.fatal is None:
-            self.problem = None
+            self.problem = self._detail = None
             self._log.info("kafka connection is well again", client=self._role)
 
     def _measured(self, statistics: str) -> None:

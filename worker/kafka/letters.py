@@ -1,0 +1,293 @@
+"""A dead letter's bytes: Avro as `schemas/dead_letter.avsc` says, framed as the input is, and cut to fit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import fastavro
+
+from worker.core.model import Letter, LostAttribute, Source, User
+
+TEXT_MAX_BYTES: Final = 4096
+"""Bound of an attribute's `text` and of the response's body (contract of the dead-letter schema)."""
+
+Datum = dict[str, object]
+Headers = list[tuple[str, str | bytes | None]]
+Encoded = tuple[bytes | None, bytes, Headers]
+"""Kafka key, value and headers."""
+
+_LONG: Final = range(-(2**63), 2**63)
+_DATES_MS: Final = range(-62_135_596_800_000, 253_402_300_800_000)  # years 1 to 9999: what readers can show
+_TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
+_SOURCES_KEPT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Who wrote a letter."""
+
+    version: str
+    instance: str
+    group_id: str
+
+
+def letter_id(letter: Letter) -> str:
+    """Name a letter by its content: the same sources, attributes and reason give the same 32 hex digits."""
+    content = [
+        letter.reason.value,
+        sorted([source.partition.topic, source.partition.number, source.offset] for source in letter.sources),
+        sorted([attribute.name, *_fingerprint(attribute.value)] for attribute in letter.attributes),
+    ]
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def encode(
+    letter: Letter,
+    *,
+    worker: WorkerIdentity,
+    schema: Mapping[str, object],
+    schema_id: int | None,
+    max_bytes: int,
+) -> Encoded:
+    """Write a letter.
+
+    Args:
+        letter: what to write.
+        worker: who writes it.
+        schema: `dead_letter.avsc`, parsed by fastavro.
+        schema_id: frames the value as Confluent does (a zero byte and the id in 4 bytes); None leaves it bare.
+        max_bytes: bound of key and value together. A letter over it is cut: the raw value first, then the
+            response's body, then attributes' texts, then string values, then all but the outermost sources,
+            then the key; `detail` names what was cut. A letter whose smallest form is larger is given as it is.
+    """
+    key = letter.record_key
+    datum = _datum(letter, worker)
+    value = _framed(datum, schema, schema_id)
+    cuts: list[str] = []
+    for name, cut in _CUTS:
+        excess = len(value) + len(key or b"") - max_bytes
+        if excess <= 0:
+            break
+        if cut(datum, excess + len(_cut_note([*cuts, name]))):
+            cuts.append(name)
+            value = _framed({**datum, "detail": f"{datum['detail']}{_cut_note(cuts)}"}, schema, schema_id)
+    if key is not None and len(value) + len(key) > max_bytes:
+        key = None
+        value = _framed({**datum, "detail": f"{datum['detail']}{_cut_note([*cuts, 'key'])}"}, schema, schema_id)
+    return key, value, _headers(letter)
+
+
+def _cut_note(cuts: list[str]) -> str:
+    return f" [cut to fit: {', '.join(cuts)}]"
+
+
+def _framed(datum: Datum, schema: Mapping[str, object], schema_id: int | None) -> bytes:
+    buffer = io.BytesIO()
+    if schema_id is not None:
+        buffer.write(b"\0" + schema_id.to_bytes(4, "big"))
+    fastavro.schemaless_writer(buffer, dict(schema), datum)
+    return buffer.getvalue()
+
+
+def _headers(letter: Letter) -> Headers:
+    headers: Headers = [("reason", letter.reason.value.encode())]
+    if letter.sources:
+        first = letter.sources[0]
+        headers += [
+            ("source.topic", first.partition.topic.encode()),
+            ("source.partition", str(first.partition.number).encode()),
+            ("source.offset", str(first.offset).encode()),
+        ]
+    return headers + [(name, value) for name, value in letter.headers if name in _TRACE_HEADERS]
+
+
+def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
+    answer = letter.answer
+    return {
+        "id": letter_id(letter),
+        "reason": letter.reason.value,
+        "detail": _utf8(letter.detail, TEXT_MAX_BYTES),
+        "failed_at": letter.failed_at_ms,
+        "attempts": letter.attempts,
+        "worker": {"version": worker.version, "instance": worker.instance, "group_id": worker.group_id},
+        "sources": [_source(source) for source in letter.sources],
+        "user": None if letter.user is None else _user(letter.user),
+        "attributes": [_attribute(attribute) for attribute in letter.attributes],
+        "response": None
+        if answer is None
+        else {
+            "status": answer.status,
+            "request_id": None if answer.request_id is None else _utf8(answer.request_id),
+            "body": _utf8(answer.body, TEXT_MAX_BYTES),
+        },
+        "key": None if letter.record_value is None else letter.record_key,
+        "value": letter.record_value,
+    }
+
+
+def _source(source: Source) -> Datum:
+    return {
+        "topic": source.partition.topic,
+        "partition": source.partition.number,
+        "offset": source.offset,
+        "timestamp": min(max(source.timestamp_ms, _DATES_MS.start), _DATES_MS.stop - 1),
+        "event_id": None if source.event_id is None else _utf8(source.event_id),
+    }
+
+
+def _user(user: User) -> Datum:
+    return {
+        "phone": None if user.phone is None else _utf8(user.phone),
+        "email": None if user.email is None else _utf8(user.email),
+        "client_user_id": None if user.client_user_id is None else _utf8(user.client_user_id),
+        "custom_identifiers": [{"name": _utf8(name), "value": _utf8(value)} for name, value in user.custom],
+    }
+
+
+def _attribute(attribute: LostAttribute) -> Datum:
+    value, text = _value(attribute.value)
+    occurred_at = attribute.occurred_at_ms
+    return {
+        "name": _utf8(attribute.name),
+        "value": value,
+        # A time that no calendar has is in the event's own record; readers would fail on it here.
+        "occurred_at": occurred_at if occurred_at is not None and occurred_at in _DATES_MS else None,
+        "partition": attribute.partition,
+        "offset": attribute.offset,
+        "text": text,
+    }
+
+
+def _value(raw: object) -> tuple[object, str | None]:
+    """Split a raw value into the schema's `value` and, where that cannot hold it exactly, `text`."""
+    value: object
+    text: str | None = None
+    match raw:
+        case Decimal():
+            nearest = float(raw) if raw.is_finite() else math.nan
+            value, text = (nearest if math.isfinite(nearest) else None), _utf8(str(raw), TEXT_MAX_BYTES)
+        case str():
+            value = _utf8(raw)
+        case datetime():
+            value = (raw.astimezone(UTC) if raw.tzinfo else raw).isoformat()
+        case time() | UUID():
+            value = str(raw)
+        case None | float() | date():  # the union has a date of its own, and bool is an int to Python
+            return raw, None
+        case int() if raw in _LONG:
+            return raw, None
+        case _:
+            value, text = None, _json(raw)
+    return value, text
+
+
+def _json(raw: object) -> str:
+    """JSON of any value, cut at `TEXT_MAX_BYTES` without building more than that."""
+    parts: list[str] = []
+    size = 0
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, default=_json_default).iterencode(raw):
+            parts.append(part[:TEXT_MAX_BYTES])
+            size += len(part)
+            if size > TEXT_MAX_BYTES:
+                break
+    except (RecursionError, TypeError, ValueError):
+        # Nested too deep, a key that is no string, an integer of thousands of digits: what was written so far stands.
+        parts.append("…")
+    return _utf8("".join(parts), TEXT_MAX_BYTES)
+
+
+def _json_default(raw: object) -> object:
+    if isinstance(raw, bytes | bytearray | memoryview):
+        # 4 characters for 3 bytes: more than TEXT_MAX_BYTES would be cut anyway.
+        return base64.b64encode(bytes(raw[:TEXT_MAX_BYTES])).decode()
+    return str(raw)
+
+
+def _fingerprint(raw: object) -> tuple[str, str]:
+    value, text = _value(raw)
+    return type(value).__name__, f"{value!r}/{text!r}"
+
+
+def _utf8(text: str, max_bytes: int | None = None) -> str:
+    """Text that Avro can hold (lone surrogates are written out), at most `max_bytes` long in UTF-8."""
+    data = text.encode("utf-8", "backslashreplace")
+    return data[:max_bytes].decode("utf-8", "ignore")
+
+
+def _cut_value(datum: Datum, excess: int) -> bool:
+    value = datum["value"]
+    if not isinstance(value, bytes):
+        return False
+    datum["value"] = value[: max(0, len(value) - excess)]
+    return True
+
+
+def _cut_body(datum: Datum, _: int) -> bool:
+    response = datum["response"]
+    if not isinstance(response, dict) or not response["body"]:
+        return False
+    datum["response"] = {**response, "body": ""}
+    return True
+
+
+def _cut_text(datum: Datum, _: int) -> bool:
+    return _cut_attributes(datum, lambda attribute: {**attribute, "text": None} if attribute["text"] else attribute)
+
+
+def _cut_strings(datum: Datum, _: int) -> bool:
+    def shortened(attribute: Datum) -> Datum:
+        value = attribute["value"]
+        if not isinstance(value, str) or len(value) <= _STRING_KEPT:
+            return attribute
+        return {**attribute, "value": None, "text": value[:_STRING_KEPT]}
+
+    return _cut_attributes(datum, shortened)
+
+
+_STRING_KEPT: Final = 64
+
+
+def _cut_attributes(datum: Datum, cut: Callable[[Datum], Datum]) -> bool:
+    attributes = datum["attributes"]
+    if not isinstance(attributes, list):
+        return False
+    changed = [cut(attribute) for attribute in attributes]
+    datum["attributes"] = changed
+    return any(new is not old for new, old in zip(changed, attributes, strict=True))
+
+
+def _cut_sources(datum: Datum, _: int) -> bool:
+    sources = datum["sources"]
+    if not isinstance(sources, list) or len(sources) <= _SOURCES_KEPT:
+        return False
+    datum["sources"] = [sources[0], sources[-1]]
+    return True
+
+
+def _cut_key(datum: Datum, _: int) -> bool:
+    had = datum["key"] is not None
+    datum["key"] = None
+    return had
+
+
+# What is least missed goes first: the source record can be read again by its offset, as long as it is kept.
+_CUTS: Final[tuple[tuple[str, Callable[[Datum, int], bool]], ...]] = (
+    ("value", _cut_value),
+    ("response body", _cut_body),
+    ("text", _cut_text),
+    ("string values", _cut_strings),
+    ("sources", _cut_sources),
+    ("key in the letter", _cut_key),
+)

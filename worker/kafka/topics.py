@@ -1,0 +1,165 @@
+"""What the worker asks and does about topics, by an admin client of its own.
+
+Never by the consumer: asking it for metadata inside a rebalance callback aborts the process (librdkafka).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, NewTopic
+from structlog.typing import FilteringBoundLogger
+
+from worker.kafka.client import Connection, Properties, admin_properties, in_words
+
+_BROKER_DEFAULT_REPLICATION: Final = -1
+_VISIBLE_WITHIN_SECONDS: Final = 10.0
+
+
+class TopicsUnavailable(Exception):
+    """The brokers could not be asked, or a topic is missing or forbidden; the message says which and what to do."""
+
+
+class Admin:
+    """An admin client that can say what is wrong with its connection. Make one and keep it."""
+
+    def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
+        self._properties = properties
+        self._connection = Connection("admin", log)
+        self.client = AdminClient(
+            {**admin_properties(properties), **self._connection.callbacks()}  # type: ignore[dict-item]  # the stub forgets callbacks
+        )
+
+    def metadata(self, topic: str | None, timeout_seconds: float) -> ClusterMetadata:
+        """Ask for one topic, or for all.
+
+        Raises:
+            TopicsUnavailable: no broker answered in time; says why, if the client knows.
+        """
+        try:
+            return self.client.list_topics(topic, timeout=timeout_seconds)
+        except KafkaException as failure:
+            raise TopicsUnavailable(self.explain(failure)) from failure
+
+    def touch(self, topic: str, timeout_seconds: float) -> None:
+        """Ask for a topic in the way that lets brokers create it, where they do that.
+
+        Raises:
+            TopicsUnavailable: no broker answered in time.
+        """
+        creating = AdminClient({**admin_properties(self._properties), "allow.auto.create.topics": "true"})
+        try:
+            creating.list_topics(topic, timeout=timeout_seconds)
+        except KafkaException as failure:
+            raise TopicsUnavailable(in_words(failure.args[0])) from failure
+
+    def explain(self, failure: KafkaException) -> str:
+        """Put a failure in words; a time-out alone says little, the client's own errors say why."""
+        self.client.poll(0)
+        return self._connection.problem or in_words(failure.args[0])
+
+
+@dataclass(frozen=True, slots=True)
+class TopicOutcome:
+    """What became of a wish for a topic. `problem` is None when it exists now."""
+
+    partitions: int = 0
+    created: bool = False
+    problem: str | None = None
+
+
+def partition_counts(admin: Admin, topics: Iterable[str], timeout_seconds: float = 10.0) -> Mapping[str, int]:
+    """Count the partitions of every subscribed topic; a name that starts with `^` is a pattern.
+
+    Raises:
+        TopicsUnavailable: no broker answered, a named topic is missing or forbidden. A pattern may match nothing.
+    """
+    counts: dict[str, int] = {}
+    for topic in topics:
+        if topic.startswith("^"):
+            pattern = re.compile(topic)
+            found = admin.metadata(None, timeout_seconds).topics
+            counts.update({name: len(of.partitions) for name, of in found.items() if pattern.match(name)})
+            continue
+        described = admin.metadata(topic, timeout_seconds).topics[topic]
+        if described.error is not None:
+            raise TopicsUnavailable(f"topic {topic}: {in_words(described.error)}")
+        counts[topic] = len(described.partitions)
+    return counts
+
+
+def partition_total(admin: Admin, topics: Iterable[str], timeout_seconds: float = 10.0) -> int:
+    """Count all partitions of all subscribed topics; errors as `partition_counts`."""
+    return sum(partition_counts(admin, topics, timeout_seconds).values())
+
+
+def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float = 15.0) -> TopicOutcome:
+    """See that the topic exists: create it with `partitions` and the brokers' default replication if it does not.
+
+    Never raises for what a broker says: the outcome's `problem` tells it, with what to do.
+    """
+    try:
+        cluster = admin.metadata(topic, timeout_seconds)
+    except TopicsUnavailable as failure:
+        return TopicOutcome(problem=str(failure))
+    existing = cluster.topics[topic]
+    if existing.error is None:
+        return TopicOutcome(partitions=len(existing.partitions))
+    if existing.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return TopicOutcome(problem=f"topic {topic}: {in_words(existing.error)}")
+    if cluster.controller_id not in cluster.brokers:
+        # librdkafka's embedded mock names a controller that does not exist, and makes a topic for whoever may create by asking.
+        admin.touch(topic, timeout_seconds)
+    elif (why := _create(admin, topic, partitions, timeout_seconds)) is not None:
+        return TopicOutcome(problem=why)
+    return _await_visible(admin, topic)
+
+
+def _create(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -> str | None:
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=_BROKER_DEFAULT_REPLICATION)
+    [answer] = admin.client.create_topics([wanted], request_timeout=timeout_seconds).values()
+    try:
+        answer.result()  # bounded by request_timeout
+    except KafkaException as failure:
+        if failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another replica of the worker was quicker
+            return None
+        return (
+            f"topic {topic} cannot be created: {admin.explain(failure)}. "
+            f"Create it with {partitions} partitions, or grant the worker CREATE"
+        )
+    return None
+
+
+def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
+    """Wait until the brokers' metadata shows a new topic: producing before that only meets errors."""
+    deadline = time.monotonic() + _VISIBLE_WITHIN_SECONDS
+    while True:
+        try:
+            described = admin.metadata(topic, _VISIBLE_WITHIN_SECONDS).topics[topic]
+        except TopicsUnavailable as failure:
+            return TopicOutcome(created=True, problem=str(failure))
+        if described.error is None:
+            return TopicOutcome(partitions=len(described.partitions), created=True)
+        if time.monotonic() > deadline:
+            return TopicOutcome(created=True, problem=f"topic {topic}: {in_words(described.error)}")
+        time.sleep(0.05)
+
+
+def write_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
+    """Say why the topic cannot be written, without writing to it; None when it can."""
+    asked = admin.client.describe_topics(
+        TopicCollection([topic]), include_authorized_operations=True, request_timeout=timeout_seconds
+    )
+    try:
+        described = asked[topic].result()  # bounded by request_timeout
+    except KafkaException as failure:
+        return f"topic {topic}: {admin.explain(failure)}"
+    allowed = described.authorized_operations
+    if allowed is not None and not {AclOperation.WRITE, AclOperation.ALL} & set(allowed):
+        return f"topic {topic}: not authorised to write: grant the worker WRITE on it"
+    return None
