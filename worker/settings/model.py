@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from worker.core.policy import FORBIDDEN
 from worker.settings.values import (
     ANY_CASE,
     AS_LIST,
@@ -27,8 +28,6 @@ from worker.settings.values import (
     Texts,
     Url,
 )
-
-DEFAULT_DENY: tuple[str, ...] = ()
 
 Identifier = Literal["phone", "email", "client_user_id", "custom"]
 
@@ -222,11 +221,13 @@ class AttentiveSettings(Section):
 class AttributeSettings(Section):
     """Which attributes may be sent."""
 
-    allow: Texts = Field(default=("*",), description="name patterns; a name that none matches is passed over")
+    allow: Texts = Field(
+        default=("*",), min_length=1, description="name patterns; a name that none matches is passed over"
+    )
     deny: Texts = Field(
-        default=DEFAULT_DENY,
+        default=(FORBIDDEN,),
         description="name patterns that are never sent, their values never logged nor dead-lettered in clear; "
-        "what is set here replaces the default list of what Attentive forbids",
+        f"`{FORBIDDEN}` stands for what Attentive forbids, keep it when adding: `{FORBIDDEN},internal_*`",
     )
     nulls: Annotated[Literal["drop", "reject", "empty_string"], ANY_CASE] = Field(
         default="drop",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from worker.core.mapping import Mapping
+from worker.core.policy import AttributeRules
 from worker.kafka.client import refused, uses_kip_848
 from worker.settings.model import Settings
 from worker.settings.names import NAMES
@@ -203,6 +204,13 @@ def _mapping(settings: Settings) -> Iterator[Finding]:
         yield Finding((path if path in NAMES else "mapping.attributes",), text.strip() or str(error))
 
 
+def _deny(settings: Settings) -> Iterator[Finding]:
+    try:
+        AttributeRules(deny=settings.attributes.deny)
+    except ValueError as error:
+        yield Finding(("attributes.deny",), str(error))
+
+
 def _identity(settings: Settings) -> Iterator[Finding]:
     mapping = settings.mapping
     mapped = {
@@ -224,6 +232,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _registry,
     _paths,
     _mapping,
+    _deny,
     _identity,
     _base_url,
     _token,

@@ -55,8 +55,6 @@ def settings_table() -> str:
         written = f"`{default}`" if default else "none"
         if name.info.is_required():
             written = "required"
-        elif name.path == "attributes.deny":
-            written = "what Attentive forbids"
         cells = (f"`{name.variable}`", written, name.info.description or "")
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
