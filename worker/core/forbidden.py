@@ -1,0 +1,97 @@
+"""Attribute names that tell of data which Attentive's disclaimer on personal information excludes.
+
+Source: https://docs.attentivemobile.com/pages/legal-docs/pi-disclaimer/
+"""
+
+from __future__ import annotations
+
+import re
+
+# Each line is one phrase; (…|…) is a choice of words, and a word ending in ? may be missing.
+
+_TELLING = """
+ssn
+social security
+social insurance number
+(state|national|government|tax) (id|identification|identity) (number|no|num|nr|card)
+national id
+(driver|drivers|driving) (licence|license)
+credit card (number|no|num|nr|pan)
+debit card (number|no|num|nr|pan)
+(cvv|cvc|cvn)
+card security code
+(security|access) (code|answer|question)
+(password|passwd|passphrase|passcode)
+(access|auth|refresh|session|bearer) token
+(api|secret|private) key
+(bank|financial) account
+(iban|routing number|sort code)
+(racial|ethnic|ethnicity)
+(religious|philosophical) (belief|beliefs|affiliation|view|views)
+(trade|labor|labour) union
+union (member|membership|status|affiliation)
+genetic (data|test|info|information|marker|markers|profile|result|results)
+(biometric|biometrics|faceprint|voiceprint)
+(face|facial|retina|iris|fingerprint) (scan|template|recognition|geometry)
+health (condition|conditions|status|data|info|information|record|records|history)
+health (insurance|issue|issues|problem|problems)
+(medical|diagnosis|diagnoses|disability|disabilities|pregnancy|hiv)
+(mental|reproductive|sexual) health
+blood (type|pressure|group|sugar)
+(sexual|sex) (orientation|preference|life)
+political (opinion|opinions|party|affiliation|view|views|leaning|leanings|belief|beliefs|orientation)
+party affiliation
+(citizenship|immigration)
+citizen status
+visa (status|number|no)
+(precise|exact|gps|geo) location
+(geolocation|gps)
+(device|current|home|user|customer|geo) (latitude|longitude|lat|lng|lon|long|coordinates)
+(criminal|arrest|felony)
+under 13
+"""
+"""Denied wherever they stand in a name, as whole words."""
+
+_PLAIN = """
+(race|race or ethnicity|ethnic origin)
+(religion|faith)
+(passport|citizen|nationality)
+(password|pwd|pin|credential|credentials|login credentials)
+(credit card|debit card|card|payment card) details?
+card (number|no|num|nr|pan)
+account (number|no|num|nr)
+(dna|genome|genetics|genetic)
+(fingerprint|fingerprints)
+(health|illness|disease|diseases|medication|medications|prescription|prescriptions|allergies|disabled|pregnant)
+(sexuality|sexual|lgbt|lgbtq)
+(politics|political)
+(latitude|longitude|lat|lng|lat lng|lat long|latlng|coordinates)
+(crime|crimes|conviction|convictions)
+"""
+"""Denied where they are the whole name, but for an owner before and a word for its form after."""
+
+_OWNER = "(?:(?:user|users|customer|subscriber|person|member|contact|profile|client|my|their|is|has)_)*"
+_FORM = (
+    "(?:_(?:number|no|num|nr|id|code|value|text|hash|hashed|encrypted|plain|raw|data"
+    "|expiry|expiration|country|type|status))*"
+)
+
+
+def _phrases(lines: str) -> str:
+    """One alternation; a phrase's words may also be written as one, as in `socialsecurity`."""
+    patterns = []
+    for line in lines.split("\n"):
+        spaced = re.sub(r" (\w+)\?$", r"(?: \1)?", line.strip())
+        if spaced:
+            patterns.append(spaced.replace("(?:", "\0").replace("(", "(?:").replace("\0", "(?:").replace(" ", "_?"))
+    return "|".join(patterns)
+
+
+_FORBIDDEN = re.compile(
+    rf"(?:.*_)?(?:{_phrases(_TELLING)})(?:_?(?:number|no|num))?(?:_.*)?|{_OWNER}(?:{_phrases(_PLAIN)}){_FORM}"
+)
+
+
+def is_forbidden(words: str) -> bool:
+    """Whether a name, given as lower-case words joined by `_`, tells of a forbidden category."""
+    return _FORBIDDEN.fullmatch(words) is not None

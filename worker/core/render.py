@@ -1,0 +1,193 @@
+"""Avro's logical types, and attribute values as the destination takes them.
+
+fastavro's own readers are not used: they fail the whole record on a date past the year 9999 or on a malformed
+UUID, round a decimal that has more digits than its schema says, and do not know nanoseconds. These never fail:
+a number that is no date comes out as `OutOfRange`, which preflight refuses alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import fastavro.read
+
+from worker.core.model import Scalar
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_LOCAL = datetime(1970, 1, 1)  # noqa: DTZ001 - Avro's local timestamps have no zone
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_DAY_MICROS = 86_400_000_000
+_DECIMAL_BYTES_MAX = 64
+"""Far beyond any real decimal (154 digits); past it the bytes stay bytes, and are refused."""
+_SCALE_MAX = 1_000
+
+
+class OutOfRange(int):
+    """A date, time or timestamp that the calendar does not have; the number is Avro's own."""
+
+    __slots__ = ()
+
+
+class Nanoseconds(int):
+    """A timestamp in nanoseconds since 1970 in UTC, finer than a `datetime` can hold."""
+
+    __slots__ = ()
+
+
+class LocalNanoseconds(int):
+    """The same without a time zone."""
+
+    __slots__ = ()
+
+
+class Unsupported(Exception):
+    """The destination cannot take this value; the message says what it is, never the value."""
+
+
+def _date(days: int, _writer: object, _reader: object) -> date | OutOfRange:
+    try:
+        return date.fromordinal(days + _EPOCH_ORDINAL)
+    except (ValueError, OverflowError):
+        return OutOfRange(days)
+
+
+def _timestamp(epoch: datetime, micros_per_unit: int) -> Callable[[int, object, object], datetime | OutOfRange]:
+    def read(units: int, _writer: object, _reader: object) -> datetime | OutOfRange:
+        try:
+            return epoch + timedelta(microseconds=units * micros_per_unit)
+        except OverflowError:
+            return OutOfRange(units)
+
+    return read
+
+
+def _time(micros_per_unit: int) -> Callable[[int, object, object], time | OutOfRange]:
+    def read(units: int, _writer: object, _reader: object) -> time | OutOfRange:
+        micros = units * micros_per_unit
+        if not 0 <= micros < _DAY_MICROS:
+            return OutOfRange(units)
+        seconds, micros = divmod(micros, 1_000_000)
+        return time(seconds // 3600, seconds // 60 % 60, seconds % 60, micros)
+
+    return read
+
+
+def _decimal(data: bytes, writer: dict[str, Any], _reader: object) -> Decimal | bytes:
+    if len(data) > _DECIMAL_BYTES_MAX:
+        return data
+    # From text, since arithmetic rounds to the context's precision.
+    return Decimal(f"{int.from_bytes(data, 'big', signed=True)}E-{writer.get('scale', 0)}")
+
+
+def _uuid_bytes(data: bytes, _writer: object, _reader: object) -> str:
+    return str(UUID(bytes=data))
+
+
+_READERS: dict[tuple[str, str], Callable[..., object]] = {
+    ("int", "date"): _date,
+    ("int", "time-millis"): _time(1_000),
+    ("long", "time-micros"): _time(1),
+    ("long", "timestamp-millis"): _timestamp(_EPOCH, 1_000),
+    ("long", "timestamp-micros"): _timestamp(_EPOCH, 1),
+    ("long", "timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units),
+    ("long", "local-timestamp-millis"): _timestamp(_EPOCH_LOCAL, 1_000),
+    ("long", "local-timestamp-micros"): _timestamp(_EPOCH_LOCAL, 1),
+    ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: LocalNanoseconds(units),
+    ("bytes", "decimal"): _decimal,
+    ("fixed", "decimal"): _decimal,
+    ("fixed", "uuid"): _uuid_bytes,
+}
+_PREFIX = "attribute-worker."
+for (_base, _logical), _read in _READERS.items():
+    # fastavro's documented way to add a logical type; the prefix keeps its own readers as they are.
+    fastavro.read.LOGICAL_READERS[f"{_base}-{_PREFIX}{_logical}"] = _read
+
+
+def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
+    """The name under which fastavro finds this module's reader, or None where the plain type is read.
+
+    A logical type that is unknown, or does not fit its base, is ignored: so Avro's specification has it.
+    A string's `uuid` needs no reader, since the text is the value.
+    """
+    base = schema.get("type")
+    if not isinstance(base, str) or not isinstance(logical, str) or (base, logical) not in _READERS:
+        return None
+    if logical == "decimal":
+        scale = schema.get("scale", 0)
+        if not isinstance(scale, int) or not 0 <= scale <= _SCALE_MAX:
+            return None
+    if logical == "uuid" and schema.get("size") != len(UUID(int=0).bytes):
+        return None
+    return _PREFIX + logical
+
+
+def _float(value: float) -> float:
+    if math.isfinite(value):
+        return value
+    raise Unsupported("NaN" if math.isnan(value) else "an infinite number")
+
+
+def _instant(value: datetime) -> str:
+    text = value.isoformat()
+    local, zone = (text[:-6], "Z") if value.tzinfo is not None else (text, "")
+    return (local.rstrip("0") if value.microsecond else local) + zone
+
+
+def _time_text(value: time) -> str:
+    text = value.isoformat()
+    return text.rstrip("0") if value.microsecond else text
+
+
+def _nanos(value: int, epoch: datetime, zone: str) -> str:
+    seconds, nanos = divmod(value, 1_000_000_000)
+    # Every 64-bit count of nanoseconds lies between the years 1677 and 2262.
+    text = (epoch + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
+    return text + (f".{nanos:09d}".rstrip("0") if nanos else "") + zone
+
+
+def _refuse(what: str) -> Callable[[object], Scalar]:
+    def refuse(_value: object) -> Scalar:
+        raise Unsupported(what)
+
+    return refuse
+
+
+RENDERERS: dict[type, Callable[[Any], Scalar]] = {
+    float: _float,
+    date: date.isoformat,
+    datetime: _instant,
+    time: _time_text,
+    Nanoseconds: lambda value: _nanos(value, _EPOCH, "Z"),
+    LocalNanoseconds: lambda value: _nanos(value, _EPOCH_LOCAL, ""),
+    OutOfRange: _refuse("a date or time that the calendar does not have"),
+    bytes: _refuse("bytes"),
+    list: _refuse("an array"),
+    dict: _refuse("an object"),
+    tuple: _refuse("an array"),
+}
+"""How a value of each type is rendered, where it is not sent as it is."""
+
+AS_THEY_ARE = frozenset({type(None), bool, int, str, Decimal})
+
+
+def scalar(value: object) -> Scalar:
+    """The value as the destination takes it.
+
+    Dates come out as `YYYY-MM-DD`, timestamps as RFC 3339 in UTC with `Z`, local timestamps without a zone, times as
+    `HH:MM:SS`; fractions without trailing zeros.
+
+    Raises:
+        Unsupported: It is an array, an object, bytes, NaN, an infinity, or no date of the calendar.
+    """
+    kind = type(value)
+    if kind in AS_THEY_ARE:
+        return value  # type: ignore[return-value]  # the set above is exactly Scalar
+    renderer = RENDERERS.get(kind)
+    if renderer is None:
+        raise Unsupported(f"a value of type {kind.__name__}")
+    return renderer(value)
