@@ -21,16 +21,16 @@ _STYLE = """
 body { margin: 0 auto; max-width: 68rem; padding: 1.5rem; background: var(--bg); color: var(--fg);
   font: 1rem/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.1rem; margin: 0; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
-p { margin: .25rem 0; } .soft, dt, th { color: var(--soft); } a { color: inherit; }
+p { margin: .25rem 0; } .soft, dt, th { color: var(--soft); } a { color: inherit; } time { white-space: nowrap; }
 .state { border: 1px solid var(--line); border-left: .5rem solid var(--tone); border-radius: .4rem;
   background: var(--card); padding: 1rem 1.25rem; margin: 1rem 0; }
 .state strong { font-size: 1.8rem; line-height: 1.2; color: var(--tone); }
 .good { --tone: var(--good); } .warn { --tone: var(--warn); } .bad { --tone: var(--bad); }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .5rem; margin: 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .5rem; margin: 0; }
 dl div { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .75rem; }
 dt { font-size: .85rem; } dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
 dd small { color: var(--soft); font-size: .85rem; display: block; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; min-width: 20rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 600; font-size: .85rem; } .name { text-align: left; } caption { text-align: left; padding: 0; }
 """

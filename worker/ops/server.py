@@ -102,15 +102,15 @@ class OpsServer:
             return
         self._server.shutdown()
         self._thread.join()
-        self._server.server_close()
         self._server.cut(None)
+        self._server.server_close()
         self._server = None
 
 
 class _Server(ThreadingHTTPServer):
     """Bounds the connections: how many at once, and how long each may last."""
 
-    daemon_threads = True
+    daemon_threads = False  # `server_close` waits for them; each is bounded by its connection's deadline
     # Another process on the same port would take half of the probes.
     allow_reuse_port = False
     request_queue_size = 64
