@@ -15,7 +15,7 @@ from worker.kafka.client import Connection, Properties, RateLimit, consumer_prop
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 
 
-class SourceFailed(Exception):  # noqa: N818 - it names what happened; every caller ends the run on it
+class SourceFailed(Exception):
     """The consumer cannot go on; only a new one (a restart) can."""
 
 
@@ -34,7 +34,7 @@ class Subscription:
         log: receives rate-limited lines that hold no record's content.
     """
 
-    def __init__(  # noqa: PLR0913 - three callbacks, by name
+    def __init__(
         self,
         properties: Properties,
         topics: Sequence[str],

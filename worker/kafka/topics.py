@@ -113,7 +113,7 @@ def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_
     if existing.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         return TopicOutcome(problem=f"topic {topic}: {in_words(existing.error)}")
     if cluster.controller_id not in cluster.brokers:
-        # librdkafka's embedded mock names a controller that does not exist, and makes a topic for whoever may create by asking.
+        # librdkafka's embedded mock names a controller that does not exist, and makes a topic when it is asked for.
         admin.touch(topic, timeout_seconds)
     elif (why := _create(admin, topic, partitions, timeout_seconds)) is not None:
         return TopicOutcome(problem=why)

@@ -1,0 +1,83 @@
+"""Brokers and registries for every test, and a loud word where a real one could not be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+
+from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker, real_broker
+from tests.support.java import Unavailable
+from tests.support.registry import Registry
+
+_missed = pytest.StashKey[dict[str, str]]()
+
+
+@pytest.fixture(scope="session")
+def real_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningBroker]:
+    """A real Kafka, one for the session: use topic and group names of your own."""
+    try:
+        broker = real_broker(tmp_path_factory.mktemp("kafka"))
+    except Unavailable as reason:
+        _absent(request.config, "REQUIRE_KAFKA", "real Kafka", reason)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def mock_kafka() -> Iterator[MockBroker]:
+    """librdkafka's embedded mock, one for the session."""
+    broker = MockBroker()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(params=["mock", pytest.param("real", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each kind of broker in turn: the contract suite."""
+    found: Broker = request.getfixturevalue(f"{request.param}_kafka")
+    return found
+
+
+@pytest.fixture
+def own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    """A local broker of the test's own, not started: it may be killed, frozen and restarted."""
+    try:
+        broker = LocalBroker(tmp_path_factory.mktemp("own-kafka"))
+    except Unavailable as reason:
+        _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A Confluent-compatible registry, one for the session: use subjects of your own."""
+    try:
+        registry = Registry(tmp_path_factory.mktemp("registry"))
+        registry.start()
+    except Unavailable as reason:
+        _absent(request.config, "REQUIRE_REGISTRY", "a schema registry", reason)
+    yield registry
+    registry.stop()
+
+
+def _absent(config: pytest.Config, required: str, what: str, reason: Unavailable) -> NoReturn:
+    """Skip, or fail where the environment demands the real thing."""
+    message = f"needs {what}: {reason}"
+    if os.environ.get(required) == "1":
+        pytest.fail(f"{required}=1, but the test {message}", pytrace=False)
+    config.stash.setdefault(_missed, {})[what] = str(reason)
+    pytest.skip(message)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was not tested: a green run on the mock alone must not look like one on the real thing."""
+    for what, reason in config.stash.get(_missed, {}).items():
+        terminalreporter.section(f"NOT TESTED: whatever needs {what}", sep="!", yellow=True, bold=True)
+        terminalreporter.line(reason)
+        for report in terminalreporter.stats.get("skipped", []):
+            if what in str(report.longrepr):
+                terminalreporter.line(f"  {report.nodeid}")
