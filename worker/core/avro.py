@@ -86,6 +86,15 @@ def is_record(schema: Any) -> bool:  # noqa: ANN401 - as above
     return kind_of(schema) in _RECORDS
 
 
+def full_name(schema: object) -> str:
+    """A named type's name with its namespace; empty for other types."""
+    if not isinstance(schema, dict):
+        return ""
+    name = str(schema.get("name", ""))
+    namespace = schema.get("namespace")
+    return f"{namespace}.{name}" if namespace and "." not in name else name
+
+
 def _parts(schema: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
     """The schemas directly inside a schema."""
     if isinstance(schema, list):

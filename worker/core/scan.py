@@ -72,6 +72,11 @@ class Scanner:
         self._avro = avro
         self._named: dict[str, _Step] = {}
         self._zero_width_items = False
+        self._compounds: dict[str, Callable[[Any, str], _Step]] = {
+            "union": self._union,
+            "array": self._array,
+            "map": self._map,
+        }
         self._step = self._compile(avro.root, "record")
         self.needed = avro.recursive or self._zero_width_items
 
@@ -93,16 +98,16 @@ class Scanner:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
-        if kind in _FIXED_WIDTHS or kind == "fixed":
-            width = int(schema["size"]) if kind == "fixed" else _FIXED_WIDTHS[kind]
-            return self._remember(schema, _fixed(width, where))
+        compound = self._compounds.get(kind)
+        if compound is not None:
+            return compound(schema, where)
         if kind == "enum":
-            return self._remember(schema, _indexed(len(schema["symbols"]), "enum symbol", where))
-        if kind == "union":
-            return self._union(schema, where)
-        if kind in {"array", "map"}:
-            return self._array(schema, where) if kind == "array" else self._map(schema, where)
-        return _LEAVES[kind](where)
+            step = _indexed(len(schema["symbols"]), "enum symbol", where)
+        elif kind == "fixed" or kind in _FIXED_WIDTHS:
+            step = _fixed(int(schema["size"]) if kind == "fixed" else _FIXED_WIDTHS[kind], where)
+        else:
+            step = _LEAVES[kind](where)
+        return self._remember(schema, step)
 
     def _by_name(self, name: str) -> _Step:
         def step(walk: _Walk) -> None:
