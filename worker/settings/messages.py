@@ -13,11 +13,16 @@ _UNITS: Final[Mapping[str, str]] = {"_seconds": "seconds", "_bytes": "bytes", "_
 
 _Context = Mapping[str, Any]
 
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
 _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
-    "greater_than": lambda context: f"must be above {context['gt']:g}",
-    "greater_than_equal": lambda context: f"must be at least {context['ge']:g}",
-    "less_than": lambda context: f"must be below {context['lt']:g}",
-    "less_than_equal": lambda context: f"must be at most {context['le']:,}".replace(",", ""),
+    "greater_than": lambda context: f"must be above {_plain(context['gt'])}",
+    "greater_than_equal": lambda context: f"must be at least {_plain(context['ge'])}",
+    "less_than": lambda context: f"must be below {_plain(context['lt'])}",
+    "less_than_equal": lambda context: f"must be at most {_plain(context['le'])}",
     "finite_number": lambda _: "must be a finite number",
     "string_too_short": lambda _: "must not be empty",
     "string_too_long": lambda context: f"must be at most {context['max_length']} characters",

@@ -99,14 +99,12 @@ def from_file(path: Path) -> Layer:
         return _only(Problem(str(path), f"the configuration file can't be read: {reason}"))
     except UnicodeDecodeError:
         return _only(Problem(str(path), "the configuration file is not UTF-8 text"))
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         return Layer() if node is None else _sections(path, loader, node)
     except yaml.YAMLError as error:
         return _only(_yaml_problem(path, error))
-    finally:
-        loader.dispose()
 
 
 def _only(problem: Problem) -> Layer:
@@ -180,7 +178,8 @@ def _yaml_problem(path: Path, error: yaml.YAMLError) -> Problem:
         return Problem(where, "a tab stands where YAML takes only spaces; indent with spaces")
     if isinstance(error, yaml.constructor.ConstructorError) and "tag" in problem:
         return Problem(where, "a tag (!…) is used that plain YAML does not have; write the plain value, in quotes")
-    quotable = re.sub(r"(?<=alias |anchor )\S+", "…", problem)
+    # What follows `*` or `&` is named in these messages, and a value may start with one.
+    quotable = re.sub(r"(alias|anchor) .*", r"\1", problem)
     return Problem(where, f"is not YAML: {quotable}")
 
 

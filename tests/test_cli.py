@@ -1,0 +1,185 @@
+"""The command line as a user meets it: help, mistakes, output and exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import worker
+from worker.cli import group
+from worker.settings.names import NAMES
+
+TOKEN = "tk-3f9a-not-to-be-shown"
+MINIMAL = {
+    "WORKER_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+    "WORKER_SCHEMAS__REGISTRY_URL": "http://registry:8081",
+    "WORKER_ATTENTIVE__TOKEN": TOKEN,
+}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("WORKER_")]:
+        monkeypatch.delenv(variable)
+
+
+def invoke(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> Result:
+    return CliRunner().invoke(group, arguments, env=dict(environ), prog_name="attribute-worker")
+
+
+def start(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> subprocess.CompletedProcess[str]:
+    """Runs the real command in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")} | dict(environ)
+    command = [sys.executable, "-m", "worker", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def test_version_and_help_go_to_stdout() -> None:
+    done = start("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"attribute-worker, version {worker.__version__}\n", "")
+    done = start("--help")
+    assert done.returncode == 0
+    for command in ("run", "demo", "sandbox", "check", "config"):
+        assert f"  {command} " in done.stdout
+    assert "Examples:" in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_imports_no_command() -> None:
+    """A container that prints its help must not need a broker client, nor wait for one."""
+    code = "import sys; import worker.cli as c; c.group(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    for module in ("confluent_kafka", "httpx", "pydantic", "starlette"):
+        assert f"'{module}'" not in done.stdout
+
+
+def test_no_command_shows_the_help_and_is_bad_usage() -> None:
+    result = invoke()
+    assert result.exit_code == 2
+    assert "Commands:" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("given", "near"), [("conf", "config"), ("chek", "check"), ("snadbox", "sandbox")])
+def test_an_unknown_command_suggests_the_nearest(given: str, near: str) -> None:
+    result = invoke(given)
+    assert result.exit_code == 2
+    assert f"There is no command '{given}'. Did you mean '{near}'?" in result.stderr
+
+
+def test_an_unknown_flag_suggests_the_nearest() -> None:
+    result = invoke("config", "--window-second", "5")
+    assert result.exit_code == 2
+    assert "--window-seconds" in result.stderr
+
+
+def test_config_shows_every_setting_and_where_it_came_from() -> None:
+    result = invoke("config", "--window-seconds", "30", "--attentive-allow-plain-http")
+    assert result.exit_code == 0, result.stderr
+    lines = {line.split("=")[0].strip(): line for line in result.stdout.splitlines()}
+    assert lines.keys() == NAMES.keys()
+    assert lines["window.seconds"].split() == ["window.seconds", "=", "30", "#", "flag", "--window-seconds"]
+    assert "= true" in lines["attentive.allow_plain_http"]
+    assert lines["kafka.bootstrap_servers"].endswith("# environment variable WORKER_KAFKA__BOOTSTRAP_SERVERS")
+    assert lines["log.level"].endswith("# default")
+    assert result.stderr == ""
+
+
+def test_config_masks_secrets() -> None:
+    kafka = {"sasl.username": "me", "sasl.password": "hunter2", "ssl.key.location": "/k.pem", "ssl.key.pem": "hunter2"}
+    registry = {"basic.auth.user.info": "me:hunter2", "bearer.auth.token": "hunter2"}
+    properties = {
+        "WORKER_KAFKA__PROPERTIES": json.dumps(kafka | {"sasl.jaas.config": "hunter2"}),
+        "WORKER_SCHEMAS__REGISTRY_PROPERTIES": json.dumps(registry),
+    }
+    for arguments in (("config",), ("config", "--json")):
+        result = invoke(*arguments, environ=MINIMAL | properties)
+        assert result.exit_code == 0, result.stderr
+        assert TOKEN not in result.output
+        assert "hunter2" not in result.output
+        assert "/k.pem" in result.output
+
+
+def test_config_prints_json_on_request() -> None:
+    report = json.loads(invoke("config", "--json", "--kafka-topics", "a,b").stdout)
+    assert report.keys() == NAMES.keys()
+    assert report["kafka.topics"] == {
+        "value": ["a", "b"],
+        "source": "flag --kafka-topics",
+        "variable": "WORKER_KAFKA__TOPICS",
+    }
+    assert report["window.seconds"]["value"] == 5
+    assert report["schemas.directory"]["value"] is None
+
+
+def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "worker.yaml"
+    file.write_text("window: {seconds: 9}", encoding="utf-8")
+    assert f"# {file}:1: window.seconds" in invoke("config", "--config", str(file)).stdout
+    missing = invoke("config", "--config", str(tmp_path / "none.yaml"))
+    assert missing.exit_code == 2
+    assert "can't be read" in missing.stderr
+
+
+@pytest.mark.parametrize("command", ["config"])
+def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> None:
+    done = start(command, environ={"WORKER_WINDOW__SECOND": "1"})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "The configuration has 4 errors:" in done.stderr
+    assert "did you mean WORKER_WINDOW__SECONDS?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_groups_a_flag_for_every_setting_but_the_token() -> None:
+    text = invoke("config", "--help").stdout
+    for name in NAMES.values():
+        assert (name.flag in text.split()) is not name.secret, name.flag
+        assert f"Settings: {name.section}:" in text
+    assert "The API token has no flag" in " ".join(text.split())
+
+
+def test_every_setting_can_be_given_by_its_flag() -> None:
+    """Each flag reaches the setting it is named after."""
+    values = {
+        "window.seconds": "7",
+        "kafka.topics": "t",
+        "log.format": "json",
+        "http.port": "0",
+        "mapping.prefix": "p_",
+    }
+    arguments = [part for path, value in values.items() for part in (NAMES[path].flag, value)]
+    report = json.loads(invoke("config", "--json", *arguments).stdout)
+    assert {path for path, entry in report.items() if entry["source"].startswith("flag ")} == values.keys()
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m worker config | true"
+    environment = os.environ | MINIMAL
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("demo", "demo")])
+def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
+    """The extras' packages are hidden from a process, as if they had not been installed."""
+    code = (
+        "import sys\n"
+        "for name in ('starlette', 'uvicorn', 'httptools', 'rich'): sys.modules[name] = None\n"
+        "from worker.cli import group\n"
+        f"group(['{command}'] + (['--port', '0', '--token', 't'] if '{command}' == 'sandbox' else []))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert f"pip install 'attentive-attribute-worker[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,124 @@
+"""What a log line holds, what it never holds, and how long it may be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+from worker.logs import LINE_MAX, TEXT_MAX
+
+PREAMBLE = """
+import logging, sys, warnings
+import structlog
+from worker import logs
+log = structlog.get_logger()
+"""
+
+
+def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own: logging is set up for a whole process."""
+    program = PREAMBLE + textwrap.dedent(code)
+    environment = os.environ | environ
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+
+
+def lines(code: str) -> list[dict[str, Any]]:
+    done = run(f"logs.configure('info', 'json', 'pod-1')\n{textwrap.dedent(code)}")
+    assert done.stdout == ""
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_line_is_json_with_time_level_and_instance() -> None:
+    [line] = lines("log.info('joined', partitions=3); log.debug('hidden')")
+    assert line["timestamp"].endswith("Z")
+    assert {key: line[key] for key in ("level", "event", "instance", "partitions")} == {
+        "level": "info",
+        "event": "joined",
+        "instance": "pod-1",
+        "partitions": 3,
+    }
+
+
+def test_auto_is_json_where_stderr_is_no_terminal_and_console_is_plain_there() -> None:
+    assert json.loads(run("logs.configure('info', 'auto', 'a'); log.info('x')").stderr)["event"] == "x"
+    text = run("logs.configure('info', 'console', 'a'); log.info('x', n=1)").stderr
+    assert "x" in text
+    assert "\x1b" not in text
+
+
+def test_libraries_and_warnings_are_logged_alike_but_requests_are_not() -> None:
+    first, second = lines("""
+        logging.getLogger('httpx').info('HTTP Request: GET https://example.com/?phone=1')
+        logging.getLogger('other').warning('careful')
+        warnings.warn('old', stacklevel=1)
+    """)
+    assert (first["event"], first["logger"], first["level"]) == ("careful", "other", "warning")
+    assert "old" in second["event"]
+
+
+def test_private_names_and_what_looks_private_is_masked_at_any_depth() -> None:
+    done = run("""
+        logs.configure('info', 'json', 'a')
+        log.info('Bearer s3cret for me@example.com', token='s3cret', phone=15551234567, authorization='s3cret',
+                 call={'user': {'email': 'x@y.zz'}}, items=[{'value': 's3cret'}], detail='+15551234567 asked',
+                 raw=b's3cret', thing=object())
+        logging.getLogger('lib').error('failed for %s', 'me@example.com')
+    """)
+    for private in ("s3cret", "me@example.com", "5551234567", "x@y.zz"):
+        assert private not in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None:
+    [line] = lines("""
+        try:
+            try:
+                int('s3cret')
+            except ValueError as error:
+                raise KeyError('s3cret') from error
+        except KeyError:
+            log.exception('could not decode')
+    """)
+    assert "s3cret" not in json.dumps(line)
+    assert line["exception"].startswith("KeyError\n")
+    assert "while handling ValueError" in line["exception"]
+
+
+def test_the_messages_of_our_own_and_of_system_errors_stay() -> None:
+    first, second = lines("""
+        from worker.config import ConfigurationError
+        log.error('a', error=ConfigurationError(['mend this']))
+        try:
+            open('/none/of/this')
+        except OSError:
+            log.exception('b')
+    """)
+    assert first["error"] == "ConfigurationError: mend this"
+    assert second["exception"].startswith("FileNotFoundError: No such file or directory")
+
+
+def test_an_uncaught_exception_is_logged_without_its_message() -> None:
+    done = run("logs.configure('info', 'json', 'a')\nraise RuntimeError('s3cret')")
+    assert done.returncode == 1
+    assert "s3cret" not in done.stderr
+    assert json.loads(done.stderr)["exception"].startswith("RuntimeError")
+
+
+def test_lines_are_bounded_and_stay_json() -> None:
+    long, wide, deep = lines("""
+        log.info('x' * 1_000_000)
+        log.info('wide', **{f'k{i}': 'y' * 10_000 for i in range(100)})
+        nested = {}
+        nested['self'] = nested
+        log.info('deep', nested=nested, number=float('nan'))
+    """)
+    assert len(long["event"]) == TEXT_MAX
+    assert wide["event"] == "wide"
+    assert wide["cut_from_characters"] > LINE_MAX
+    assert deep["number"] == "nan"
