@@ -105,10 +105,10 @@ class Dispatch:
         """Calls under way."""
         return len(self._flights)
 
-    def carrying(self, entries: Iterable[Entry]) -> list[int]:
-        """The numbers of the calls under way for these entries."""
+    def carrying(self, entries: Iterable[Entry]) -> list[Call]:
+        """The calls under way for these entries."""
         wanted = set(entries)
-        return [number for number, flight in self._flights.items() if flight.entry in wanted]
+        return [flight.call for flight in self._flights.values() if flight.entry in wanted]
 
     def next_call(self, now: Now) -> float:
         """The earliest instant at which time alone allows a call, in monotonic seconds."""

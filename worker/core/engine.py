@@ -78,10 +78,10 @@ class Engine:
         """Whether everything that was read of these partitions is settled."""
         return all(self._ledgers[partition].idle for partition in partitions if partition in self._ledgers)
 
-    def dropped(self, partitions: Iterable[Partition]) -> list[int]:
+    def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: nothing of them is sent, settled or committed any more.
 
-        Returns the numbers of the calls under way that carry nothing else: they are to be aborted.
+        Returns the calls under way that carry nothing else: they are to be aborted.
         """
         self._dispatch.deadline = math.inf
         orphans: set[Entry] = set()
@@ -229,6 +229,11 @@ class Engine:
     def rate_limit(self) -> float:
         """The token's limit in calls a second."""
         return self._dispatch.rate.limit
+
+    @property
+    def rate_share(self) -> float:
+        """This worker's part of that limit, in calls a second."""
+        return self._dispatch.rate.share_per_second
 
     @property
     def rate_allowed(self) -> float:

@@ -45,7 +45,12 @@ class Rate:
     @property
     def per_second(self) -> float:
         """The calls a second that this worker now allows itself."""
-        return self.limit * self._fraction * HEADROOM * self._factor
+        return self.share_per_second * HEADROOM * self._factor
+
+    @property
+    def share_per_second(self) -> float:
+        """This worker's part of the limit, in calls a second."""
+        return self.limit * self._fraction
 
     @property
     def slowed(self) -> bool:

@@ -1,0 +1,178 @@
+"""The worker's parts, built from its settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from fastavro import parse_schema
+from structlog.typing import FilteringBoundLogger
+
+import worker
+from worker.attentive.backoff import full_jitter
+from worker.attentive.senders import Senders
+from worker.attentive.token import Token
+from worker.config import Settings
+from worker.core.decode import Decoder
+from worker.core.dispatch import Options
+from worker.core.engine import Engine
+from worker.core.identity import IdentityRules
+from worker.core.mapping import Mapping
+from worker.core.model import Letter, Now
+from worker.core.policy import AttributeRules
+from worker.core.preflight import Preflight
+from worker.kafka.dead_letters import DeadLetters
+from worker.kafka.letters import Encoded, WorkerIdentity, encode
+from worker.kafka.schemas import DirectorySchemas, RegistrySchemas, SchemaSource, bundled
+from worker.report import Identity
+
+USER_AGENT = f"attentive-attribute-worker/{worker.__version__}"
+
+
+class Unusable(Exception):
+    """The settings are well formed, and yet a part cannot be built from them; the message says which and why."""
+
+
+def identity(settings: Settings) -> Identity:
+    """This process among the replicas: the host's name is the pod's, the pid tells its restarts apart."""
+    return Identity(worker.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
+
+
+def kafka_properties(settings: Settings) -> dict[str, str]:
+    """What every Kafka client of the worker is given."""
+    return {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "group.id": settings.kafka.group_id,
+        **settings.kafka.properties,
+    }
+
+
+def token(settings: Settings) -> Token:
+    """The bearer token, given or from its file."""
+    given, path = settings.attentive.token, settings.attentive.token_file
+    if path is not None:
+        return Token.from_file(path)
+    return Token.given("" if given is None else given.get_secret_value())
+
+
+def decoder(settings: Settings) -> Decoder:
+    """From bytes to events, by the settings' schemas and mapping.
+
+    Raises:
+        Unusable: a schema file cannot be read or is no Avro, or the mapping does not fit it.
+    """
+    schemas = settings.schemas
+    writer = _schema_file(schemas.writer_schema) if schemas.framing == "none" else None
+    try:
+        return Decoder(
+            Mapping(**settings.mapping.model_dump()),
+            writer_schema=writer,
+            reader_schema=_schema_file(schemas.reader_schema),
+        )
+    except ValueError as error:
+        raise Unusable(f"schemas or mapping: {error}") from None
+
+
+def preflight(settings: Settings) -> Preflight:
+    """What is found before any call.
+
+    Raises:
+        Unusable: a name pattern or an order that the rules do not take.
+    """
+    try:
+        return Preflight(
+            IdentityRules(**settings.identity.model_dump()),
+            AttributeRules(**settings.attributes.model_dump()),
+        )
+    except ValueError as error:
+        raise Unusable(f"identity or attributes: {error}") from None
+
+
+def engine(settings: Settings, now: Now) -> Engine:
+    """The core, with the settings' limits.
+
+    Raises:
+        Unusable: as `decoder` and `preflight`.
+    """
+    attentive = settings.attentive
+    options = Options(
+        window_seconds=settings.window.seconds,
+        max_bytes=settings.window.max_bytes,
+        requests_per_second=attentive.requests_per_second,
+        concurrency=attentive.concurrency,
+        timeout_seconds=attentive.timeout_seconds,
+        retry_after_max_seconds=attentive.retry_after_max_seconds,
+        probe_max_seconds=attentive.probe_max_seconds,
+        server_error_seconds=attentive.server_error_seconds,
+        calls_per_entry_max=attentive.calls_per_entry_max,
+    )
+    return Engine(
+        options,
+        decoder=decoder(settings),
+        preflight=preflight(settings),
+        backoff=full_jitter(attentive.retry_base_seconds, attentive.retry_max_seconds),
+        now=now,
+    )
+
+
+def senders(settings: Settings, bearer: Token) -> Senders:
+    """The requests in flight.
+
+    Raises:
+        Unusable: the environment names a proxy that cannot be used.
+    """
+    attentive = settings.attentive
+    try:
+        return Senders(attentive.base_url, bearer, concurrency=attentive.concurrency, user_agent=USER_AGENT)
+    except ValueError as error:
+        raise Unusable(f"attentive: {error}") from None
+
+
+def schemas(settings: Settings, log: FilteringBoundLogger) -> SchemaSource | None:
+    """Where schemas come from; None where all records have the one that the settings name.
+
+    Raises:
+        Unusable: the directory holds a file that is no schema, or the registry's settings are not taken.
+    """
+    chosen = settings.schemas
+    if chosen.framing == "none":
+        return None
+    try:
+        if chosen.directory is not None:
+            return DirectorySchemas(chosen.directory)
+        return RegistrySchemas(
+            chosen.registry_url or "",
+            chosen.registry_properties,
+            dead_letter_topic=settings.kafka.dead_letter_topic,
+            log=log,
+        )
+    except ValueError as error:
+        raise Unusable(f"schemas: {error}") from None
+
+
+def dead_letters(
+    settings: Settings, who: Identity, source: SchemaSource | None, log: FilteringBoundLogger
+) -> DeadLetters:
+    """The producer of dead letters, framed as the input is."""
+    schema = parse_schema(bundled("dead_letter"))
+    writer = WorkerIdentity(who.version, who.instance, who.group_id)
+
+    def write(letter: Letter, max_bytes: int) -> Encoded:
+        schema_id = None if source is None else source.dead_letter_schema_id()
+        return encode(letter, worker=writer, schema=schema, schema_id=schema_id, max_bytes=max_bytes)
+
+    return DeadLetters(kafka_properties(settings), settings.kafka.dead_letter_topic, write, log)
+
+
+def _schema_file(path: Path | None) -> object | None:
+    if path is None:
+        return None
+    try:
+        schema: object = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Unusable(f"schema {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Unusable(f"schema {path}: not JSON: {error}") from None
+    return schema

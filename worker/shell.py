@@ -1,0 +1,333 @@
+"""The shell around the engine: it polls, performs what the engine decides, and says how things stand.
+
+One thread owns all of this. Senders, the dead-letter producer, the schema registry and the health server have threads
+of their own, and are met here through queues and snapshots only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from worker.attentive.senders import Senders
+from worker.attentive.token import Token
+from worker.core.engine import Engine
+from worker.core.model import Now, Partition
+from worker.kafka.dead_letters import DeadLetters
+from worker.kafka.schemas import SchemaSource
+from worker.kafka.source import Subscription
+from worker.ops.board import Board
+from worker.ops.telemetry import Telemetry
+from worker.report import Identity, Membership, outcome_of, status_of
+
+POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
+BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
+PUBLISH_SECONDS = 0.25
+REMIND_SECONDS = 60.0
+SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics may grow
+SHARE_RETRY_SECONDS = 2.0
+
+
+def clock() -> Now:
+    """The present, by both clocks."""
+    return Now(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the shell drives. `schemas` is None where all records have the one schema that the settings name."""
+
+    engine: Engine
+    senders: Senders
+    token: Token
+    letters: DeadLetters
+    schemas: SchemaSource | None
+    board: Board
+    telemetry: Telemetry
+    log: FilteringBoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, and for how long; in seconds."""
+
+    commit_seconds: float
+    drain_seconds: float
+
+
+class Shell:
+    """Turns the loop: records in, calls out, offsets committed."""
+
+    def __init__(self, parts: Parts, pace: Pace, identity: Identity, partition_total: Callable[[], int | None]) -> None:
+        """`partition_total` counts all partitions of the subscribed topics; None where it cannot be told now."""
+        self._parts = parts
+        self._engine = parts.engine
+        self._log = parts.log
+        self._pace = pace
+        self._identity = identity
+        self._partition_total = partition_total
+        self._source: Subscription | None = None
+        self._held: set[Partition] = set()
+        self._paused: set[Partition] = set()
+        self._total: int | None = None
+        self._share_at = 0.0
+        self._commit_at = 0.0
+        self._publish_at = 0.0
+        self._waiting_for: str | None = None
+        self._waiting_since = 0.0
+        self._remind_at = 0.0
+        self._draining = False
+        self.left_over = 0  # entries that the last drain could not finish
+
+    def subscribed(self, source: Subscription) -> None:
+        """The source whose callbacks are this shell's."""
+        self._source = source
+
+    def turn(self) -> None:
+        """One turn of the loop: it waits for replies while there are calls under way, else for records."""
+        patience = self._patience_seconds()
+        in_flight = self._engine.in_flight
+        records = self.source.poll(0.0 if in_flight else patience)
+        if records:
+            self._engine.receive(records, clock())
+        self._perform(wait_seconds=patience if in_flight and not records else 0.0)
+        now = clock()
+        self._match_pauses()
+        if now.mono >= self._commit_at:
+            self._commit_at = now.mono + self._pace.commit_seconds
+            self._commit(wait=False)
+        if now.mono >= self._share_at:
+            self._share(refresh=True)
+
+    def stop(self) -> None:
+        """Drains what is open within the deadline, commits, and leaves the group."""
+        self._draining = True
+        self.source.close()
+        self._publish(clock())
+
+    @property
+    def source(self) -> Subscription:
+        """The subscription; an error before there is one."""
+        if self._source is None:
+            raise RuntimeError("the shell is not subscribed yet")
+        return self._source
+
+    # -- rebalance: these run inside `source.poll` and `source.close` ----------------------------------------------
+
+    def on_assigned(self, partitions: list[Partition]) -> None:
+        """Partitions came: each begins a new ledger."""
+        self._parts.telemetry.rebalanced("assigned")
+        self._held.update(partitions)
+        self._paused.difference_update(partitions)
+        self._engine.assigned(partitions)
+        self._share(refresh=True)
+        self._log.info("assigned", gained=len(partitions), held=len(self._held))
+
+    def on_revoked(self, partitions: list[Partition]) -> None:
+        """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
+        self._parts.telemetry.rebalanced("revoked")
+        started = time.monotonic()
+        self._engine.draining(partitions, started + self._pace.drain_seconds)
+        complete = self._drain(partitions, started + self._pace.drain_seconds)
+        self._commit(wait=True, only=set(partitions))
+        self._drop(partitions)
+        seconds = time.monotonic() - started
+        self._parts.telemetry.drain_finished(seconds, complete=complete)
+        self._log.info(
+            "revoked", lost=len(partitions), held=len(self._held), drained=complete, seconds=round(seconds, 2)
+        )
+
+    def on_lost(self, partitions: list[Partition]) -> None:
+        """Partitions are another's already: drop, commit nothing."""
+        self._parts.telemetry.rebalanced("lost")
+        self._drop(partitions)
+        self._log.warning("partitions lost", lost=len(partitions), held=len(self._held))
+
+    def _drain(self, partitions: list[Partition], deadline: float) -> bool:
+        open_before = self._engine.open_entries
+        while not self._engine.drained(partitions):
+            if time.monotonic() >= deadline or self._hopeless():
+                self.left_over = self._engine.open_entries
+                self._log.warning("drain cut", open_before=open_before, left=self.left_over)
+                return False
+            self._perform(wait_seconds=BUSY_POLL_SECONDS)
+        self.left_over = 0
+        return True
+
+    def _hopeless(self) -> bool:
+        """Whether waiting on would deliver nothing: the destination is halted and nothing is under way."""
+        return self._engine.halt is not None and not self._engine.in_flight and not self._engine.letters_waiting
+
+    def _drop(self, partitions: list[Partition]) -> None:
+        self._parts.senders.abort(self._engine.dropped(partitions))
+        self._held.difference_update(partitions)
+        self._paused.difference_update(partitions)
+        self._share(refresh=False)
+
+    # -- what the engine decides -----------------------------------------------------------------------------------
+
+    def _perform(self, wait_seconds: float = 0.0) -> None:
+        self._parts.board.turn()
+        self._exchange_schemas()
+        self._exchange_calls(wait_seconds)
+        self._exchange_letters()
+        now = clock()
+        self._tell(now)
+        if now.mono >= self._publish_at:
+            self._publish_at = now.mono + PUBLISH_SECONDS
+            self._publish(now)
+
+    def _exchange_calls(self, wait_seconds: float) -> None:
+        engine, senders, telemetry = self._engine, self._parts.senders, self._parts.telemetry
+        for call, reply in senders.replies(wait_seconds):
+            telemetry.call_finished(reply.seconds, outcome_of(reply))
+            engine.replied(call, reply, clock())
+        now = clock()
+        for call in engine.calls(senders.free, now):
+            senders.submit(call)
+
+    def _exchange_letters(self) -> None:
+        engine, letters = self._engine, self._parts.letters
+        for letter, error in letters.results():
+            if error is None:
+                engine.letter_written(letter, clock())
+            else:
+                self._parts.telemetry.dead_letter_failed()
+                engine.letter_failed(letter, error, clock())
+        if not engine.letters_waiting or not self._can_frame_letters():
+            return
+        for letter in engine.letters(clock()):
+            letters.publish(letter)
+
+    def _can_frame_letters(self) -> bool:
+        """Whether the id of the dead letter's own schema is known; until then letters wait in the outbox."""
+        return self._parts.schemas is None or self._parts.schemas.dead_letter_schema_id() is not None
+
+    def _exchange_schemas(self) -> None:
+        schemas = self._parts.schemas
+        if schemas is None:
+            return
+        for schema_id, schema in schemas.answers():
+            self._engine.schema(schema_id, schema, clock())
+        for schema_id in self._engine.missing_schemas:
+            schemas.request(schema_id)
+
+    def _match_pauses(self) -> None:
+        wanted = self._engine.paused()
+        if wanted == self._paused:
+            return
+        self.source.pause(wanted - self._paused)
+        self.source.resume(self._paused - wanted)
+        self._log.debug("pause", paused=len(wanted), held=len(self._held), held_bytes=self._engine.held_bytes)
+        self._paused = wanted
+
+    def _commit(self, *, wait: bool, only: set[Partition] | None = None) -> None:
+        committed = self.source.committed()
+        offsets = {
+            partition: offset
+            for partition, offset in self._engine.committable().items()
+            if committed.get(partition) != offset and (only is None or partition in only)
+        }
+        if not offsets:
+            return
+        started = time.monotonic()
+        self.source.commit(offsets, wait=wait)
+        if wait:
+            done = self.source.committed()
+            ok = all(done.get(partition) == offset for partition, offset in offsets.items())
+            self._parts.telemetry.commit_finished(time.monotonic() - started, ok=ok)
+
+    def _patience_seconds(self) -> float:
+        """How long this turn may wait: until time alone gives the engine something to do, and never long."""
+        engine = self._engine
+        busy = engine.in_flight or engine.letters_waiting or engine.missing_schemas
+        longest = BUSY_POLL_SECONDS if busy else POLL_SECONDS
+        now = clock()
+        ahead = engine.next_wakeup(now) - now.mono
+        # What is due and was not just sent waits for something other than time.
+        return min(longest, ahead) if ahead > 0 else BUSY_POLL_SECONDS
+
+    def _share(self, *, refresh: bool) -> None:
+        """This worker's part of the token's rate: its partitions of all partitions."""
+        now = clock()
+        if refresh:
+            total = self._partition_total()
+            self._total = total or self._total
+            self._share_at = now.mono + (SHARE_SECONDS if total else SHARE_RETRY_SECONDS)
+        fraction = min(1.0, len(self._held) / self._total) if self._total else 0.0
+        self._engine.share(fraction, now)
+
+    # -- what people and metrics hear ------------------------------------------------------------------------------
+
+    def _tell(self, now: Now) -> None:
+        notices, deliveries = self._engine.news()
+        for delivery in deliveries:
+            self._parts.telemetry.entry_delivered(delivery.changes, delivery.age_seconds)
+        for notice in notices:
+            level = self._log.warning if notice.event in {"halted", "unusual_success"} else self._log.info
+            level(notice.event, **notice.fields)
+        self._remind(now)
+
+    def _remind(self, now: Now) -> None:
+        """One line a minute about what the worker waits for, and since when."""
+        reason = self._obstacle()
+        if reason != self._waiting_for:
+            self._waiting_for, self._waiting_since = reason, now.wall_ms / 1000
+            self._remind_at = now.mono + (0.0 if reason is not None else REMIND_SECONDS)
+        if reason is None or now.mono < self._remind_at:
+            return
+        self._remind_at = now.mono + REMIND_SECONDS
+        self._log.warning(
+            "waiting",
+            reason=reason,
+            since=datetime.fromtimestamp(self._waiting_since, UTC).isoformat(timespec="seconds"),
+            detail=self._obstacle_detail(),
+            open_entries=self._engine.open_entries,
+            held_bytes=self._engine.held_bytes,
+        )
+
+    def _obstacle(self) -> str | None:
+        if self._engine.halt is not None:
+            return str(self._engine.halt.reason)
+        if self._engine.letters_problem is not None:
+            return "dead_letter_topic"
+        if self._schemas_waiting() is not None:
+            return "schema_registry"
+        if self._source is not None and self._source.problem is not None:
+            return "kafka"
+        return None
+
+    def _obstacle_detail(self) -> str | None:
+        if self._engine.halt is not None:
+            return self._parts.token.problem or self._engine.halt.detail
+        return self.problem
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with Kafka or the schema registry, in words; None when all is well."""
+        source = None if self._source is None else self._source.problem
+        return self._engine.letters_problem or self._schemas_waiting() or source
+
+    def _schemas_waiting(self) -> str | None:
+        return None if self._parts.schemas is None else self._parts.schemas.waiting()
+
+    def _publish(self, now: Now) -> None:
+        source = self._source
+        membership = (
+            Membership(problem=self.problem)
+            if source is None
+            else Membership(source.joined, source.committed(), source.ends(), self._paused, self.problem)
+        )
+        status = status_of(
+            self._engine,
+            self._identity,
+            now,
+            membership,
+            draining=self._draining,
+            token_problem=self._parts.token.problem,
+        )
+        self._parts.board.publish(status)
