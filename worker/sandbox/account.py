@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -86,7 +86,8 @@ class Account:
         """`enumerations` are the properties that were created in the UI: their values are fixed, and have no type."""
         self._enumerations = {name: frozenset(values) for name, values in (enumerations or {}).items()}
         self._kinds: dict[str, Kind] = {}
-        self._people: dict[Identifier, _Person] = {}
+        self._people: dict[int, _Person] = {}
+        self._known: dict[Identifier, _Person] = {}
         self._upserts = 0
 
     @property
@@ -102,7 +103,7 @@ class Account:
     @property
     def user_count(self) -> int:
         """How many distinct users the account has."""
-        return sum(1 for _ in self._distinct())
+        return len(self._people)
 
     def apply(self, upsert: Upsert) -> None:
         """Applies a call.
@@ -140,37 +141,31 @@ class Account:
         several had, the value that was set last stays.
         """
         keys = [identifier.key for identifier in identifiers]
-        known = sorted({self._people[key] for key in keys if key in self._people}, key=lambda person: person.number)
+        known = sorted({self._known[key] for key in keys if key in self._known}, key=lambda person: person.number)
         person = known[0] if known else _Person(self._upserts)
+        self._people[person.number] = person
         for absorbed in known[1:]:
             for name, setting in absorbed.attributes.items():
                 if name not in person.attributes or person.attributes[name][0] < setting[0]:
                     person.attributes[name] = setting
-            for key, identifier in absorbed.identifiers.items():
-                person.identifiers[key] = identifier
-                self._people[key] = person
+            person.identifiers.update(absorbed.identifiers)
+            self._known.update(dict.fromkeys(absorbed.identifiers, person))
+            del self._people[absorbed.number]
         for key, identifier in zip(keys, identifiers, strict=True):
-            if person.identifiers.setdefault(key, identifier) is identifier:
-                self._people[key] = person
+            person.identifiers.setdefault(key, identifier)
+            self._known[key] = person
         return person
 
     def read(self, identifier: Identifier) -> list[dict[str, str]]:
         """The attributes of a user as `GET /v1/attributes/custom` gives them; none for a user who is not known."""
-        person = self._people.get(identifier.key)
+        person = self._known.get(identifier.key)
         if person is None:
             return []
         return [{"name": name, "value": text_of(value)} for name, (_, value) in person.attributes.items()]
 
-    def _distinct(self) -> Iterator[_Person]:
-        seen: set[int] = set()
-        for person in self._people.values():
-            if person.number not in seen:
-                seen.add(person.number)
-                yield person
-
     def lines(self) -> list[str]:
         """The final state: one JSON object a user, in an order that depends on the state alone."""
-        return sorted(_line(person) for person in self._distinct())
+        return sorted(_line(person) for person in self._people.values())
 
 
 def _line(person: _Person) -> str:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 from worker.sandbox.meter import Exchange
 from worker.sandbox.service import BODY_BYTES_MAX, Answer, Request, Service, phrase
@@ -56,7 +57,7 @@ class App:
                 meter.ended(exchange, None, time.time())
             if self._log_requests:
                 seconds = time.time() - exchange.received_at
-                _log.info("%s %s %s %.3f s", exchange.method, exchange.path, exchange.status or "-", seconds)
+                _log.info("%s %s %s %.3f s", exchange.method, quote(exchange.path), exchange.status or "-", seconds)
 
     async def _answer(self, exchange: Exchange, request: Request, wire: _Wire) -> None:
         """Answers, or not: then the exchange is left without an end, for the caller to end."""

@@ -44,6 +44,7 @@ A fault (the first that fits a request counts; only authorised requests within t
            probability with seed; left out: every request
   status   answers that, with body and headers if given. Of a 2xx the change is
            applied, of another it is not; apply: true or false says otherwise
+           (a 500 with apply: true is a change whose answer got lost on the way)
   delay    seconds before the answer; the change is applied at once
   drop     true or before: closes the connection, nothing applied;
            after: applied, but not answered
@@ -113,12 +114,11 @@ def sandbox(  # noqa: PLR0913 - one parameter for each option
 
 def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> None:
     _require_extra()
-    # Here, not above: the extra that it needs may be absent where only `--help` is asked for.
-    from worker.sandbox.server import Sandbox  # noqa: PLC0415
-
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
+    from worker.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra; `--help` must not
+
     if log_requests:
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
         logging.getLogger("worker.sandbox").setLevel(logging.INFO)
@@ -146,7 +146,7 @@ def _require_extra() -> None:
 
 def _read_file(option: str, path: Path) -> object:
     try:
-        # YAML is read as JSON where it is JSON: PyYAML does not take all of it.
+        # PyYAML does not take all that is JSON.
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:

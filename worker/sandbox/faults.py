@@ -7,12 +7,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 Document: TypeAlias = Mapping[str, object]
 
 STATUSES = range(200, 600)
 BODILESS = (204, 304)
+SECONDS_MAX = 10**9
+DRIP_MAX = 10**9
+
+_SECONDS = "seconds, at least 0"
 
 
 class FaultError(Exception):
@@ -171,8 +176,8 @@ class _Reader:
         self._refuse_unknown(tuple(Fault.__dataclass_fields__))
         status = self._number("status", "a status from 200 to 599", lambda number: number in STATUSES)
         drop = self._drop()
-        delay = self._number("delay", "seconds, at least 0", lambda number: number >= 0)
-        drip = self._number("drip", "bytes per second, more than 0", lambda number: number > 0)
+        delay = self._number("delay", _SECONDS, lambda number: 0 <= number <= SECONDS_MAX)
+        drip = self._number("drip", "bytes per second, more than 0", lambda number: 0 < number <= DRIP_MAX)
         if status is None and drop is None and delay is None and drip is None:
             raise self._error("needs one of status, delay, drop, drip")
         if drop is not None and (status is not None or drip is not None):
@@ -184,9 +189,9 @@ class _Reader:
             raise self._error(f"an answer of {status} has no body")
         apply = self._boolean("apply")
         if apply is None:
-            apply = drop != "before" and (status is None or status < 300)  # noqa: PLR2004 - the 2xx
-        elif drop is not None:
-            raise self._error("'drop' says by itself whether the change is applied: before or after")
+            apply = status is None or status < HTTPStatus.MULTIPLE_CHOICES
+        elif status is None:
+            raise self._error("'apply' needs a status (for drop, say before or after)")
         return Fault(
             match=_Reader(self._entry.get("match") or {}, f"{self._where}, match").match(),
             status=None if status is None else int(status),
@@ -197,8 +202,8 @@ class _Reader:
             drip=drip,
             apply=apply,
             times=self._count("times"),
-            seconds=self._number("seconds", "seconds, more than 0", lambda number: number > 0),
-            after=self._number("after", "seconds, at least 0", lambda number: number >= 0) or 0.0,
+            seconds=self._number("seconds", _SECONDS, lambda number: 0 <= number <= SECONDS_MAX),
+            after=self._number("after", _SECONDS, lambda number: 0 <= number <= SECONDS_MAX) or 0.0,
         )
 
     def match(self) -> Match:

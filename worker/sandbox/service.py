@@ -84,6 +84,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_UNSENT = Answer(503)  # stands where the connection is closed instead
+
+
 class Service:
     """The state of one sandbox, and its answers. `now` is epoch seconds throughout."""
 
@@ -120,8 +123,8 @@ class Service:
             message = f"Request method '{request.method}' is not supported."
             answer = self._spring_error(405, request.path, message, now)
             return _with(answer, {"allow": ", ".join(methods)}), None
-        token = request.authorization.removeprefix("Bearer ")
-        if token == request.authorization or token not in self.tokens:
+        scheme, _, token = request.authorization.partition(" ")
+        if scheme.lower() != "bearer" or token not in self.tokens:
             return Answer(401), None
         headers = {}
         if self._limit.per_second:
@@ -145,8 +148,10 @@ class Service:
         if isinstance(wanted, Upsert):
             self.meter.named(exchange, wanted)
         fault = self.plan.choose(_subject(request, wanted), now)
-        if fault is not None and not fault.apply:
-            return self._scripted(fault, 503), fault
+        if fault is not None and fault.drop == "before":
+            return _UNSENT, fault
+        if fault is not None and fault.status is not None and not fault.apply:
+            return self._scripted(fault, fault.status), fault
         answer = self._apply(exchange, wanted)
         if fault is not None and fault.status is not None and answer.status == HTTPStatus.OK:
             answer = self._scripted(fault, fault.status)
@@ -169,8 +174,7 @@ class Service:
         # The pages give a successful call no body.
         return Answer(200)
 
-    def _scripted(self, fault: Fault, default_status: int) -> Answer:
-        status = fault.status or default_status
+    def _scripted(self, fault: Fault, status: int) -> Answer:
         if fault.body is not None:
             content = _JSON if fault.body.startswith(("{", "[")) else {"content-type": "text/plain"}
             return Answer(status, fault.body.encode(), {**content, **fault.headers})
