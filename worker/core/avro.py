@@ -61,6 +61,11 @@ class AvroType:
             self._collect(part)
         if isinstance(schema, dict) and "name" in schema:
             self.names[schema["name"]] = schema
+        if is_record(schema):
+            for field in schema["fields"]:
+                if "default" in field:
+                    # fastavro hands a reader's default out as the schema's JSON has it: a date as a number of days.
+                    field["default"] = render.default_of(field["type"], field["default"])
 
     def _reaches(self, schema: Any, name: str, seen: frozenset[str] = frozenset()) -> bool:  # noqa: ANN401 - as above
         for part in _parts(schema):

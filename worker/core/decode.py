@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from fastavro import schemaless_reader
 
-from worker.core.avro import AvroType, InvalidSchema, Undecodable
+from worker.core.avro import AvroType, InvalidSchema, Undecodable, is_record
 from worker.core.extract import Decoded, extractor
 from worker.core.mapping import Mapping, absent
 from worker.core.model import Event, Record
@@ -124,6 +124,8 @@ class Decoder:
         self._unusable[schema_id] = reason
 
     def _plan(self, writer: AvroType) -> _Plan:
+        if not any(is_record(branch) for branch in writer.branches(writer.root)):
+            raise Undecodable("it is not the schema of a record")
         scanner = Scanner(writer)
         extract = extractor(self._mapping, self._reader or writer)
         reader = None if self._reader is None else self._reader.parsed
@@ -140,7 +142,7 @@ class Decoder:
             if stream.tell() != len(value):
                 raise Undecodable(f"{len(value) - stream.tell()} bytes follow the end of the record")
             if type(data) is not dict:
-                raise Undecodable("the schema is not a record's")
+                raise Undecodable("it is not a record, but another branch of the schema's union")
             return extract(data)
 
         return decode

@@ -21,7 +21,6 @@ debit card (number|no|num|nr|pan)
 (cvv|cvc|cvn)
 card security code
 (security|access) (code|answer|question)
-(password|passwd|passphrase|passcode)
 (access|auth|refresh|session|bearer) token
 (api|secret|private) key
 (bank|financial) account
@@ -52,12 +51,19 @@ under 13
 """
 """Denied wherever they stand in a name, as whole words."""
 
+_ENDING = """
+(password|passwd|passphrase|passcode)
+passport
+"""
+"""Denied at the end of a name, but for a word for its form after: `password_changed_at` is no password."""
+
 _PLAIN = """
 (race|race or ethnicity|ethnic origin)
 (religion|faith)
-(passport|citizen|nationality)
-(password|pwd|pin|credential|credentials|login credentials)
-(credit card|debit card|card|payment card) details?
+(citizen|nationality)
+(pwd|pin|credential|credentials|login credentials)
+(credit|debit|payment) card details?
+card details
 card (number|no|num|nr|pan)
 account (number|no|num|nr)
 (dna|genome|genetics|genetic)
@@ -88,7 +94,9 @@ def _phrases(lines: str) -> str:
 
 
 _FORBIDDEN = re.compile(
-    rf"(?:.*_)?(?:{_phrases(_TELLING)})(?:_?(?:number|no|num))?(?:_.*)?|{_OWNER}(?:{_phrases(_PLAIN)}){_FORM}"
+    rf"(?:.*_)?(?:{_phrases(_TELLING)})(?:_?(?:number|no|num))?(?:_.*)?"
+    rf"|(?:.*_)?(?:{_phrases(_ENDING)}){_FORM}"
+    rf"|{_OWNER}(?:{_phrases(_PLAIN)}){_FORM}"
 )
 
 

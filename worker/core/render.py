@@ -126,6 +126,15 @@ def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
     return _PREFIX + logical
 
 
+def default_of(schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """A field's default, as a record would have given it. A union's default belongs to its first branch."""
+    first = schema[0] if isinstance(schema, list) else schema
+    if not isinstance(first, dict) or "logicalType" not in first:
+        return default
+    raw = default.encode("latin-1") if isinstance(default, str) else default
+    return fastavro.read.LOGICAL_READERS[f"{first['type']}-{first['logicalType']}"](raw, first, None)
+
+
 def _float(value: float) -> float:
     if math.isfinite(value):
         return value

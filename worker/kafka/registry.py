@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 from fastavro.schema import load_schema
-from tenacity import RetryCallState, Retrying, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from worker.core.avro import full_name
 from worker.kafka.bundled import bundled
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
-_BACKOFF = wait_exponential_jitter(initial=0.2, max=10, jitter=0.5)
+_BACKOFF = wait_exponential(multiplier=0.2, max=9.5) + wait_random(0, 0.5)
 
 _HINTS = {
     301: "it redirects, and redirects are not followed: set the registry URL to the final address",

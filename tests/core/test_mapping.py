@@ -1,0 +1,214 @@
+"""Paths, aliases, alternatives, and attributes from maps and records."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.support.avro import body, fields, record
+from worker.core.decode import Decoder, Undecodable
+from worker.core.mapping import Mapping
+from worker.core.model import Event
+
+NOTHING: dict[str, Any] = {
+    "phone": "",
+    "email": "",
+    "client_user_id": "",
+    "custom_identifiers": "",
+    "attributes": "",
+    "occurred_at": "",
+    "event_id": "",
+}
+
+
+def mapped(schema: Any, datum: object, **settings: Any) -> Event | None:  # noqa: ANN401 - a schema; Mapping's fields
+    decoder = Decoder(Mapping(**{**NOTHING, **settings}), writer_schema=schema)
+    return decoder.decode(record(body(schema, datum)))
+
+
+def attributes(schema: Any, datum: object, **settings: Any) -> dict[str, object]:  # noqa: ANN401 - as above
+    event = mapped(schema, datum, **settings)
+    assert event is not None
+    return dict(event.attributes)
+
+
+ROW = fields(
+    ("id", "long"),
+    ("email", ["null", "string"]),
+    ("tier", {"type": "enum", "name": "Tier", "symbols": ["GOLD", "BLUE"]}),
+    ("points", ["null", "int"]),
+    ("tags", {"type": "array", "items": "string"}),
+    ("photo", ["null", "bytes"]),
+    ("address", fields(("city", "string"), name="Address")),
+    ("mixed", ["null", "string", {"type": "map", "values": "int"}]),
+    ("price", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}),
+)
+DATUM = {
+    "id": 12,
+    "email": "a@b.example",
+    "tier": "GOLD",
+    "points": None,
+    "tags": ["x"],
+    "photo": b"x",
+    "address": {"city": "Lyon"},
+    "mixed": {"a": 1},
+    "price": b"\x01\x00",
+}
+
+
+def test_a_star_takes_every_field_that_can_be_scalar_and_is_not_used_otherwise() -> None:
+    found = attributes(ROW, DATUM, attributes="*", client_user_id="id", email="email")
+    assert {name: str(value) for name, value in found.items()} == {
+        "tier": "GOLD",
+        "points": "None",
+        "mixed": "{'a': 1}",
+        "price": "2.56",
+    }
+
+
+def test_exclusions_prefix_and_renames_apply_to_the_schemas_names() -> None:
+    found = attributes(
+        ROW, DATUM, attributes="*", exclude=("mix*", "price"), prefix="crm_", rename={"tier": "Loyalty Tier"}
+    )
+    assert found == {"crm_id": 12, "crm_email": "a@b.example", "Loyalty Tier": "GOLD", "crm_points": None}
+
+
+def test_a_map_takes_the_same_settings() -> None:
+    schema = fields(("props", {"type": "map", "values": ["null", "int"]}))
+    datum = {"props": {"a": 1, "b": None, "tmp_c": 3}}
+    assert attributes(schema, datum, attributes="props") == {"a": 1, "b": None, "tmp_c": 3}
+    assert attributes(schema, datum, attributes="props.*", exclude=("tmp_*",), prefix="p.", rename={"a": "A"}) == {
+        "A": 1,
+        "p.b": None,
+    }
+
+
+def test_a_record_needs_no_star_and_an_absent_one_is_empty() -> None:
+    schema = fields(("profile", ["null", fields(("city", "string"), name="Profile")]))
+    assert attributes(schema, {"profile": {"city": "Lyon"}}, attributes="profile") == {"city": "Lyon"}
+    assert attributes(schema, {"profile": None}, attributes="profile.*") == {}
+    assert attributes(schema, {"profile": None}, attributes="elsewhere.*") == {}
+
+
+def test_a_mapping_that_cannot_be_used_on_a_schema_says_why() -> None:
+    with pytest.raises(ValueError, match="neither a map nor a record"):
+        Decoder(Mapping(**{**NOTHING, "attributes": "id"}), writer_schema=ROW)
+    with pytest.raises(ValueError, match="same name"):
+        Decoder(Mapping(**{**NOTHING, "attributes": "*", "rename": {"tier": "points"}}), writer_schema=ROW)
+
+
+def test_a_part_matches_an_alias_but_a_name_first() -> None:
+    schema = fields(("new", "string"), ("old2", "string"), new={"aliases": ["old", "old2"]})
+    datum = {"new": "n", "old2": "o"}
+    old, old2 = mapped(schema, datum, client_user_id="old"), mapped(schema, datum, client_user_id="old2")
+    assert old is not None
+    assert old2 is not None
+    assert (old.user.client_user_id, old2.user.client_user_id) == ("n", "o")
+    assert attributes(schema, datum, attributes="*", rename={"old": "kept"}) == {"kept": "n", "old2": "o"}
+
+
+def test_the_first_present_alternative_is_taken() -> None:
+    text = ["null", "string"]
+    schema = fields(("a", text), ("b", text), ("deep", ["null", fields(("c", text), name="Deep")]))
+    for datum, expected in (
+        ({"a": "1", "b": "2", "deep": None}, "1"),
+        ({"a": " ", "b": None, "deep": {"c": "3"}}, "3"),
+        ({"a": None, "b": None, "deep": None}, None),
+    ):
+        event = mapped(schema, datum, client_user_id="gone | a | b | deep.c")
+        assert event is not None
+        assert event.user.client_user_id == expected
+
+
+def test_a_path_goes_into_maps_named_types_and_unions_of_records() -> None:
+    """One topic may carry several kinds of record: each is looked into by the same path."""
+    user = fields(("id", "string"), name="User")
+    first = fields(("user", user), ("props", {"type": "map", "values": "string"}), name="First")
+    second = fields(("user", "User"), ("props", {"type": "map", "values": "string"}), name="Second")
+    for name in ("First", "Second"):
+        event = mapped(
+            [first, second],
+            (name, {"user": {"id": "u"}, "props": {"mail": "m"}}),
+            client_user_id="user.id",
+            email="props.mail",
+        )
+        assert event is not None
+        assert (event.user.client_user_id, event.user.email) == ("u", "m")
+
+
+def test_custom_identifiers_come_from_pairs_a_map_or_an_array() -> None:
+    schema = fields(("no", "long"), ("crm", ["null", "string"]), ("ids", {"type": "map", "values": ["null", "string"]}))
+    datum = {"no": 5, "crm": None, "ids": {"a": "1", "b": None}}
+    pairs = mapped(schema, datum, custom_identifiers="loyalty = no, crm=crm", attributes="*")
+    entries = mapped(schema, datum, custom_identifiers="ids")
+    assert pairs is not None
+    assert entries is not None
+    assert pairs.user.custom == (("loyalty", "5"),)
+    assert pairs.attributes == {}
+    assert entries.user.custom == (("a", "1"),)
+    with pytest.raises(Undecodable, match="custom_identifiers"):
+        mapped(schema, datum, custom_identifiers="no")
+
+
+def test_an_identifier_that_is_no_text_is_undecodable_rather_than_another_user() -> None:
+    schema = fields(("id", "double"))
+    with pytest.raises(Undecodable, match="client_user_id: the field holds float"):
+        mapped(schema, {"id": 1.5}, client_user_id="id")
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "expected"),
+    [
+        ("long", 1_700_000_000_123, 1_700_000_000_123),
+        ({"type": "long", "logicalType": "timestamp-millis"}, 1_700_000_000_123, 1_700_000_000_123),
+        ({"type": "long", "logicalType": "timestamp-micros"}, 1_700_000_000_123_999, 1_700_000_000_123),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, 1_700_000_000_123_999_999, 1_700_000_000_123),
+        ({"type": "long", "logicalType": "local-timestamp-millis"}, 5, 5),
+        ({"type": "long", "logicalType": "timestamp-millis"}, 2**62, None),
+        ("string", "2023-11-14T22:13:20.123Z", 1_700_000_000_123),
+        ("string", "2023-11-14T23:13:20+01:00", 1_700_000_000_000),
+        ("string", "2023-11-14 22:13:20", 1_700_000_000_000),
+        ("string", "yesterday", None),
+        (["null", "long"], None, None),
+        ("boolean", True, None),
+    ],
+)
+def test_the_time_of_a_change(kind: Any, raw: object, expected: int | None) -> None:  # noqa: ANN401 - a schema
+    event = mapped(fields(("at", kind)), {"at": raw}, occurred_at="at")
+    assert event is not None
+    assert event.occurred_at_ms == expected
+
+
+def test_a_record_is_passed_over_where_the_named_path_is_null() -> None:
+    schema = fields(("after", ["null", fields(("city", "string"), name="After")]))
+    rule = {"attributes": "after.*", "ignore_when_null": "after"}
+    assert mapped(schema, {"after": None}, **rule) is None
+    assert attributes(schema, {"after": {"city": "Lyon"}}, **rule) == {"city": "Lyon"}
+    assert attributes(schema, {"after": {"city": "Lyon"}}, **{**rule, "ignore_when_null": "absent"}) == {"city": "Lyon"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"phone": "user..phone"},
+        {"email": "a|"},
+        {"client_user_id": "user.*"},
+        {"attributes": "*.x"},
+        {"custom_identifiers": "loyalty="},
+        {"rename": {"a": "x", "b": "x"}},
+        {"rename": {"a": ""}},
+    ],
+)
+def test_a_malformed_setting_is_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(settings))}"):
+        Mapping(**settings)
+
+
+def test_a_datetime_before_1970_is_a_negative_number() -> None:
+    kind = {"type": "long", "logicalType": "timestamp-millis"}
+    moment = datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+    event = mapped(fields(("at", kind)), {"at": moment}, occurred_at="at")
+    assert event is not None
+    assert event.occurred_at_ms == -1

@@ -1,0 +1,226 @@
+"""What preflight accepts, renders, refuses and passes over."""
+
+from __future__ import annotations
+
+import math
+import struct
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.avro import fields, record, varint
+from worker.core.decode import Decoder
+from worker.core.identity import IdentityRules
+from worker.core.mapping import Mapping
+from worker.core.model import Checked, Event, Reason, User
+from worker.core.policy import AttributeRules
+from worker.core.preflight import Preflight
+
+ANN = User(phone="+13115552368")
+
+
+def checked(attributes: dict[str, object], user: User = ANN, **rules: Any) -> Checked:  # noqa: ANN401 - AttributeRules
+    return Preflight(IdentityRules(), AttributeRules(**rules)).check(Event(user, attributes))
+
+
+def sent(kind: Any, raw: bytes, **rules: Any) -> Checked:  # noqa: ANN401 - a schema; AttributeRules
+    """The one attribute `value` of this Avro type and these bytes, all the way through."""
+    mapping = Mapping(phone="", email="", client_user_id="id", custom_identifiers="", attributes="*")
+    schema = fields(("id", "string"), ("value", ["null", kind]))
+    event = Decoder(mapping, writer_schema=schema).decode(record(varint(1) + b"u" + varint(1) + raw))
+    assert event is not None
+    return Preflight(IdentityRules(), AttributeRules(**rules)).check(event)
+
+
+def logical(base: str, kind: str, /, **more: object) -> dict[str, object]:
+    return {"type": base, "logicalType": kind, **more}
+
+
+DATE, MILLIS, MICROS = (
+    logical("int", "date"),
+    logical("long", "timestamp-millis"),
+    logical("long", "timestamp-micros"),
+)
+DECIMAL = logical("bytes", "decimal", precision=4, scale=2)
+FIXED_UUID = logical("fixed", "uuid", size=16, name="Id")
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "expected"),
+    [
+        ("boolean", b"\1", True),
+        ("long", varint(2**63 - 1), 2**63 - 1),
+        ("double", struct.pack("<d", 0.1), 0.1),
+        ("string", varint(2) + b"hi", "hi"),
+        ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, varint(1), "B"),
+        (DATE, varint(19_000), "2022-01-08"),
+        (DATE, varint(-719_162), "0001-01-01"),
+        (MILLIS, varint(1_700_000_000_000), "2023-11-14T22:13:20Z"),
+        (MILLIS, varint(1_700_000_000_120), "2023-11-14T22:13:20.12Z"),
+        (MILLIS, varint(-1), "1969-12-31T23:59:59.999Z"),
+        (MICROS, varint(1_700_000_000_000_001), "2023-11-14T22:13:20.000001Z"),
+        (logical("long", "timestamp-nanos"), varint(1_700_000_000_000_000_010), "2023-11-14T22:13:20.00000001Z"),
+        (logical("long", "timestamp-nanos"), varint(-(2**63)), "1677-09-21T00:12:43.145224192Z"),
+        (logical("long", "local-timestamp-millis"), varint(1_500), "1970-01-01T00:00:01.5"),
+        (logical("long", "local-timestamp-micros"), varint(0), "1970-01-01T00:00:00"),
+        (logical("long", "local-timestamp-nanos"), varint(1), "1970-01-01T00:00:00.000000001"),
+        (logical("int", "time-millis"), varint(86_399_999), "23:59:59.999"),
+        (logical("long", "time-micros"), varint(3_600_000_000), "01:00:00"),
+        (DECIMAL, varint(2) + b"\x01\x00", Decimal("2.56")),
+        (DECIMAL, varint(0), Decimal("0.00")),
+        (
+            DECIMAL,
+            varint(16) + b"\x7f" + b"\xff" * 15,
+            Decimal(f"{2**127 - 1}E-2"),
+        ),
+        (logical("fixed", "decimal", size=2, name="D", precision=4), b"\xff\xff", Decimal(-1)),
+        (logical("string", "uuid"), varint(9) + b"no uuid 1", "no uuid 1"),
+        (FIXED_UUID, bytes(range(16)), "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+        (logical("long", "date"), varint(5), 5),
+        (logical("string", "custom"), varint(1) + b"x", "x"),
+    ],
+)
+def test_values_come_out_as_the_destination_takes_them(kind: Any, raw: bytes, expected: object) -> None:  # noqa: ANN401 - a schema
+    outcome = sent(kind, raw)
+    assert outcome.refusals == ()
+    value = outcome.accepted["value"]
+    assert type(value) is type(expected)
+    assert repr(value) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "says"),
+    [
+        (DATE, varint(2**31 - 1), "date or time"),
+        (MILLIS, varint(2**63 - 1), "date or time"),
+        (MICROS, varint(-(2**63)), "date or time"),
+        (logical("int", "time-millis"), varint(86_400_000), "date or time"),
+        (logical("int", "time-millis"), varint(-1), "date or time"),
+        ("double", struct.pack("<d", math.nan), "NaN"),
+        ("double", struct.pack("<d", -math.inf), "infinite"),
+        ("float", struct.pack("<f", math.inf), "infinite"),
+        (DECIMAL, varint(65) + b"\1" * 65, "bytes"),
+    ],
+)
+def test_what_no_attribute_can_be_is_refused_alone_and_kept_raw(kind: Any, raw: bytes, says: str) -> None:  # noqa: ANN401 - a schema
+    outcome = sent(kind, raw)
+    (refusal,) = outcome.refusals
+    assert outcome.key is not None
+    assert (refusal.reason, dict(outcome.accepted)) == (Reason.UNSUPPORTED_VALUE, {})
+    assert says in refusal.detail
+    assert refusal.attributes["value"] is not None
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.sampled_from(
+        [
+            "date",
+            "time-millis",
+            "time-micros",
+            "timestamp-millis",
+            "timestamp-micros",
+            "timestamp-nanos",
+            "local-timestamp-millis",
+            "local-timestamp-nanos",
+        ]
+    ),
+)
+def test_no_number_breaks_a_date(number: int, name: str) -> None:
+    base = "int" if name in {"date", "time-millis"} else "long"
+    if base == "int":
+        number %= 2**31
+    outcome = sent(logical(base, name), varint(number))
+    assert len(outcome.accepted) + len(outcome.refusals) == 1
+
+
+def test_containers_and_bytes_are_refused_in_one_refusal_that_names_them() -> None:
+    raw: dict[str, object] = {"city": ["chicago"], "address": {"zip": "1"}, "photo": b"secret", "visits": 3}
+    outcome = checked(raw)
+    (refusal,) = outcome.refusals
+    assert dict(outcome.accepted) == {"visits": 3}
+    assert refusal.detail == "city: an array; address: an object; photo: bytes"
+    assert dict(refusal.attributes) == {"city": ["chicago"], "address": {"zip": "1"}, "photo": b"secret"}
+
+
+def test_a_detail_is_bounded_however_many_and_however_long_the_names() -> None:
+    outcome = checked({f"{'n' * 150}{number}": [] for number in range(1_000)})
+    (refusal,) = outcome.refusals
+    assert len(refusal.detail) < 600
+    assert refusal.detail.endswith("and 995 more")
+    assert len(refusal.attributes) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("nulls", "accepted", "reasons", "passed_over"),
+    [
+        ("drop", {}, [], 1),
+        ("reject", {}, [Reason.UNSUPPORTED_VALUE], 0),
+        ("empty_string", {"gone": ""}, [], 0),
+    ],
+)
+def test_nulls(nulls: str, accepted: dict[str, object], reasons: list[Reason], passed_over: int) -> None:
+    outcome = checked({"gone": None}, nulls=nulls)
+    assert dict(outcome.accepted) == accepted
+    assert [refusal.reason for refusal in outcome.refusals] == reasons
+    assert outcome.passed_over == passed_over
+
+
+@pytest.mark.parametrize("nulls", ["drop", "reject", "empty_string"])
+def test_a_denied_name_is_sensitive_whatever_its_value(nulls: str) -> None:
+    outcome = checked({"ssn": None, "passport_number": ["x"], "CVV": "123"}, nulls=nulls)
+    (refusal,) = outcome.refusals
+    assert refusal.reason is Reason.SENSITIVE_DATA
+    assert dict(refusal.attributes) == {"ssn": None, "passport_number": None, "CVV": None}
+    assert "123" not in refusal.detail
+
+
+def test_names_that_the_api_refuses() -> None:
+    outcome = checked({"": 1, "n" * 201: 2, "n" * 200: 3, " ": 4})
+    (refusal,) = outcome.refusals
+    assert refusal.reason is Reason.INVALID_ATTRIBUTE_NAME
+    assert set(outcome.accepted) == {"n" * 200, " "}
+    assert dict(refusal.attributes) == {"": 1, "n" * 201: 2}
+
+
+def test_every_reason_has_its_own_refusal() -> None:
+    outcome = checked({"ssn": 1, "": 2, "list": [], "ok": 3})
+    assert {refusal.reason for refusal in outcome.refusals} == {
+        Reason.SENSITIVE_DATA,
+        Reason.INVALID_ATTRIBUTE_NAME,
+        Reason.UNSUPPORTED_VALUE,
+    }
+    assert dict(outcome.accepted) == {"ok": 3}
+
+
+def test_without_an_identity_one_refusal_carries_everything_but_denied_values() -> None:
+    outcome = checked({"city": "Lyon", "list": [1], "ssn": "123"}, User(email="  "))
+    (refusal,) = outcome.refusals
+    assert (outcome.key, dict(outcome.accepted)) == (None, {})
+    assert refusal.reason is Reason.NO_IDENTITY
+    assert dict(refusal.attributes) == {"city": "Lyon", "list": [1], "ssn": None}
+
+
+def test_a_malformed_identity_likewise() -> None:
+    outcome = checked({"city": "Lyon", "other": 1}, User(phone="13115552368"), allow=("c*",))
+    (refusal,) = outcome.refusals
+    assert refusal.reason is Reason.INVALID_IDENTITY
+    assert "13115552368" not in refusal.detail
+    assert (dict(refusal.attributes), outcome.passed_over) == ({"city": "Lyon"}, 1)
+
+
+def test_an_event_without_attributes_is_accepted_empty() -> None:
+    outcome = checked({})
+    assert outcome.key is not None
+    assert (dict(outcome.accepted), outcome.refusals, outcome.passed_over) == ({}, (), 0)
+
+
+def test_nothing_prints_a_value_or_an_identifier() -> None:
+    event = Event(
+        User(phone="+13115552368", custom=(("n", "secret"),)), {"city": "secret", "list": ["secret"]}, 1, "secret"
+    )
+    outcome = Preflight(IdentityRules(), AttributeRules()).check(event)
+    assert not {"secret", "2368"} & {part for part in ("secret", "2368") if part in f"{event!r}{outcome!r}"}
