@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 import worker
 from worker.cli import group
 from worker.settings.names import NAMES
+from worker.settings.secrets import is_secret
 
 TOKEN = "tk-3f9a-not-to-be-shown"
 MINIMAL = {
@@ -107,6 +108,32 @@ def test_config_masks_secrets() -> None:
         assert "/k.pem" in result.output
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("sasl.password", "x", True),
+        ("ssl.key.password", "x", True),
+        ("ssl.key.pem", "x", True),
+        ("sasl.oauthbearer.client.secret", "x", True),
+        ("sasl.oauthbearer.assertion.private.key.passphrase", "x", True),
+        ("bearer.auth.token", "x", True),
+        ("basic.auth.user.info", "x", True),
+        ("proxy", "http://me:x@proxy:3128", True),
+        ("ssl.key.location", "/k.pem", False),
+        ("sasl.oauthbearer.token.endpoint.url", "https://login", False),
+        ("sasl.username", "x", False),
+        ("security.protocol", "SASL_SSL", False),
+    ],
+)
+def test_a_property_is_secret_by_its_name_or_by_a_password_in_a_url(name: str, value: str, secret: bool) -> None:  # noqa: FBT001 - a row's expectation
+    assert is_secret(name, value) is secret
+
+
+def test_a_terminal_that_cannot_show_a_character_is_no_traceback() -> None:
+    done = start("config", "--help", environ=MINIMAL | {"PYTHONIOENCODING": "ascii:strict"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_config_prints_json_on_request() -> None:
     report = json.loads(invoke("config", "--json", "--kafka-topics", "a,b").stdout)
     assert report.keys() == NAMES.keys()
@@ -128,7 +155,7 @@ def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
     assert "can't be read" in missing.stderr
 
 
-@pytest.mark.parametrize("command", ["config"])
+@pytest.mark.parametrize("command", ["run", "config"])
 def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> None:
     done = start(command, environ={"WORKER_WINDOW__SECOND": "1"})
     assert done.returncode == 2

@@ -181,6 +181,12 @@ def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
         ("- a\n", ":1: the file must be a mapping"),
         ("window: 5\n", ":1: window must be a mapping"),
         ("windows:\n  seconds: 5\n", ":1: windows: there is no setting of this name; did you mean window?"),
+        (
+            "window.seconds: 5\n",
+            ":1: window.seconds: there is no setting of this name; did you mean the key seconds under",
+        ),
+        ("log:\n  concurrency: 5\n", "did you mean attentive.concurrency?"),
+        ("log:\n  zzz: 5\n", "`attribute-worker config --help` lists the settings"),
         ("window:\n  seconds: yes\n", ":2: window.seconds: must be a number"),
         ("window:\n  seconds:\n", ":2: window.seconds: must be a number"),
         ("kafka:\n  properties: {a: [1]}\n", ":2: kafka.properties: must be text"),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
-SCRIPTS = sorted([*(ROOT / "scripts").iterdir(), ROOT / ".ci" / "run"])
+SCRIPTS = sorted([*(ROOT / "scripts").glob("*"), *(ROOT / ".ci").glob("*")])
 # Assembled, so that this file does not hold what it looks for.
 FOREIGN = re.compile("|".join(("/wo" + "rk/", "/ro" + "ot/", "py" + r"pi\.org", "TO" + "DO", "FIX" + "ME")))
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -131,4 +133,7 @@ def group(ctx: click.Context) -> None:
 
 def main() -> None:
     """Runs the command line, and exits."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that can't show a character is no reason for a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     group.main(prog_name=_PROGRAM)

@@ -64,7 +64,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
             )
             layer.problems.append(Problem(where, text))
         else:
-            layer.problems.append(Problem(where, _unknown(variable, nearest(variable, [*by_variable, FILE_VARIABLE]))))
+            layer.problems.append(Problem(where, _unknown(nearest(variable, [*by_variable, FILE_VARIABLE]))))
     return layer
 
 
@@ -74,7 +74,7 @@ def from_flags(flags: Mapping[str, object]) -> Layer:
     for path, value in flags.items():
         name = NAMES[path]
         where = f"flag {name.flag}"
-        if name.secret or (name.properties and any(is_secret(key) for key in _keys(value))):
+        if name.secret or (name.properties and any(is_secret(key, item) for key, item in _pairs(value))):
             text = f"holds a secret, which other users of this machine could see; use {name.variable} or the file"
             layer.problems.append(Problem(where, text))
         else:
@@ -82,12 +82,13 @@ def from_flags(flags: Mapping[str, object]) -> Layer:
     return layer
 
 
-def _keys(value: object) -> tuple[str, ...]:
+def _pairs(value: object) -> Iterator[tuple[str, str]]:
     try:
         pairs = json.loads(value) if isinstance(value, str) else value
     except ValueError:
-        return ()  # what is no JSON is refused where the value is judged
-    return tuple(str(key) for key in pairs) if isinstance(pairs, dict) else ()
+        return  # what is no JSON is refused where the value is judged
+    if isinstance(pairs, dict):
+        yield from ((str(key), str(item)) for key, item in pairs.items())
 
 
 def from_file(path: Path) -> Layer:
@@ -131,7 +132,10 @@ def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
     for section, node, line in _entries(path, loader, root, layer, "the file"):
         where = f"{path}:{line}: {section}"
         if section not in models:
-            layer.problems.append(Problem(where, _unknown(section, nearest(section, models))))
+            near = nearest(section, models)
+            if section in NAMES:
+                near = f"the key {NAMES[section].field} under {NAMES[section].section}"
+            layer.problems.append(Problem(where, _unknown(near)))
             continue
         for key, value, key_line in _entries(path, loader, node, layer, section):
             setting = f"{section}.{key}"
@@ -139,8 +143,9 @@ def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
                 given = loader.construct_object(value, deep=True)
                 layer.given[setting] = Given(given, f"{path}:{key_line}: {setting}")
             else:
-                near = nearest(key, models[section].model_fields)
-                layer.problems.append(Problem(f"{path}:{key_line}: {setting}", _unknown(setting, near)))
+                elsewhere = next((name.path for name in NAMES.values() if name.field == key), None)
+                near = nearest(key, models[section].model_fields) or elsewhere
+                layer.problems.append(Problem(f"{path}:{key_line}: {setting}", _unknown(near)))
     return layer
 
 
@@ -183,6 +188,6 @@ def _yaml_problem(path: Path, error: yaml.YAMLError) -> Problem:
     return Problem(where, f"is not YAML: {quotable}")
 
 
-def _unknown(given: str, near: str | None) -> str:
-    hint = f"did you mean {near}?" if near else "`attribute-worker config` lists the settings"
-    return f"there is no setting of this name; {hint}" if given else f"a name is missing; {hint}"
+def _unknown(near: str | None) -> str:
+    hint = f"did you mean {near}?" if near else "`attribute-worker config --help` lists the settings"
+    return f"there is no setting of this name; {hint}"
