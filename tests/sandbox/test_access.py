@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,9 +37,8 @@ def test_several_tokens_may_be_valid_and_be_changed_while_it_runs(serve: Callabl
 
 
 def test_answers_do_not_wait_for_the_clients_acknowledgement(rig: Rig) -> None:
-    """Where they do, each takes 40 ms, head and body being sent apart; the best of several is far below that."""
-    best = min(rig.client.get("/me").elapsed.total_seconds() for _ in range(20))
-    assert best < 0.03
+    """Where they do, each takes 40 ms, head and body being sent apart."""
+    assert statistics.median(rig.client.get("/me").elapsed.total_seconds() for _ in range(20)) < 0.03
 
 
 def test_me_tells_whose_token_it_is(rig: Rig) -> None:

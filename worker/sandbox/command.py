@@ -63,7 +63,7 @@ A fault (the first that fits a request counts; only authorised requests within t
     type=click.IntRange(min=0),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="Requests per second for each token and endpoint; 0: no limit.",
+    help="Requests per second for each token and endpoint; 0: no limit, and no headers that tell it.",
 )
 @click.option("--faults", "faults_file", type=click.Path(path_type=Path), help="Faults, as YAML or JSON (see below).")
 @click.option(

@@ -89,10 +89,6 @@ class Meter:
         self._requests += 1
         self._open += 1
         self._open_max = max(self._open_max, self._open)
-        second = int(now)
-        if not self._seconds or self._seconds[-1][0] != second:
-            self._seconds.append([second, 0, 0])
-        self._seconds[-1][1] += 1
         exchange = Exchange(self._requests, now, method, path)
         if self.recording:
             self._kept.append(exchange)
@@ -105,11 +101,17 @@ class Meter:
         self._overlaps += any(key in self._in_flight for key in keys)
         self._in_flight.update(keys)
 
+    def read(self, now: float) -> None:
+        """Counts a request that has arrived whole in its second, by the `now` that the rate limit goes by."""
+        second = int(now)
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append([second, 0, 0])
+        self._seconds[-1][1] += 1
+
     def throttled(self) -> None:
-        """Counts a request that was over the limit."""
+        """Counts the request just read as one over the limit."""
         self._throttled += 1
-        if self._seconds:
-            self._seconds[-1][2] += 1
+        self._seconds[-1][2] += 1
 
     def ended(self, exchange: Exchange, status: int | None, now: float) -> None:
         """Counts an answer that is about to be sent; `status` None is a connection closed without one."""

@@ -115,6 +115,7 @@ class Service:
 
     def answer(self, exchange: Exchange, request: Request, now: float) -> tuple[Answer, Fault | None]:
         """The answer, with the change already applied; and the fault that it is to meet on its way back, if any."""
+        self.meter.read(now)
         methods = METHODS.get(request.path)
         if methods is None:
             message = f"No static resource {request.path.removeprefix('/')}."
