@@ -127,6 +127,8 @@ def _prepared(schema: Any, depth: int) -> Any:  # noqa: ANN401 - as above
     for key in ("items", "values"):
         if key in copy:
             copy[key] = _prepared(copy[key], depth + 1)
+    if copy.get("type") in ("record", "error") and not isinstance(copy.get("fields"), list):
+        raise InvalidSchema("not a valid Avro schema: a record without a list of fields")
     if isinstance(copy.get("fields"), list):
         copy["fields"] = [_prepared(field, depth + 1) for field in copy["fields"]]
     logical = copy.pop("logicalType", None)

@@ -53,7 +53,7 @@ class RegistrySchemas:
     """
 
     def __init__(self, url: str, properties: Mapping[str, Any], dead_letter_topic: str) -> None:
-        numbers = {name: float(properties[name]) for name in _NUMBERS & properties.keys()}
+        numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
         # The client's own retries would hold up other ids, and the news of an outage.
         settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
         try:
@@ -203,6 +203,13 @@ class _Named(AbstractSchemaRepository):
             return self._named[name]
         except KeyError:
             raise SchemaRepositoryError(f"no reference is called {name}") from None
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number") from None
 
 
 def _explained(error: Exception) -> str:
