@@ -198,6 +198,8 @@ def test_of_several_faults_the_first_that_fits_counts() -> None:
         ([{"status": 204, "body": "x"}], "204 has no body"),
         ([{"status": 503, "headers": ["a"]}], "'headers' must be a mapping"),
         ([{"status": 503, "headers": {"a": "b\r\nc: d"}}], "printable ASCII"),
+        ([{"status": 503, "headers": {"a b": "c"}}], "printable ASCII"),
+        ([{"status": 503, "headers": {"Content-Length": 7}}], "may not have content-length"),
         ([{"status": 503, "times": 1.5}], "'times' must be a whole number"),
     ],
 )

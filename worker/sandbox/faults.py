@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,6 +18,9 @@ BODILESS = (204, 304)
 SECONDS_MAX = 10**9
 DRIP_MAX = 10**9
 
+FRAMING_HEADERS = ("content-length", "transfer-encoding")
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _SECONDS = "seconds, at least 0"
 
 
@@ -241,6 +245,8 @@ class _Reader:
             raise self._error("'headers' must be a mapping of names to values")
         headers = {str(name).lower(): str(content) for name, content in value.items()}
         for name, content in headers.items():
-            if not (name + content).isascii() or not name or any(ord(mark) < ord(" ") for mark in name + content):
-                raise self._error("'headers' must be of printable ASCII characters")
+            if not _HEADER_NAME.fullmatch(name) or not (content.isascii() and content.isprintable()):
+                raise self._error(f"'headers' must be of printable ASCII characters, which '{name}' is not")
+            if name in FRAMING_HEADERS:
+                raise self._error(f"'headers' may not have {name}: it comes from the body")
         return headers
