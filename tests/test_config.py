@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -190,6 +191,9 @@ def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
         ("window:\n  seconds: yes\n", ":2: window.seconds: must be a number"),
         ("window:\n  seconds:\n", ":2: window.seconds: must be a number"),
         ("kafka:\n  properties: {a: [1]}\n", ":2: kafka.properties: must be text"),
+        ("window: {seconds: 2026-99-99}\n", ":1: window.seconds: looks like a date"),
+        ("kafka: {properties: {[a]: 1}}\n", ":1:22: is not YAML"),
+        ("kafka: {properties: " + "[" * 5000 + "\n", "is nested too deeply"),
         ("a: b: c\n", ":1:5: is not YAML"),
         ("window: \x00\n", "is not YAML: it holds a character"),
     ],
@@ -256,6 +260,20 @@ def test_no_error_repeats_the_value_of_a_setting_that_may_be_secret(path: str, s
         if NAMES[path].secret or NAMES[path].properties:
             told = repr(result)
     assert SECRET not in told
+
+
+YAML_PIECES = (
+    *("kafka", "window", "seconds", "properties", ": ", ":", "\n", "\n  ", "- ", "{", "}", "[", "]", ",", "1", "x"),
+    *("&a ", "*a", "!!int ", "!!binary ", "!!set ", "'", '"', "2026-13-01", "0x_", "<<: ", "? ", "|\n", "~", ".nan"),
+    *("#", "%", "---\n", "\t", "=", "a"),
+)
+
+
+@given(text=st.lists(st.sampled_from(YAML_PIECES), max_size=14).map("".join))
+def test_no_file_whatever_it_holds_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = yaml_file(tmp_path_factory.getbasetemp(), text)
+    with contextlib.suppress(ConfigurationError):
+        loaded(file=file)
 
 
 def test_settings_are_frozen() -> None:

@@ -101,11 +101,17 @@ def from_file(path: Path) -> Layer:
     except UnicodeDecodeError:
         return _only(Problem(str(path), "the configuration file is not UTF-8 text"))
     try:
+        # Plain values need no tag, and pyyaml's constructors fail in many ways on a tag that its value does not fit.
+        tag = next((token for token in yaml.scan(text, Loader=_Loader) if isinstance(token, yaml.TagToken)), None)
+        if tag is not None:
+            raise yaml.constructor.ConstructorError(None, None, "tag", tag.start_mark)
         loader = _Loader(text)
         node = loader.get_single_node()
         return Layer() if node is None else _sections(path, loader, node)
     except yaml.YAMLError as error:
         return _only(_yaml_problem(path, error))
+    except RecursionError:
+        return _only(Problem(str(path), "is nested too deeply"))
 
 
 def _only(problem: Problem) -> Layer:
@@ -116,11 +122,11 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key that is given twice is an error; YAML's own rule keeps the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - the signature is pyyaml's
-        seen: set[object] = set()
+        seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is given twice", key.start_mark)
             if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, "a key is given twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -140,8 +146,11 @@ def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
         for key, value, key_line in _entries(path, loader, node, layer, section):
             setting = f"{section}.{key}"
             if setting in NAMES:
-                given = loader.construct_object(value, deep=True)
-                layer.given[setting] = Given(given, f"{path}:{key_line}: {setting}")
+                where = f"{path}:{key_line}: {setting}"
+                try:
+                    layer.given[setting] = Given(loader.construct_object(value, deep=True), where)
+                except ValueError:  # a date such as 2026-99-99
+                    layer.problems.append(Problem(where, "looks like a date or a number but is none; put it in quotes"))
             else:
                 elsewhere = next((name.path for name in NAMES.values() if name.field == key), None)
                 near = nearest(key, models[section].model_fields) or elsewhere
@@ -153,7 +162,7 @@ def _entries(
     path: Path, loader: _Loader, node: yaml.Node, layer: Layer, what: str
 ) -> Iterator[tuple[str, yaml.Node, int]]:
     """Yields (key, value, line) of a mapping; one without content counts as empty."""
-    if isinstance(node, yaml.ScalarNode) and loader.construct_object(node) is None:
+    if node.tag == "tag:yaml.org,2002:null":
         return
     if not isinstance(node, yaml.MappingNode):
         problem = Problem(f"{path}:{node.start_mark.line + 1}", f"{what} must be a mapping of keys to values")
