@@ -16,6 +16,27 @@ from worker.core.model import Failure, Reply
 
 NAME_CHARACTERS_MAX = 200
 
+_MEND_URL = "check WORKER_ATTENTIVE__BASE_URL"
+_MEND_PATH = f"{_MEND_URL}, and that this host may reach it (firewall, HTTPS_PROXY, NO_PROXY)"
+_MEND_CERTIFICATE = "where a proxy of your own signs certificates, name its authority in SSL_CERT_FILE"
+
+_FAILURES = {
+    Failure.CONNECT: (
+        "no connection: refused, unreachable, no such name, or TLS failed",
+        f"{_MEND_PATH}; {_MEND_CERTIFICATE}",
+    ),
+    Failure.TIMEOUT: ("no answer in time", _MEND_PATH),
+    Failure.BROKEN: ("the connection broke, or the answer was not HTTP", _MEND_PATH),
+    Failure.ABORTED: ("interrupted", "try again"),
+    Failure.NO_TOKEN: ("no token", "set WORKER_ATTENTIVE__TOKEN or WORKER_ATTENTIVE__TOKEN_FILE"),
+}
+_STATUSES = {
+    401: "the token is wrong or was regenerated: put the app's current API key in its place",
+    403: "the app lacks permissions: give it Custom Attributes (attributes:write) in Attentive",
+    404: _MEND_URL,
+    429: "the token's rate limit is used up, perhaps by another system: try again",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -88,25 +109,3 @@ def _problem(reply: Reply) -> Problem:
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects
         return Problem(f"{what}, a redirect, which is never followed since it would carry the token", _MEND_URL)
     return Problem(what, "try again; Attentive's status page tells of outages")
-
-
-_MEND_URL = "check WORKER_ATTENTIVE__BASE_URL"
-_MEND_PATH = f"{_MEND_URL}, and that this host may reach it (firewall, HTTPS_PROXY, NO_PROXY)"
-_MEND_CERTIFICATE = "where a proxy of your own signs certificates, name its authority in SSL_CERT_FILE"
-
-_FAILURES = {
-    Failure.CONNECT: (
-        "no connection: refused, unreachable, no such name, or TLS failed",
-        f"{_MEND_PATH}; {_MEND_CERTIFICATE}",
-    ),
-    Failure.TIMEOUT: ("no answer in time", _MEND_PATH),
-    Failure.BROKEN: ("the connection broke, or the answer was not HTTP", _MEND_PATH),
-    Failure.ABORTED: ("interrupted", "try again"),
-    Failure.NO_TOKEN: ("no token", "set WORKER_ATTENTIVE__TOKEN or WORKER_ATTENTIVE__TOKEN_FILE"),
-}
-_STATUSES = {
-    401: "the token is wrong or was regenerated: put the app's current API key in its place",
-    403: "the app lacks permissions: give it Custom Attributes (attributes:write) in Attentive",
-    404: _MEND_URL,
-    429: "the token's rate limit is used up, perhaps by another system: try again",
-}

@@ -59,8 +59,10 @@ class Token:
             self._forget(f"token file {self._path}: {error.strerror}")
             self._identity = None
             return before is not None
-        with os.fdopen(descriptor, "rb") as file:
-            self._read(file.fileno())
+        try:
+            self._read(descriptor)
+        finally:
+            os.close(descriptor)
         return self._value != before
 
     def _read(self, descriptor: int) -> None:

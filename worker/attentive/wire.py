@@ -7,7 +7,9 @@ import contextlib
 import ssl
 import time
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
+import httpcore
 import httpx
 
 from worker.attentive.replies import BODY_BYTES_MAX, failure_of, reply_of
@@ -68,6 +70,13 @@ async def exchange(
         Exception: only what `failure_of` does not know, that is, a bug.
     """
     loop = asyncio.get_running_loop()
+    opened: list[httpcore.AsyncNetworkStream] = []
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            opened.append(info["return_value"])
+
+    request.extensions = {"trace": trace}
     response: httpx.Response | None = None
     content = bytearray()
     failed: BaseException | None = None
@@ -85,6 +94,11 @@ async def exchange(
     # Outside the `except`, so that nothing raised from here has httpx's exception, which carries the request and
     # its token, as its context.
     seconds = loop.time() - started
+    if failed is not None:
+        # httpcore forgets a socket whose TLS handshake is cancelled: against a destination that accepts and then says
+        # nothing, every time-out would leave one open.
+        for stream in opened:
+            await stream.aclose()
     failure = None if failed is None else failure_of(failed)
     if failed is not None and failure is None:
         raise failed

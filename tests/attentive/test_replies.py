@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.attentive.replies import BODY_BYTES_MAX, failure_of, reply_of
+from worker.core.model import Failure, Reply
+
+NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+def reply(status: int = 400, content: bytes = b"", **headers: str) -> Reply:
+    raw = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return reply_of(status, httpx.Headers(raw), content, now_seconds=NOW_SECONDS, seconds=0.5)
+
+
+def lower(kind: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from lower(child)
+
+
+def of_httpx() -> list[type[BaseException]]:
+    exported = (getattr(httpx, name) for name in httpx.__all__)
+    return [kind for kind in exported if inspect.isclass(kind) and issubclass(kind, BaseException)]
+
+
+@pytest.mark.parametrize("kind", of_httpx(), ids=lambda kind: kind.__name__)
+def test_every_exception_of_httpx_is_a_failure(kind: type[BaseException]) -> None:
+    assert failure_of(kind.__new__(kind)) is not None
+
+
+@pytest.mark.parametrize(
+    "kind", sorted({*lower(OSError), *lower(UnicodeError)}, key=str), ids=lambda kind: kind.__name__
+)
+def test_every_exception_of_the_operating_system_is_a_failure(kind: type[BaseException]) -> None:
+    assert failure_of(kind.__new__(kind)) is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (asyncio.CancelledError(), Failure.ABORTED),
+        (TimeoutError(), Failure.TIMEOUT),
+        (httpx.ConnectTimeout(""), Failure.TIMEOUT),
+        (httpx.PoolTimeout(""), Failure.TIMEOUT),
+        (httpx.ConnectError(""), Failure.CONNECT),
+        (httpx.ProxyError(""), Failure.CONNECT),
+        (httpx.RemoteProtocolError(""), Failure.BROKEN),
+        (httpx.ReadError(""), Failure.BROKEN),
+        (httpx.WriteError(""), Failure.BROKEN),
+        (httpx.InvalidURL(""), Failure.CONNECT),
+        (socket.gaierror(), Failure.CONNECT),
+        (ssl.SSLCertVerificationError(), Failure.CONNECT),
+        (ssl.SSLError(), Failure.BROKEN),
+        (ConnectionResetError(), Failure.BROKEN),
+        (ConnectionRefusedError(), Failure.CONNECT),
+        (OSError(24, "too many open files"), Failure.CONNECT),
+        (LookupError(), None),
+        (MemoryError(), None),
+        (SystemExit(), None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_failure_tree(error: BaseException, failure: Failure | None) -> None:
+    assert failure_of(error) is failure
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", ""),
+        (b"plain text", ""),
+        (b'"quoted"', ""),
+        (b"{", ""),
+        (b'{"message": "Bad phone"}', "Bad phone"),
+        (b'{"error": "privacy says no"}', "privacy says no"),
+        (b'{"error": {"id": 7, "message": "coupons say no"}}', "coupons say no"),
+        (b'{"errors": [{"message": "one"}, "two", {"detail": "three"}, 4]}', "one; two; three"),
+        (b'{"errors": {"error": {"message": "deep"}}}', "deep"),
+        (b'{"status": 404, "error": "Not Found", "message": "No static resource v1/x."}', "No static resource v1/x."),
+        (b'{"message": "", "error": "second"}', "second"),
+        (b'{"message": "two\\nlines \\u001b[31m\\ud800"}', "two lines  [31m"),
+        (json.dumps({"message": "x" * 5000}).encode(), "x" * 1000),
+        (b'{"a":' * 10_000, ""),
+        (b'{"a":' + b"9" * 5000 + b"}", ""),
+    ],
+    ids=range(15),
+)
+def test_message_of_an_error_body(content: bytes, message: str) -> None:
+    assert reply(content=content).message == message
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "request_id"),
+    [
+        (b"", "", None),
+        (b"", "h-1", "h-1"),
+        (b'{"requestId": "c645e37d-6576697"}', "h-1", "c645e37d-6576697"),
+        (b'{"error": {"id": 9007199254740993}}', "", "9007199254740993"),
+        (b'{"requestId": null, "error": {"id": true}}', "h-1", "h-1"),
+        (b'{"requestId": ["x"]}', "", None),
+    ],
+)
+def test_request_id(content: bytes, header: str, request_id: str | None) -> None:
+    assert reply(content=content, x_request_id=header).request_id == request_id
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("-3", 0.0),
+        ("9" * 399, None),
+        ("1e309", None),
+        ("inf", None),
+        ("nan", None),
+        ("²", None),
+        ("soon", None),
+        ("", None),
+        ("Tue, 14 Nov 2023 22:13:50 GMT", 30.0),
+        ("Tue, 14 Nov 2023 22:13:50 -0000", 30.0),
+        ("Tue, 14 Nov 2023 22:13:00 GMT", 0.0),
+        ("Tue, 14 Nov 99999 22:13:00 GMT", None),
+        ("Tue, 31 Feb 2023 22:13:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert reply(429, retry_after=value).retry_after_seconds == seconds
+
+
+def test_retry_after_date_counts_from_the_destination_clock() -> None:
+    """The worker's clock may be an hour off; the reply's own Date is not, against its own Retry-After."""
+    late = reply(429, retry_after="Tue, 14 Nov 2023 23:13:30 GMT", date="Tue, 14 Nov 2023 23:13:20 GMT")
+    assert late.retry_after_seconds == 10
+    assert reply(429, retry_after="Tue, 14 Nov 2023 22:13:30 GMT", date="garbage").retry_after_seconds == 10
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [("150", 150), ("0", 0), ("-1", None), ("1.5", None), ("9" * 10, None), ("²", None), ("150, 150", None)],
+)
+def test_rate_headers(value: str, count: int | None) -> None:
+    answer = reply(200, x_ratelimit_limit=value, x_ratelimit_remaining=value)
+    assert (answer.rate_limit, answer.rate_remaining) == (count, count)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "content", "no_such_path"),
+    [
+        (404, "application/json", b'{"error": "Not Found", "message": "No static resource v1/x."}', True),
+        (404, "text/html; charset=utf-8", b"", True),
+        (404, "", b"  <!DOCTYPE html>", True),
+        (404, "application/json", b'{"message": "user not found"}', False),
+        (404, "", b"", False),
+        (400, "text/html", b"<html>", False),
+        (400, "application/json", b'{"message": "No static resource v1/x."}', False),
+    ],
+)
+def test_a_404_of_the_path_and_not_of_the_user(
+    status: int,
+    content_type: str,
+    content: bytes,
+    no_such_path: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    assert reply(status, content, content_type=content_type).no_such_path is no_such_path
+
+
+def test_body_is_text_of_bounded_length() -> None:
+    assert reply(content=b"Zo\xc3\xab \xff").body == "Zoë \ufffd"
+    assert len(reply(content=b"x" * (BODY_BYTES_MAX + 1)).body) == BODY_BYTES_MAX
+
+
+@given(
+    st.integers(100, 999),
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "date", "x-ratelimit-limit", "content-type", "content-encoding", "x-request-id"]
+        ),
+        st.binary(max_size=40),
+    ),
+    st.binary(max_size=100)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["message", "error", "errors", "requestId", "id"]), inner)
+        ),
+    ).map(lambda document: json.dumps(document).encode()),
+)
+def test_no_reply_raises_or_gives_text_that_cannot_be_printed(
+    status: int, headers: dict[str, bytes], content: bytes
+) -> None:
+    raw = httpx.Headers([(name.encode(), value) for name, value in headers.items()])
+    answer = reply_of(status, raw, content, now_seconds=NOW_SECONDS, seconds=0)
+    for text in (answer.message, answer.body, answer.request_id or ""):
+        text.encode()
+    assert all(ord(letter) >= ord(" ") for letter in answer.message + (answer.request_id or ""))
+    assert answer.retry_after_seconds is None or answer.retry_after_seconds >= 0
