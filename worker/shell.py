@@ -7,7 +7,7 @@ of their own, and are met here through queues and snapshots only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -80,7 +80,7 @@ class Shell:
         self._waiting_for: str | None = None
         self._waiting_since = 0.0
         self._remind_at = 0.0
-        self._draining = False
+        self._stop_by: float | None = None  # the deadline of the drain that ends this worker
         self.left_over = 0  # entries that the last drain could not finish
 
     def subscribed(self, source: Subscription) -> None:
@@ -104,8 +104,19 @@ class Shell:
             self._share(refresh=True)
 
     def stop(self) -> None:
-        """Drains what is open within the deadline, commits, and leaves the group."""
-        self._draining = True
+        """Drains what is open within the deadline, commits, and leaves the group.
+
+        Drained first and left then: `close` gives up the membership before it tells of the revoke where the brokers
+        drive the group (KIP-848), and another worker would send for the same users meanwhile.
+        """
+        started = time.monotonic()
+        self._stop_by = started + self._pace.drain_seconds
+        self.source.pause(self._held)
+        self._engine.draining(self._held, self._stop_by)
+        complete = self._drain(self._held, self._stop_by, polling=True)
+        self._commit(wait=True)
+        self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
+        self._drop(list(self._held))
         self.source.close()
         self._publish(clock())
 
@@ -124,6 +135,8 @@ class Shell:
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
+        if self._stop_by is not None:
+            self.source.pause(partitions)
         self._share(refresh=True)
         self._log.info("assigned", gained=len(partitions), held=len(self._held))
 
@@ -132,9 +145,11 @@ class Shell:
         self._parts.telemetry.rebalanced("revoked")
         started = time.monotonic()
         self._engine.draining(partitions, started + self._pace.drain_seconds)
-        complete = self._drain(partitions, started + self._pace.drain_seconds)
+        complete = self._drain(set(partitions), started + self._pace.drain_seconds)
         self._commit(wait=True, only=set(partitions))
         self._drop(partitions)
+        if self._stop_by is not None:
+            self._engine.draining(self._held, self._stop_by)
         seconds = time.monotonic() - started
         self._parts.telemetry.drain_finished(seconds, complete=complete)
         self._log.info(
@@ -147,9 +162,15 @@ class Shell:
         self._drop(partitions)
         self._log.warning("partitions lost", lost=len(partitions), held=len(self._held))
 
-    def _drain(self, partitions: list[Partition], deadline: float) -> bool:
+    def _drain(self, partitions: Collection[Partition], deadline: float, *, polling: bool = False) -> bool:
+        """Sends and settles until nothing of these is open; with `polling` the membership is kept alive meanwhile.
+
+        Records that a poll brings all the same are not taken in: nothing commits them, so the next owner reads them.
+        """
         open_before = self._engine.open_entries
         while not self._engine.drained(partitions):
+            if polling:
+                self.source.poll(0.0)
             if time.monotonic() >= deadline or self._hopeless():
                 self.left_over = self._engine.open_entries
                 self._log.warning("drain cut", open_before=open_before, left=self.left_over)
@@ -327,7 +348,7 @@ class Shell:
             self._identity,
             now,
             membership,
-            draining=self._draining,
+            draining=self._stop_by is not None,
             token_problem=self._parts.token.problem,
         )
         self._parts.board.publish(status)

@@ -238,7 +238,7 @@ class LocalBroker(RunningBroker):
 def _formatted(classpath: str) -> Path:
     """Return the data folder of a cluster that never ran: formatting takes a JVM's start, copying takes nothing."""
     folder = cache() / "kafka-4.4.0-formatted"
-    with only_one(folder.with_suffix(".lock")):
+    with only_one(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             scratch = cache() / f"formatting-{os.getpid()}"
             scratch.mkdir()
@@ -268,6 +268,9 @@ class DockerBroker(RunningBroker):
     """Apache Kafka in a container, where there is a Docker."""
 
     def __init__(self) -> None:
+        # Asked first, since docker's client leaves a socket open when it cannot connect.
+        if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+            raise Unavailable("there is no Docker")
         from docker import from_env  # noqa: PLC0415 - both are slow to import and needed only here
         from docker.errors import DockerException  # noqa: PLC0415 - as above
 

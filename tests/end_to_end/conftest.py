@@ -1,0 +1,99 @@
+"""A lab for each test: a topic of its own on the real broker, a sandbox, and workers that end with the test."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support import topics
+from tests.support.brokers import RunningBroker
+from tests.support.processes import TOKEN, Command, SandboxCommand, WorkerCommand, until
+from tests.support.profiles import Change, fold, produce, schema_directory
+
+# Short, so that a killed worker's partitions move within a test's patience; requests must be shorter still.
+SESSION_MS = 6000
+
+
+class Lab:
+    """Names and processes of one test."""
+
+    def __init__(self, broker: RunningBroker, directory: Path) -> None:
+        name = uuid.uuid4().hex[:12]
+        self.broker = broker
+        self.topic = f"profiles-{name}"
+        self.dead_letter_topic = f"{self.topic}.dead-letter"
+        self.group = f"group-{name}"
+        self._directory = directory
+        self._commands: list[Command] = []
+        self._schemas = schema_directory(directory / "schemas")
+
+    def environment(self, base_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """A worker's whole configuration."""
+        properties = {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000}
+        return {
+            "WORKER_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "WORKER_KAFKA__TOPICS": self.topic,
+            "WORKER_KAFKA__DEAD_LETTER_TOPIC": self.dead_letter_topic,
+            "WORKER_KAFKA__GROUP_ID": self.group,
+            "WORKER_KAFKA__PROPERTIES": json.dumps(properties),
+            "WORKER_SCHEMAS__DIRECTORY": str(self._schemas),
+            "WORKER_ATTENTIVE__BASE_URL": base_url,
+            "WORKER_ATTENTIVE__TOKEN": TOKEN,
+            "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",
+            "WORKER_WINDOW__SECONDS": "1",
+            **(extra or {}),
+        }
+
+    def sandbox(self, *options: str) -> SandboxCommand:
+        sandbox = SandboxCommand(self._fresh("sandbox"), *options)
+        self._commands.append(sandbox)
+        return sandbox
+
+    def worker(self, base_url: str, extra: Mapping[str, str] | None = None) -> WorkerCommand:
+        environment = self.environment(base_url, extra)
+        # A variable that is set to nothing here is one that the test wants unset.
+        worker = WorkerCommand(self._fresh("worker"), {name: value for name, value in environment.items() if value})
+        self._commands.append(worker)
+        return worker
+
+    def produce(self, made: Iterable[Change]) -> None:
+        produce(self.broker.bootstrap_servers, self.topic, made)
+
+    def all_committed(self) -> bool:
+        return topics.all_committed(self.broker.bootstrap_servers, self.group, self.topic)
+
+    def until_committed(self, seconds: float) -> None:
+        until(self.all_committed, seconds, "the committed offsets reach the end", pause=0.3)
+
+    def dead_letters(self) -> list[dict[str, object]]:
+        return topics.dead_letters(self.broker.bootstrap_servers, self.dead_letter_topic)
+
+    def end(self) -> None:
+        for command in self._commands:
+            command.kill()
+
+    def _fresh(self, kind: str) -> Path:
+        return self._directory / f"{kind}-{len(self._commands)}"
+
+
+@pytest.fixture
+def lab(real_kafka: RunningBroker, tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(real_kafka, tmp_path)
+    yield lab
+    lab.end()
+
+
+def final_state(sandbox: SandboxCommand) -> dict[str, dict[str, object]]:
+    """What the destination ended with, by phone."""
+    return {user["user"]["phone"]: user["attributes"] for user in sandbox.users()}
+
+
+def assert_equivalent(sandbox: SandboxCommand, made: Iterable[Change]) -> None:
+    """Every user of the destination ended with the last value of each attribute."""
+    expected, found = fold(made), final_state(sandbox)
+    differing = [user for user in expected.keys() | found.keys() if expected.get(user) != found.get(user)]
+    assert not differing, f"{len(differing)} of {len(expected)} users differ, such as {differing[0]}"

@@ -1,0 +1,74 @@
+"""What lies in Kafka after a run: offsets and dead letters."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+from fastavro import parse_schema, schemaless_reader
+
+from tests.support.profiles import DEAD_LETTER
+
+_PARSED = parse_schema(DEAD_LETTER)
+
+
+def end_offsets(bootstrap_servers: str, topic: str) -> dict[int, int]:
+    """The next offset of each partition."""
+    consumer = _reader(bootstrap_servers)
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {number: consumer.get_watermark_offsets(TopicPartition(topic, number))[1] for number in partitions}
+    finally:
+        consumer.close()
+
+
+def committed_offsets(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
+    """What the group has committed of the topic."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    [answer] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)]).values()
+    offsets = answer.result(10).topic_partitions or []
+    return {found.partition: found.offset for found in offsets if found.topic == topic}
+
+
+def all_committed(bootstrap_servers: str, group_id: str, topic: str) -> bool:
+    """Whether the group's offsets have reached the end of every partition that holds records."""
+    ends = {number: end for number, end in end_offsets(bootstrap_servers, topic).items() if end > 0}
+    return ends.items() <= committed_offsets(bootstrap_servers, group_id, topic).items()
+
+
+def dead_letters(bootstrap_servers: str, topic: str, *, framed: bool = True) -> list[dict[str, Any]]:
+    """Every dead letter in the topic, decoded, with its `headers` and its Kafka `record_key` added."""
+    consumer = _reader(bootstrap_servers)
+    letters = []
+    try:
+        for number, end in end_offsets(bootstrap_servers, topic).items():
+            consumer.assign([TopicPartition(topic, number, 0)])
+            position = 0
+            while position < end:
+                message = consumer.poll(10)
+                assert message is not None, "the dead-letter topic is shorter than its end offset says"
+                assert message.error() is None, message.error()
+                position = (message.offset() or 0) + 1
+                body = io.BytesIO((message.value() or b"")[5 if framed else 0 :])
+                letter: dict[str, Any] = schemaless_reader(body, _PARSED, None)  # type: ignore[assignment]  # a record's is a dict
+                letter["headers"] = dict(message.headers() or [])
+                letter["record_key"] = message.key()
+                letters.append(json.loads(json.dumps(letter, default=str)))
+    finally:
+        consumer.close()
+    return letters
+
+
+def _reader(bootstrap_servers: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "test-reader",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "log_level": 2,
+        }
+    )
