@@ -153,7 +153,12 @@ class Entry:
         self.size_bytes = ENTRY_BYTES
 
     def absorb(self, user: User, change: Change, attributes: Mapping[str, Scalar]) -> None:
-        """A newer change of the same user. Its ledger must hold the change's offset if it has no earlier one here."""
+        """A newer change of the same user, whose offset is held unless an earlier one of its partition is."""
+        ledger, offset = change.ledger, change.source.offset
+        held = self.holds.get(ledger)
+        if held is None or offset < held:
+            ledger.hold(offset, change.source.timestamp_ms)
+            self._answer_for(ledger, offset)
         self.user = user
         if not self.changes:
             self.oldest_ms = change.source.timestamp_ms
@@ -183,11 +188,17 @@ class Entry:
                 mine.supersede(value, change)
             mine.supersede(item.value, item.change)
         for ledger, offset in newer.holds.items():
-            if ledger in self.holds:
-                ledger.settle(offset)
-            else:
-                self.holds[ledger] = offset
+            self._answer_for(ledger, offset)
         newer.items, newer.holds, newer.place = {}, {}, Place.GONE
+
+    def _answer_for(self, ledger: Ledger, offset: int) -> None:
+        """Takes a hold over; of two, the lower one stands for both (it is the newer one where the log went back)."""
+        held = self.holds.get(ledger)
+        if held is None:
+            self.holds[ledger] = offset
+            return
+        self.holds[ledger] = min(held, offset)
+        ledger.settle(max(held, offset))
 
     def fold(self) -> dict[str, Scalar]:
         """The last value of every attribute that is neither delivered nor refused."""

@@ -80,7 +80,9 @@ class Ledger:
     @property
     def committable(self) -> int | None:
         """The lowest held offset, or the next to be read when none is held; None before the first record."""
-        return next(iter(self._holds), self._position)
+        lowest, position = next(iter(self._holds), None), self._position
+        # After the log went back, a held offset may lie beyond records that are yet to come again.
+        return position if lowest is None or position is None else min(lowest, position)
 
     @property
     def oldest_timestamp_ms(self) -> int | None:

@@ -44,10 +44,6 @@ class Window:
             self._waiting.append(entry)
         else:
             before = entry.size_bytes
-        if change.ledger not in entry.holds:
-            offset = change.source.offset
-            change.ledger.hold(offset, change.source.timestamp_ms)
-            entry.holds[change.ledger] = offset
         entry.absorb(user, change, attributes)
         self.held_bytes += entry.size_bytes - before
         return len(entry.holds) > 1
