@@ -1,0 +1,189 @@
+"""An engine in virtual time, and a destination that answers by a script. Only the engine's public calls are used."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+from fastavro import parse_schema, schemaless_writer
+
+from worker.core.decode import Decoder
+from worker.core.dispatch import Notice, Options
+from worker.core.engine import Engine
+from worker.core.identity import IdentityRules
+from worker.core.mapping import Mapping as FieldMapping
+from worker.core.model import Call, Failure, Letter, Now, Partition, Record, Reply, Scalar, UserKey
+from worker.core.policy import AttributeRules
+from worker.core.preflight import Preflight
+from worker.kafka.schemas import bundled
+
+P0, P1, P2 = (Partition("profile-changes", number) for number in range(3))
+SCHEMA: Any = bundled("profile_changed")
+_PARSED = parse_schema(bundled("profile_changed"))
+STARTED = Now(1_000.0, 1_700_000_000_000)
+STEP_SECONDS = 0.05
+
+Answer = Callable[[Call], Reply]
+
+OK = Reply(200)
+REFUSED = Reply(400, body="no", request_id="r-1")
+TIMEOUT = Reply(None, Failure.TIMEOUT)
+ABORTED = Reply(None, Failure.ABORTED)
+
+
+def phone(user: int) -> str:
+    """The number of the n-th user."""
+    return f"+1311{user:07d}"
+
+
+def key(user: int) -> UserKey:
+    """The n-th user, as the window knows them."""
+    return UserKey("phone", "", phone(user))
+
+
+def encode(user: int, attributes: Mapping[str, object], *, event_id: str = "e") -> bytes:
+    """A profile change in bare Avro."""
+    stream = BytesIO()
+    event = {
+        "event_id": event_id,
+        "user": {"phone": phone(user)},
+        "attributes": attributes,
+        "occurred_at": STARTED.wall_ms,
+    }
+    schemaless_writer(stream, _PARSED, event)
+    return stream.getvalue()
+
+
+def doubling(failures: int) -> float:
+    """A back-off without jitter: 1, 2, 4, 8 … 30 s."""
+    return min(30.0, 2.0 ** (failures - 1))
+
+
+class Account:
+    """The destination's state: a call is taken whole, or refused whole where it holds a value that `refuses` names."""
+
+    def __init__(self, refuses: Callable[[str, Scalar], bool] = lambda _name, _value: False) -> None:
+        self.refuses = refuses
+        self.users: defaultdict[str, dict[str, Scalar]] = defaultdict(dict)
+
+    def __call__(self, call: Call) -> Reply:
+        if any(self.refuses(name, value) for name, value in call.properties.items()):
+            return REFUSED
+        self.users[str(call.user.phone)].update(call.properties)
+        return OK
+
+    def of(self, user: int) -> dict[str, Scalar]:
+        """What the n-th user ended with."""
+        return self.users[phone(user)]
+
+
+class Driver:
+    """Feeds an engine, and remembers what it asked for."""
+
+    def __init__(
+        self,
+        *partitions: Partition,
+        backoff: Callable[[int], float] = doubling,
+        decoder: Decoder | None = None,
+        **options: float,
+    ) -> None:
+        limits: dict[str, Any] = {"window_seconds": 0.0, "requests_per_second": 10_000.0, **options}
+        self.now = STARTED
+        self.engine = Engine(
+            Options(**limits),
+            decoder=decoder or Decoder(FieldMapping(), writer_schema=SCHEMA),
+            preflight=Preflight(IdentityRules(), AttributeRules()),
+            backoff=backoff,
+            now=self.now,
+        )
+        self.engine.share(1.0, self.now)
+        self.engine.assigned(partitions or (P0,))
+        self.ends: Counter[Partition] = Counter()
+        self.sent: list[Call] = []
+        self.written: list[Letter] = []
+        self.notices: list[Notice] = []
+        self.letters_fail = False
+
+    # -- the log ---------------------------------------------------------------------------------------------------
+
+    def change(self, user: int, attributes: Mapping[str, object], partition: Partition = P0) -> int:
+        """The user changed; returns the record's offset."""
+        return self.record(encode(user, attributes), partition)
+
+    def record(self, value: bytes | None, partition: Partition = P0) -> int:
+        """Any record; returns its offset."""
+        offset = self.ends[partition]
+        self.ends[partition] += 1
+        record = Record(partition, offset, STARTED.wall_ms + offset, b"key", value)
+        self.engine.receive([record], self.now)
+        return offset
+
+    # -- time and calls --------------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, and nothing happens."""
+        self.now = Now(self.now.mono + seconds, self.now.wall_ms + round(seconds * 1000))
+
+    def calls(self, free: int = 100) -> list[Call]:
+        """The calls that the engine makes now."""
+        calls = self.engine.calls(free, self.now)
+        self.sent += calls
+        return calls
+
+    def call(self) -> Call:
+        """The one call that the engine makes now."""
+        (call,) = self.calls()
+        return call
+
+    def reply(self, call: Call, reply: Reply) -> None:
+        """The destination answered."""
+        self.engine.replied(call, reply, self.now)
+
+    def post(self) -> list[Letter]:
+        """Writes the letters that are due, or fails to."""
+        letters = self.engine.letters(self.now)
+        for letter in letters:
+            if self.letters_fail:
+                self.engine.letter_failed(letter, "the topic is down", self.now)
+            else:
+                self.written.append(letter)
+                self.engine.letter_written(letter, self.now)
+        return letters
+
+    def turn(self, answer: Answer) -> list[Call]:
+        """One turn: calls, their replies at once, letters."""
+        calls = self.calls()
+        for call in calls:
+            self.reply(call, answer(call))
+        self.post()
+        self.notices += self.engine.news()[0]
+        return calls
+
+    def run(self, answer: Answer, seconds: float) -> None:
+        """Turns until nothing is open or the time is over."""
+        until = self.now.mono + seconds
+        while self.now.mono < until and (self.engine.open_entries or self.engine.letters_waiting):
+            self.turn(answer)
+            self.advance(STEP_SECONDS)
+
+    # -- what came of it -------------------------------------------------------------------------------------------
+
+    @property
+    def committable(self) -> int | None:
+        """Of the first partition."""
+        return self.engine.committable().get(P0)
+
+    def heard(self, event: str) -> list[Notice]:
+        """The notices of that name."""
+        self.notices += self.engine.news()[0]
+        return [notice for notice in self.notices if notice.event == event]
+
+    def lost(self) -> list[tuple[str, str, object]]:
+        """Every attribute in a written letter: reason, name, value."""
+        return [
+            (letter.reason.value, attribute.name, attribute.value)
+            for letter in self.written
+            for attribute in letter.attributes
+        ]
