@@ -141,7 +141,7 @@ def test_merging_entries_is_as_if_one_had_taken_all_changes(
 def test_what_a_lost_partition_brought_is_forgotten_and_what_stood_before_it_stands(
     steps: list[Step], dropped: int
 ) -> None:
-    """Of equal values only the latest is kept: a lost partition takes its equals along, and its next owner sends them."""
+    """Of equal values only the latest is kept: a lost partition takes its equals with it, for the next owner."""
     log = Log()
     entry = entry_of(log, steps)
     log.ledgers[dropped].drop()

@@ -20,6 +20,8 @@ DECREASE = 0.7  # of the rate, at a 429; at most once a second, since one second
 RECOVERY_PER_SECOND = 0.05  # of the full share, added back while no 429 comes
 FLOOR = 0.02  # of the full share: below it the worker would not notice that it may go faster again
 _SECOND = 1.0
+# A whole token, less what rounding takes: at the instant that `next_ready` names there must be one.
+_TOKEN = 1.0 - 1e-6
 
 
 class Rate:
@@ -61,11 +63,12 @@ class Rate:
         """This worker holds `fraction` (0 to 1) of all partitions from now on."""
         self._fill(now)
         self._fraction = fraction
+        self._tokens = min(self._tokens, self._capacity)  # what was saved up is another worker's share now
 
     def ready(self, now: float) -> bool:
         """Whether a call may be made at this instant."""
         self._fill(now)
-        return now >= self._held_until and self._tokens >= 1.0
+        return now >= self._held_until and self._tokens >= _TOKEN
 
     def spend(self) -> None:
         """A call is being made."""
@@ -115,5 +118,8 @@ class Rate:
         self._filled_at = now
         if self._factor < 1.0 and now - self._decreased_at >= _SECOND:
             self._factor = min(1.0, self._factor + RECOVERY_PER_SECOND * min(elapsed, _SECOND))
-        capacity = max(1.0, self.per_second * BURST_SECONDS)
-        self._tokens = min(capacity, self._tokens + elapsed * self.per_second)
+        self._tokens = min(self._capacity, self._tokens + elapsed * self.per_second)
+
+    @property
+    def _capacity(self) -> float:
+        return max(1.0, self.per_second * BURST_SECONDS)

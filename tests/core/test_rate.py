@@ -1,0 +1,190 @@
+"""The rate's promises: never above the share for any length of time, and the destination's word is law."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.model import Reply
+from worker.core.rate import BURST_SECONDS, FLOOR, HEADROOM, Rate
+
+START = 50.0
+STEPS = st.one_of(st.floats(0.0, 0.05), st.floats(0.0, 5.0), st.just(3_600.0))
+
+
+def rate(limit: float = 100.0, share: float = 1.0) -> Rate:
+    made = Rate(limit, START)
+    made.share(share, START)
+    return made
+
+
+def spent(made: Rate, now: float, wanted: int = 10_000) -> int:
+    """As many calls as the rate lets through at this instant."""
+    for made_so_far in range(wanted):
+        if not made.ready(now):
+            return made_so_far
+        made.spend()
+    return wanted
+
+
+def spent_over(made: Rate, start: float, seconds: float, step: float = 0.01) -> int:
+    return sum(spent(made, start + number * step) for number in range(1, round(seconds / step) + 1))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Time goes on, and something happens."""
+
+    seconds: float
+    wanted: int
+    share: float | None = None
+    reply: Reply | None = None
+    throttled: bool = False
+
+
+MOMENTS = st.lists(
+    st.builds(
+        Moment,
+        STEPS,
+        st.integers(0, 60),
+        share=st.none() | st.floats(0.0, 1.0),
+        reply=st.none()
+        | st.builds(
+            Reply,
+            st.just(200),
+            rate_limit=st.none() | st.integers(-1, 400),
+            rate_remaining=st.none() | st.integers(-1, 200),
+        ),
+        throttled=st.booleans(),
+    ),
+    max_size=40,
+)
+
+
+@given(st.sampled_from([0.5, 5.0, 150.0, 2_000.0]), MOMENTS)
+def test_no_span_of_time_has_more_calls_than_the_full_limit_allows(limit: float, moments: list[Moment]) -> None:
+    """Whatever shares, headers and 429s do to the rate: limit * headroom * T + one burst, for every span T."""
+    made = rate(limit)
+    now = START
+    calls: list[tuple[float, int]] = []
+    for moment in moments:
+        now += moment.seconds
+        if moment.share is not None:
+            made.share(moment.share, now)
+        if moment.reply is not None:
+            made.observe(moment.reply, now)
+        if moment.throttled:
+            made.throttled(now)
+        calls.append((now, spent(made, now, moment.wanted)))
+    burst = max(1.0, limit * HEADROOM * BURST_SECONDS)
+    for first in range(len(calls)):
+        total = 0
+        for at, count in calls[first:]:
+            total += count
+            assert total <= limit * HEADROOM * (at - calls[first][0]) + burst + 1e-6
+
+
+@given(st.sampled_from([0.3, 7.0, 150.0]), st.floats(0.01, 1.0), MOMENTS)
+def test_at_the_instant_it_names_the_rate_is_ready(limit: float, share: float, moments: list[Moment]) -> None:
+    made = rate(limit, share)
+    now = START
+    for moment in moments:
+        now += moment.seconds
+        if moment.throttled:
+            made.throttled(now)
+        spent(made, now, moment.wanted)
+        instant = made.next_ready(now)
+        assert instant < math.inf
+        now = max(now, instant)
+        assert made.ready(now)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
+def test_a_steady_demand_gets_its_share_with_headroom(share: float) -> None:
+    made = rate(100.0, share)
+    assert spent_over(made, START, 20.0) == pytest.approx(100 * share * HEADROOM * 20, abs=11)
+
+
+def test_shares_add_up_to_no_more_than_the_limit() -> None:
+    parts = [rate(150.0, share) for share in (0.5, 0.3, 0.2)]
+    assert sum(spent_over(part, START, 10.0) for part in parts) <= 150 * 10 + 3
+
+
+def test_a_worker_that_loses_partitions_slows_down_at_once() -> None:
+    made = rate(1_000.0)
+    assert made.ready(START + 10)  # a burst of 95 is saved up
+    made.share(0.1, START + 10)
+    assert spent(made, START + 10) <= 10
+
+
+def test_without_a_share_there_is_no_call_and_no_time_for_one() -> None:
+    made = rate(share=0.0)
+    spent(made, START)
+    assert spent(made, START + 1_000, 5) <= 1
+    assert made.next_ready(START + 2_000) == math.inf
+
+
+def test_a_429_slows_down_once_a_second_and_never_below_the_floor() -> None:
+    made = rate()
+    full = made.per_second
+    made.throttled(START + 1)
+    made.throttled(START + 1.5)
+    assert made.per_second == pytest.approx(0.7 * full)
+    for number in range(50):
+        spent_over(made, START + 2 + number, 1.0)
+        made.throttled(START + 3 + number)
+    assert made.per_second == pytest.approx(FLOOR * full, rel=0.1)
+    assert made.slowed
+
+
+def test_without_further_429s_the_rate_comes_back_by_equal_steps() -> None:
+    made = rate()
+    full = made.per_second
+    made.throttled(START)
+    shares = []
+    for number in range(1, 141):
+        spent_over(made, START + (number - 1) * 0.1, 0.1)
+        shares.append(made.per_second / full)
+    assert shares == sorted(shares)
+    assert shares[9] <= 0.7 + 0.05  # the first second waits
+    assert shares[59] == pytest.approx(0.7 + 0.05 * 5, abs=0.03)
+    assert not made.slowed
+
+
+def test_after_a_429_nothing_is_sent_until_the_destination_counts_anew() -> None:
+    made = rate()
+    made.observe(Reply(200, rate_remaining=99), START + 0.3)  # a new second of the destination began here
+    made.throttled(START + 0.9)
+    assert spent(made, START + 1.25) == 0
+    assert made.next_ready(START + 0.9) >= START + 1.3
+    assert spent_over(made, START + 1.3, 0.5) > 0
+
+
+def test_a_remaining_of_nothing_holds_back_until_the_destination_counts_anew() -> None:
+    made = rate()
+    made.observe(Reply(200, rate_remaining=80), START + 0.3)
+    made.observe(Reply(200, rate_remaining=0), START + 0.5)
+    assert spent(made, START + 1.29) == 0
+    assert spent(made, START + 1.31) > 0
+
+
+def test_a_lower_limit_that_the_destination_announces_is_kept_and_a_higher_one_is_not() -> None:
+    made = rate(150.0)
+    made.observe(Reply(200, rate_limit=50), START)
+    assert (made.limit, made.share_per_second) == (50, 50)
+    assert spent_over(made, START, 10.0) <= 50 * 10 + 15
+    made.observe(Reply(200, rate_limit=500), START + 10)
+    assert made.limit == 150
+    made.observe(Reply(200, rate_limit=0), START + 11)  # nonsense
+    assert made.limit == 150
+
+
+def test_a_clock_that_stands_still_or_goes_back_gives_no_tokens() -> None:
+    made = rate()
+    spent(made, START + 10)
+    assert spent(made, START + 10) == 0
+    assert spent(made, START + 5) == 0
