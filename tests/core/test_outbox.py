@@ -1,0 +1,100 @@
+"""Dead letters on their way: written again until acknowledged, and never for a partition that went away."""
+
+from __future__ import annotations
+
+import math
+
+from tests.core.drive import P0, doubling, key
+from worker.core.entry import Entry, Place
+from worker.core.ledger import Ledger
+from worker.core.model import Letter, Reason, User
+from worker.core.outbox import Held, Outbox, Owner
+
+
+def letter(value: bytes = b"") -> Letter:
+    return Letter(
+        reason=Reason.UNDECODABLE,
+        detail="",
+        failed_at_ms=0,
+        attempts=0,
+        sources=(),
+        user=None,
+        attributes=(),
+        record_value=value,
+    )
+
+
+def held(offset: int = 0, ledger: Ledger | None = None) -> Held:
+    return Held(ledger or Ledger(P0), offset)
+
+
+def test_a_letter_is_due_at_once_and_once() -> None:
+    outbox = Outbox(doubling)
+    first, second = letter(), letter()
+    outbox.add(first, held(1))
+    outbox.add(second, held(2))
+    assert outbox.next_due() == -math.inf
+    assert outbox.due(0.0) == [first, second]
+    assert outbox.due(1e9) == []
+    assert (outbox.next_due(), len(outbox)) == (math.inf, 2)
+
+
+def test_an_acknowledged_letter_gives_back_whom_it_settles() -> None:
+    outbox = Outbox(doubling)
+    owners: list[Owner] = [held(1), Entry(key(1), User(), 0.0)]
+    letters = [letter(), letter()]
+    for one, owner in zip(letters, owners, strict=True):
+        outbox.add(one, owner)
+    outbox.due(0.0)
+    assert [outbox.acknowledged(one) for one in letters] == owners
+    assert (len(outbox), outbox.held_bytes) == (0, 0)
+
+
+def test_a_letter_that_was_not_taken_comes_again_later_and_later() -> None:
+    outbox = Outbox(doubling)
+    only = letter()
+    outbox.add(only, held())
+    now = 0.0
+    for pause in (1.0, 2.0, 4.0, 8.0):
+        assert outbox.due(now) == [only]
+        outbox.failed(only, "the topic is down", now)
+        assert outbox.problem == "the topic is down"
+        assert outbox.due(now + pause - 0.01) == []
+        assert outbox.next_due() == now + pause
+        now += pause
+    assert outbox.due(now) == [only]
+    outbox.acknowledged(only)
+    assert outbox.problem is None
+
+
+def test_a_letter_of_a_partition_that_went_away_is_not_written() -> None:
+    outbox = Outbox(doubling)
+    gone, entry = Ledger(P0), Entry(key(1), User(), 0.0)
+    alive = letter()
+    outbox.add(letter(b"x" * 50), held(1, gone))
+    outbox.add(letter(), entry)
+    outbox.add(alive, held(2))
+    gone.drop()
+    entry.place = Place.GONE
+    assert outbox.due(0.0) == [alive]
+    outbox.acknowledged(alive)
+    assert (len(outbox), outbox.held_bytes) == (0, 0)
+
+
+def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_again() -> None:
+    outbox = Outbox(doubling)
+    ledger, only = Ledger(P0), letter()
+    outbox.add(only, held(1, ledger))
+    outbox.due(0.0)
+    ledger.drop()
+    outbox.failed(only, "", 0.0)
+    assert outbox.due(99.0) == []
+    assert len(outbox) == 0
+
+
+def test_the_record_that_a_letter_carries_counts_as_memory() -> None:
+    outbox = Outbox(doubling)
+    outbox.add(letter(), held())
+    empty = outbox.held_bytes
+    outbox.add(letter(b"x" * 10_000), held())
+    assert outbox.held_bytes == 2 * empty + 10_000
