@@ -132,7 +132,7 @@ class LiveView:
         return head
 
     def _rows(self, figures: Figures, *, pictures: bool) -> Table:
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(no_wrap=True, style="dim", min_width=_NAME_WIDTH)
         table.add_column(no_wrap=True, justify="right", min_width=_VALUE_WIDTH)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
@@ -167,9 +167,9 @@ class LiveView:
         ]
 
     def _happened(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), expand=True)
         table.add_column(justify="right", no_wrap=True, style="dim", min_width=_TIME_WIDTH)
-        table.add_column(overflow="ellipsis", no_wrap=True)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
         for seconds, text in self._notes:
             table.add_row(f"{seconds:.1f} s", text)
         for _ in range(_NOTES_SHOWN - len(self._notes)):
