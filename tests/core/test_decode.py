@@ -71,7 +71,18 @@ def test_an_id_not_known_yet_is_asked_for_and_one_that_does_not_exist_is_undecod
 
 
 @pytest.mark.parametrize(
-    "schema", [{"type": "PROTOBUF"}, "no such type", 7, {"type": "record", "name": "R"}, {}, [], ["null", "null"], None]
+    "schema",
+    [
+        {"type": "PROTOBUF"},
+        {"type": {"type": "PROTOBUF"}},
+        "no such type",
+        7,
+        {"type": "record", "name": "R"},
+        {},
+        [],
+        ["null", "null"],
+        None,
+    ],
 )
 def test_an_invalid_schema_makes_its_own_records_undecodable(schema: object) -> None:
     decoder = default_decoder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email_validator
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,7 @@ def test_emails_pass_also_on_reserved_names(email: str) -> None:
         "a@b_c.example",
         "a@b.example ",
         "a@-b.test",
+        f"a@{'b' * 64}.com",
     ],
 )
 def test_other_emails_are_refused(email: str) -> None:
@@ -125,6 +127,14 @@ def test_the_quick_look_at_an_email_agrees_with_the_library(local: str, host: st
     except email_validator.EmailNotValidError:
         valid = False
     assert (name_user(User(email=email), IdentityRules()).fault is None) == valid
+
+
+@given(st.from_regex(r"\+1[0-9]{9,11}", fullmatch=True))
+def test_the_quick_look_at_a_phone_agrees_with_the_library(phone: str) -> None:
+    number = phonenumbers.parse(phone)
+    own_form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    valid = own_form == phone and phonenumbers.is_possible_number(number)
+    assert (name_user(User(phone=phone), IdentityRules()).fault is None) == valid
 
 
 def test_the_domain_alone_is_compared_without_case_and_nothing_else_changes() -> None:

@@ -9,8 +9,11 @@ import fastavro
 
 from worker.core import render
 
-PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 _RECORDS = frozenset({"record", "error"})
+_TYPES = _RECORDS | {
+    *("null", "boolean", "int", "long", "float", "double", "bytes", "string"),
+    *("fixed", "enum", "array", "map"),
+}
 _DEPTH_MAX = 100
 """Levels in a schema's text. fastavro recurses in C and does not survive an absurd depth."""
 
@@ -43,7 +46,7 @@ class AvroType:
             raise
         except Exception as error:  # noqa: BLE001 - on odd schemas fastavro raises KeyError, TypeError and more
             raise InvalidSchema(f"not a valid Avro schema: {_shortened(error)}") from None
-        self.recursive = any(self._reaches(named, name) for name, named in self.names.items())
+        self.recursive = self._is_recursive()
 
     def branches(self, schema: Any) -> Iterator[Any]:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Every concrete type that a schema allows, null left out: union branches, names resolved."""
@@ -54,7 +57,7 @@ class AvroType:
 
     def resolve(self, schema: Any) -> Any:  # noqa: ANN401 - as above
         """The definition behind a name; anything else as it is."""
-        return self.names.get(schema, schema) if isinstance(schema, str) else schema
+        return self.names.get(kind_of(schema), schema)
 
     def _collect(self, schema: Any) -> None:  # noqa: ANN401 - as above
         for part in _parts(schema):
@@ -67,23 +70,31 @@ class AvroType:
                     # fastavro hands a reader's default out as the schema's JSON has it: a date as a number of days.
                     field["default"] = render.default_of(field["type"], field["default"])
 
-    def _reaches(self, schema: Any, name: str, seen: frozenset[str] = frozenset()) -> bool:  # noqa: ANN401 - as above
+    def _is_recursive(self) -> bool:
+        """Whether a named type holds itself, directly or by way of others."""
+        holds = {name: self._named_in(schema) for name, schema in self.names.items()}
+        # Types that hold none of the rest are taken away, again and again; what cannot be taken away lies in a circle.
+        while ends := [name for name, held in holds.items() if not held]:
+            for name in ends:
+                del holds[name]
+            for held in holds.values():
+                held.difference_update(ends)
+        return bool(holds)
+
+    def _named_in(self, schema: Any) -> set[str]:  # noqa: ANN401 - as above
+        """The named types directly inside one, by name or defined in place."""
+        found: set[str] = set()
         for part in _parts(schema):
-            if isinstance(part, str):
-                if part == name:
-                    return True
-                if part in self.names and part not in seen and self._reaches(self.names[part], name, seen | {part}):
-                    return True
-            elif self._reaches(part, name, seen):
-                return True
-        return False
+            name = part["name"] if isinstance(part, dict) and "name" in part else kind_of(part)
+            found |= {name} if name in self.names else self._named_in(part)
+        return found
 
 
 def kind_of(schema: Any) -> str:  # noqa: ANN401 - as above
     """The schema's type by name: `record`, `union`, `long`, … and a named type's own name."""
     if isinstance(schema, list):
         return "union"
-    return str(schema["type"]) if isinstance(schema, dict) else str(schema)
+    return str(schema.get("type")) if isinstance(schema, dict) else str(schema)
 
 
 def is_record(schema: Any) -> bool:  # noqa: ANN401 - as above
@@ -121,21 +132,30 @@ def _prepared(schema: Any, depth: int) -> Any:  # noqa: ANN401 - as above
         return [_prepared(branch, depth + 1) for branch in schema]
     if not isinstance(schema, dict):
         return schema
+    if _is_wrapper(schema):
+        return _prepared(schema.get("type"), depth + 1)
     copy = {key: value for key, value in schema.items() if not key.startswith("__")}
-    if isinstance(copy.get("type"), dict | list):
-        copy["type"] = _prepared(copy["type"], depth + 1)
-    for key in ("items", "values"):
+    for key in ("type", "items", "values"):
         if key in copy:
             copy[key] = _prepared(copy[key], depth + 1)
-    if copy.get("type") in ("record", "error") and not isinstance(copy.get("fields"), list):
-        raise InvalidSchema("not a valid Avro schema: a record without a list of fields")
-    if isinstance(copy.get("fields"), list):
+    if kind_of(copy) in _RECORDS:
+        if not isinstance(copy.get("fields"), list):
+            raise InvalidSchema("not a valid Avro schema: a record without a list of fields")
         copy["fields"] = [_prepared(field, depth + 1) for field in copy["fields"]]
     logical = copy.pop("logicalType", None)
     reader = render.logical_reader(copy, logical)
     if reader is not None:
         copy["logicalType"] = reader
     return copy
+
+
+def _is_wrapper(schema: dict[str, Any]) -> bool:
+    """Whether a schema says only `{"type": "a.Name"}` or `{"type": {…}}`, as some generators write.
+
+    fastavro knows only what is inside. A field has a name, and so is no wrapper.
+    """
+    kind = schema.get("type")
+    return "name" not in schema and (not isinstance(kind, str) or kind not in _TYPES)
 
 
 def _shortened(error: Exception) -> str:

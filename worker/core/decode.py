@@ -138,7 +138,7 @@ class Decoder:
             try:
                 data: Decoded = schemaless_reader(stream, writer.parsed, reader)  # type: ignore[assignment]  # see below
             except Exception as error:  # noqa: BLE001 - on hostile bytes fastavro raises nearly anything
-                raise _explained(scanner, value, start, error) from None
+                raise _explained(scanner, value, start, error, resolved=reader is not None) from None
             if stream.tell() != len(value):
                 raise Undecodable(f"{len(value) - stream.tell()} bytes follow the end of the record")
             if type(data) is not dict:
@@ -148,13 +148,14 @@ class Decoder:
         return decode
 
 
-def _explained(scanner: Scanner, value: bytes, start: int, error: Exception) -> Undecodable:
+def _explained(scanner: Scanner, value: bytes, start: int, error: Exception, *, resolved: bool) -> Undecodable:
     """The exact reason, found by walking the record again: fastavro's own words may hold values."""
     try:
         scanner.check(value, start)
     except Undecodable as reason:
         return reason
-    return Undecodable(f"it does not resolve to the reader schema ({type(error).__name__})")
+    what = "it does not resolve to the reader schema" if resolved else "its bytes do not fit"
+    return Undecodable(f"{what} ({type(error).__name__})")
 
 
 def _framing_fault(value: bytes) -> str:

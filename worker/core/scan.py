@@ -71,6 +71,7 @@ class Scanner:
     def __init__(self, avro: AvroType) -> None:
         self._avro = avro
         self._named: dict[str, _Step] = {}
+        self._empty: dict[str, bool] = {}
         self._zero_width_items = False
         self._compounds: dict[str, Callable[[Any, str], _Step]] = {
             "union": self._union,
@@ -144,7 +145,7 @@ class Scanner:
 
     def _array(self, schema: dict[str, Any], where: str) -> _Step:
         item = self._compile(schema["items"], where)
-        empty = _may_be_empty(self._avro, schema["items"], frozenset())
+        empty = self._may_be_empty(schema["items"])
         self._zero_width_items |= empty
 
         def items(walk: _Walk, count: int) -> None:
@@ -167,6 +168,20 @@ class Scanner:
                 value(walk)
 
         return _blocks(items, where)
+
+    def _may_be_empty(self, schema: Any) -> bool:  # noqa: ANN401 - as above
+        """Whether a value of this schema can take no bytes at all."""
+        schema = self._avro.resolve(schema)
+        kind = kind_of(schema)
+        if kind == "fixed":
+            return int(schema["size"]) == 0
+        if not is_record(schema):
+            return kind == "null"
+        name = schema["name"]
+        if name not in self._empty:
+            self._empty[name] = True  # should it hold itself, that alone takes no bytes
+            self._empty[name] = all(self._may_be_empty(field["type"]) for field in schema["fields"])
+        return self._empty[name]
 
 
 def _blocks(items: Callable[[_Walk, int], None], where: str) -> _Step:
@@ -241,15 +256,3 @@ def _string(where: str) -> _Step:
 
 
 _LEAVES: dict[str, Callable[[str], _Step]] = {"int": _int, "long": _long, "bytes": _bytes, "string": _string}
-
-
-def _may_be_empty(avro: AvroType, schema: Any, seen: frozenset[str]) -> bool:  # noqa: ANN401 - as above
-    """Whether a value of this schema can take no bytes at all."""
-    schema = avro.resolve(schema)
-    kind = kind_of(schema)
-    if kind == "fixed":
-        return int(schema["size"]) == 0
-    if is_record(schema):
-        name = schema["name"]
-        return name in seen or all(_may_be_empty(avro, field["type"], seen | {name}) for field in schema["fields"])
-    return kind == "null"
