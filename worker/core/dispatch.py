@@ -141,6 +141,7 @@ class Dispatch:
         if flight.entry.place is Place.GONE:
             # Its partitions went away: whatever came of it is the next owner's to find out.
             self._end_probe(flight, now)
+            self._window.landed(flight.entry)
             return
         match judge(reply, ever_delivered=self._successes > 0):
             case Verdict.DELIVERED:
@@ -315,11 +316,12 @@ class Dispatch:
         if entry.items:
             self._window.retry(entry, now.mono)
         else:
+            entry.place = Place.POSTED
             self.settle_if_done(entry, now)
 
     def settle_if_done(self, entry: Entry, now: Now) -> None:
         """Settles the entry once all of it is delivered, superseded or a written dead letter."""
-        if entry.items or entry.letters:
+        if entry.place is not Place.POSTED or entry.letters:
             return
         if entry.delivered:
             self._totals.delivered_entries += 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from worker.core.decode import Decoder
 from worker.core.dispatch import Delivery, Dispatch, Notice, Options
-from worker.core.entry import Entry, Place
+from worker.core.entry import Entry
 from worker.core.gate import Halt
 from worker.core.intake import Intake
 from worker.core.ledger import Ledger
@@ -129,8 +129,6 @@ class Engine:
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
-    # -- calls -----------------------------------------------------------------------------------------------------
-
     def calls(self, free: int, now: Now) -> list[Call]:
         """The calls to be made now, at most `free` of them."""
         return self._dispatch.calls(free, now, hurry=self._short_of_memory)
@@ -157,8 +155,7 @@ class Engine:
             owner.ledger.settle(owner.offset)
             return
         owner.letters -= 1
-        if owner.place is not Place.GONE:
-            self._dispatch.settle_if_done(owner, now)
+        self._dispatch.settle_if_done(owner, now)
 
     def letter_failed(self, letter: Letter, error: str, now: Now) -> None:
         """The dead-letter topic did not take the letter; it comes again from `letters`, later."""

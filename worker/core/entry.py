@@ -95,7 +95,8 @@ class Place(Enum):
     BLOCKED = auto()  # absorbing, due, and a call of the same user is in flight
     READY = auto()  # absorbing, due, next in line
     RETRY = auto()  # waiting out a back-off
-    IN_FLIGHT = auto()  # a call, or the dead letters of one, are on their way
+    IN_FLIGHT = auto()  # a call is on its way
+    POSTED = auto()  # nothing is left to send; its dead letters are on their way
     GONE = auto()  # settled, merged into another entry, or its partitions went away
 
 

@@ -97,7 +97,11 @@ class Window:
             self._line_up(entry)
 
     def forget(self, ledger: Ledger) -> list[Entry]:
-        """The partition went away: what came by it is dropped. Returns the entries in flight that lost it all."""
+        """The partition went away: what came by it is dropped. Returns the entries in flight that lost it all.
+
+        These keep their users busy until they have `landed`: the destination may still be at work on their calls, and
+        must not get a newer value before the older one.
+        """
         orphans = []
         for entry in list(self.entries()):
             if ledger not in entry.holds:
@@ -106,13 +110,19 @@ class Window:
             if entry.holds:
                 continue
             if entry.place is Place.IN_FLIGHT:
+                entry.place = Place.GONE
                 orphans.append(entry)
-            entry.place = Place.GONE
-            self._release(entry)
+            else:
+                entry.place = Place.GONE
+                self._release(entry)
         return orphans
 
+    def landed(self, orphan: Entry) -> None:
+        """The call of an entry that lost its partitions has ended: the user's next entry may go."""
+        self._release(orphan)
+
     def entries(self) -> Iterator[Entry]:
-        """Every entry that is not settled."""
+        """Every entry that is not settled, and those that lost their partitions while a call was in flight."""
         return chain(self._absorbing.values(), self._busy.values())
 
     def next_due(self) -> float:
