@@ -138,3 +138,22 @@ def answering(*replies: bytes) -> Script:
             number += 1
 
     return script
+
+
+def never_answers(connection: Connection) -> None:
+    connection.receive()
+    connection.hold()
+
+
+def resets(connection: Connection) -> None:
+    connection.receive()
+    connection.reset()
+
+
+def closes_early(connection: Connection) -> None:
+    connection.receive()
+
+
+def is_not_http(connection: Connection) -> None:
+    connection.receive()
+    connection.send(b"SSH-2.0-OpenSSH_9.2\r\n")

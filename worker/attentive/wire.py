@@ -45,6 +45,8 @@ def new_client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
         http2=False,
         limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
         timeout=None,  # noqa: S113 - httpx's bound single reads; `exchange` bounds the whole request
+        # None is ever sent (the requests are not built by the client); this keeps its jar from growing with what a
+        # destination invents.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
 
@@ -83,8 +85,8 @@ async def exchange(
     whole = False
     try:
         async with asyncio.timeout_at(deadline):
-            # A process that was stopped may wake long past the deadline; a warm connection takes a small request
-            # without a pause in which the time-out could strike.
+            # A process that was stopped may wake long past the deadline. That the time-out would strike before a small
+            # request is written to a warm connection is true of today's anyio and promised by nobody.
             if loop.time() >= deadline:
                 raise TimeoutError  # noqa: TRY301 - the same way out as the time-out's own
             response = await client.send(request, stream=True, auth=None)
