@@ -53,6 +53,10 @@ class Lab:
         self._commands.append(sandbox)
         return sandbox
 
+    def sandbox_at(self, port: int) -> SandboxCommand:
+        """One that takes the place of what was not there."""
+        return self.sandbox("--port", str(port))
+
     def worker(self, base_url: str, extra: Mapping[str, str] | None = None) -> WorkerCommand:
         environment = self.environment(base_url, extra)
         # A variable that is set to nothing here is one that the test wants unset.
