@@ -53,13 +53,7 @@ class RegistrySchemas:
     """
 
     def __init__(self, url: str, properties: Mapping[str, Any], dead_letter_topic: str) -> None:
-        numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
-        # The client's own retries would hold up other ids, and the news of an outage.
-        settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
-        try:
-            self._client = SchemaRegistryClient(settings)
-        except (ValueError, TypeError, OSError) as error:
-            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+        self._client = connect(url, properties)
         self._where = _shown(url)
         self._subject = f"{dead_letter_topic}-value"
         self._dead_letter_id: int | None = None
@@ -122,7 +116,7 @@ class RegistrySchemas:
         try:
             lane.step()
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread lives on and says so
-            lane.failed(f"cannot {what} at {self._where}: {_explained(error)}")
+            lane.failed(f"cannot {what} at {self._where}: {explained(error)}")
         else:
             lane.succeeded()
         return lane.due
@@ -132,7 +126,7 @@ class RegistrySchemas:
         # To the end before the attempt: an id that always fails must not stand before the others.
         self._requests.rotate(-1)
         try:
-            schema: object | None = self._assembled(self._client.get_schema(schema_id))
+            schema: object | None = assembled(self._client, self._client.get_schema(schema_id))
         except SchemaRegistryError as error:
             if error.error_code != _SCHEMA_NOT_FOUND:
                 raise
@@ -143,33 +137,6 @@ class RegistrySchemas:
     def _register_dead_letter(self) -> None:
         schema = Schema(json.dumps(bundled("dead_letter")), "AVRO")
         self._dead_letter_id = self._client.register_schema(self._subject, schema)
-
-    def _assembled(self, schema: Schema) -> object:
-        """The schema as `json.loads` gives it, with the types of other subjects that it refers to put inside."""
-        text = schema.schema_str or ""
-        if schema.schema_type not in {None, "AVRO"}:
-            return {"type": schema.schema_type}  # the decoder says that there is no such Avro type
-        try:
-            root: object = json.loads(text)
-        except json.JSONDecodeError:
-            return text[:100]  # likewise
-        if not schema.references:
-            return root
-        named: dict[str, object] = {_ROOT: root}
-        self._collect(schema, named)
-        return load_schema(_ROOT, repo=_Named(named))
-
-    def _collect(self, schema: Schema, named: dict[str, object]) -> None:
-        for reference in schema.references or ():
-            name, subject, version = reference.name, reference.subject, reference.version
-            if name is None or subject is None or version is None:
-                raise TypeError("a reference without a name, subject or version")
-            if name not in named:
-                referenced = self._client.get_version(subject, version, deleted=True).schema
-                definition = json.loads(referenced.schema_str or "")
-                # By its own name too: a registry lets a reference be called anything, a file's name for example.
-                named[name] = named[full_name(definition)] = definition
-                self._collect(referenced, named)
 
 
 class _Lane:
@@ -192,6 +159,46 @@ class _Lane:
         self._state.attempt_number = 1
 
 
+def connect(url: str, properties: Mapping[str, Any]) -> SchemaRegistryClient:
+    """A client that neither retries nor has asked anything yet; arguments and errors as of `RegistrySchemas`."""
+    numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
+    # The client's own retries would hold up other ids, and the news of an outage.
+    settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
+    try:
+        return SchemaRegistryClient(settings)
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+
+
+def assembled(client: SchemaRegistryClient, schema: Schema) -> object:
+    """The schema as `json.loads` gives it, with the types of other subjects that it refers to put inside."""
+    text = schema.schema_str or ""
+    if schema.schema_type not in {None, "AVRO"}:
+        return {"type": schema.schema_type}  # the decoder says that there is no such Avro type
+    try:
+        root: object = json.loads(text)
+    except json.JSONDecodeError:
+        return text[:100]  # likewise
+    if not schema.references:
+        return root
+    named: dict[str, object] = {_ROOT: root}
+    _collect(client, schema, named)
+    return load_schema(_ROOT, repo=_Named(named))
+
+
+def _collect(client: SchemaRegistryClient, schema: Schema, named: dict[str, object]) -> None:
+    for reference in schema.references or ():
+        name, subject, version = reference.name, reference.subject, reference.version
+        if name is None or subject is None or version is None:
+            raise TypeError("a reference without a name, subject or version")
+        if name not in named:
+            referenced = client.get_version(subject, version, deleted=True).schema
+            definition = json.loads(referenced.schema_str or "")
+            # By its own name too: a registry lets a reference be called anything, a file's name for example.
+            named[name] = named[full_name(definition)] = definition
+            _collect(client, referenced, named)
+
+
 class _Named(AbstractSchemaRepository):
     """Referenced schemas by name, as fastavro asks for them."""
 
@@ -212,7 +219,7 @@ def _number(name: str, value: object) -> float:
         raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number") from None
 
 
-def _explained(error: Exception) -> str:
+def explained(error: Exception) -> str:
     """What went wrong, without the text of an error: it may hold an answer's body, or the URL and its credentials."""
     if isinstance(error, SchemaRegistryError):
         status = int(error.http_status_code)
