@@ -112,6 +112,29 @@ def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None
         gc.collect()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "socks5://u:secret@proxy.test:1"),
+        ("ALL_PROXY", "secret://proxy.test"),
+        ("HTTPS_PROXY", "http://u:secret@proxy.test:secret"),
+        ("SSL_CERT_FILE", "/nowhere/secret"),
+    ],
+)
+def test_unusable_environment_is_a_clear_error(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=name) as caught:
+        Senders("https://api.attentive.test", Token.given(TOKEN), concurrency=1, user_agent="worker/0")
+    assert "secret" not in "".join(traceback.format_exception_only(caught.value))
+
+
+def test_submit_after_close_raises() -> None:
+    with running("http://127.0.0.1:1") as senders:
+        pass
+    with pytest.raises(RuntimeError, match="not running"):
+        senders.submit(call())
+
+
 def test_close_before_start() -> None:
     assert Senders("http://127.0.0.1:1", Token.given(TOKEN), concurrency=1, user_agent="worker/0").close(0)
 
@@ -139,8 +162,9 @@ def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch:
         assert PHONE not in shown
         with pytest.raises(SendersStoppedError):
             senders.replies(PATIENCE_SECONDS)
-        with pytest.raises(RuntimeError, match="not running"):
+        with pytest.raises(SendersStoppedError):
             senders.submit(call())
+        senders.abort([call()])
 
 
 @pytest.mark.parametrize("script", [answering(OK), never_answers, resets, is_not_http, closes_early])

@@ -59,7 +59,7 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
     """Asks the destination whose token this is; the request ends within `timeout_seconds`.
 
     Raises:
-        ValueError: `base_url` is none; see `request.endpoint`.
+        ValueError: `base_url` is none, or a proxy or a certificate file in the environment cannot be used.
     """
     url = request.endpoint(base_url, request.ACCOUNT_PATH)
     value = token.value()

@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -52,7 +52,7 @@ class Senders:
             user_agent: the User-Agent header.
 
         Raises:
-            ValueError: a base URL that is none, or a proxy in the environment that cannot be used.
+            ValueError: a base URL that is none, or a proxy or certificate file in the environment that cannot be used.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -88,11 +88,14 @@ class Senders:
         The call's `timeout_seconds` begins here, not when the loop gets round to it.
 
         Raises:
-            RuntimeError: none is free, or not running. (`free` is the caller's to look at.)
+            RuntimeError: none is free (`free` is the caller's to look at), or not running.
+            SendersStoppedError: the thread has ended by a bug.
             ValueError: the call cannot be written as JSON; see `request.body`.
         """
         if self.free < 1:
             raise RuntimeError(f"all {self._concurrency} senders are in use")
+        if self._fault is not None:
+            raise SendersStoppedError(self._fault)
         if not self._thread.is_alive():
             raise RuntimeError("the senders are not running")
         token = self._token.value()
@@ -102,7 +105,7 @@ class Senders:
             return
         message = request.upsert(self._url, call, token, self._user_agent)
         self._in_flight.add(call)
-        self._loop.call_soon_threadsafe(self._begin, call, message, time.monotonic())
+        self._tell(self._begin, call, message, time.monotonic())
 
     def replies(self, wait_seconds: float = 0) -> list[tuple[Call, Reply]]:
         """The calls that finished since the last look, in the order they did.
@@ -129,8 +132,7 @@ class Senders:
 
     def abort(self, calls: Iterable[Call]) -> None:
         """Cuts calls short; their replies come as `Failure.ABORTED`, unless they had just finished."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._cancel, list(calls))
+        self._tell(self._cancel, list(calls))
 
     def close(self, timeout_seconds: float) -> bool:
         """Aborts what is in flight and ends the thread. Replies can still be fetched afterwards.
@@ -141,10 +143,13 @@ class Senders:
         if self._thread.ident is None:  # never started
             self._loop.close()
             return True
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended by itself
-            self._loop.call_soon_threadsafe(self._stop, None)
+        self._tell(self._stop, None)
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
+
+    def _tell(self, act: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed; if by a bug, `replies` says so
+            self._loop.call_soon_threadsafe(act, *arguments)
 
     # From here on: the loop's thread.
 

@@ -25,8 +25,14 @@ def tls_context() -> ssl.SSLContext:
     """The trust of every connection: SSL_CERT_FILE or SSL_CERT_DIR where set, else certifi's authorities.
 
     Loaded once: it costs 20 milliseconds and a megabyte, and clients are made anew after every failure.
+
+    Raises:
+        ValueError: the file or folder named there cannot be read or holds no certificate.
     """
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"the file or folder in SSL_CERT_FILE or SSL_CERT_DIR: {error.strerror}") from None
 
 
 def new_client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
@@ -36,8 +42,15 @@ def new_client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
     its host: a proxy would read the token, and the host is a loopback address anyway.
 
     Raises:
-        ValueError, ImportError: a proxy in the environment that httpx cannot use.
+        ValueError: a proxy in the environment that httpx cannot use. It is not repeated: it may hold a password.
     """
+    with contextlib.suppress(ValueError, ImportError, httpx.InvalidURL):
+        return _client(url, tls)
+    # Outside, so that the error has no context that quotes the proxy.
+    raise ValueError("HTTPS_PROXY or ALL_PROXY is no http://host:port (SOCKS is not supported)")
+
+
+def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=tls,
         trust_env=url.scheme == "https",
