@@ -1,0 +1,80 @@
+"""Simulates clusters: `scripts/simulate --seeds N --from SEED`."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+
+from tests.simulation.cluster import Cluster
+from tests.simulation.plan import Plan, make
+from tests.simulation.shrink import broken_by, smallest
+
+_EXAMPLES = """examples:
+  scripts/simulate --seeds 2000 --from 0     the same two thousand clusters every time
+  scripts/simulate --seconds 60              as many fresh ones as a minute holds
+  scripts/simulate --seeds 1 --from 4711     one again; its trace, made small, if it fails
+  scripts/simulate --trace --from 4711       one again, with everything that happened"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs seeds; 1 if one fails, after its trace was printed."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate",
+        description="Drives the worker's core through seeded clusters in virtual time, and checks its promises.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many (default 1000)")
+    parser.add_argument("--from", type=int, dest="first", metavar="SEED", help="the first one (default: a random one)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop after so long, however many seeds are left")
+    parser.add_argument("--trace", action="store_true", help="print one seed's whole run, and what came of it")
+    given = parser.parse_args(arguments)
+    first = secrets.randbelow(1_000_000_000) if given.first is None else given.first
+    if given.trace:
+        print(explained(make(first)))
+        return 0
+    return run(first, given.seeds or (sys.maxsize if given.seconds else 1000), given.seconds)
+
+
+def run(first: int, seeds: int, seconds: float | None) -> int:
+    """Runs seeds in order, until one fails."""
+    started, used = time.monotonic(), time.process_time()
+    done = 0
+    for seed in range(first, first + seeds):
+        if seconds is not None and time.monotonic() - started > seconds:
+            break
+        check = broken_by(make(seed))
+        if check is not None:
+            print(report(seed, check))
+            return 1
+        done += 1
+    spent = time.process_time() - used
+    print(f"{done} seeds from {first} kept every promise: {done / spent * 60:.0f} seeds a minute")
+    return 0
+
+
+def report(seed: int, check: str) -> str:
+    """What is known of a failing seed: a small plan that fails alike, its trace, and how to see it again."""
+    small = smallest(make(seed), check)
+    return f"{explained(small)}\n\nseed {seed} breaks '{check}'; again: scripts/simulate --seeds 1 --from {seed}"
+
+
+def explained(plan: Plan) -> str:
+    """A plan's trace and how it ended."""
+    trace: list[str] = []
+    try:
+        outcome = Cluster(plan, trace).run()
+    except Exception as failure:  # noqa: BLE001 - whatever the core raises is a finding
+        ending = f"{type(failure).__name__}: {failure}"
+    else:
+        ending = f"kept every promise: {outcome.records} records, {outcome.calls} calls, {outcome.seconds:.0f} s"
+    cluster = "eager" if plan.eager else "cooperative"
+    head = f"{plan.workers} workers, {plan.partitions} partitions, {cluster}, {plan.options}"
+    odd = f"not found {set(plan.not_found)}, unexpected {set(plan.unexpected)}, poison {set(plan.poison)}"
+    return "\n".join((head, odd, *trace, ending))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

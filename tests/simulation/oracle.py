@@ -1,0 +1,344 @@
+"""The promises, as checks: at each request, each application, each letter, each commit, and at the end.
+
+What "nothing lost" means here. The changes of one user and attribute form a lane, in log order. A change is accounted
+for when one of these holds, and it stays so for ever:
+
+- it, or a later one of its lane, was applied by the destination (a value that merely *waits* to supersede it is not
+  enough: it may yet be refused, and then the older one has to stand);
+- a letter about it lies in the dead-letter topic;
+- a later one of its lane with the same value and type is such a letter: what was refused once is refused again;
+- a later one of its lane is a letter that took the rest of its entry with it (`server_error`, `not_found`,
+  `unexpected_status`, or the bound on calls): then nothing older in the entry was worth trying;
+- a stated rule passes it over (a tombstone, a null).
+
+No commit may pass a change that is not accounted for. In the end a lane holds the newest change that the destination
+does not refuse. Which type an attribute is pinned to is the destination's to say: the first value it ever saw counts,
+and coalescing may have spared it the log's first one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tests.simulation.attentive import Attentive
+from tests.simulation.kafka import Log
+from tests.simulation.plan import DENIED, NUMBERS, TOO_LONG, Plan, Produced
+from worker.core.model import Call, Letter, LostAttribute, Reason, Record, Reply, Scalar
+
+_WHOLE_RECORD = ""
+_RETRIED = {408, 425}
+_FAILURES_BEFORE_CLOSING = 5
+_ENTRY_REASONS = {Reason.SERVER_ERROR, Reason.NOT_FOUND, Reason.UNEXPECTED_STATUS}
+
+
+class PromiseBroken(AssertionError):
+    """A check failed. `check` names it; two failures of one check count as the same one while a plan is shrunk."""
+
+    def __init__(self, check: str, detail: str) -> None:
+        super().__init__(f"{check}: {detail}")
+        self.check = check
+
+
+class Lane:
+    """The changes of one attribute of one user, in log order."""
+
+    __slots__ = ("applied", "epoch", "epoch_applied", "excused", "lettered", "name", "offsets", "user", "values", "whole")
+
+    def __init__(self, user: int, name: str) -> None:
+        self.user = user
+        self.name = name
+        self.values: list[Scalar] = []
+        self.offsets: list[int] = []
+        self.applied = -1  # the newest change that the destination has applied
+        self.epoch = -1  # the assignment that applied last, and the newest change that it applied
+        self.epoch_applied = -1
+        self.lettered: set[int] = set()
+        self.whole = -1  # the newest change whose letter took the rest of its entry with it
+        self.excused = -1  # the newest change that retention deleted before it was accounted for
+
+    def find(self, value: Scalar, position: int) -> int:
+        """The newest change with this value that a reader at `position` has seen; -1 where there is none."""
+        for index in range(bisect_left(self.offsets, position) - 1, -1, -1):
+            if same(self.values[index], value):
+                return index
+        return -1
+
+    def accounted_for(self, index: int) -> bool:
+        """See the module's docstring."""
+        if self.applied >= index or index in self.lettered or self.whole >= index:
+            return True
+        return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
+
+
+def same(one: Scalar, other: Scalar) -> bool:
+    """Equal in value and in type: True, 1 and 1.0 are three values to the destination."""
+    return one == other and type(one) is type(other)
+
+
+@dataclass(slots=True)
+class Duty:
+    """What becomes of a record: which changes it holds, and which letters it must bring by preflight alone."""
+
+    sends: list[tuple[Lane, int]] = field(default_factory=list)
+    refused: dict[str, Reason] = field(default_factory=dict)
+    lettered: set[str] = field(default_factory=set)
+
+    def open_part(self) -> str | None:
+        """A part that is not accounted for, or None."""
+        for lane, index in self.sends:
+            if not lane.accounted_for(index):
+                return lane.name
+        return next((name or "the record" for name in self.refused if name not in self.lettered), None)
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a user's calls show: how many are under way, and how often in a row the destination failed."""
+
+    in_flight: int = 0
+    epoch: int = -1
+    failures: int = 0
+    failing_since: float = 0.0
+
+
+class Oracle:
+    """Watches one run."""
+
+    def __init__(self, plan: Plan, logs: list[Log], attentive: Attentive) -> None:
+        self.lanes: dict[tuple[int, str], Lane] = {}
+        self.calls = 0
+        self._plan = plan
+        self._logs = logs
+        self._attentive = attentive
+        self._duties: list[list[Duty]] = [[] for _ in logs]
+        self._verified = [0] * len(logs)
+        self._users: dict[int, Standing] = {}
+        self._started: deque[float] = deque()
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def appended(self, record: Record, produced: Produced) -> None:
+        """A record came to lie in its log."""
+        duty = Duty()
+        self._duties[produced.partition].append(duty)
+        if produced.kind == "garbage":
+            duty.refused[_WHOLE_RECORD] = Reason.UNDECODABLE
+        elif produced.kind == "nobody":
+            duty.refused[_WHOLE_RECORD] = Reason.NO_IDENTITY
+        else:
+            for name, value in produced.attributes.items():
+                self._expect(duty, record, produced.user, name, value)
+
+    def _expect(self, duty: Duty, record: Record, user: int, name: str, value: object) -> None:
+        if name == DENIED:
+            duty.refused[name] = Reason.SENSITIVE_DATA
+        elif name == TOO_LONG:
+            duty.refused[name] = Reason.INVALID_ATTRIBUTE_NAME
+        elif isinstance(value, list):
+            duty.refused[name] = Reason.UNSUPPORTED_VALUE
+        elif isinstance(value, bool | int | float | str):
+            lane = self.lanes.get((user, name))
+            if lane is None:
+                lane = self.lanes[user, name] = Lane(user, name)
+            lane.values.append(value)
+            lane.offsets.append(record.offset)
+            duty.sends.append((lane, len(lane.values) - 1))
+
+    def truncated(self, partition: int, start: int) -> None:
+        """Retention has deleted what lies below `start`: what was not accounted for by then is nobody's fault."""
+        for offset, duty in zip(self._logs[partition].offsets, self._duties[partition], strict=True):
+            if offset >= start:
+                break
+            for lane, index in duty.sends:
+                if not lane.accounted_for(index):
+                    lane.excused = max(lane.excused, index)
+            duty.sends = [(lane, index) for lane, index in duty.sends if lane.accounted_for(index)]
+            duty.lettered.update(duty.refused)
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def started(self, user: int, epoch: int, now: float, workers: int) -> None:
+        """A worker has sent a request for a user, by its `epoch`-th assignment of the user's partition."""
+        self.calls += 1
+        standing = self._users.setdefault(user, Standing())
+        if standing.in_flight:
+            raise PromiseBroken("one in flight", f"a second request for user {user}")
+        if epoch < standing.epoch:
+            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {standing.epoch} did")
+        standing.in_flight += 1
+        standing.epoch = epoch
+        started = self._started
+        started.append(now)
+        while started[0] <= now - 1.0:
+            started.popleft()
+        limit = self._plan.options.requests_per_second * 1.1 + workers + 1
+        if len(started) > limit:
+            raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
+
+    def ended(self, user: int, reply: Reply | None, now: float) -> None:
+        """The worker's side of a request is over: a reply, or None where it was given up."""
+        standing = self._users[user]
+        standing.in_flight -= 1
+        if reply is None:
+            return
+        if reply.status is None or reply.status >= 500 or reply.status in _RETRIED:
+            standing.failures += 1
+            if standing.failures == 1:
+                standing.failing_since = now
+        elif reply.status < 300:
+            standing.failures = 0
+
+    def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, position: int) -> None:
+        """The destination has set these; the sender had read its log up to `position` when it sent them."""
+        if epoch < self._users[user].epoch:
+            raise PromiseBroken("fencing", f"user {user}: a request of assignment {epoch} was applied late")
+        for name, value in properties.items():
+            lane = self.lanes.get((user, name))
+            index = -1 if lane is None else lane.find(value, position)
+            if lane is None or index < 0:
+                raise PromiseBroken("invented", f"user {user}, {name}: a value that was not in the log")
+            if lane.epoch == epoch and index < lane.epoch_applied:
+                raise PromiseBroken("order", f"user {user}, {name}: change {index} after {lane.epoch_applied}")
+            lane.epoch, lane.epoch_applied = epoch, index
+            lane.applied = max(lane.applied, index)
+
+    # -- letters -----------------------------------------------------------------------------------------------------
+
+    def published(self, letter: Letter, held: set[int], now: float) -> None:
+        """A worker that holds these partitions wants a letter written."""
+        if not any(source.partition.number in held for source in letter.sources):
+            raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that is another's")
+        user = -1 if letter.user is None else NUMBERS.get(letter.user, -1)
+        if letter.reason is Reason.SERVER_ERROR:
+            standing = self._users[user]
+            if standing.failures < 5 or now - standing.failing_since < self._plan.options.server_error_seconds:
+                raise PromiseBroken("bad destination", f"user {user} is given up after {standing.failures} failures")
+        if letter.reason is Reason.NOT_FOUND and user not in self._plan.not_found:
+            raise PromiseBroken("bad destination", f"not_found for user {user}, who is known")
+        if letter.reason is Reason.UNEXPECTED_STATUS and user not in self._plan.unexpected:
+            raise PromiseBroken("bad destination", f"unexpected_status for user {user}, who never gets one")
+
+    def written(self, letter: Letter) -> None:
+        """A letter lies in the topic."""
+        if letter.reason in {Reason.UNDECODABLE, Reason.NO_IDENTITY}:
+            self._preflight_letter(letter, _WHOLE_RECORD, letter.sources[0].partition.number, letter.sources[0].offset)
+            return
+        for lost in letter.attributes:
+            if letter.reason is Reason.REJECTED or letter.reason in _ENTRY_REASONS:
+                self._lost(letter, lost)
+            else:
+                self._preflight_letter(letter, lost.name, lost.partition, lost.offset)
+
+    def _preflight_letter(self, letter: Letter, name: str, partition: int, offset: int) -> None:
+        duty = self._duty(partition, offset)
+        if duty.refused.get(name) is not letter.reason:
+            raise PromiseBroken("bad letter", f"{letter.reason} for {name or 'a record'} that was not at fault")
+        duty.lettered.add(name)
+
+    def _lost(self, letter: Letter, lost: LostAttribute) -> None:
+        duty = self._duty(lost.partition, lost.offset)
+        for lane, index in duty.sends:
+            if lane.name != lost.name:
+                continue
+            value = lane.values[index]
+            if not same(value, lost.value):  # type: ignore[arg-type]  # a value of a lane is a scalar
+                raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: not the value of its record")
+            if letter.reason in _ENTRY_REASONS or letter.attempts >= self._plan.options.calls_per_entry_max:
+                lane.whole = max(lane.whole, index)
+            elif self._attentive.refuses(lane.name, value):
+                lane.lettered.add(index)
+            else:
+                raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: a good value was dead-lettered")
+            return
+        if self._logs[lost.partition].start <= lost.offset:
+            raise PromiseBroken("bad letter", f"{lost.name} is not in the record that the letter names")
+
+    def _duty(self, partition: int, offset: int) -> Duty:
+        return self._duties[partition][bisect_left(self._logs[partition].offsets, offset)]
+
+    # -- commits and the end -----------------------------------------------------------------------------------------
+
+    def committing(self, offsets: Mapping[int, int]) -> None:
+        """A worker is about to commit these. What was checked once stays accounted for."""
+        for partition, offset in offsets.items():
+            log, duties = self._logs[partition], self._duties[partition]
+            index = self._verified[partition]
+            while index < len(duties) and log.offsets[index] < offset:
+                part = duties[index].open_part()
+                if part is not None:
+                    where = f"partition {partition}: commit {offset} passes {log.offsets[index]}"
+                    raise PromiseBroken("commit", f"{where}, whose {part} is not accounted for")
+                index += 1
+            self._verified[partition] = index
+
+    def finished(self) -> None:
+        """All is settled: every lane must hold what the log says."""
+        for lane in self.lanes.values():
+            self._check_end(lane)
+
+    def _check_end(self, lane: Lane) -> None:
+        state = self._attentive.state.get(lane.user, {})
+        hopeless = lane.user in self._plan.not_found or lane.user in self._plan.unexpected
+        allowed: list[Scalar] = []
+        free = hopeless
+        for index in range(len(lane.values) - 1, -1, -1):
+            value = lane.values[index]
+            if hopeless or self._attentive.refuses(lane.name, value):
+                continue
+            allowed.append(value)
+            if index > max(lane.whole, lane.excused):
+                break
+        else:
+            free = True
+        if lane.name not in state:
+            if not free:
+                raise PromiseBroken("equivalence", f"user {lane.user}, {lane.name}: nothing arrived")
+        elif not any(same(value, state[lane.name]) for value in allowed):
+            raise PromiseBroken("equivalence", f"user {lane.user}, {lane.name}: {state[lane.name]!r}, not {allowed!r}")
+
+
+class Closedness:
+    """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
+
+    __slots__ = ("_failures", "_forgotten", "_out", "_wait_until", "closed")
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._failures = 0
+        self._out: set[Call] = set()
+        self._forgotten: set[Call] = set()
+        self._wait_until = 0.0
+
+    def replied(self, call: Call, reply: Reply, now: float, retry_after_max: float) -> None:
+        """The worker takes in a reply. One that it had given up tells it nothing."""
+        self._out.discard(call)
+        if call in self._forgotten:
+            return
+        if reply.retry_after_seconds:
+            self._wait_until = max(self._wait_until, now + min(reply.retry_after_seconds, retry_after_max))
+        status = reply.status
+        if status is not None and 200 <= status < 300:
+            self.closed, self._failures = False, 0
+            self._out.clear()
+        elif status in {401, 403, 302} or reply.no_such_path or reply.failure == "no_token":
+            self.closed = True
+        elif status is None or status >= 500 or status in _RETRIED:
+            self._failures += reply.failure != "aborted"
+            self.closed = self.closed or self._failures >= _FAILURES_BEFORE_CLOSING
+
+    def forgotten(self, call: Call) -> None:
+        """The worker has given a call up."""
+        self._out.discard(call)
+        self._forgotten.add(call)
+
+    def starting(self, call: Call, now: float) -> None:
+        """The worker starts a call."""
+        if now < self._wait_until - 1e-6:
+            raise PromiseBroken("retry-after", f"a call {self._wait_until - now:.2f} s too early")
+        if self.closed:
+            self._out.add(call)
+            if len(self._out) > 1:
+                raise PromiseBroken("probes", "two calls through a closed gate at once")

@@ -1,0 +1,212 @@
+"""What a seed stands for: a cluster, the records that come, and the faults that it meets.
+
+A plan is plain data, so that it can be run again with parts taken away. Chance inside a run (latencies, jitter, which
+replies are lost) comes from a generator of its own, seeded by the plan's seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tests.simulation.timeline import BEGINNING
+from worker.core.dispatch import Options
+from worker.core.model import User
+
+PRODUCE_SECONDS = 20.0
+FAULT_SECONDS = 30.0  # no fault begins later, and none lasts beyond QUIET
+QUIET = BEGINNING + 45.0
+DRAIN_SECONDS = 4.0
+SESSION_SECONDS = 9.0  # longer than a drain and a request together, as the settings demand of the real ones
+COMMIT_SECONDS = 2.0
+CLOSER = 900  # users from this number on are well: one in each partition speaks up when all faults are over
+
+GOOD_TIERS = ("gold", "silver", "bronze")
+BAD_TIERS = ("lead", "tin")
+TIER, AGE, FREE = "tier", "age", "free"  # an enumeration; pinned to numbers; pinned by the first value seen
+TOO_LONG = "n" * 201
+DENIED = "ssn"
+
+NETWORK = ("outage", "unauthorized", "wrong_url", "throttle", "slow", "flaky", "siphon", "poison")
+MEMBERS = ("crash", "freeze", "isolate", "stop", "join", "rebalance")
+BROKER = ("commit_fails", "commit_slow", "letters_fail", "letters_slow", "registry_down", "clock", "retain")
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A record to come. `kind` is change, tombstone, garbage or nobody; `gap` offsets are left out before it."""
+
+    at: float
+    partition: int
+    user: int
+    kind: str
+    attributes: Mapping[str, object]
+    gap: int
+    schema: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that goes wrong, from `at` for `seconds`; `target` is a worker or a partition, `how` a variant."""
+
+    at: float
+    seconds: float
+    kind: str
+    target: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    seed: int
+    partitions: int
+    workers: int
+    eager: bool
+    options: Options
+    hints: bool
+    pinned: bool  # whether FREE has a type before the first call
+    latency_seconds: float
+    largest_call: int  # attributes; above it the destination answers 413
+    poll_records: int
+    not_found: frozenset[int]
+    unexpected: frozenset[int]
+    poison: frozenset[int]
+    records: tuple[Produced, ...]
+    faults: tuple[Fault, ...]
+
+
+def user_of(number: int) -> User:
+    """The n-th user, as every event names it."""
+    match number % 3:
+        case 0:
+            return User(phone=f"+1311{number:07d}")
+        case 1:
+            return User(email=f"user{number}@example.com")
+        case _:
+            return User(client_user_id=f"u{number}")
+
+
+USERS = {number: user_of(number) for number in (*range(100), *range(CLOSER, CLOSER + 10))}
+NUMBERS = {user: number for number, user in USERS.items()}
+
+
+def make(seed: int) -> Plan:
+    """The plan of a seed. Each has another mix of faults: all at once would hide what each does alone."""
+    rng = random.Random(seed)
+    partitions, workers, users = rng.randint(1, 4), rng.randint(1, 3), rng.choice((2, 5, 15, 40, 60))
+    small = rng.random() < 0.4  # a memory budget that a few entries fill
+    # A budget full of unknown users alone would be the one thing a halt cannot be probed out of.
+    odd = [] if small else [number for number in range(users) if rng.random() < 0.1]
+    options = Options(
+        window_seconds=rng.choice((0.0, 0.3, 1.0, 3.0)),
+        max_bytes=rng.choice((12_000, 40_000)) if small else 10_000_000,
+        requests_per_second=float(rng.choice((12, 20, 50, 150))),
+        concurrency=rng.choice((1, 3, 8, 32)),
+        timeout_seconds=2.0,
+        retry_after_max_seconds=6.0,
+        probe_max_seconds=3.0,
+        server_error_seconds=8.0,
+        calls_per_entry_max=rng.choice((8, 40, 40)),
+    )
+    return Plan(
+        seed=seed,
+        partitions=partitions,
+        workers=workers,
+        eager=rng.random() < 0.5,
+        options=options,
+        hints=rng.random() < 0.5,
+        pinned=rng.random() < 0.5,
+        latency_seconds=rng.choice((0.005, 0.05, 0.2)),
+        largest_call=rng.choice((3, 100, 100, 100)),
+        poll_records=rng.choice((1, 7, 500, 500)),
+        not_found=frozenset(odd[::3]),
+        unexpected=frozenset(odd[1::3]),
+        poison=frozenset(odd[2::3]),
+        records=_records(rng, partitions, users),
+        faults=_faults(rng, partitions, workers),
+    )
+
+
+def _records(rng: random.Random, partitions: int, users: int) -> tuple[Produced, ...]:
+    count = rng.randint(120, 280)
+    # A backlog, a burst, or a stream: they meet the window and the budget in different ways.
+    times = sorted(rng.choice((0.0, rng.uniform(0, PRODUCE_SECONDS), 7.0 + rng.random())) for _ in range(count))
+    odd_kinds = rng.random() < 0.4
+    refused = rng.choice((0.0, 0.1, 0.4))
+    new_schemas = rng.random() < 0.3
+    records = []
+    for number, at in enumerate(times):
+        user = rng.randrange(users)
+        kind = "change"
+        if odd_kinds and rng.random() < 0.1:
+            kind = rng.choice(("tombstone", "garbage", "nobody"))
+        records.append(
+            Produced(
+                at=BEGINNING + at,
+                partition=user % partitions,
+                user=user,
+                kind=kind,
+                attributes={} if kind in {"tombstone", "garbage"} else _attributes(rng, number, refused),
+                gap=rng.randint(1, 5) if rng.random() < 0.1 else 0,
+                schema=1 + (number // 40 if new_schemas else 0),
+            )
+        )
+    return tuple(records)
+
+
+def _attributes(rng: random.Random, number: int, refused: float) -> dict[str, object]:
+    """Values of plain attributes are unique, so that each tells which change it came from."""
+    attributes: dict[str, object] = {f"p{index}": number for index in range(6) if rng.random() < 0.3}
+    if rng.random() < 0.4:
+        attributes[TIER] = rng.choice(BAD_TIERS if rng.random() < refused else GOOD_TIERS)
+    if rng.random() < 0.3:
+        # Equal by ==, and not the same to the destination.
+        attributes[AGE] = rng.choice((True, "1", "two") if rng.random() < refused else (1, 1.0, 2, number))
+    if rng.random() < 0.2:
+        attributes[FREE] = rng.choice((number, f"text {number}") if rng.random() < refused else (number,))
+    if rng.random() < 0.05:
+        name, value = rng.choice((("p0", None), ("p1", [1, 2]), (TOO_LONG, number), (DENIED, number)))
+        attributes[name] = value
+    return attributes
+
+
+def _faults(rng: random.Random, partitions: int, workers: int) -> tuple[Fault, ...]:
+    kinds = [kind for kind in (*NETWORK, *MEMBERS, *BROKER) if rng.random() < 0.2]
+    faults = []
+    for kind in kinds:
+        for _ in range(rng.randint(1, 3)):
+            target = rng.randrange(partitions if kind == "retain" else workers)
+            at = BEGINNING + rng.uniform(0.0, FAULT_SECONDS)
+            faults.append(Fault(at, _seconds(rng, kind), kind, target, _variant(rng, kind)))
+    return tuple(sorted(faults, key=lambda fault: fault.at))
+
+
+def _seconds(rng: random.Random, kind: str) -> float:
+    if kind in {"freeze", "isolate"}:
+        return rng.choice((1.0, 5.0, 14.0))
+    return rng.uniform(0.5, 12.0)
+
+
+def _variant(rng: random.Random, kind: str) -> str:
+    variants = {
+        "outage": ("500", "502", "503", "408", "425", "connect", "timeout", "broken"),
+        "unauthorized": ("401", "403", "no_token"),
+        "wrong_url": ("path", "302"),
+        "throttle": ("bare", "after"),
+        "flaky": ("refused", "lost", "both"),
+        "clock": ("-3600", "3600", "-5", "86400"),
+        "retain": ("committed", "committed", "everything"),
+    }
+    return rng.choice(variants.get(kind, ("",)))
+
+
+def without(plan: Plan, *, records: frozenset[int] = frozenset(), faults: frozenset[int] = frozenset()) -> Plan:
+    """The plan with some of its records and faults, by index, taken away."""
+    return replace(
+        plan,
+        records=tuple(record for index, record in enumerate(plan.records) if index not in records),
+        faults=tuple(fault for index, fault in enumerate(plan.faults) if index not in faults),
+    )
