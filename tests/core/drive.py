@@ -99,6 +99,7 @@ class Driver:
             now=self.now,
         )
         self.engine.share(1.0, self.now)
+        self.advance(1.0)  # a burst of calls is saved up
         self.engine.assigned(partitions or (P0,))
         self.ends: Counter[Partition] = Counter()
         self.sent: list[Call] = []
@@ -187,3 +188,9 @@ class Driver:
             for letter in self.written
             for attribute in letter.attributes
         ]
+
+
+def warm(driver: Driver) -> None:
+    """One success, so that a 404 is about a user and not about the URL."""
+    driver.change(999, {"a": 0})
+    driver.reply(driver.call(), OK)

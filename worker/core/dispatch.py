@@ -202,6 +202,7 @@ class Dispatch:
             self._notice("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
         entry = flight.entry
         entry.delivered = True
+        entry.answered += 1
         entry.failures = 0
         for name in flight.names:
             entry.items.pop(name, None)
@@ -213,6 +214,8 @@ class Dispatch:
         """A 400 refuses the whole call: good attributes must not go with the bad one."""
         self._end_probe(flight, now)
         entry, names = flight.entry, flight.names
+        entry.answered += 1
+        entry.failures = 0
         alone: str | None = None
         if entry.isolation is not None:
             alone = entry.isolation.refused()
@@ -221,20 +224,25 @@ class Dispatch:
         else:
             entry.isolation = Isolation(names)
         if alone is not None and alone in entry.items:
-            self._reject(entry, alone, reply, now)
-        if entry.items and entry.calls >= self._options.calls_per_entry_max:
-            detail = f"not delivered within {entry.calls} calls, of which the destination refused some"
+            self._reject(flight, alone, reply, now)
+        if entry.items and entry.answered >= self._options.calls_per_entry_max:
+            detail = f"not delivered within {entry.answered} calls, of which the destination refused some"
             self._dead_letter(entry, Reason.REJECTED, detail, list(entry.items), reply, now)
             entry.items.clear()
         self._conclude(entry, now)
 
-    def _reject(self, entry: Entry, name: str, reply: Reply, now: Now) -> None:
+    def _reject(self, flight: _Flight, name: str, reply: Reply, now: Now) -> None:
         """The attribute was refused alone: a dead letter, and the value before it is tried."""
-        detail = f"the destination answered {reply.status} to this attribute alone"
-        self._dead_letter(entry, Reason.REJECTED, detail, [name], reply, now)
-        if not entry.items[name].step_back():
-            del entry.items[name]
-        elif entry.isolation is not None:
+        entry = flight.entry
+        item = entry.items[name]
+        # Else the refused value went with its partition meanwhile, and the one that stands now was never sent.
+        if item.has(flight.call.properties[name]):
+            detail = f"the destination answered {reply.status} to this attribute alone"
+            self._dead_letter(entry, Reason.REJECTED, detail, [name], reply, now)
+            if not item.step_back():
+                del entry.items[name]
+                return
+        if entry.isolation is not None:
             entry.isolation.again(name)
 
     def _answered_badly(self, flight: _Flight, reason: Reason, reply: Reply, now: Now) -> None:
@@ -332,6 +340,8 @@ class Dispatch:
     def _dead_letter(
         self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now
     ) -> None:
+        if not names:
+            return  # all of it went with its partition while the call was under way
         newest = entry.items[names[-1]].change
         letter = Letter(
             reason=reason,

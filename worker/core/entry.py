@@ -61,7 +61,7 @@ class Item:
 
     def supersede(self, value: Scalar, change: Change) -> int:
         """A newer value of the attribute; returns by how many bytes the item grew."""
-        if value == self.value and type(value) is type(self.value):
+        if self.has(value):
             self.change = change
             return 0
         older = self.older = {} if self.older is None else self.older
@@ -72,6 +72,10 @@ class Item:
         older.pop((type(value), value), None)
         self.value, self.change = value, change
         return (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
+
+    def has(self, value: Scalar) -> bool:
+        """Whether this is the newest value, to the destination: True is not 1 there."""
+        return value == self.value and type(value) is type(self.value)
 
     def step_back(self) -> bool:
         """The newest value was refused: the one before it takes its place. False where there is none."""
@@ -109,12 +113,14 @@ class Entry:
         oldest_ms: the timestamp of its first change's record, in milliseconds since the epoch.
         delivered: whether any of it reached the destination.
         calls: requests made for it so far.
+        answered: those of them that the destination took or refused; the others say nothing of what they carried.
         failures: how often in a row it was answered by something that is worth another try.
         failing_since: the first of these, in monotonic seconds.
         letters: dead letters on their way that must be acknowledged before it is settled.
     """
 
     __slots__ = (
+        "answered",
         "calls",
         "changes",
         "delivered",
@@ -146,6 +152,7 @@ class Entry:
         self.oldest_ms = 0
         self.delivered = False
         self.calls = 0
+        self.answered = 0
         self.failures = 0
         self.failing_since = 0.0
         self.successes_when_failing = 0

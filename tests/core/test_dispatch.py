@@ -1,0 +1,201 @@
+"""What becomes of an entry whose call was refused, answered badly, or failed; seen from outside the engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.drive import P0, REFUSED, TIMEOUT, Account, Driver, phone, warm
+from worker.core.model import Failure, Reply, Scalar
+
+WITHIN_SECONDS = 60.0
+FORBIDDEN = "purple"
+
+
+def purple(_: str, value: Scalar) -> bool:
+    return value == FORBIDDEN
+
+
+# -- refused ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_bad_attribute_of_many_goes_alone_and_the_value_before_it_stands() -> None:
+    driver, account = Driver(window_seconds=5.0), Account(purple)
+    driver.change(1, {"colour": "red", **{f"a{number}": number for number in range(10)}})
+    offset = driver.change(1, {"colour": FORBIDDEN})
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"colour": "red", **{f"a{number}": number for number in range(10)}}
+    (letter,) = driver.written
+    assert driver.lost() == [("rejected", "colour", FORBIDDEN)]
+    assert [source.offset for source in letter.sources] == [offset]
+    assert letter.user is not None
+    assert letter.user.phone == phone(1)
+    assert letter.answer is not None
+    assert (letter.answer.status, letter.answer.request_id) == (400, "r-1")
+    assert letter.attempts >= 2
+    assert FORBIDDEN not in letter.detail
+    assert driver.committable == 2
+
+
+def test_a_lone_bad_attribute_costs_one_call_and_one_letter() -> None:
+    driver = Driver()
+    driver.change(1, {"colour": FORBIDDEN})
+    driver.run(Account(purple), WITHIN_SECONDS)
+    assert (len(driver.sent), driver.lost()) == (1, [("rejected", "colour", FORBIDDEN)])
+
+
+def test_while_refused_attributes_are_searched_newer_changes_wait_their_turn() -> None:
+    driver, account = Driver(), Account(purple)
+    driver.change(1, {"colour": FORBIDDEN, "a": 1})
+    driver.reply(driver.call(), REFUSED)
+    driver.change(1, {"colour": "blue", "a": 2})
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"colour": "blue", "a": 2}
+    assert driver.lost() == [("rejected", "colour", FORBIDDEN)]
+    assert len({tuple(call.properties.items()) for call in driver.sent}) == len(driver.sent), "a call was made twice"
+
+
+def test_a_413_is_searched_like_a_400_and_nothing_that_fits_alone_is_lost() -> None:
+    driver, account = Driver(), Account()
+    attributes = {f"a{number}": number for number in range(9)}
+    driver.change(1, attributes)
+    driver.run(lambda call: Reply(413) if len(call.properties) > 2 else account(call), WITHIN_SECONDS)
+    assert account.of(1) == attributes
+    assert driver.written == []
+
+
+def test_past_the_bound_of_calls_the_rest_is_a_dead_letter_that_says_so() -> None:
+    driver = Driver(calls_per_entry_max=4)
+    driver.change(1, {f"a{number}": number for number in range(20)})
+    driver.run(lambda _: REFUSED, WITHIN_SECONDS)
+    assert len(driver.sent) == 4
+    assert sorted(name for _, name, _ in driver.lost()) == sorted(f"a{number}" for number in range(20))
+    assert "4 calls" in driver.written[-1].detail
+    assert driver.committable == 1
+
+
+def test_calls_that_an_outage_cost_do_not_count_against_the_search() -> None:
+    """Else a user who waited through an outage loses good values with the one bad one."""
+    driver, account = Driver(calls_per_entry_max=6), Account(purple)
+    driver.change(1, {"colour": FORBIDDEN, "a": 1})
+    driver.run(lambda _: Reply(503), 120.0)
+    assert len(driver.sent) > 6
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"a": 1}
+    assert driver.lost() == [("rejected", "colour", FORBIDDEN)]
+
+
+# -- answered badly --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "not_found"), (422, "unexpected_status"), (418, "unexpected_status")]
+)
+def test_an_answer_that_cannot_change_is_a_dead_letter_of_all_that_was_sent(status: int, reason: str) -> None:
+    driver = Driver()
+    warm(driver)
+    driver.change(1, {"a": 1, "b": 2})
+    driver.run(lambda _: Reply(status), WITHIN_SECONDS)
+    assert driver.lost() == [(reason, "a", 1), (reason, "b", 2)]
+    assert len(driver.sent) == 2
+    assert driver.committable == 2
+
+
+# -- failing ---------------------------------------------------------------------------------------------------------
+
+
+def others_succeed(driver: Driver, bad: int, seconds: float, account: Account) -> None:
+    """One user's calls fail; every second another user's succeeds."""
+    until = driver.now.mono + seconds
+    user = 1_000
+    while driver.now.mono < until:
+        user += 1
+        driver.change(user, {"a": 1})
+        driver.turn(lambda call: Reply(500) if call.user.phone == phone(bad) else account(call))
+        driver.advance(1.0)
+
+
+def test_one_user_that_fails_for_long_while_others_succeed_is_a_server_error() -> None:
+    driver, account = Driver(server_error_seconds=120.0), Account()
+    driver.change(1, {"a": 1, "b": 2})
+    others_succeed(driver, 1, 115.0, account)
+    assert driver.written == []
+    assert driver.committable == 0
+    others_succeed(driver, 1, 60.0, account)
+    assert driver.lost() == [("server_error", "a", 1), ("server_error", "b", 2)]
+    assert driver.heard("halted") == []
+    driver.run(account, WITHIN_SECONDS)
+    assert driver.committable == driver.ends[P0]
+
+
+@pytest.mark.parametrize("reply", [Reply(500), Reply(503), Reply(408), TIMEOUT, Reply(None, Failure.CONNECT)])
+def test_an_outage_makes_no_dead_letter_however_long_it_lasts(reply: Reply) -> None:
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    for user in range(20):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: reply, 3_600.0)
+    assert (driver.written, driver.committable) == ([], 0)
+    assert driver.engine.halt is not None
+    assert driver.engine.halt.reason == "unavailable"
+    probes = len(driver.sent)
+    assert probes <= 20 + 3_600 / 10 + 10
+    driver.run(account, WITHIN_SECONDS)
+    assert {user: account.of(user) for user in range(20)} == {user: {"a": user} for user in range(20)}
+    assert (driver.written, driver.committable) == ([], 20)
+
+
+def test_a_failing_user_begins_anew_after_an_outage() -> None:
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    for user in range(10):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(503), 600.0)
+    driver.turn(lambda call: Reply(503) if call.user.phone == phone(3) else account(call))
+    others_succeed(driver, 3, 50.0, account)
+    assert driver.written == []
+
+
+def test_an_answer_in_between_ends_a_row_of_failures() -> None:
+    """The user fails, is refused, and fails again much later: that is no entry that fails for long."""
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    driver.change(1, {"a": 1, "b": 2})
+    others_succeed(driver, 1, 55.0, account)
+    driver.advance(30.0)
+    driver.turn(lambda call: REFUSED if call.user.phone == phone(1) else account(call))
+    others_succeed(driver, 1, 50.0, account)
+    assert driver.written == []
+
+
+def test_a_retry_carries_what_came_meanwhile() -> None:
+    driver = Driver()
+    driver.change(1, {"a": 1, "b": 1})
+    driver.reply(driver.call(), TIMEOUT)
+    driver.change(1, {"a": 2})
+    assert driver.calls() == []
+    driver.advance(1.0)
+    assert driver.call().properties == {"a": 2, "b": 1}
+
+
+def test_under_an_outage_one_probe_at_a_time_goes_round_the_users() -> None:
+    driver = Driver(concurrency=8)
+    for user in range(30):
+        driver.change(user, {"a": user})
+    for call in driver.calls():
+        driver.reply(call, Reply(503))
+    probed = []
+    for _ in range(12):
+        driver.advance(10.0)
+        call = driver.call()
+        assert call.probe
+        assert driver.calls() == []
+        probed.append(call.user.phone)
+        driver.reply(call, Reply(503))
+    assert len(set(probed)) == 12
+
+
+def test_one_bad_user_cannot_keep_the_gate_closed() -> None:
+    driver, account = Driver(), Account()
+    for user in range(3):
+        driver.change(user, {"a": user})
+    driver.turn(lambda _: Reply(500))
+    driver.run(lambda call: Reply(500) if call.user.phone == phone(0) else account(call), WITHIN_SECONDS)
+    assert (account.of(1), account.of(2)) == ({"a": 1}, {"a": 2})
+    assert len(driver.heard("resumed")) == 1

@@ -1,0 +1,94 @@
+"""A destination that is halted or throttled: everything is kept, little is asked, and it goes on by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.drive import P0, Account, Driver, warm
+from worker.core.model import Failure, Reply
+
+WITHIN_SECONDS = 60.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(401), "unauthorized"),
+        (Reply(403), "unauthorized"),
+        (Reply(None, Failure.NO_TOKEN), "unauthorized"),
+        (Reply(301), "wrong_url"),
+        (Reply(404), "wrong_url"),
+        (Reply(404, no_such_path=True), "wrong_url"),
+    ],
+)
+def test_a_halt_keeps_everything_probes_and_goes_on_by_itself(reply: Reply, reason: str) -> None:
+    driver, account = Driver(), Account()
+    for user in range(10):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: reply, 300.0)
+    assert driver.engine.halt is not None
+    assert driver.engine.halt.reason == reason
+    assert (driver.written, driver.committable, driver.engine.open_entries) == ([], 0, 10)
+    assert len(driver.heard("halted")) == 1
+    assert 300 / 10 <= len(driver.sent) <= 10 + 300 / 10 + 5
+    driver.run(account, WITHIN_SECONDS)
+    assert driver.engine.committable() == {P0: 10}
+    (resumed,) = driver.heard("resumed")
+    assert resumed.fields["reason"] == reason
+
+
+def test_a_wrong_url_that_says_so_halts_after_successes_too() -> None:
+    driver = Driver()
+    warm(driver)
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), Reply(404, no_such_path=True))
+    assert driver.engine.halt is not None
+    assert driver.written == []
+
+
+def test_a_new_token_is_tried_at_once() -> None:
+    driver = Driver()
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), Reply(401))
+    assert driver.calls() == []
+    driver.engine.token_changed(driver.now)
+    assert driver.call().probe
+
+
+def test_an_outage_that_turns_into_a_refused_token_is_told() -> None:
+    driver = Driver()
+    for user in range(5):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(503), 30.0)
+    driver.run(lambda _: Reply(401), 30.0)
+    assert [notice.fields["reason"] for notice in driver.heard("halted")] == ["unavailable", "unauthorized"]
+
+
+@pytest.mark.parametrize("status", [429, 503, 500])
+def test_retry_after_holds_everyone_back(status: int) -> None:
+    driver, account = Driver(), Account()
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), Reply(status, retry_after_seconds=40.0))
+    driver.change(2, {"a": 2})
+    assert driver.engine.throttled(driver.now)
+    driver.run(account, 39.0)
+    assert len(driver.sent) == 1
+    driver.run(account, WITHIN_SECONDS)
+    assert (account.of(1), account.of(2)) == ({"a": 1}, {"a": 2})
+
+
+def test_retry_after_is_bounded() -> None:
+    driver, account = Driver(retry_after_max_seconds=30.0), Account()
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), Reply(429, retry_after_seconds=1e9))
+    driver.run(account, 40.0)
+    assert account.of(1) == {"a": 1}
+
+
+def test_429s_never_halt_and_never_make_a_dead_letter() -> None:
+    driver = Driver(server_error_seconds=60.0)
+    for user in range(10):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(429), 600.0)
+    assert (driver.written, driver.engine.halt, driver.committable) == ([], None, 0)
+    assert driver.engine.rate_allowed < driver.engine.rate_share

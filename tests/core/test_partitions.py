@@ -1,0 +1,147 @@
+"""Partitions that go away, with calls and dead letters under way, and users that span two of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Driver, warm
+from worker.core.model import Reply
+
+WITHIN_SECONDS = 60.0
+
+
+def test_no_call_outlasts_the_drain_and_none_starts_too_late_for_it() -> None:
+    driver = Driver(window_seconds=5.0, timeout_seconds=10.0)
+    driver.change(1, {"a": 1})
+    driver.change(2, {"a": 1})
+    driver.engine.draining([P0], driver.now.mono + 4.0)
+    (first,) = driver.calls(free=1)
+    assert first.timeout_seconds == pytest.approx(4.0)
+    driver.advance(3.9)
+    assert driver.calls() == []
+    assert not driver.engine.drained([P0])
+    assert driver.engine.dropped([P0]) == [first]
+    assert driver.engine.drained([P0])
+    driver.engine.assigned([P0])
+    driver.change(3, {"a": 1})
+    driver.advance(5.0)
+    assert driver.call().timeout_seconds == 10.0
+
+
+@pytest.mark.parametrize("reply", [OK, REFUSED, Reply(404), Reply(422), Reply(500), Reply(429), TIMEOUT, ABORTED])
+def test_a_late_reply_of_a_dropped_partition_settles_and_dead_letters_nothing(reply: Reply) -> None:
+    driver = Driver()
+    warm(driver)
+    driver.change(1, {"a": 1, "b": 1})
+    call = driver.call()
+    assert driver.engine.dropped([P0]) == [call]
+    driver.engine.assigned([P0])
+    driver.reply(call, reply)
+    driver.advance(WITHIN_SECONDS)
+    driver.post()
+    assert (driver.calls(), driver.written, driver.engine.committable()) == ([], [], {})
+    assert (driver.engine.open_entries, driver.engine.held_bytes, driver.engine.in_flight) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("reply", [OK, REFUSED, Reply(404), Reply(422), Reply(500), TIMEOUT])
+@pytest.mark.parametrize("newer", [1, 2])
+def test_a_user_in_two_partitions_keeps_what_the_other_brought(reply: Reply, newer: int) -> None:
+    """The call carried the lost partition's value: what came back says nothing bad of the other's."""
+    driver, account = Driver(P0, P1), Account()
+    warm(driver)
+    driver.change(1, {"a": 1}, P0)
+    driver.change(1, {"a": newer}, P1)
+    call = driver.call()
+    assert call.properties == {"a": newer}
+    assert driver.engine.dropped([P1]) == []
+    driver.reply(call, reply)
+    driver.run(account, WITHIN_SECONDS)
+    assert driver.engine.committable() == {P0: 2}
+    if reply is REFUSED:
+        assert (driver.written, account.of(1)) == ([], {"a": 1} if newer == 2 else {})
+
+
+def test_a_user_whose_call_is_under_way_for_a_dropped_partition_waits() -> None:
+    driver = Driver(P0, P1)
+    driver.change(1, {"a": 1}, P0)
+    call = driver.call()
+    driver.change(1, {"a": 2}, P1)
+    driver.engine.dropped([P0])
+    assert driver.calls() == []
+    driver.reply(call, ABORTED)
+    assert driver.call().properties == {"a": 2}
+
+
+def test_a_late_delivery_report_of_a_dropped_partition_settles_nothing() -> None:
+    driver = Driver()
+    driver.record(b"\xff")
+    (letter,) = driver.engine.letters(driver.now)
+    driver.engine.dropped([P0])
+    driver.engine.assigned([P0])
+    driver.record(b"\xff")
+    driver.engine.letter_written(letter, driver.now)
+    assert driver.committable == 1
+    driver.post()
+    assert driver.committable == 2
+
+
+def test_a_letter_of_a_dropped_partition_is_not_written() -> None:
+    driver = Driver(P0, P1)
+    driver.record(b"\xff", P0)
+    driver.record(b"\xff", P1)
+    driver.change(1, {"a": 1}, P0)
+    driver.reply(driver.call(), REFUSED)
+    driver.engine.dropped([P0])
+    (letter,) = driver.post()
+    assert [source.partition for source in letter.sources] == [P1]
+    assert driver.engine.letters_waiting == 0
+
+
+def test_a_written_letter_does_not_settle_an_entry_whose_call_is_under_way() -> None:
+    """The letter is the first partition's, the call the second's, which goes away: only the call's end ends it."""
+    driver = Driver(P0, P1)
+    driver.change(1, {"bad": 1}, P0)
+    driver.change(1, {"good": 1}, P1)
+    driver.reply(driver.call(), REFUSED)
+    bad = driver.call()
+    assert bad.properties == {"bad": 1}
+    driver.reply(bad, REFUSED)
+    call = driver.call()
+    assert call.properties == {"good": 1}
+    driver.engine.dropped([P1])
+    driver.post()
+    driver.change(1, {"good": 2}, P0)
+    assert driver.calls() == []
+    driver.reply(call, OK)
+    assert driver.call().properties == {"good": 2}
+
+
+def test_records_of_a_partition_that_went_away_are_passed_over() -> None:
+    driver = Driver(P0)
+    driver.change(1, {"a": 1}, P1)
+    assert (driver.engine.totals.records, driver.calls()) == (0, [])
+    assert set(driver.engine.progress()) == {P0}
+
+
+def test_a_new_assignment_begins_anew() -> None:
+    driver, account = Driver(), Account()
+    driver.change(1, {"a": 1})
+    driver.engine.dropped([P0])
+    driver.engine.assigned([P0])
+    assert driver.committable is None
+    driver.ends[P0] = 0
+    driver.change(1, {"a": 1})
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"a": 1}
+    assert driver.engine.committable() == {P0: 1}
+
+
+def test_a_leaving_partition_is_flushed_without_waiting_for_its_window() -> None:
+    driver, account = Driver(P0, P1, window_seconds=30.0), Account()
+    driver.change(1, {"a": 1}, P0)
+    driver.change(2, {"a": 1}, P1)
+    driver.engine.draining([P0], driver.now.mono + 20.0)
+    driver.turn(account)
+    assert driver.engine.drained([P0])
+    assert not driver.engine.drained([P1])
+    assert account.of(1) == {"a": 1}
