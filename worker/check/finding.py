@@ -1,0 +1,43 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+ASK_SECONDS: Final = 8.0
+"""The longest wait for one answer, so that every check ends within about ten seconds."""
+
+
+class Level(StrEnum):
+    """How bad it is. Only a failure makes the whole check fail."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: which check, what it found, and how to mend it. Holds no secret and no identifier."""
+
+    level: Level
+    check: str
+    what: str
+    mend: str | None = None
+
+    @classmethod
+    def ok(cls, check: str, what: str) -> Finding:
+        """All is well."""
+        return cls(Level.OK, check, what)
+
+    @classmethod
+    def warn(cls, check: str, what: str, mend: str | None = None) -> Finding:
+        """Worth a look; the worker can run."""
+        return cls(Level.WARN, check, what, mend)
+
+    @classmethod
+    def fail(cls, check: str, what: str, mend: str | None = None) -> Finding:
+        """The worker would not do its work."""
+        return cls(Level.FAIL, check, what, mend)

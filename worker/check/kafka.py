@@ -1,0 +1,139 @@
+"""Checks of the brokers, the topics, the group and the dead-letter topic. Nothing is written or created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, NewTopic
+from structlog.typing import FilteringBoundLogger
+
+from worker import assemble
+from worker.check.finding import ASK_SECONDS, Finding
+from worker.config import KafkaSettings, Settings
+from worker.kafka.client import in_words
+from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts, write_problem
+
+_NEW_GROUP: Final = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
+_CANNOT_TELL: Final = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION})  # noqa: SLF001 - the library's public name for it
+
+
+def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Finding]:
+    """One line each for the brokers, every topic, the group and the dead-letter topic."""
+    kafka = settings.kafka
+    admin = Admin(assemble.kafka_properties(settings), log)
+    try:
+        cluster = admin.metadata(None, ASK_SECONDS)
+    except TopicsUnavailable as problem:
+        yield Finding.fail(
+            "brokers", str(problem), "set WORKER_KAFKA__BOOTSTRAP_SERVERS and WORKER_KAFKA__PROPERTIES to fit them"
+        )
+        for check in ("topics", "group", "dead letters"):
+            yield Finding.fail(check, "could not be asked for", "mend 'brokers' first")
+        return
+    count = len(cluster.brokers)
+    yield Finding.ok("brokers", f"{count} answer{'s' if count == 1 else ''}")
+    partitions = 1
+    for topic in kafka.topics:
+        finding, found = _topic(admin, topic)
+        partitions = max(partitions, found)
+        yield finding
+    yield _group(admin, kafka.group_id)
+    yield _dead_letters(admin, kafka, partitions)
+
+
+def _topic(admin: Admin, topic: str) -> tuple[Finding, int]:
+    """The finding, and the number of partitions of the largest topic."""
+    try:
+        counts = partition_counts(admin, [topic], ASK_SECONDS)
+    except TopicsUnavailable as problem:
+        return Finding.fail("topics", str(problem), "set WORKER_KAFKA__TOPICS to the topics that there are"), 0
+    if not counts:
+        return Finding.warn("topics", f"the pattern {topic} matches no topic yet", "check WORKER_KAFKA__TOPICS"), 0
+    for name in counts:
+        problem_reading = _read_problem(admin, name)
+        if problem_reading is not None:
+            return Finding.fail("topics", problem_reading), 0
+    total, largest = sum(counts.values()), max(counts.values())
+    what = f"{topic}: {total} partition{'s' if total > 1 else ''}"
+    return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), largest
+
+
+def _read_problem(admin: Admin, topic: str) -> str | None:
+    """Why the topic cannot be read; None where it can, or where the brokers do not tell."""
+    asked = admin.client.describe_topics(
+        TopicCollection([topic]), include_authorized_operations=True, request_timeout=ASK_SECONDS
+    )
+    try:
+        allowed = asked[topic].result().authorized_operations
+    except KafkaException as failure:
+        return None if _code(failure) in _CANNOT_TELL else f"topic {topic}: {admin.explain(failure)}"
+    if allowed is not None and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
+        return f"topic {topic}: not authorised to read: grant the worker READ on it"
+    return None
+
+
+def _group(admin: Admin, group_id: str) -> Finding:
+    asked = admin.client.describe_consumer_groups(
+        [group_id], include_authorized_operations=True, request_timeout=ASK_SECONDS
+    )
+    try:
+        group = asked[group_id].result()  # bounded by request_timeout
+    except KafkaException as failure:
+        if _code(failure) in _NEW_GROUP:
+            return _new_group(group_id)
+        if _code(failure) == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return Finding.fail(
+                "group", f"{group_id}: {in_words(failure.args[0])}", "grant the worker READ on the group"
+            )
+        return Finding.warn("group", f"{group_id}: could not be asked for: {admin.explain(failure)}")
+    allowed = group.authorized_operations
+    if allowed is not None and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
+        return Finding.fail("group", f"{group_id}: not authorised to join it", "grant the worker READ on the group")
+    if group.state is ConsumerGroupState.DEAD:
+        return _new_group(group_id)
+    members = len(group.members)
+    return Finding.ok("group", f"{group_id}: {members} member{'' if members == 1 else 's'} now")
+
+
+def _new_group(group_id: str) -> Finding:
+    return Finding.ok("group", f"{group_id}: new, so the topics are read from their beginning unless set otherwise")
+
+
+def _dead_letters(admin: Admin, kafka: KafkaSettings, partitions: int) -> Finding:
+    topic = kafka.dead_letter_topic
+    try:
+        described = admin.metadata(topic, ASK_SECONDS).topics[topic]
+    except TopicsUnavailable as problem:
+        return Finding.fail("dead letters", str(problem))
+    if described.error is None:
+        why = write_problem(admin, topic, ASK_SECONDS)
+        return (
+            Finding.ok("dead letters", f"{topic}: may be written") if why is None else Finding.fail("dead letters", why)
+        )
+    if described.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return Finding.fail("dead letters", f"topic {topic}: {in_words(described.error)}")
+    why = _creation_problem(admin, topic, partitions)
+    if why is None:
+        return Finding.ok("dead letters", f"{topic}: does not exist; the worker may create it, and does at its start")
+    return Finding.fail(
+        "dead letters",
+        f"{topic}: does not exist, and cannot be created: {why}",
+        f"create it with {partitions} partitions, or grant the worker CREATE",
+    )
+
+
+def _creation_problem(admin: Admin, topic: str, partitions: int) -> str | None:
+    """Why the topic could not be created: the brokers are asked, and create nothing."""
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=-1)
+    [answer] = admin.client.create_topics([wanted], validate_only=True, request_timeout=ASK_SECONDS).values()
+    try:
+        answer.result()  # bounded by request_timeout
+    except KafkaException as failure:
+        return admin.explain(failure)
+    return None
+
+
+def _code(failure: KafkaException) -> int:
+    return int(failure.args[0].code())
