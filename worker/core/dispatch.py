@@ -112,7 +112,8 @@ class Dispatch:
 
     def next_call(self, now: Now) -> float:
         """The earliest instant at which time alone allows a call, in monotonic seconds."""
-        return max(self._window.next_due(), self.rate.next_ready(now.mono), self.gate.next_passage())
+        due = self._window.next_due(probing=self.gate.halt is not None)
+        return max(due, self.rate.next_ready(now.mono), self.gate.next_passage())
 
     def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
         """The calls to be made now, at most `free` of them; with `hurry` also those whose window has not ended."""

@@ -60,6 +60,7 @@ class Engine:
         self._intake = Intake(decoder, preflight, window=self._window, outbox=self._outbox, totals=self.totals)
         self._ledgers: dict[Partition, Ledger] = {}
         self._short_of_memory = False
+        self._told_of_shared_users = False
 
     # -- assignment ------------------------------------------------------------------------------------------------
 
@@ -103,13 +104,10 @@ class Engine:
     def receive(self, records: Sequence[Record], now: Now) -> None:
         """Takes in records as they were polled; those of a partition that went away meanwhile are passed over."""
         ledgers = self._ledgers
-        shared_before = self.totals.shared_users
         for record in records:
             ledger = ledgers.get(record.partition)
             if ledger is not None:
                 self._intake.take(ledger, record, now)
-        if shared_before == 0 and self.totals.shared_users:
-            self._dispatch.notices.append(Notice("user_in_several_partitions", {}))
 
     @property
     def missing_schemas(self) -> set[int]:
@@ -210,6 +208,9 @@ class Engine:
     def news(self) -> tuple[list[Notice], list[Delivery]]:
         """What people and metrics should hear of, since the last look."""
         notices, self._dispatch.notices = self._dispatch.notices, []
+        if self.totals.shared_users and not self._told_of_shared_users:
+            self._told_of_shared_users = True
+            notices.append(Notice("user_in_several_partitions", {}))
         deliveries, self._dispatch.deliveries = self._dispatch.deliveries, []
         return notices, deliveries
 

@@ -125,10 +125,13 @@ class Window:
         """Every entry that is not settled, and those that lost their partitions while a call was in flight."""
         return chain(self._absorbing.values(), self._busy.values())
 
-    def next_due(self) -> float:
-        """The earliest instant at which an entry becomes due by time alone; infinite where none does."""
+    def next_due(self, *, probing: bool = False) -> float:
+        """The earliest instant at which an entry becomes due by time alone; infinite where none does.
+
+        With `probing`, a back-off counts for nothing: `take_probe` would take the entry.
+        """
         self._drop_stale()
-        if self._ready:
+        if self._ready or (probing and self._retries):
             return -math.inf
         due = self._waiting[0].opened_at + self._seconds if self._waiting else math.inf
         return min(due, self._retries[0][0] if self._retries else math.inf)

@@ -1,0 +1,286 @@
+"""The engine from records to commits: order, dead letters, memory, schemas and counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from tests.core.drive import OK, P0, P1, SCHEMA, TIMEOUT, Account, Driver, encode, phone
+from worker.core.decode import Decoder
+from worker.core.mapping import Mapping
+from worker.core.model import Reply
+
+WITHIN_SECONDS = 60.0
+
+
+def framed(schema_id: int, data: bytes) -> bytes:
+    return b"\0" + schema_id.to_bytes(4, "big") + data
+
+
+def counted(driver: Driver) -> dict[str, int]:
+    totals = dataclasses.asdict(driver.engine.totals)
+    return totals | {"dead_letters": totals["dead_letters"].total(), "replies": totals["replies"].total()}
+
+
+def test_changes_of_the_window_are_one_call_with_the_last_values() -> None:
+    driver = Driver(window_seconds=5.0)
+    driver.change(1, {"a": 1, "b": 1})
+    driver.advance(4.9)
+    driver.change(1, {"a": 2})
+    assert driver.calls() == []
+    driver.advance(0.1)
+    call = driver.call()
+    assert (call.user.phone, call.properties, call.timeout_seconds) == (phone(1), {"a": 2, "b": 1}, 10.0)
+    assert driver.committable == 0
+    driver.reply(call, OK)
+    assert driver.committable == 2
+
+
+def test_an_offset_is_not_committable_before_those_below_it() -> None:
+    driver = Driver()
+    for user in range(3):
+        driver.change(user, {"a": user})
+    first, second, third = driver.calls()
+    driver.reply(third, OK)
+    driver.reply(second, OK)
+    assert driver.committable == 0
+    driver.reply(first, OK)
+    assert driver.committable == 3
+
+
+def test_no_more_calls_than_there_are_senders() -> None:
+    driver = Driver(concurrency=4)
+    for user in range(10):
+        driver.change(user, {"a": 1})
+    assert len(driver.calls(free=3)) == 3
+    assert len(driver.calls(free=100)) == 1
+    assert driver.engine.in_flight == 4
+
+
+def test_calls_keep_to_the_rate() -> None:
+    driver = Driver(requests_per_second=50.0)
+    driver.engine.share(0.5, driver.now)
+    for user in range(1_000):
+        driver.change(user, {"a": 1})
+    driver.run(Account(), 20.0)
+    assert len(driver.sent) == pytest.approx(50 * 0.5 * 0.95 * 20, abs=5)
+
+
+@pytest.mark.parametrize("status", [201, 202, 204])
+def test_another_success_is_a_delivery_and_told_once(status: int) -> None:
+    driver = Driver()
+    driver.change(1, {"a": 1})
+    driver.change(2, {"a": 1})
+    driver.run(lambda _: Reply(status), WITHIN_SECONDS)
+    assert driver.committable == 2
+    assert [notice.fields for notice in driver.heard("unusual_success")] == [{"status": status}]
+
+
+# -- records that make no call ---------------------------------------------------------------------------------------
+
+
+def test_a_tombstone_is_counted_and_passed_over() -> None:
+    driver = Driver()
+    driver.record(None)
+    assert driver.committable == 1
+    assert (driver.calls(), driver.engine.totals.tombstones, driver.engine.totals.ignored) == ([], 1, 1)
+
+
+def test_an_undecodable_record_is_a_letter_with_the_record_in_it() -> None:
+    driver = Driver()
+    driver.record(b"\xff\xff")
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), OK)
+    assert driver.committable == 0
+    (letter,) = driver.post()
+    assert (letter.reason, letter.record_key, letter.record_value) == ("undecodable", b"key", b"\xff\xff")
+    assert driver.committable == 2
+
+
+def test_of_a_record_with_good_and_bad_attributes_both_are_waited_for() -> None:
+    driver = Driver()
+    driver.change(1, {"ssn": "078-05-1120", "a": 1})
+    driver.reply(driver.call(), OK)
+    assert driver.committable == 0
+    driver.post()
+    assert driver.lost() == [("sensitive_data", "ssn", None)]
+    assert driver.committable == 1
+
+
+def test_a_letter_that_is_not_taken_blocks_the_commit_and_is_written_again() -> None:
+    driver = Driver()
+    driver.record(b"\xff")
+    driver.change(1, {"a": 1})
+    driver.letters_fail = True
+    driver.run(Account(), 600.0)
+    assert (driver.committable, driver.engine.letters_waiting, driver.engine.letters_problem) == (
+        0,
+        1,
+        "the topic is down",
+    )
+    driver.letters_fail = False
+    driver.run(Account(), WITHIN_SECONDS)
+    assert (driver.committable, len(driver.written), driver.engine.letters_problem) == (2, 1, None)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_past_the_memory_budget_partitions_pause_and_what_waits_is_hurried_out() -> None:
+    driver, account = Driver(P0, P1, window_seconds=3_600.0, max_bytes=100_000), Account()
+    user = 0
+    while not driver.engine.paused():
+        driver.change(user, {"a": "x" * 100})
+        user += 1
+    assert driver.engine.paused() == {P0, P1}
+    assert driver.engine.held_bytes > 100_000
+    driver.turn(account)
+    assert driver.engine.paused() == set()
+    assert driver.engine.held_bytes < 80_000
+    driver.change(user, {"a": 1})
+    assert driver.calls() == []
+
+
+def test_between_the_two_marks_partitions_stay_as_they_are() -> None:
+    driver = Driver(window_seconds=3_600.0, max_bytes=100_000)
+    user = 0
+    while driver.engine.held_bytes <= 90_000:
+        driver.change(user, {"a": 1})
+        user += 1
+    assert driver.engine.paused() == set()
+    while driver.engine.held_bytes <= 100_000:
+        driver.change(user, {"a": 1})
+        user += 1
+    assert driver.engine.paused() == {P0}
+    while driver.engine.held_bytes >= 90_000:
+        driver.reply(driver.calls(free=1)[0], OK)
+    assert driver.engine.paused() == {P0}
+
+
+def test_a_backlog_shrinks_in_calls_while_an_outage_lasts() -> None:
+    driver, account = Driver(window_seconds=1.0), Account()
+    for number in range(1_000):
+        driver.change(number % 10, {"a": number % 3})
+        driver.turn(lambda _: TIMEOUT)
+        driver.advance(0.05)
+    calls = len(driver.sent)
+    driver.run(account, WITHIN_SECONDS)
+    assert len(driver.sent) - calls <= 12
+    assert driver.engine.held_bytes == 0
+    assert driver.committable == 1_000
+
+
+# -- schemas ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_record_whose_schema_is_missing_stalls_its_partition_in_order_and_no_other() -> None:
+    driver, account = Driver(P0, P1, decoder=Decoder(Mapping())), Account()
+    driver.engine.schema(1, SCHEMA, driver.now)
+    driver.record(framed(1, encode(1, {"a": 1})), P0)
+    driver.record(framed(2, encode(1, {"a": 2})), P0)
+    driver.record(framed(1, encode(1, {"a": 3})), P0)
+    driver.record(framed(1, encode(2, {"a": 4})), P1)
+    driver.run(account, WITHIN_SECONDS)
+    assert (account.of(1), account.of(2)) == ({"a": 1}, {"a": 4})
+    assert (driver.engine.missing_schemas, driver.engine.paused()) == ({2}, {P0})
+    assert driver.engine.committable() == {P0: 1, P1: 1}
+    assert driver.engine.held_bytes > 0
+    driver.engine.schema(2, SCHEMA, driver.now)
+    assert (driver.engine.missing_schemas, driver.engine.paused()) == (set(), set())
+    assert driver.call().properties == {"a": 3}
+
+
+def test_a_schema_that_does_not_exist_makes_letters_of_its_records_alone() -> None:
+    driver, account = Driver(decoder=Decoder(Mapping())), Account()
+    driver.record(framed(9, encode(1, {"a": 1})))
+    driver.record(framed(1, encode(1, {"a": 2})))
+    driver.engine.schema(9, None, driver.now)
+    assert driver.engine.missing_schemas == {1}
+    driver.engine.schema(1, SCHEMA, driver.now)
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"a": 2}
+    assert [letter.reason for letter in driver.written] == ["undecodable"]
+    assert (driver.committable, driver.engine.held_bytes) == (2, 0)
+
+
+def test_what_waits_for_a_schema_goes_with_its_partition() -> None:
+    driver = Driver(decoder=Decoder(Mapping()))
+    driver.record(framed(1, encode(1, {"a": 1})))
+    driver.engine.dropped([P0])
+    assert (driver.engine.missing_schemas, driver.engine.held_bytes) == (set(), 0)
+    driver.engine.schema(1, SCHEMA, driver.now)
+    assert driver.calls() == []
+
+
+# -- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_counts_add_up() -> None:
+    driver = Driver(P0, P1, window_seconds=5.0)
+    for number in range(10):
+        driver.change(1, {"a": number, "gone": None})
+    driver.change(1, {"b": 1}, P1)
+    driver.change(2, {"a": "purple"})
+    driver.change(3, {"gone": None})
+    driver.record(None)
+    driver.record(b"\xff")
+    driver.run(Account(lambda _, value: value == "purple"), WITHIN_SECONDS)
+    assert counted(driver) == {
+        "records": 15,
+        "tombstones": 1,
+        "ignored": 2,
+        "passed_over": 11,
+        "changes": 12,
+        "shared_users": 1,
+        "calls": 2,
+        "calls_saved": 10,
+        "delivered_entries": 1,
+        "retries": 0,
+        "dead_letters": 2,
+        "replies": 2,
+    }
+    assert len(driver.heard("user_in_several_partitions")) == 1
+
+
+def test_a_user_in_several_partitions_is_told_though_the_record_waited_for_its_schema() -> None:
+    driver = Driver(P0, P1, window_seconds=5.0, decoder=Decoder(Mapping()))
+    driver.record(framed(1, encode(1, {"a": 1})), P0)
+    driver.record(framed(1, encode(1, {"a": 2})), P1)
+    driver.engine.schema(1, SCHEMA, driver.now)
+    driver.change(2, {}, P0)
+    assert len(driver.heard("user_in_several_partitions")) == 1
+
+
+def test_a_delivery_tells_how_old_its_first_change_was() -> None:
+    driver = Driver(window_seconds=5.0)
+    driver.change(1, {"a": 1})
+    driver.change(1, {"a": 2})
+    driver.advance(7.5)
+    driver.reply(driver.call(), OK)
+    (delivery,) = driver.engine.news()[1]
+    assert (delivery.changes, delivery.age_seconds) == (2, 8.5)  # the driver's first second is before the record
+
+
+def test_the_wakeup_is_the_instant_of_the_next_call() -> None:
+    driver = Driver(window_seconds=5.0)
+    assert driver.engine.next_wakeup(driver.now) == math.inf
+    driver.change(1, {"a": 1})
+    assert driver.engine.next_wakeup(driver.now) == driver.now.mono + 5.0
+    driver.advance(5.0)
+    driver.reply(driver.call(), TIMEOUT)
+    assert driver.engine.next_wakeup(driver.now) == driver.now.mono + 1.0
+
+
+def test_under_a_halt_the_wakeup_is_not_later_than_the_probe() -> None:
+    driver = Driver(backoff=lambda failures: 1.0 if failures == 1 else 30.0, probe_max_seconds=2.0)
+    for user in range(3):
+        driver.change(user, {"a": 1})
+    for _ in range(8):
+        driver.turn(lambda _: Reply(503))
+        driver.advance(1.0)
+    woken = driver.engine.next_wakeup(driver.now)
+    assert woken <= driver.now.mono + 1.0
+    driver.advance(max(0.0, woken - driver.now.mono))
+    assert driver.call().probe
