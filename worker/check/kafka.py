@@ -113,7 +113,11 @@ def _dead_letters(admin: Admin, kafka: KafkaSettings, partitions: int) -> Findin
             Finding.ok("dead letters", f"{topic}: may be written") if why is None else Finding.fail("dead letters", why)
         )
     if described.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-        return Finding.fail("dead letters", f"topic {topic}: {in_words(described.error)}")
+        return Finding.fail(
+            "dead letters",
+            f"topic {topic}: {in_words(described.error)}",
+            "grant the worker WRITE on it, and CREATE where it does not exist",
+        )
     why = _creation_problem(admin, topic, partitions)
     if why is None:
         return Finding.ok("dead letters", f"{topic}: does not exist; the worker may create it, and does at its start")
