@@ -45,9 +45,9 @@ class View(Protocol):
 
 
 def choose() -> View:
-    """A live view where stdout is a terminal that can be redrawn, else plain lines."""
+    """A live view where stdout is a terminal that can be redrawn and shows Unicode, else plain lines."""
     console = Console()
-    if sys.stdout.isatty() and not console.is_dumb_terminal:
+    if sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.lower().startswith("utf"):
         return LiveView(console)
     return PlainView()
 
@@ -92,11 +92,10 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._pictures = console.encoding.lower().startswith("utf")
         self._figures: Figures | None = None
         self._notes: list[tuple[float, str]] = []
         # Redrawn when there are new figures, by the one thread there is.
-        self._live = Live(get_renderable=self._render, console=console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(get_renderable=self.render, console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -116,14 +115,13 @@ class LiveView:
         """Added below; the oldest one goes. Seen at the next redraw."""
         self._notes = [*self._notes, (seconds, text)][-_NOTES_SHOWN:]
 
-    def _render(self) -> RenderableType:
+    def render(self) -> RenderableType:
+        """The view as it stands; always of the same height, so that nothing moves."""
         figures = self._figures
         if figures is None:
-            return Text("starting …")
+            return Text("starting")
         wide = self._console.width >= _WIDE
-        return Group(
-            self._head(figures), Text(), self._rows(figures, pictures=wide and self._pictures), Text(), self._happened()
-        )
+        return Group(self._head(figures), Text(), self._rows(figures, pictures=wide), Text(), self._happened())
 
     def _head(self, figures: Figures) -> RenderableType:
         head = Text(no_wrap=True, overflow="ellipsis")
