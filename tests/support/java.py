@@ -45,13 +45,13 @@ def registry_app() -> Path:
 
 def _fetched(name: str, pom: str, goals: Callable[[Path], list[str]]) -> Path:
     folder = cache() / name
-    with only_one(folder.with_suffix(".lock")):
+    with only_one(folder.with_name(f"{name}.lock")):
         if not folder.exists():
             maven = shutil.which("mvn")
             if maven is None:
                 raise Unavailable(f"{name} is not in {folder.parent} and there is no Maven to fetch it: {_INSTALL}")
             # Moved into place when whole: an interrupted fetch leaves nothing that looks finished.
-            partial = folder.with_suffix(f".partial-{os.getpid()}")
+            partial = folder.with_name(f"{name}.partial-{os.getpid()}")
             command = [maven, "-q", "-B", "-f", str(_POMS / pom), *goals(partial)]
             fetched = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
             if fetched.returncode != 0:

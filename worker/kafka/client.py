@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaError
 from structlog.typing import FilteringBoundLogger
@@ -25,7 +25,7 @@ _SHARED_DEFAULTS: Final[Properties] = {
     "reconnect.backoff.max.ms": "2000",
     # The worker says when a connection is lost, by `problem`; idle ones that brokers close are no news.
     "log.connection.close": "false",
-    # Fresh evidence that brokers answer again, and fresh end offsets of paused partitions.
+    # The only evidence that brokers answer again while nothing is consumed or produced.
     "statistics.interval.ms": "5000",
     # A mistyped topic must be an error, not a new topic.
     "allow.auto.create.topics": "false",
@@ -204,11 +204,14 @@ class Connection:
     All callbacks run inside a call to the client (`poll`, `consume`), so in the thread that makes it.
     """
 
-    def __init__(self, role: str, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, role: str, log: FilteringBoundLogger, on_statistics: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> None:
         self.problem: str | None = None
         """The latest cause, until a broker is seen to answer; None when all is well."""
         self.fatal: str | None = None
         """An error that no retry mends: the client must be made anew."""
+        self._on_statistics = on_statistics
         self._role = role
         self._log = log
         self._limit = RateLimit()
@@ -244,9 +247,11 @@ class Connection:
             self._log.info("kafka connection is well again", client=self._role)
 
     def _measured(self, statistics: str) -> None:
-        brokers = json.loads(statistics)["brokers"].values()
-        if any(broker["state"] == "UP" for broker in brokers):
+        measured = json.loads(statistics)
+        if any(broker["state"] == "UP" for broker in measured["brokers"].values()):
             self.answered()
+        if self._on_statistics is not None:
+            self._on_statistics(measured)
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Take one of librdkafka's own log lines; the signature is that of `logging.Logger.log`."""

@@ -77,10 +77,11 @@ class DeadLetters:
     def _replace_producer(self, error: str) -> None:
         """Begin anew after a fatal error (a broken idempotent sequence): no retry by the old producer can succeed."""
         self._log.error("producer of dead letters replaced", error=error)
-        self._producer.purge()
-        self._producer.flush(0)
+        # First, so that the reports of the purge below find nothing more to say.
         self._results += [(letter, error) for letter in self._in_flight]
         self._in_flight.clear()
+        self._producer.purge()
+        self._producer.flush(0)
         self._connection, self._producer = self._connect()
 
     def _push(self) -> None:

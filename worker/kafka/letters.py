@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -179,9 +179,9 @@ def _value(raw: object) -> tuple[object, str | None]:
             value, text = (nearest if math.isfinite(nearest) else None), _utf8(str(raw), TEXT_MAX_BYTES)
         case str():
             value = _utf8(raw)
-        case datetime():
-            value = (raw.astimezone(UTC) if raw.tzinfo else raw).isoformat()
-        case time() | UUID():
+        case datetime() | time():
+            value = raw.isoformat()
+        case UUID():
             value = str(raw)
         case None | float() | date():  # the union has a date of its own, and bool is an int to Python
             return raw, None

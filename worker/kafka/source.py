@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Headers, Partition, Record
-from worker.kafka.client import Connection, Properties, RateLimit, consumer_properties, in_words
+from worker.kafka.client import Connection, Properties, RateLimit, consumer_properties, in_words, uses_kip_848
+from worker.kafka.ends import Ends
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 
@@ -44,13 +45,15 @@ class Subscription:
         on_lost: Callable[[list[Partition]], None],
         log: FilteringBoundLogger,
     ) -> None:
-        self.joined = False
-        """An assignment (an empty one too) was received, and not lost since."""
-        self._connection = Connection("consumer", log)
+        self._assignment_seen = False
+        self._idle_member = False
+        self._connection = Connection("consumer", log, self._measured if uses_kip_848(properties) else None)
         self._log = log
         self._limit = RateLimit()
         self._assigned: set[Partition] = set()
+        self._paused: set[Partition] = set()
         self._committed: dict[Partition, int] = {}
+        self._ends = Ends(properties, log)
         self._topic_problems: dict[str, str] = {}
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
@@ -62,7 +65,13 @@ class Subscription:
                 "on_commit": self._commit_answered,
             }
         )
-        self._consumer.subscribe(list(topics), on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
+        self._topics = list(topics)
+        self._subscribe()
+
+    @property
+    def joined(self) -> bool:
+        """Whether an assignment (an empty one too) was received, and not lost since."""
+        return self._assignment_seen or self._idle_member
 
     @property
     def problem(self) -> str | None:
@@ -88,6 +97,11 @@ class Subscription:
         self._recheck_topics()
         return records
 
+    def rejoin(self) -> None:
+        """Give the membership up and begin a new one: what is held is revoked, and comes back by assignment only."""
+        self._consumer.unsubscribe()
+        self._subscribe()
+
     def commit(self, offsets: Mapping[Partition, int], *, wait: bool = False) -> None:
         """Commit the next offset to read of each partition.
 
@@ -110,31 +124,42 @@ class Subscription:
         return self._committed
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Stop fetching; records already fetched of these partitions are fetched again after `resume`."""
-        self._consumer.pause(self._held(partitions))
+        """Stop fetching; records already fetched of these partitions are fetched again after `resume`.
+
+        A partition that leaves and comes back is not paused any more; one that is not held is passed over.
+        """
+        held = self._assigned.intersection(partitions)
+        self._consumer.pause([TopicPartition(*partition) for partition in held])
+        self._paused |= held
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Fetch again."""
-        self._consumer.resume(self._held(partitions))
+        """Fetch again; a partition that is not held is passed over."""
+        held = self._assigned.intersection(partitions)
+        self._consumer.resume([TopicPartition(*partition) for partition in held])
+        self._paused -= held
 
     def ends(self) -> Mapping[Partition, int]:
-        """High watermarks as last heard; a partition of which nothing was heard yet is absent. No round trip."""
+        """High watermarks as last heard; a partition of which nothing was heard yet is absent. Never waits.
+
+        Those of paused partitions are up to `ENDS_REFRESH_SECONDS` old.
+        """
+        asked = self._ends.of(self._paused)
         ends = {}
         for partition in self._assigned:
-            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-            if high >= 0:
-                ends[partition] = high
+            _, fetched = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            end = max(fetched, asked.get(partition, -1))
+            if end >= 0:
+                ends[partition] = end
         return ends
 
     def close(self) -> None:
         """Leave the group; `on_revoked` is called for what is still held."""
         self._consumer.close()
-        self.joined = False
+        self._assignment_seen = self._idle_member = False
         self._raise_pending()
 
-    def _held(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
-        # librdkafka raises for a partition that is not assigned; the caller may not have heard of that yet.
-        return [TopicPartition(*partition) for partition in partitions if partition in self._assigned]
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(self._topics, on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
@@ -179,12 +204,17 @@ class Subscription:
             if found.error is None:
                 del self._topic_problems[topic]
 
+    def _measured(self, statistics: Mapping[str, Any]) -> None:
+        # Under KIP-848 a member that gets no partition hears of no assignment: librdkafka calls back for changes
+        # only. It heartbeats as soon as its coordinator is up, and a refusal of those is a `problem`.
+        self._idle_member = statistics.get("cgrp", {}).get("state") == "up" and self.problem is None
+
     def _gained(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gained = _plain(partitions)
         self._assigned.update(gained)
         for partition in gained:
             self._topic_problems.pop(partition.topic, None)
-        self.joined = True
+        self._assignment_seen = True
         self._connection.answered()
         self._guarded(self._on_assigned, gained)
 
@@ -192,12 +222,13 @@ class Subscription:
         self._leave(self._on_revoked, _plain(partitions))
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self.joined = False
+        self._assignment_seen = self._idle_member = False
         self._leave(self._on_lost, _plain(partitions))
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         self._guarded(callback, partitions)
         self._assigned.difference_update(partitions)
+        self._paused.difference_update(partitions)
         for partition in partitions:
             self._committed.pop(partition, None)
 
