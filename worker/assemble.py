@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 from fastavro import parse_schema
 from structlog.typing import FilteringBoundLogger
@@ -15,11 +17,11 @@ from worker.attentive.backoff import full_jitter
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.config import Settings
+from worker.core import mapping
 from worker.core.decode import Decoder
 from worker.core.dispatch import Options
 from worker.core.engine import Engine
 from worker.core.identity import IdentityRules
-from worker.core.mapping import Mapping
 from worker.core.model import Letter, Now
 from worker.core.policy import AttributeRules
 from worker.core.preflight import Preflight
@@ -28,6 +30,8 @@ from worker.kafka.letters import Encoded, WorkerIdentity, encode
 from worker.kafka.schemas import DirectorySchemas, RegistrySchemas, SchemaSource, bundled
 from worker.report import Identity
 
+SESSION_TIMEOUT_MS = 45_000  # librdkafka's default, and the brokers' for the groups that they drive
+HEARTBEAT_INTERVAL_MS = 3_000
 USER_AGENT = f"attentive-attribute-worker/{worker.__version__}"
 
 
@@ -67,7 +71,7 @@ def decoder(settings: Settings) -> Decoder:
     writer = _schema_file(schemas.writer_schema) if schemas.framing == "none" else None
     try:
         return Decoder(
-            Mapping(**settings.mapping.model_dump()),
+            mapping.Mapping(**settings.mapping.model_dump()),
             writer_schema=writer,
             reader_schema=_schema_file(schemas.reader_schema),
         )
@@ -117,20 +121,39 @@ def engine(settings: Settings, now: Now) -> Engine:
     )
 
 
-def senders(settings: Settings, bearer: Token) -> Senders:
-    """The requests in flight.
+def lease_seconds(settings: Settings) -> float:
+    """How long the main loop may be silent before nothing more is sent: less than the group waits for a member.
+
+    The group counts from the latest heartbeat, which may be one interval old when the loop turns.
+    """
+    properties = settings.kafka.properties
+    if settings.kafka.lease_seconds is not None:
+        return settings.kafka.lease_seconds
+    session_ms = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS))
+    heartbeat_ms = float(properties.get("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS))
+    return max(session_ms - heartbeat_ms, session_ms / 2) / 1000
+
+
+def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> Senders:
+    """The requests in flight; none is written where `may_send` says no.
 
     Raises:
-        Unusable: the environment names a proxy that cannot be used.
+        Unusable: the environment names a proxy or a certificate file that cannot be used.
     """
     attentive = settings.attentive
     try:
-        return Senders(attentive.base_url, bearer, concurrency=attentive.concurrency, user_agent=USER_AGENT)
+        return Senders(
+            attentive.base_url,
+            bearer,
+            concurrency=attentive.concurrency,
+            user_agent=USER_AGENT,
+            may_send=may_send,
+        )
     except ValueError as error:
         raise Unusable(f"attentive: {error}") from None
 
 
-def schemas(settings: Settings, log: FilteringBoundLogger) -> SchemaSource | None:
+def schemas(settings: Settings) -> SchemaSource | None:
     """Where schemas come from; None where all records have the one that the settings name.
 
     Raises:
@@ -146,7 +169,6 @@ def schemas(settings: Settings, log: FilteringBoundLogger) -> SchemaSource | Non
             chosen.registry_url or "",
             chosen.registry_properties,
             dead_letter_topic=settings.kafka.dead_letter_topic,
-            log=log,
         )
     except ValueError as error:
         raise Unusable(f"schemas: {error}") from None
@@ -156,7 +178,7 @@ def dead_letters(
     settings: Settings, who: Identity, source: SchemaSource | None, log: FilteringBoundLogger
 ) -> DeadLetters:
     """The producer of dead letters, framed as the input is."""
-    schema = parse_schema(bundled("dead_letter"))
+    schema = cast("Mapping[str, object]", parse_schema(bundled("dead_letter")))  # a record's is a dict
     writer = WorkerIdentity(who.version, who.instance, who.group_id)
 
     def write(letter: Letter, max_bytes: int) -> Encoded:

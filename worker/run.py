@@ -21,11 +21,12 @@ from worker.config import Loaded, Settings
 from worker.core.totals import Totals
 from worker.kafka.source import SourceFailed, Subscription
 from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_counts, partition_total
+from worker.lease import Lease
 from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
-from worker.report import Identity
+from worker.report import Identity, Reporter
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.shell import Pace, Parts, Shell, clock
 
@@ -104,7 +105,8 @@ class Run:
         self._board = Board(starting)
         self._telemetry = Telemetry(self._board, version=who.version, instance=who.instance)
         self._engine = assemble.engine(settings, clock())
-        self._senders = assemble.senders(settings, self._token)
+        self._lease = Lease(assemble.lease_seconds(settings))
+        self._senders = assemble.senders(settings, self._token, self._lease.holds)
         self._admin = Admin(assemble.kafka_properties(settings), log)
 
     def run(self) -> int:
@@ -129,7 +131,7 @@ class Run:
     def _work(self) -> int:
         if not self._prepare_topics():
             return 0
-        schemas = assemble.schemas(self._settings, self._log)
+        schemas = assemble.schemas(self._settings)
         letters = assemble.dead_letters(self._settings, self._who, schemas, self._log)
         parts = Parts(
             engine=self._engine,
@@ -137,16 +139,27 @@ class Run:
             token=self._token,
             letters=letters,
             schemas=schemas,
+            lease=self._lease,
             board=self._board,
             telemetry=self._telemetry,
+            reporter=Reporter(
+                self._engine,
+                self._who,
+                token=self._token,
+                schemas=schemas,
+                board=self._board,
+                telemetry=self._telemetry,
+                log=self._log,
+            ),
             log=self._log,
         )
         pace = Pace(
             commit_seconds=self._settings.kafka.commit_interval_seconds,
             drain_seconds=self._settings.shutdown.drain_seconds,
         )
-        shell = Shell(parts, pace, self._who, self._partition_total)
+        shell = Shell(parts, pace, self._partition_total)
         self._senders.start()
+        self._lease.begin()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,16 +19,16 @@ from worker.core.model import Now, Partition
 from worker.kafka.dead_letters import DeadLetters
 from worker.kafka.schemas import SchemaSource
 from worker.kafka.source import Subscription
+from worker.lease import Lease
 from worker.ops.board import Board
 from worker.ops.telemetry import Telemetry
-from worker.report import Identity, Membership, outcome_of, status_of
+from worker.report import Membership, Reporter, outcome_of
 
 POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
 BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
-PUBLISH_SECONDS = 0.25
-REMIND_SECONDS = 60.0
 SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics may grow
 SHARE_RETRY_SECONDS = 2.0
+TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
 
 
 def clock() -> Now:
@@ -46,8 +45,10 @@ class Parts:
     token: Token
     letters: DeadLetters
     schemas: SchemaSource | None
+    lease: Lease
     board: Board
     telemetry: Telemetry
+    reporter: Reporter
     log: FilteringBoundLogger
 
 
@@ -62,13 +63,12 @@ class Pace:
 class Shell:
     """Turns the loop: records in, calls out, offsets committed."""
 
-    def __init__(self, parts: Parts, pace: Pace, identity: Identity, partition_total: Callable[[], int | None]) -> None:
+    def __init__(self, parts: Parts, pace: Pace, partition_total: Callable[[], int | None]) -> None:
         """`partition_total` counts all partitions of the subscribed topics; None where it cannot be told now."""
         self._parts = parts
         self._engine = parts.engine
         self._log = parts.log
         self._pace = pace
-        self._identity = identity
         self._partition_total = partition_total
         self._source: Subscription | None = None
         self._held: set[Partition] = set()
@@ -76,10 +76,8 @@ class Shell:
         self._total: int | None = None
         self._share_at = 0.0
         self._commit_at = 0.0
-        self._publish_at = 0.0
-        self._waiting_for: str | None = None
-        self._waiting_since = 0.0
-        self._remind_at = 0.0
+        self._token_at = 0.0
+        self._fenced = False
         self._stop_by: float | None = None  # the deadline of the drain that ends this worker
         self.left_over = 0  # entries that the last drain could not finish
 
@@ -102,6 +100,9 @@ class Shell:
             self._commit(wait=False)
         if now.mono >= self._share_at:
             self._share(refresh=True)
+        if self._fenced:
+            self._fenced = False
+            self.source.rejoin()
 
     def stop(self) -> None:
         """Drains what is open within the deadline, commits, and leaves the group.
@@ -118,7 +119,7 @@ class Shell:
         self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
         self._drop(list(self._held))
         self.source.close()
-        self._publish(clock())
+        self._report(clock())
 
     @property
     def source(self) -> Subscription:
@@ -193,14 +194,23 @@ class Shell:
 
     def _perform(self, wait_seconds: float = 0.0) -> None:
         self._parts.board.turn()
+        silent_seconds = self._parts.lease.renew()
+        if silent_seconds:
+            self._fence(silent_seconds)
         self._exchange_schemas()
         self._exchange_calls(wait_seconds)
         self._exchange_letters()
-        now = clock()
-        self._tell(now)
-        if now.mono >= self._publish_at:
-            self._publish_at = now.mono + PUBLISH_SECONDS
-            self._publish(now)
+        self._report(clock())
+
+    def _fence(self, silent_seconds: float) -> None:
+        """This process slept past its lease: what it held may be another's, who may have sent newer values since.
+
+        Everything goes, as if the partitions were lost, and the membership is begun anew by the next turn.
+        """
+        self._log.warning("woke up late", silent_seconds=round(silent_seconds, 1), dropped=len(self._held))
+        self._drop(list(self._held))
+        self._fenced = True
+        self._parts.lease.begin()
 
     def _exchange_calls(self, wait_seconds: float) -> None:
         engine, senders, telemetry = self._engine, self._parts.senders, self._parts.telemetry
@@ -208,6 +218,10 @@ class Shell:
             telemetry.call_finished(reply.seconds, outcome_of(reply))
             engine.replied(call, reply, clock())
         now = clock()
+        if engine.halt is not None and now.mono >= self._token_at:
+            self._token_at = now.mono + TOKEN_SECONDS
+            if self._parts.token.reload():
+                engine.token_changed(now)
         for call in engine.calls(senders.free, now):
             senders.submit(call)
 
@@ -282,73 +296,16 @@ class Shell:
         fraction = min(1.0, len(self._held) / self._total) if self._total else 0.0
         self._engine.share(fraction, now)
 
-    # -- what people and metrics hear ------------------------------------------------------------------------------
-
-    def _tell(self, now: Now) -> None:
-        notices, deliveries = self._engine.news()
-        for delivery in deliveries:
-            self._parts.telemetry.entry_delivered(delivery.changes, delivery.age_seconds)
-        for notice in notices:
-            level = self._log.warning if notice.event in {"halted", "unusual_success"} else self._log.info
-            level(notice.event, **notice.fields)
-        self._remind(now)
-
-    def _remind(self, now: Now) -> None:
-        """One line a minute about what the worker waits for, and since when."""
-        reason = self._obstacle()
-        if reason != self._waiting_for:
-            self._waiting_for, self._waiting_since = reason, now.wall_ms / 1000
-            self._remind_at = now.mono + (0.0 if reason is not None else REMIND_SECONDS)
-        if reason is None or now.mono < self._remind_at:
-            return
-        self._remind_at = now.mono + REMIND_SECONDS
-        self._log.warning(
-            "waiting",
-            reason=reason,
-            since=datetime.fromtimestamp(self._waiting_since, UTC).isoformat(timespec="seconds"),
-            detail=self._obstacle_detail(),
-            open_entries=self._engine.open_entries,
-            held_bytes=self._engine.held_bytes,
-        )
-
-    def _obstacle(self) -> str | None:
-        if self._engine.halt is not None:
-            return str(self._engine.halt.reason)
-        if self._engine.letters_problem is not None:
-            return "dead_letter_topic"
-        if self._schemas_waiting() is not None:
-            return "schema_registry"
-        if self._source is not None and self._source.problem is not None:
-            return "kafka"
-        return None
-
-    def _obstacle_detail(self) -> str | None:
-        if self._engine.halt is not None:
-            return self._parts.token.problem or self._engine.halt.detail
-        return self.problem
-
-    @property
-    def problem(self) -> str | None:
-        """What is wrong with Kafka or the schema registry, in words; None when all is well."""
-        source = None if self._source is None else self._source.problem
-        return self._engine.letters_problem or self._schemas_waiting() or source
-
-    def _schemas_waiting(self) -> str | None:
-        return None if self._parts.schemas is None else self._parts.schemas.waiting()
-
-    def _publish(self, now: Now) -> None:
+    def _report(self, now: Now) -> None:
         source = self._source
-        membership = (
-            Membership(problem=self.problem)
-            if source is None
-            else Membership(source.joined, source.committed(), source.ends(), self._paused, self.problem)
-        )
-        status = status_of(
-            self._engine,
-            self._identity,
-            now,
-            membership,
+        if source is None:
+            return
+        membership = Membership(
+            joined=source.joined,
+            committed=source.committed(),
+            ends=source.ends(),
+            paused=self._paused,
+            problem=source.problem,
             draining=self._stop_by is not None,
-            token_problem=self._parts.token.problem,
         )
-        self._parts.board.publish(status)
+        self._parts.reporter.report(now, membership)

@@ -74,7 +74,9 @@ def _ask(message: httpx.Request, timeout_seconds: float) -> Reply:
     async def ask() -> Reply:
         started = asyncio.get_running_loop().time()
         async with wire.new_client(message.url, wire.tls_context()) as client:
-            reply, _ = await wire.exchange(client, message, started=started, deadline=started + timeout_seconds)
+            reply, _ = await wire.exchange(
+                client, message, started=started, deadline=started + timeout_seconds, may_send=lambda: True
+            )
             return reply
 
     # Not `asyncio.run`: it would wait for a name resolution that hangs in a thread of its own.

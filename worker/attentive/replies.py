@@ -4,6 +4,7 @@ Every way a request can end without a reply, and what it is called (tests/attent
 httpx, ssl and OSError, so that a new exception cannot go unnoticed):
 
     asyncio.CancelledError ........................... aborted   only `Senders.abort` and `close` cancel a request
+    Fenced ........................................... aborted   this process may no longer send for its partitions
     TimeoutError, httpx.TimeoutException ............. timeout   the deadline, or the operating system gave up
     httpx.HTTPError
       ConnectError, ProxyError, UnsupportedProtocol .. connect   refused, unreachable, no such name, TLS handshake
@@ -38,10 +39,16 @@ BODY_BYTES_MAX = 64 * 1024
 MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
 
+
+class Fenced(Exception):
+    """The request was not written: this process may no longer speak for the user's partition."""
+
+
 _TREE: tuple[tuple[type[BaseException], Failure], ...] = (
     # The first match counts: TimeoutError, gaierror and SSLError are OSErrors, and SSLCertVerificationError is an
     # SSLError and a ValueError.
     (asyncio.CancelledError, Failure.ABORTED),
+    (Fenced, Failure.ABORTED),
     (TimeoutError, Failure.TIMEOUT),
     (httpx.TimeoutException, Failure.TIMEOUT),
     (httpx.ConnectError, Failure.CONNECT),

@@ -42,7 +42,15 @@ class Senders:
     Each submitted call comes back exactly once from `replies`, whatever happens to it.
     """
 
-    def __init__(self, base_url: str, token: Token, *, concurrency: int, user_agent: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: Token,
+        *,
+        concurrency: int,
+        user_agent: str,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Prepares; no connection is made before the first call.
 
         Args:
@@ -50,6 +58,8 @@ class Senders:
             token: read for every call.
             concurrency: calls that may be in flight together, at least 1.
             user_agent: the User-Agent header.
+            may_send: asked from the loop's thread right before a request is written; where it says no, the request is
+                not, and its reply is `Failure.ABORTED`.
 
         Raises:
             ValueError: a base URL that is none, or a proxy or certificate file in the environment that cannot be used.
@@ -60,6 +70,7 @@ class Senders:
         self._token = token
         self._concurrency = concurrency
         self._user_agent = user_agent
+        self._may_send = may_send
         self._tls = wire.tls_context()
         self._idle: list[httpx.AsyncClient] = [wire.new_client(self._url, self._tls)]
         self._in_flight: set[Call] = set()
@@ -191,7 +202,9 @@ class Senders:
         deadline = started + call.timeout_seconds
         reusable = False
         try:
-            reply, reusable = await wire.exchange(client, message, started=started, deadline=deadline)
+            reply, reusable = await wire.exchange(
+                client, message, started=started, deadline=deadline, may_send=self._may_send
+            )
         finally:
             if reusable:
                 self._idle.append(client)

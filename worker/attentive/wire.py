@@ -6,19 +6,23 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpcore
 import httpx
 
-from worker.attentive.replies import BODY_BYTES_MAX, failure_of, reply_of
+from worker.attentive.replies import BODY_BYTES_MAX, Fenced, failure_of, reply_of
 from worker.core.model import Reply
 
 KEEPALIVE_SECONDS = 4.0
 """How long an idle connection may be used again. Shorter than the idle time-out of any server or load balancer in use
 (the shortest, 5 seconds, is uvicorn's), so that a request seldom meets a connection that is just being closed. The one
 that does comes back as `broken`, and the engine sends it again."""
+
+
+_WRITES = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
 
 
 def tls_context() -> ssl.SSLContext:
@@ -65,7 +69,12 @@ def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
 
 
 async def exchange(
-    client: httpx.AsyncClient, request: httpx.Request, *, started: float, deadline: float
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    *,
+    started: float,
+    deadline: float,
+    may_send: Callable[[], bool],
 ) -> tuple[Reply, bool]:
     """Makes one request and reads its answer.
 
@@ -77,6 +86,8 @@ async def exchange(
         request: from `worker.attentive.request`.
         started: when the request was asked for, by the running loop's clock.
         deadline: when it must have ended, by the same clock.
+        may_send: asked at the last moment before the head and before the body are written. Without its body a request
+            is not complete, so a process that was stopped between the two has sent nothing that counts.
 
     Returns:
         The reply, and whether the client's connection may be used again.
@@ -90,6 +101,8 @@ async def exchange(
     async def trace(event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
             opened.append(info["return_value"])
+        elif event in _WRITES and not may_send():
+            raise Fenced
 
     request.extensions = {"trace": trace}
     response: httpx.Response | None = None

@@ -68,6 +68,14 @@ class KafkaSettings(Section):
         le=60,
         description="pause between offset commits; longer spares the brokers, and sends more again after a crash",
     )
+    lease_seconds: Annotated[Number | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        gt=0,
+        le=3_600,
+        description="a worker that was frozen for longer sends nothing more before it has rejoined the group; must be "
+        "below the group's session time-out. Default: `session.timeout.ms` less `heartbeat.interval.ms`, 42 s. With "
+        "`group.protocol=consumer` the brokers set the session time-out: follow them",
+    )
 
 
 class SchemaSettings(Section):
