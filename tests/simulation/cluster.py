@@ -270,9 +270,10 @@ class Cluster:
     def _retain(self, fault: Fault) -> None:
         partition = fault.target % self.plan.partitions
         log = self.logs[partition]
-        start = log.end if fault.how == "everything" else self.group.committed.get(partition, 0)
+        committed = self.group.committed.get(partition, 0)
+        start = log.end if fault.how == "everything" else committed
         if start > log.start:
-            self.oracle.truncated(partition, start)
+            self.oracle.truncated(partition, start, committed)
             log.start = start
 
     # -- the beginning and the end -----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from tests.simulation.timeline import Timeline
 from worker.core.model import Partition, Record
 
 JOIN_SECONDS = 0.4  # from a change of the group to the first member's hearing of it, at least
+SYNC_SECONDS = 0.1  # from the last revoke to the first assignment: whoever was thrown out knows it by then
 
 
 class Log:
@@ -126,7 +127,7 @@ class Group:
         for member, going in told:
             member.tell("revoke", going, self.generation)
         if not told:
-            self._complete()
+            self._timeline.after(SYNC_SECONDS, self._complete)
 
     def _assign(self) -> None:
         """Balanced, and by chance: partitions move far more often than a real assignor moves them."""
@@ -142,9 +143,9 @@ class Group:
             return
         self._leaving.remove(member)
         if not self._leaving:
-            self._complete()
+            self._timeline.after(SYNC_SECONDS, self._complete)
 
-    def _complete(self) -> None:
+    def _complete(self, _: object) -> None:
         self._leaving = None
         self.generation += 1
         for member in self._members:

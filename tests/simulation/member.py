@@ -344,9 +344,8 @@ class Member:
         if partition not in self.held:
             raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition is another's")
         latency = cluster.attentive.latency()
-        position = self.positions[partition]
-        offset = cluster.logs[partition].offsets[position - 1] + 1 if position else 0
-        flight = Flight(self, call, user, self._epochs[partition], offset, now + min(latency, call.timeout_seconds))
+        position = self.engine.progress()[cluster.logs[partition].partition].position or 0
+        flight = Flight(self, call, user, self._epochs[partition], position, now + min(latency, call.timeout_seconds))
         self.flights[call] = flight
         cluster.note(self, "call", call)
         cluster.oracle.started(user, flight.epoch, now, len(cluster.members))

@@ -147,13 +147,16 @@ class Oracle:
             lane.offsets.append(record.offset)
             duty.sends.append((lane, len(lane.values) - 1))
 
-    def truncated(self, partition: int, start: int) -> None:
-        """Retention has deleted what lies below `start`: what was not accounted for by then is nobody's fault."""
+    def truncated(self, partition: int, start: int, committed: int) -> None:
+        """Retention has deleted what lies below `start`: what was not accounted for by then is nobody's fault.
+
+        Nor is it where a newest change was delivered, not committed, and is missing when the older ones come again.
+        """
         for offset, duty in zip(self._logs[partition].offsets, self._duties[partition], strict=True):
             if offset >= start:
                 break
             for lane, index in duty.sends:
-                if not lane.accounted_for(index):
+                if offset >= committed or not lane.accounted_for(index):
                     lane.excused = max(lane.excused, index)
             duty.sends = [(lane, index) for lane, index in duty.sends if lane.accounted_for(index)]
             duty.lettered.update(duty.refused)
