@@ -137,6 +137,25 @@ def test_no_number_breaks_a_date(number: int, name: str) -> None:
     assert len(outcome.accepted) + len(outcome.refusals) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "expected"),
+    [
+        (logical("long", "timestamp-nanos"), 10, "1970-01-01T00:00:00.00000001Z"),
+        (logical("long", "local-timestamp-nanos"), 10, "1970-01-01T00:00:00.00000001"),
+        (MILLIS, 2**62, 2**62),
+    ],
+)
+def test_refused_values_are_of_plain_types(kind: Any, number: int, expected: object) -> None:  # noqa: ANN401 - a schema
+    mapping = Mapping(phone="", email="", client_user_id="", custom_identifiers="", attributes="*")
+    decoder = Decoder(mapping, writer_schema=fields(("value", kind)))
+    event = decoder.decode(record(varint(number)))
+    assert event is not None
+    (refusal,) = Preflight(IdentityRules(), AttributeRules()).check(event).refusals
+    assert refusal.reason is Reason.NO_IDENTITY
+    assert refusal.attributes["value"] == expected
+    assert type(refusal.attributes["value"]) in {int, str}
+
+
 def test_containers_and_bytes_are_refused_in_one_refusal_that_names_them() -> None:
     raw: dict[str, object] = {"city": ["chicago"], "address": {"zip": "1"}, "photo": b"secret", "visits": 3}
     outcome = checked(raw)

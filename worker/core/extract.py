@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from worker.core.avro import AvroType, Undecodable, is_record, kind_of
 from worker.core.mapping import Found, Keys, Mapping, find, names_of
 from worker.core.model import Event, User
-from worker.core.render import LocalNanoseconds, Nanoseconds
+from worker.core.render import Nanoseconds
 
 Decoded: TypeAlias = dict[str, Any]
 _Getter: TypeAlias = Callable[[Decoded], Any]
@@ -62,8 +62,8 @@ def milliseconds(value: object) -> int | None:
         return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
     if kind is int:
         return value  # type: ignore[return-value]  # as above
-    if isinstance(value, Nanoseconds | LocalNanoseconds):
-        return int(value) // 1_000_000
+    if isinstance(value, Nanoseconds):
+        return value.count // 1_000_000
     if isinstance(value, str):
         try:
             return milliseconds(datetime.fromisoformat(value))

@@ -9,7 +9,7 @@ from typing import cast
 from worker.core.identity import IdentityRules, name_user
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
 from worker.core.policy import AttributeRules, Decision, Policy
-from worker.core.render import Unsupported, scalar
+from worker.core.render import Unsupported, raw, scalar
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
@@ -84,7 +84,7 @@ class Preflight:
             if decision is Decision.PASS_OVER:
                 passed_over += 1
             else:
-                kept[name] = None if decision is Decision.DENY else value
+                kept[name] = None if decision is Decision.DENY else raw(value)
         if fault is None:
             wanted = ", ".join(self._identity.order)
             refusal = Refusal(Reason.NO_IDENTITY, f"none of {wanted} is present", kept)
@@ -103,7 +103,7 @@ class _Refused:
         self.whys: list[str] = []
 
     def add(self, name: str, value: object, why: str) -> None:
-        self.attributes[name] = value
+        self.attributes[name] = raw(value)
         if len(self.whys) < _SHOWN_MAX:
             self.whys.append(f"{_shown(name)}: {why}")
 

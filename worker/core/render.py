@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -27,22 +28,28 @@ _DECIMAL_BYTES_MAX = 64
 _SCALE_MAX = 1_000
 
 
-class OutOfRange(int):
-    """A date, time or timestamp that the calendar does not have; the number is Avro's own."""
+@dataclass(frozen=True, slots=True)
+class OutOfRange:
+    """A date, time or timestamp that the calendar does not have; `units` is Avro's own number."""
 
-    __slots__ = ()
+    units: int = field(repr=False)
 
-
-class Nanoseconds(int):
-    """A timestamp in nanoseconds since 1970 in UTC, finer than a `datetime` can hold."""
-
-    __slots__ = ()
+    def __str__(self) -> str:
+        return str(self.units)
 
 
-class LocalNanoseconds(int):
-    """The same without a time zone."""
+@dataclass(frozen=True, slots=True)
+class Nanoseconds:
+    """A timestamp finer than a `datetime` can hold: nanoseconds since 1970, in UTC or without a zone."""
 
-    __slots__ = ()
+    count: int = field(repr=False)
+    local: bool = False
+
+    def __str__(self) -> str:
+        seconds, nanos = divmod(self.count, 1_000_000_000)
+        # Every 64-bit count of nanoseconds lies between the years 1677 and 2262.
+        text = (_EPOCH_LOCAL + timedelta(seconds=seconds)).isoformat()
+        return text + (f".{nanos:09d}".rstrip("0") if nanos else "") + ("" if self.local else "Z")
 
 
 class Unsupported(Exception):
@@ -97,7 +104,7 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("long", "timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units),
     ("long", "local-timestamp-millis"): _timestamp(_EPOCH_LOCAL, 1_000),
     ("long", "local-timestamp-micros"): _timestamp(_EPOCH_LOCAL, 1),
-    ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: LocalNanoseconds(units),
+    ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units, local=True),
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,
     ("fixed", "uuid"): _uuid_bytes,
@@ -152,13 +159,6 @@ def _time_text(value: time) -> str:
     return text.rstrip("0") if value.microsecond else text
 
 
-def _nanos(value: int, epoch: datetime, zone: str) -> str:
-    seconds, nanos = divmod(value, 1_000_000_000)
-    # Every 64-bit count of nanoseconds lies between the years 1677 and 2262.
-    text = (epoch + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
-    return text + (f".{nanos:09d}".rstrip("0") if nanos else "") + zone
-
-
 def _refuse(what: str) -> Callable[[object], Scalar]:
     def refuse(_value: object) -> Scalar:
         raise Unsupported(what)
@@ -171,8 +171,7 @@ RENDERERS: dict[type, Callable[[Any], Scalar]] = {
     date: date.isoformat,
     datetime: _instant,
     time: _time_text,
-    Nanoseconds: lambda value: _nanos(value, _EPOCH, "Z"),
-    LocalNanoseconds: lambda value: _nanos(value, _EPOCH_LOCAL, ""),
+    Nanoseconds: str,
     OutOfRange: _refuse("a date or time that the calendar does not have"),
     bytes: _refuse("bytes"),
     list: _refuse("an array"),
@@ -200,3 +199,10 @@ def scalar(value: object) -> Scalar:
     if renderer is None:
         raise Unsupported(f"a value of type {kind.__name__}")
     return renderer(value)
+
+
+def raw(value: object) -> object:
+    """A refused value for a dead letter: as Avro gave it, without the types of this module."""
+    if type(value) is OutOfRange:
+        return value.units
+    return str(value) if type(value) is Nanoseconds else value
