@@ -92,6 +92,7 @@ class Dispatch:
         self._backoff = backoff
         self._flights: dict[int, _Flight] = {}
         self._numbers = count(1)
+        self._probe: Call | None = None  # that the closed gate waits for; one of an earlier halt is none any more
         self._successes = 0
         self._odd_successes: set[int] = set()
         self.gate = Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency)
@@ -180,14 +181,15 @@ class Dispatch:
 
     def _call(self, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
         self.rate.spend()
-        if probe:
-            self.gate.probe_started()
         entry.calls += 1
         self._totals.calls += 1
         number = next(self._numbers)
         items = entry.items
         properties = {name: items[name].value for name in names}
         call = Call(number, entry.user, properties, timeout_seconds=self._call_seconds(now), probe=probe)
+        if probe:
+            self._probe = call
+            self.gate.probe_started()
         self._flights[number] = _Flight(call, entry, names)
         return call
 
@@ -200,6 +202,7 @@ class Dispatch:
             self._notice("unusual_success", status=reply.status)
         ended = self.gate.succeeded(now.mono)
         if ended is not None:
+            self._probe = None
             self._notice("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
         entry = flight.entry
         entry.delivered = True
@@ -264,7 +267,7 @@ class Dispatch:
         self._pause(reply, now)
         detail = _what_came(reply)
         closed = self.gate.failed(
-            entry.key, HaltReason.UNAVAILABLE, detail, probe=flight.call.probe, now=now.mono, wall_ms=now.wall_ms
+            entry.key, HaltReason.UNAVAILABLE, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms
         )
         if closed:
             self._notice("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
@@ -297,20 +300,23 @@ class Dispatch:
         self.rate.throttled(now.mono)
         self._pause(reply, now)
         halt = self.gate.halt
-        if flight.call.probe and halt is not None:
+        if self._is_probe(flight) and halt is not None:
             self.gate.close(halt.reason, halt.detail, probe=True, now=now.mono, wall_ms=now.wall_ms)
         self._window.retry(flight.entry, now.mono + self._backoff(1))
 
     def _halted(self, flight: _Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
         detail = _what_came(reply)
-        if self.gate.close(reason, detail, probe=flight.call.probe, now=now.mono, wall_ms=now.wall_ms):
+        if self.gate.close(reason, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms):
             self._notice("halted", reason=reason, detail=detail)
         self._pause(reply, now)
         self._window.retry(flight.entry, now.mono)
 
     def _end_probe(self, flight: _Flight, now: Now) -> None:
-        if flight.call.probe:
+        if self._is_probe(flight):
             self.gate.probe_ended(now.mono)
+
+    def _is_probe(self, flight: _Flight) -> bool:
+        return flight.call is self._probe
 
     def _pause(self, reply: Reply, now: Now) -> None:
         if reply.retry_after_seconds:
