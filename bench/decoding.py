@@ -1,0 +1,72 @@
+"""Decoding alone, and with preflight: what of the worker's cost no design of the rest can take away."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterable, Sequence
+
+from bench.figures import Figure
+from bench.loads import Load
+from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
+from worker.core.decode import Decoder
+from worker.core.identity import IdentityRules
+from worker.core.mapping import Mapping
+from worker.core.model import Partition, Record
+from worker.core.policy import AttributeRules
+from worker.core.preflight import Preflight
+from worker.run import GC_THRESHOLD
+
+_WARM_UP = 1_000
+
+
+def as_read(loads: Iterable[Load]) -> tuple[Record, ...]:
+    """The records of all loads as the consumer hands them over."""
+    return tuple(
+        Record(Partition("bench", partition), offset, 0, key, value)
+        for load in loads
+        for offset, (partition, key, value) in enumerate(load.records)
+    )
+
+
+def settle_memory() -> None:
+    """Sets the garbage collector as the worker does: what exists by now is never looked through again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+
+
+def decode(records: Sequence[Record]) -> Figure:
+    """Bytes to events."""
+    decoder = _decoder()
+
+    def each(of: Sequence[Record]) -> None:
+        for record in of:
+            decoder.decode(record)
+
+    each(records[:_WARM_UP])
+    wall, used = time.perf_counter(), time.thread_time()
+    each(records)
+    return Figure(len(records), time.perf_counter() - wall, time.thread_time() - used)
+
+
+def decode_and_preflight(records: Sequence[Record]) -> Figure:
+    """Bytes to what may be sent."""
+    decoder, preflight = _decoder(), Preflight(IdentityRules(), AttributeRules())
+
+    def each(of: Sequence[Record]) -> None:
+        for record in of:
+            event = decoder.decode(record)
+            if event is not None:
+                preflight.check(event)
+
+    each(records[:_WARM_UP])
+    wall, used = time.perf_counter(), time.thread_time()
+    each(records)
+    return Figure(len(records), time.perf_counter() - wall, time.thread_time() - used)
+
+
+def _decoder() -> Decoder:
+    decoder = Decoder(Mapping())
+    decoder.add(SCHEMA_ID, PROFILE_CHANGED)
+    return decoder

@@ -1,0 +1,99 @@
+"""The loads: profile changes made from a seed, encoded once, and read by everything that is measured."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from confluent_kafka import Producer
+
+from tests.support.brokers import Broker, unique_name
+from tests.support.profiles import Change, encode, phone
+
+SEED = 20_240_601
+PARTITIONS = 4  # what the embedded mock gives every topic
+# Past about 5 MiB in a partition the embedded mock drops the oldest records.
+MOCK_BYTES_MAX = 4 * 1024 * 1024
+_RECORD_OVERHEAD_BYTES = 40
+_BATCH_RECORDS = 250  # a fetch brings whole batches: small ones, as live traffic makes them
+_TOGETHER = 20  # users whose changes come mixed, one of each in turn
+
+
+@dataclass(frozen=True)
+class Load:
+    """Events for one kind of run, as they lie in Kafka: (partition, key, value)."""
+
+    name: str
+    changes_per_user: int
+    window_seconds: float
+    records: tuple[tuple[int, bytes, bytes], ...]
+
+
+def one_to_one(events: int) -> Load:
+    """Every event is of another user and due at once: as many calls as events."""
+    return Load("1:1", 1, 0.0, tuple(_records(events, 1)))
+
+
+def hundred_to_one(events: int) -> Load:
+    """Each user changes a hundred times within a second, among the changes of others.
+
+    The window outlasts that second: one call for each user.
+    """
+    return Load("100:1", 100, 1.0, tuple(_records(events, 100)))
+
+
+def _records(events: int, changes_per_user: int) -> Iterator[tuple[int, bytes, bytes]]:
+    rng = random.Random(SEED)
+    block = _TOGETHER * changes_per_user
+    for number in range(events):
+        user = number // block * _TOGETHER + number % _TOGETHER
+        attributes: dict[str, object] = {
+            "loyalty_points": rng.randrange(100_000),
+            "favourite_store": rng.choice(["North", "South", "East", "West"]),
+            "last_order_total": rng.randrange(1, 99_999) + 0.25,
+            "vip": rng.choice([True, False]),
+        }
+        change = Change(phone(user), attributes, number)
+        yield user % PARTITIONS, change.phone.encode(), encode(change)
+
+
+def fill(broker: Broker, load: Load) -> str:
+    """Writes the load to a topic of its own; returns the topic's name.
+
+    Raises:
+        ValueError: it is too large for the embedded mock.
+        RuntimeError: the broker did not take all of it.
+    """
+    if not broker.real:
+        stored = sum(len(key) + len(value) + _RECORD_OVERHEAD_BYTES for _, key, value in load.records)
+        if stored > MOCK_BYTES_MAX * PARTITIONS:
+            raise ValueError(f"{load.name}: too many events for the embedded mock; ask for fewer, or install Java")
+    topic = unique_name("bench")
+    broker.create_topic(topic, PARTITIONS)
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.bootstrap_servers,
+            "batch.num.messages": _BATCH_RECORDS,
+            "linger.ms": 20,
+            "log_level": 2,
+        }
+    )
+    failures: list[object] = []
+    for partition, key, value in load.records:
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    on_delivery=lambda error, _: failures.append(error) if error else None,
+                )
+                break
+            except BufferError:  # librdkafka's queue is full
+                producer.poll(0.1)
+        producer.poll(0)
+    if producer.flush(60) or failures:
+        raise RuntimeError(f"{load.name}: the broker did not take all records: {failures[:1]}")
+    return topic

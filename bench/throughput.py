@@ -1,0 +1,126 @@
+"""Events a second and CPU seconds per 1,000 events of the real worker, beside decode alone in the same run.
+
+Example: .venv/bin/python -m bench.throughput --repetitions 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import worker
+from bench import report
+from bench.decoding import as_read, decode, decode_and_preflight, settle_memory
+from bench.destination import Destination
+from bench.loads import Load, fill, hundred_to_one, one_to_one
+from bench.report import Repetition
+from bench.working import Bench, NotMeasured, run
+from tests.support.brokers import Broker, MockBroker, real_broker
+from tests.support.java import Unavailable
+
+_ALONE_CALLS = 20_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the bench; 1 where a run did not do what it was to measure."""
+    options = _parser().parse_args(arguments)
+    loads = [one_to_one(options.one_to_one), hundred_to_one(options.hundred_to_one)]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        broker = MockBroker() if options.mock else _broker(directory)
+        stack.callback(broker.stop)
+        destination = Destination(directory)
+        stack.callback(destination.stop)
+        bench = Bench(broker, destination, directory)
+        facts = {"worker": worker.__version__, **report.machine(), "broker": _named(broker)}
+        try:
+            if options.profile is not None:
+                return _profile(bench, loads, options.profile)
+            repetitions = _repeat(bench, loads, options.repetitions)
+        except (NotMeasured, ValueError) as problem:
+            print(f"Error: {problem}", file=sys.stderr)
+            return 1
+    measured = report.rows(repetitions)
+    if options.json:
+        whole = {**facts, "repetitions": options.repetitions, "rows": report.as_json(measured)}
+        print(json.dumps(whole, indent=2))
+    else:
+        print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()))
+        print(f"{options.repetitions} repetitions in turn: median (lowest-highest)\n")
+        print(report.table(measured))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=_count, default=3, help="how often everything is measured, in turn")
+    parser.add_argument("--one-to-one", type=_count, default=4_000, metavar="EVENTS", help="events of the 1:1 load")
+    parser.add_argument(
+        "--hundred-to-one",
+        type=_count,
+        default=60_000,
+        metavar="EVENTS",
+        help="events of the 100:1 load; with a multiple of 2,000 every user has a hundred",
+    )
+    parser.add_argument("--mock", action="store_true", help="the embedded mock even where a real Kafka is to be had")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FOLDER",
+        help="measure nothing, but sample the worker by py-spy once under each load: collapsed stacks, a file each",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _broker(directory: Path) -> Broker:
+    try:
+        return real_broker(directory)
+    except Unavailable as reason:
+        print(f"No real Kafka, so the embedded mock takes its place: {reason}", file=sys.stderr)
+        return MockBroker()
+
+
+def _named(broker: Broker) -> str:
+    return f"Apache Kafka ({type(broker).__name__})" if broker.real else "librdkafka's embedded mock"
+
+
+def _repeat(bench: Bench, loads: Sequence[Load], repetitions: int) -> list[Repetition]:
+    """Measures everything in turn, so that a busy spell of the machine does not fall on one of them alone."""
+    topics = {load.name: fill(bench.broker, load) for load in loads}
+    records = as_read(loads)
+    settle_memory()
+    done: list[Repetition] = []
+    for number in range(1, repetitions + 1):
+        print(f"repetition {number} of {repetitions}", file=sys.stderr)
+        each = {report.DECODE: decode(records), report.PREFLIGHT: decode_and_preflight(records)}
+        for load in loads:
+            each[f"worker {load.name}"] = run(bench, load, topics[load.name])
+        each[report.DESTINATION] = bench.destination.alone(_ALONE_CALLS)
+        done.append(each)
+    return done
+
+
+def _profile(bench: Bench, loads: Sequence[Load], folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    for load in loads:
+        output = folder / f"{load.name.replace(':', '-to-')}.stacks"
+        run(bench, load, fill(bench.broker, load), profile=output)
+        print(output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

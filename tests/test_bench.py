@@ -1,0 +1,66 @@
+"""The bench runs, at a size that measures nothing, and its report is whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.figures import Figure
+from bench.report import Spread, rows, table
+
+ROOT = Path(__file__).parent.parent
+NAMES = ["decode alone", "decode + preflight", "worker 1:1", "worker 100:1", "destination alone"]
+
+
+@pytest.mark.slow
+def test_it_runs_and_reports_every_row() -> None:
+    sizes = ["--repetitions", "1", "--one-to-one", "40", "--hundred-to-one", "2000"]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.throughput", "--mock", "--json", *sizes],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["broker"] == "librdkafka's embedded mock"
+    assert {"worker", "cores", "python", "load_average", "repetitions"} < report.keys()
+    measured = {row["name"]: row for row in report["rows"]}
+    assert list(measured) == NAMES
+    assert [measured[name]["events"] for name in NAMES[:4]] == [2040, 2040, 40, 2000]
+    assert all(row["events_per_second"]["median"] > 0 for row in measured.values())
+    assert measured["worker 1:1"]["events_per_call"]["median"] == 1
+    assert measured["worker 100:1"]["events_per_call"]["median"] > 50
+    assert measured["worker 1:1"]["cpu_to_decode_alone"]["median"] > 1
+    assert str(ROOT) not in done.stdout
+
+
+def test_a_ratio_is_taken_inside_its_repetition() -> None:
+    """A machine that is twice as slow in one repetition leaves the ratios as they are."""
+    quiet = {"decode alone": Figure(1000, 1.0, 1.0), "worker 1:1": Figure(100, 1.0, 0.8, calls=100)}
+    busy = {"decode alone": Figure(1000, 2.0, 2.0), "worker 1:1": Figure(100, 2.0, 1.6, calls=100)}
+    [base, worker] = rows([quiet, busy])
+    assert base.events_per_second == Spread(750, 500, 1000)
+    assert worker.cpu_to_decode_alone == Spread(8, 8, 8)
+    assert worker.time_to_decode_alone == Spread(10, 10, 10)
+    head, first, second = table([base, worker]).splitlines()
+    assert "CPU s per 1,000 events" in head
+    assert "750 (500-1,000)" in first
+    assert second.split() == [
+        "worker",
+        "1:1",
+        "100",
+        "1.0",
+        "75",
+        "(50-100)",
+        "12.0000",
+        "(8.0000-16.0000)",
+        "8.0",
+        "10.0",
+    ]
