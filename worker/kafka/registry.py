@@ -108,6 +108,7 @@ class RegistrySchemas:
             if self._dead_letter_id is None:
                 due.append(self._attempt(self._writes, f"register {self._subject}"))
             self._wake.wait(max(0.0, min(due) - time.monotonic()) if due else None)
+        self._client.close()
 
     def _attempt(self, lane: _Lane, what: str) -> float:
         """Take the lane's next step if it is due; return when the step after it is."""
