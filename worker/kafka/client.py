@@ -39,7 +39,7 @@ _CONSUMER_DEFAULTS: Final[Properties] = {
     "queued.min.messages": "20000",
     # The library's 64 MiB per partition would dwarf the worker's own memory budget.
     "queued.max.messages.kbytes": "16384",
-    # A synchronous commit at a revoke must not outlive the drain deadline by a minute.
+    # A frozen broker is noticed, and another one asked, before the session is over.
     "socket.timeout.ms": "15000",
 }
 

@@ -13,6 +13,9 @@ from worker.core.model import Headers, Partition, Record
 from worker.kafka.client import Connection, Properties, RateLimit, consumer_properties, in_words, uses_kip_848
 from worker.kafka.ends import Ends
 
+COMMIT_SECONDS: Final = 5.0
+"""How long a commit that waits does so, unless told otherwise."""
+
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 
 
@@ -47,6 +50,7 @@ class Subscription:
     ) -> None:
         self._assignment_seen = False
         self._idle_member = False
+        self._in_callback = False
         self._connection = Connection("consumer", log, self._measured if uses_kip_848(properties) else None)
         self._log = log
         self._limit = RateLimit()
@@ -102,20 +106,29 @@ class Subscription:
         self._consumer.unsubscribe()
         self._subscribe()
 
-    def commit(self, offsets: Mapping[Partition, int], *, wait: bool = False) -> None:
+    def commit(
+        self, offsets: Mapping[Partition, int], *, wait: bool = False, timeout_seconds: float = COMMIT_SECONDS
+    ) -> None:
         """Commit the next offset to read of each partition.
 
         A refusal is logged and otherwise passed over: `committed` does not move, and the next commit covers it.
-        With `wait`, returns only when the broker has answered or the client gave up (see `socket.timeout.ms`).
+        With `wait`, returns when the broker has answered, or after `timeout_seconds` (which a rebalance callback
+        cannot be given: there it is the broker's answer alone).
         """
         if not offsets:
             return
         wanted = [TopicPartition(partition.topic, partition.number, offset) for partition, offset in offsets.items()]
         try:
-            if wait:
+            if wait and self._in_callback:
+                # Inside a callback librdkafka answers nothing else. The coordinator has just called for the revoke,
+                # so it is alive; should it freeze at this very moment, nothing bounds the wait.
                 self._commit_answered(None, self._consumer.commit(offsets=wanted, asynchronous=False))
-            else:
-                self._consumer.commit(offsets=wanted, asynchronous=True)
+                return
+            self._consumer.commit(offsets=wanted, asynchronous=True)
+            if wait:
+                # A synchronous commit has no time-out: before a frozen broker it outlasts any drain deadline. This
+                # question goes to the same coordinator, behind the commit, and has one.
+                self._commit_answered(None, self._consumer.committed(wanted, timeout=timeout_seconds))
         except KafkaException as failure:
             self._commit_refused(failure.args[0])
 
@@ -235,10 +248,13 @@ class Subscription:
     def _guarded(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         # An exception that passes through librdkafka skips nothing but is raised by whichever call comes out of C
         # first, together with the loss of its records; kept and raised by us, it comes once and from a known place.
+        self._in_callback = True
         try:
             callback(partitions)
         except Exception as raised:  # noqa: BLE001 - raised again as it is by _raise_pending
             self._raised = self._raised or raised
+        finally:
+            self._in_callback = False
 
     def _raise_pending(self) -> None:
         if self._raised is not None:
@@ -254,7 +270,7 @@ class Subscription:
         for answer in partitions or ():
             if answer.error is not None:
                 self._commit_refused(answer.error)
-            elif (partition := Partition(answer.topic, answer.partition)) in self._assigned:
+            elif answer.offset >= 0 and (partition := Partition(answer.topic, answer.partition)) in self._assigned:
                 self._committed[partition] = answer.offset
 
     def _commit_refused(self, error: KafkaError) -> None:
