@@ -134,6 +134,15 @@ def test_a_missing_topic_fails_and_a_pattern_without_a_match_warns(sound: dict[s
     assert "does not exist" in found[2]["what"]
 
 
+@pytest.mark.kafka
+def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real_kafka: RunningBroker) -> None:
+    stem = unique_name("regional")
+    real_kafka.create_topic(f"{stem}.eu", 2)
+    real_kafka.create_topic(f"{stem}.us", 3)
+    [found] = [one for one in findings(sound | {"WORKER_KAFKA__TOPICS": f"^{stem}"}, 0) if one["check"] == "topics"]
+    assert found["what"].endswith("5 partitions in 2 topics")
+
+
 def test_every_check_is_made_though_no_broker_answers(no_kafka: dict[str, str]) -> None:
     found = findings(no_kafka, 1)
     assert bad(found).keys() == {"brokers", "topics", "group", "dead letters"}

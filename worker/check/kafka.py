@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
+from enum import Enum
 from typing import Final
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, NewTopic
+from confluent_kafka.admin import AclOperation, ConsumerGroupDescription, NewTopic
 from structlog.typing import FilteringBoundLogger
 
 from worker import assemble
@@ -15,6 +17,15 @@ from worker.config import KafkaSettings, Settings
 from worker.kafka.client import in_words
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts, write_problem
 
+_PAUSE_SECONDS: Final = 0.25
+# A cluster whose first group this is has to make its offsets topic.
+_COORDINATOR_COMING: Final = frozenset(
+    {
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 _NEW_GROUP: Final = frozenset({KafkaError.GROUP_ID_NOT_FOUND})
 _CANNOT_TELL: Final = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION})  # noqa: SLF001 - the library's public name for it
 
@@ -51,35 +62,34 @@ def _topic(admin: Admin, topic: str) -> tuple[Finding, int]:
         return Finding.fail("topics", str(problem), "set WORKER_KAFKA__TOPICS to the topics that there are"), 0
     if not counts:
         return Finding.warn("topics", f"the pattern {topic} matches no topic yet", "check WORKER_KAFKA__TOPICS"), 0
-    for name in counts:
-        problem_reading = _read_problem(admin, name)
-        if problem_reading is not None:
-            return Finding.fail("topics", problem_reading), 0
+    unreadable = _read_problem(admin, list(counts))
+    if unreadable is not None:
+        return Finding.fail("topics", unreadable), 0
     total, largest = sum(counts.values()), max(counts.values())
     what = f"{topic}: {total} partition{'s' if total > 1 else ''}"
     return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), largest
 
 
-def _read_problem(admin: Admin, topic: str) -> str | None:
-    """Why the topic cannot be read; None where it can, or where the brokers do not tell."""
+def _read_problem(admin: Admin, topics: list[str]) -> str | None:
+    """Why one of the topics cannot be read; None where all can, or where the brokers do not tell."""
     asked = admin.client.describe_topics(
-        TopicCollection([topic]), include_authorized_operations=True, request_timeout=ASK_SECONDS
+        TopicCollection(topics), include_authorized_operations=True, request_timeout=ASK_SECONDS
     )
-    try:
-        allowed = asked[topic].result().authorized_operations
-    except KafkaException as failure:
-        return None if _code(failure) in _CANNOT_TELL else f"topic {topic}: {admin.explain(failure)}"
-    if allowed is not None and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
-        return f"topic {topic}: not authorised to read: grant the worker READ on it"
+    for topic, answer in asked.items():
+        try:
+            allowed = _allows(answer.result().authorized_operations, AclOperation.READ)  # bounded by request_timeout
+        except KafkaException as failure:
+            if _code(failure) in _CANNOT_TELL:
+                return None
+            return f"topic {topic}: {admin.explain(failure)}"
+        if not allowed:
+            return f"topic {topic}: not authorised to read: grant the worker READ on it"
     return None
 
 
 def _group(admin: Admin, group_id: str) -> Finding:
-    asked = admin.client.describe_consumer_groups(
-        [group_id], include_authorized_operations=True, request_timeout=ASK_SECONDS
-    )
     try:
-        group = asked[group_id].result()  # bounded by request_timeout
+        group = _described(admin, group_id)
     except KafkaException as failure:
         if _code(failure) in _NEW_GROUP:
             return _new_group(group_id)
@@ -88,13 +98,30 @@ def _group(admin: Admin, group_id: str) -> Finding:
                 "group", f"{group_id}: {in_words(failure.args[0])}", "grant the worker READ on the group"
             )
         return Finding.warn("group", f"{group_id}: could not be asked for: {admin.explain(failure)}")
-    allowed = group.authorized_operations
-    if allowed is not None and not {AclOperation.READ, AclOperation.ALL} & set(allowed):
+    if not _allows(group.authorized_operations, AclOperation.READ):
         return Finding.fail("group", f"{group_id}: not authorised to join it", "grant the worker READ on the group")
     if group.state is ConsumerGroupState.DEAD:
         return _new_group(group_id)
     members = len(group.members)
     return Finding.ok("group", f"{group_id}: {members} member{'' if members == 1 else 's'} now")
+
+
+def _described(admin: Admin, group_id: str) -> ConsumerGroupDescription:
+    """What the brokers say of the group; a coordinator that is only coming up is waited for."""
+    deadline = time.monotonic() + ASK_SECONDS
+    while True:
+        left = max(0.1, deadline - time.monotonic())
+        asked = admin.client.describe_consumer_groups(
+            [group_id], include_authorized_operations=True, request_timeout=left
+        )
+        try:
+            description: ConsumerGroupDescription = asked[group_id].result()  # bounded by request_timeout
+        except KafkaException as failure:
+            if _code(failure) not in _COORDINATOR_COMING or time.monotonic() + _PAUSE_SECONDS > deadline:
+                raise
+        else:
+            return description
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _new_group(group_id: str) -> Finding:
@@ -137,6 +164,11 @@ def _creation_problem(admin: Admin, topic: str, partitions: int) -> str | None:
     except KafkaException as failure:
         return admin.explain(failure)
     return None
+
+
+def _allows(operations: Collection[Enum] | None, wanted: AclOperation) -> bool:
+    """Whether the operation is among the authorised ones; brokers that do not tell are given the benefit."""
+    return operations is None or wanted in operations or AclOperation.ALL in operations
 
 
 def _code(failure: KafkaException) -> int:
