@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Self
 
 import structlog
@@ -37,6 +36,7 @@ class Member:
         self.events: list[tuple[str, frozenset[Partition]]] = []
         self.held: set[Partition] = set()
         self._when_revoked = on_revoked
+        self.open = True
         self.subscription = Subscription(
             {
                 "bootstrap.servers": broker.bootstrap_servers,
@@ -64,14 +64,15 @@ class Member:
         return {record.partition: record.offset + 1 for record in self.records}
 
     def close(self) -> None:
+        self.open = False
         self.subscription.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(RuntimeError):  # a test closed it already
-            self.subscription.close()
+        if self.open:
+            self.close()
 
     def _assigned(self, partitions: list[Partition]) -> None:
         self.held.update(partitions)

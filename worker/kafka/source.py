@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Thread
 from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -15,6 +16,8 @@ from worker.kafka.ends import Ends
 
 COMMIT_SECONDS: Final = 5.0
 """How long a commit that waits does so, unless told otherwise."""
+
+CLOSE_SECONDS: Final = 10.0
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 
@@ -50,7 +53,7 @@ class Subscription:
     ) -> None:
         self._assignment_seen = False
         self._idle_member = False
-        self._in_callback = False
+        self._in_callback = self._closing = False
         self._connection = Connection("consumer", log, self._measured if uses_kip_848(properties) else None)
         self._log = log
         self._limit = RateLimit()
@@ -119,13 +122,13 @@ class Subscription:
             return
         wanted = [TopicPartition(partition.topic, partition.number, offset) for partition, offset in offsets.items()]
         try:
-            if wait and self._in_callback:
+            if wait and self._in_callback and not self._closing:
                 # Inside a callback librdkafka answers nothing else. The coordinator has just called for the revoke,
                 # so it is alive; should it freeze at this very moment, nothing bounds the wait.
                 self._commit_answered(None, self._consumer.commit(offsets=wanted, asynchronous=False))
                 return
             self._consumer.commit(offsets=wanted, asynchronous=True)
-            if wait:
+            if wait and not self._closing:
                 # A synchronous commit has no time-out: before a frozen broker it outlasts any drain deadline. This
                 # question goes to the same coordinator, behind the commit, and has one.
                 self._commit_answered(None, self._consumer.committed(wanted, timeout=timeout_seconds))
@@ -165,9 +168,23 @@ class Subscription:
                 ends[partition] = end
         return ends
 
-    def close(self) -> None:
-        """Leave the group; `on_revoked` is called for what is still held."""
-        self._consumer.close()
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Leave the group; `on_revoked` is called for what is still held, and its commits are sent but not awaited.
+
+        Returns after `timeout_seconds` at the latest. The member is then left to the process's end, and the group
+        to its session time-out.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        self._closing = True
+        self._consumer.unsubscribe()
+        while self._assigned and time.monotonic() < deadline:
+            self._consumer.consume(1, 0.05)  # runs the revoke in this thread; a record is for the next owner
+        # librdkafka's close has no time-out: before a frozen broker it waits for answers to commits for minutes.
+        closer = Thread(target=self._consumer.close, name="kafka-close", daemon=True)
+        closer.start()
+        closer.join(max(0.0, deadline - time.monotonic()))
+        if closer.is_alive():
+            self._log.warning("consumer did not close in time, left behind", waited_seconds=timeout_seconds)
         self._assignment_seen = self._idle_member = False
         self._raise_pending()
 
