@@ -143,6 +143,25 @@ def test_an_outage_makes_no_dead_letter_however_long_it_lasts(reply: Reply) -> N
     assert (driver.written, driver.committable) == ([], 20)
 
 
+def test_a_user_that_failed_before_an_outage_is_no_dead_letter_of_the_outage() -> None:
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    driver.change(1, {"a": 1})
+    others_succeed(driver, 1, 50.0, account)
+    for user in range(2, 8):
+        driver.change(user, {"a": 1})
+    driver.run(lambda _: Reply(503), 600.0)
+    assert driver.written == []
+
+
+def test_a_few_successes_of_others_do_not_tell_one_bad_user_from_a_bad_destination() -> None:
+    driver, account = Driver(server_error_seconds=30.0), Account()
+    driver.change(1, {"a": 1})
+    for _ in range(6):
+        others_succeed(driver, 1, 1.0, account)
+        driver.run(lambda _: Reply(500), 12.0)
+    assert driver.written == []
+
+
 def test_a_failing_user_begins_anew_after_an_outage() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     for user in range(10):

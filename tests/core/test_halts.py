@@ -91,4 +91,5 @@ def test_429s_never_halt_and_never_make_a_dead_letter() -> None:
         driver.change(user, {"a": user})
     driver.run(lambda _: Reply(429), 600.0)
     assert (driver.written, driver.engine.halt, driver.committable) == ([], None, 0)
-    assert driver.engine.rate_allowed < driver.engine.rate_share
+    assert driver.engine.rate_allowed < driver.engine.rate_share / 2
+    assert driver.engine.throttled(driver.now)

@@ -41,6 +41,8 @@ def test_a_late_reply_of_a_dropped_partition_settles_and_dead_letters_nothing(re
     driver.post()
     assert (driver.calls(), driver.written, driver.engine.committable()) == ([], [], {})
     assert (driver.engine.open_entries, driver.engine.held_bytes, driver.engine.in_flight) == (0, 0, 0)
+    assert driver.engine.totals.delivered_entries == 1
+    assert driver.engine.totals.retries == 0
 
 
 @pytest.mark.parametrize("reply", [OK, REFUSED, Reply(404), Reply(422), Reply(500), TIMEOUT])
