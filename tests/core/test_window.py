@@ -100,6 +100,17 @@ def test_a_retry_waits_for_its_time_and_takes_newer_changes_along() -> None:
     assert (ledger.committable, window.held_bytes, len(window)) == (4, 0, 0)
 
 
+def test_retries_of_one_instant_go_in_the_order_in_which_they_failed() -> None:
+    window, ledger = Window(0.0), Ledger(P0)
+    log = Log(window)
+    for user in (1, 2, 3):
+        log.change(user, ledger, 0.0)
+    entries = [one(window.take(0.0)) for _ in range(3)]
+    for entry in (entries[1], entries[2], entries[0]):
+        window.retry(entry, 9.0)
+    assert taken(window, 9.0) == [(2, 2), (3, 3), (1, 1)]
+
+
 def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
     window, ledger = Window(SECONDS), Ledger(P0)
     log = Log(window)
