@@ -153,6 +153,18 @@ def test_a_user_that_failed_before_an_outage_is_no_dead_letter_of_the_outage() -
     assert driver.written == []
 
 
+def test_a_failing_user_is_a_server_error_though_others_call_so_seldom_that_it_closes_the_gate() -> None:
+    driver, account = Driver(server_error_seconds=300.0), Account()
+    driver.change(1, {"a": 1})
+    for minute in range(20):
+        driver.change(100 + minute, {"a": 1})
+        for _ in range(60):
+            driver.turn(lambda call: Reply(500) if call.user.phone == phone(1) else account(call))
+            driver.advance(1.0)
+    assert driver.lost() == [("server_error", "a", 1)]
+    assert driver.engine.committable() == driver.ends
+
+
 def test_a_few_successes_of_others_do_not_tell_one_bad_user_from_a_bad_destination() -> None:
     driver, account = Driver(server_error_seconds=30.0), Account()
     driver.change(1, {"a": 1})

@@ -102,6 +102,18 @@ def test_after_opening_the_calls_in_flight_ramp_up() -> None:
     assert made.passage(CONCURRENCY - 1, 5.0) is Passage.FREE
 
 
+def test_what_one_user_alone_met_is_no_outage() -> None:
+    made = gate()
+    for _ in range(FAILING_CALLS):
+        fail(made, 1, 0.0)
+    assert made.succeeded(5.0) is not None
+    assert made.opened_at == -math.inf
+    for user in range(FAILING_USERS):
+        fail(made, user, 6.0)
+    assert made.succeeded(9.0) is not None
+    assert made.opened_at == 9.0
+
+
 def test_a_new_outage_begins_its_pauses_anew() -> None:
     made = closed(0.0)
     for now in (1.0, 3.0, 7.0):

@@ -89,11 +89,15 @@ class Gate:
 
     def succeeded(self, now: float) -> Halt | None:
         """An entry got through. Returns the halt that this ends, if there was one."""
+        # What fewer users met may be one user's own failing, which closes the gate while no one else makes a call:
+        # were that an outage, an entry that can never succeed would begin anew with each success of another.
+        one_user = len(self._failing_users) < FAILING_USERS
         self._failing_users.clear()
         self._failing_calls = 0
         ended, self.halt = self.halt, None
         if ended is not None:
-            self.opened_at = now
+            if ended.reason is not HaltReason.UNAVAILABLE or not one_user:
+                self.opened_at = now
             self._allowed = 1
             self._failed_probes = 0
             self._probing = False
