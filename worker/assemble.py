@@ -19,10 +19,10 @@ from worker.attentive.token import Token
 from worker.config import Settings
 from worker.core import mapping
 from worker.core.decode import Decoder
-from worker.core.dispatch import Options
 from worker.core.engine import Engine
 from worker.core.identity import IdentityRules
 from worker.core.model import Letter, Now
+from worker.core.options import Options
 from worker.core.policy import AttributeRules
 from worker.core.preflight import Preflight
 from worker.kafka.dead_letters import DeadLetters
@@ -111,6 +111,8 @@ def engine(settings: Settings, now: Now) -> Engine:
         probe_max_seconds=attentive.probe_max_seconds,
         server_error_seconds=attentive.server_error_seconds,
         calls_per_entry_max=attentive.calls_per_entry_max,
+        storm_letters_max=settings.storm.letters_max,
+        storm_share_max=settings.storm.share_max,
     )
     return Engine(
         options,

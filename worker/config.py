@@ -25,6 +25,7 @@ from worker.settings.model import (
     SchemaSettings,
     Settings,
     ShutdownSettings,
+    StormSettings,
     WindowSettings,
 )
 from worker.settings.names import FILE_VARIABLE, NAMES, section_models
@@ -44,6 +45,7 @@ __all__ = [
     "SchemaSettings",
     "Settings",
     "ShutdownSettings",
+    "StormSettings",
     "WindowSettings",
     "load",
 ]

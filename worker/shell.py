@@ -6,9 +6,11 @@ of their own, and are met here through queues and snapshots only.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -29,6 +31,20 @@ BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
 SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics may grow
 SHARE_RETRY_SECONDS = 2.0
 TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
+
+
+_NOTE = re.compile(r"letters-left (\d+) (\d+)")
+
+
+def note_of(letters_left: tuple[int, int]) -> str:
+    """The credit for dead letters as it is committed beside an offset."""
+    return f"letters-left {letters_left[0]} {letters_left[1]}"
+
+
+def letters_left(note: str) -> tuple[int, int] | None:
+    """What `note_of` wrote; None of another program's note."""
+    read = _NOTE.fullmatch(note)
+    return None if read is None else (int(read[1]), int(read[2]))
 
 
 def clock() -> Now:
@@ -60,16 +76,26 @@ class Pace:
     drain_seconds: float
 
 
+class Cluster(Protocol):
+    """What the shell asks the brokers about, other than records. Neither question waits for long."""
+
+    def partition_total(self) -> int | None:
+        """All partitions of all subscribed topics; None where it cannot be told now."""
+
+    def committed_notes(self, partitions: Collection[Partition]) -> list[str]:
+        """The notes that were committed with these partitions' offsets, as far as they can be told now."""
+
+
 class Shell:
     """Turns the loop: records in, calls out, offsets committed."""
 
-    def __init__(self, parts: Parts, pace: Pace, partition_total: Callable[[], int | None]) -> None:
-        """`partition_total` counts all partitions of the subscribed topics; None where it cannot be told now."""
+    def __init__(self, parts: Parts, pace: Pace, cluster: Cluster) -> None:
+        """Not subscribed yet: see `subscribed`."""
         self._parts = parts
         self._engine = parts.engine
         self._log = parts.log
         self._pace = pace
-        self._partition_total = partition_total
+        self._cluster = cluster
         self._source: Subscription | None = None
         self._held: set[Partition] = set()
         self._paused: set[Partition] = set()
@@ -78,6 +104,7 @@ class Shell:
         self._commit_at = 0.0
         self._token_at = 0.0
         self._fenced = False
+        self._left = self._engine.letters_left  # as committed last
         self._stop_by: float | None = None  # the deadline of the drain that ends this worker
         self.left_over = 0  # entries that the last drain could not finish
 
@@ -136,10 +163,17 @@ class Shell:
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
+        self._restore(partitions)
         if self._stop_by is not None:
             self.source.pause(partitions)
         self._share(refresh=True)
         self._log.info("assigned", gained=len(partitions), held=len(self._held))
+
+    def _restore(self, partitions: list[Partition]) -> None:
+        """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood."""
+        left = [read for note in self._cluster.committed_notes(partitions) if (read := letters_left(note)) is not None]
+        for records, calls in left:
+            self._engine.restore_letters_left((records, calls), clock())
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
@@ -261,16 +295,17 @@ class Shell:
         self._paused = wanted
 
     def _commit(self, *, wait: bool, only: set[Partition] | None = None) -> None:
-        committed = self.source.committed()
+        committed, left = self.source.committed(), self._engine.letters_left
         offsets = {
             partition: offset
             for partition, offset in self._engine.committable().items()
-            if committed.get(partition) != offset and (only is None or partition in only)
+            if (committed.get(partition) != offset or left != self._left) and (only is None or partition in only)
         }
         if not offsets:
             return
+        self._left = left
         started = time.monotonic()
-        self.source.commit(offsets, wait=wait)
+        self.source.commit(offsets, note=note_of(left), wait=wait)
         if wait:
             done = self.source.committed()
             ok = all(done.get(partition) == offset for partition, offset in offsets.items())
@@ -290,7 +325,7 @@ class Shell:
         """This worker's part of the token's rate: its partitions of all partitions."""
         now = clock()
         if refresh:
-            total = self._partition_total()
+            total = self._cluster.partition_total()
             self._total = total or self._total
             self._share_at = now.mono + (SHARE_SECONDS if total else SHARE_RETRY_SECONDS)
         fraction = min(1.0, len(self._held) / self._total) if self._total else 0.0

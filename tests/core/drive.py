@@ -10,11 +10,12 @@ from typing import Any
 from fastavro import parse_schema, schemaless_writer
 
 from worker.core.decode import Decoder
-from worker.core.dispatch import Notice, Options
 from worker.core.engine import Engine
 from worker.core.identity import IdentityRules
 from worker.core.mapping import Mapping as FieldMapping
 from worker.core.model import Call, Failure, Letter, Now, Partition, Record, Reply, Scalar, UserKey
+from worker.core.news import Notice
+from worker.core.options import Options
 from worker.core.policy import AttributeRules
 from worker.core.preflight import Preflight
 from worker.kafka.schemas import bundled

@@ -21,7 +21,7 @@ class Search:
         self.calls = 1
         self.delivered: list[str] = []
         self.refused: list[str] = []
-        isolation = Isolation(names)
+        isolation = Isolation(names, refused=True)
         while isolation.trial:
             self.calls += 1
             assert self.calls < CALLS_MAX, "the search does not end"
@@ -72,7 +72,7 @@ def test_what_is_accepted_alone_is_never_refused_for_the_size_of_its_company(siz
 def test_a_refused_name_is_tried_again_with_each_value_before_it(values: list[list[bool]]) -> None:
     """Each name has its values, newest first; True is one that the destination takes."""
     left = dict(zip(names_of(len(values)), ([*taken] for taken in values), strict=True))
-    isolation = Isolation(left)
+    isolation = Isolation(left, refused=True)
     delivered: list[str] = []
     for _ in range(CALLS_MAX):
         if not isolation.trial:

@@ -116,7 +116,7 @@ def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
     log = Log(window)
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
-    entry.isolation = Isolation(["a", "b"])
+    entry.isolation = Isolation(["a", "b"], refused=True)
     log.change(1, ledger, 6.0)
     window.retry(entry, 20.0)
     log.change(1, ledger, 7.0)
@@ -257,7 +257,7 @@ class WindowModel(RuleBasedStateMachine):
             entry.isolation = None
             self.window.settle(entry)
         else:
-            entry.isolation = Isolation(["a", "b"]) if how == "search" or entry.isolation else None
+            entry.isolation = Isolation(["a", "b"], refused=True) if how == "search" or entry.isolation else None
             self.window.retry(entry, self.now + delay)
 
     @rule(partition=st.sampled_from([P0, P1]))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tests.simulation.timeline import BEGINNING
-from worker.core.dispatch import Options
+from worker.core.options import Options
 from worker.core.model import User
 
 PRODUCE_SECONDS = 20.0
@@ -19,6 +19,7 @@ FAULT_SECONDS = 30.0  # no fault begins later, and none lasts beyond QUIET
 QUIET = BEGINNING + 45.0
 DRAIN_SECONDS = 4.0
 SESSION_SECONDS = 9.0  # longer than a drain and a request together, as the settings demand of the real ones
+LEASE_SECONDS = 8.0
 COMMIT_SECONDS = 2.0
 CLOSER = 900  # users from this number on are well: one in each partition speaks up when all faults are over
 
@@ -197,6 +198,7 @@ def _variant(rng: random.Random, kind: str) -> str:
         "wrong_url": ("path", "302"),
         "throttle": ("bare", "after"),
         "flaky": ("refused", "lost", "both"),
+        "freeze": ("amid", "between"),
         "clock": ("-3600", "3600", "-5", "86400"),
         "retain": ("committed", "committed", "everything"),
     }

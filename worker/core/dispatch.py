@@ -7,18 +7,22 @@ outbox as a dead letter. What is none of these is still in flight.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from worker.core import letters
 from worker.core.entry import Entry, Place
 from worker.core.gate import Gate, HaltReason, Passage
 from worker.core.isolation import Isolation
-from worker.core.model import Answer, Call, Letter, Now, Reason, Reply
+from worker.core.model import Call, Now, Reason, Reply
+from worker.core.news import Delivery, News
+from worker.core.options import Options
 from worker.core.outbox import Outbox
 from worker.core.rate import Rate
+from worker.core.refusals import Refusals
 from worker.core.totals import Totals
-from worker.core.verdict import Verdict, judge
+from worker.core.verdict import Verdict, in_words, judge
 from worker.core.window import Window
 
 SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
@@ -27,40 +31,8 @@ POISON_FAILURES = 5
 POISON_SUCCESSES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The limits an engine keeps; names and meaning are those of the settings."""
-
-    window_seconds: float = 5.0
-    max_bytes: int = 256 * 1024 * 1024
-    requests_per_second: float = 150.0
-    concurrency: int = 32
-    timeout_seconds: float = 10.0
-    retry_after_max_seconds: float = 300.0
-    probe_max_seconds: float = 10.0
-    server_error_seconds: float = 300.0
-    calls_per_entry_max: int = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that people should hear of once: `event` names it, `fields` hold no identifier and no value."""
-
-    event: str
-    fields: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A settled entry of which something reached the destination.
-
-    `age_seconds` runs from its first change's record timestamp to the settlement.
-    """
-
-    changes: int
-    age_seconds: float
-
-
+_USER_REFUSED = "the destination refuses the user's identifier: it took none of what was tried, good values included"
+_STORM = "refused for many users in a row, or for a large share of them"
 _HALTS = {Verdict.UNAUTHORIZED: HaltReason.UNAUTHORIZED, Verdict.WRONG_URL: HaltReason.WRONG_URL}
 _LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEXPECTED_STATUS}
 
@@ -82,6 +54,7 @@ class Dispatch:
         window: Window,
         outbox: Outbox,
         totals: Totals,
+        news: News,
         backoff: Callable[[int], float],
         now: Now,
     ) -> None:
@@ -89,6 +62,7 @@ class Dispatch:
         self._window = window
         self._outbox = outbox
         self._totals = totals
+        self._news = news
         self._backoff = backoff
         self._flights: dict[int, _Flight] = {}
         self._numbers = count(1)
@@ -98,8 +72,7 @@ class Dispatch:
         self.gate = Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency)
         self.rate = Rate(options.requests_per_second, now.mono)
         self.deadline = math.inf  # no call outlasts this instant, in monotonic seconds
-        self.notices: list[Notice] = []
-        self.deliveries: list[Delivery] = []
+        self._refusals = Refusals()
 
     @property
     def in_flight(self) -> int:
@@ -128,7 +101,7 @@ class Dispatch:
             entry = window.take_probe(now.mono) if probe else window.take(now.mono, hurry=hurry)
             if entry is None:
                 break
-            names = tuple(self._trial(entry))
+            names = tuple(self._trial(entry, now))
             if names:
                 calls.append(self._call(entry, names, probe=probe, now=now))
             else:
@@ -160,18 +133,26 @@ class Dispatch:
                 self._answered_badly(flight, _LETTERS[verdict], reply, now)
             case Verdict.ABORTED:
                 self._end_probe(flight, now)
-                self._window.retry(flight.entry, now.mono)
+                self._again(flight.entry, now.mono)
+
+    def storm(self, now: Now) -> None:
+        """Dead letters of refused calls are out of credit: nothing but probes, until one gets through."""
+        if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=False, now=now.mono, wall_ms=now.wall_ms):
+            self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def _call_seconds(self, now: Now) -> float:
         return min(self._options.timeout_seconds, self.deadline - now.mono)
 
-    def _trial(self, entry: Entry) -> Iterable[str]:
+    def _trial(self, entry: Entry, now: Now) -> Iterable[str]:
         """The attributes to send next. Some that isolation has in mind may have gone with their partition."""
+        if entry.isolation is None:
+            suspects = self._refusals.suspects(entry.fold(), now.mono)
+            if not suspects or len(entry.items) == 1:
+                return entry.items
+            entry.isolation = Isolation(entry.items, refused=False, suspected=suspects)
         isolation = entry.isolation
-        if isolation is None:
-            return entry.items
         while isolation.trial:
             names = [name for name in isolation.trial if name in entry.items]
             if names:
@@ -199,11 +180,13 @@ class Dispatch:
         self._successes += 1
         if reply.status != 200 and reply.status is not None and reply.status not in self._odd_successes:  # noqa: PLR2004
             self._odd_successes.add(reply.status)
-            self._notice("unusual_success", status=reply.status)
+            self._news.tell("unusual_success", status=reply.status)
         ended = self.gate.succeeded(now.mono)
         if ended is not None:
             self._probe = None
-            self._notice("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
+            self._news.tell("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
+        self._outbox.relieve(self._outbox.calls)
+        self._refusals.taken(flight.call.properties)
         entry = flight.entry
         entry.delivered = True
         entry.answered += 1
@@ -226,13 +209,18 @@ class Dispatch:
         elif len(names) == 1:
             alone = names[0]
         else:
-            entry.isolation = Isolation(names)
+            entry.isolation = self._refusals.search(flight.call.properties, reply.message, now.mono)
+        if alone is not None:
+            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
+        if entry.isolation is not None and entry.isolation.blames_user:
+            self._give_up(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
+            return
         if alone is not None and alone in entry.items:
             self._reject(flight, alone, reply, now)
         if entry.items and entry.answered >= self._options.calls_per_entry_max:
             detail = f"not delivered within {entry.answered} calls, of which the destination refused some"
-            self._dead_letter(entry, Reason.REJECTED, detail, list(entry.items), reply, now)
-            entry.items.clear()
+            self._give_up(flight, Reason.REJECTED, detail, reply, now)
+            return
         self._conclude(entry, now)
 
     def _reject(self, flight: _Flight, name: str, reply: Reply, now: Now) -> None:
@@ -252,9 +240,14 @@ class Dispatch:
     def _answered_badly(self, flight: _Flight, reason: Reason, reply: Reply, now: Now) -> None:
         """An answer about this user alone, that no further try can change."""
         self._end_probe(flight, now)
+        self._give_up(flight, reason, f"the destination answered {reply.status}", reply, now)
+
+    def _give_up(self, flight: _Flight, reason: Reason, detail: str, reply: Reply, now: Now) -> None:
+        """All that is left of the entry is one dead letter."""
         entry = flight.entry
-        self._dead_letter(entry, reason, f"the destination answered {reply.status}", list(entry.items), reply, now)
+        self._dead_letter(entry, reason, detail, list(entry.items), reply, now)
         entry.items.clear()
+        entry.isolation = None
         self._conclude(entry, now)
 
     def _failed(self, flight: _Flight, reply: Reply, now: Now) -> None:
@@ -265,20 +258,18 @@ class Dispatch:
             entry.failing_since = now.mono
             entry.successes_when_failing = self._successes
         self._pause(reply, now)
-        detail = _what_came(reply)
+        detail = in_words(reply)
         closed = self.gate.failed(
             entry.key, HaltReason.UNAVAILABLE, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms
         )
         if closed:
-            self._notice("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
+            self._news.tell("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
         if self._is_poison(entry, now):
             seconds = now.mono - entry.failing_since
             detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
-            self._dead_letter(entry, Reason.SERVER_ERROR, detail, list(entry.items), reply, now)
-            entry.items.clear()
-            self._conclude(entry, now)
+            self._give_up(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
-            self._window.retry(entry, now.mono + self._backoff(entry.failures))
+            self._again(entry, now.mono + self._backoff(entry.failures))
 
     def _is_poison(self, entry: Entry, now: Now) -> bool:
         """Whether it is this entry that fails, not the destination. An outage does not count against it."""
@@ -302,14 +293,20 @@ class Dispatch:
         halt = self.gate.halt
         if self._is_probe(flight) and halt is not None:
             self.gate.close(halt.reason, halt.detail, probe=True, now=now.mono, wall_ms=now.wall_ms)
-        self._window.retry(flight.entry, now.mono + self._backoff(1))
+        self._again(flight.entry, now.mono + self._backoff(1))
 
     def _halted(self, flight: _Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
-        detail = _what_came(reply)
+        detail = in_words(reply)
         if self.gate.close(reason, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms):
-            self._notice("halted", reason=reason, detail=detail)
+            self._news.tell("halted", reason=reason, detail=detail)
         self._pause(reply, now)
-        self._window.retry(flight.entry, now.mono)
+        self._again(flight.entry, now.mono)
+
+    def _again(self, entry: Entry, not_before: float) -> None:
+        """The call is made again. A search that has learned nothing yet is dropped: so newer changes can join."""
+        if entry.isolation is not None and not entry.isolation.begun:
+            entry.isolation = None
+        self._window.retry(entry, not_before)
 
     def _end_probe(self, flight: _Flight, now: Now) -> None:
         if self._is_probe(flight):
@@ -340,7 +337,7 @@ class Dispatch:
             return
         if entry.delivered:
             self._totals.delivered_entries += 1
-            self.deliveries.append(Delivery(entry.changes, max(0.0, (now.wall_ms - entry.oldest_ms) / 1000)))
+            self._news.deliveries.append(Delivery(entry.changes, max(0.0, (now.wall_ms - entry.oldest_ms) / 1000)))
         self._totals.calls_saved += max(0, entry.changes - entry.calls)
         self._window.settle(entry)
 
@@ -349,33 +346,7 @@ class Dispatch:
     ) -> None:
         if not names:
             return  # all of it went with its partition while the call was under way
-        newest = entry.items[names[-1]].change
-        letter = Letter(
-            reason=reason,
-            detail=detail,
-            failed_at_ms=now.wall_ms,
-            attempts=entry.calls,
-            sources=entry.sources(names),
-            user=entry.user,
-            attributes=tuple(entry.lost(name) for name in names),
-            answer=None if reply.status is None else Answer(reply.status, reply.request_id, reply.body),
-            record_key=newest.record_key,
-            headers=newest.headers,
-        )
         entry.letters += 1
-        self._outbox.add(letter, entry)
-
-    def _notice(self, event: str, **fields: object) -> None:
-        self.notices.append(Notice(event, fields))
-
-
-def _what_came(reply: Reply) -> str:
-    """A reply in a few words that hold nothing of its body."""
-    if reply.status is not None:
-        return f"status {reply.status}"
-    return {
-        "connect": "no connection",
-        "timeout": "no complete answer in time",
-        "broken": "the connection broke",
-        "no_token": "no token to be had",
-    }.get(str(reply.failure), str(reply.failure))
+        letter = letters.of_entry(entry, reason, detail, names, reply, now)
+        if not self._outbox.add(letter, entry, now.wall_ms):
+            self.storm(now)

@@ -14,14 +14,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from worker.core.decode import Decoder
-from worker.core.dispatch import Delivery, Dispatch, Notice, Options
+from worker.core.dispatch import Dispatch
 from worker.core.entry import Entry
-from worker.core.gate import Halt
+from worker.core.gate import Halt, HaltReason
 from worker.core.intake import Intake
 from worker.core.ledger import Ledger
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
+from worker.core.news import Delivery, News, Notice
+from worker.core.options import Options
 from worker.core.outbox import Held, Outbox
 from worker.core.preflight import Preflight
+from worker.core.storm import Storm
 from worker.core.totals import Totals
 from worker.core.window import Window
 
@@ -53,9 +56,17 @@ class Engine:
         self.totals = Totals()
         self._max_bytes = options.max_bytes
         self._window = Window(options.window_seconds)
-        self._outbox = Outbox(backoff)
+        storms = [Storm(options.storm_letters_max, options.storm_share_max) for _ in range(2)]
+        self._outbox = Outbox(backoff, records=storms[0], calls=storms[1])
+        self._news = News()
         self._dispatch = Dispatch(
-            options, window=self._window, outbox=self._outbox, totals=self.totals, backoff=backoff, now=now
+            options,
+            window=self._window,
+            outbox=self._outbox,
+            totals=self.totals,
+            news=self._news,
+            backoff=backoff,
+            now=now,
         )
         self._intake = Intake(decoder, preflight, window=self._window, outbox=self._outbox, totals=self.totals)
         self._ledgers: dict[Partition, Ledger] = {}
@@ -93,6 +104,7 @@ class Engine:
             ledger.drop()
             self._intake.forget(ledger)
             orphans.update(self._window.forget(ledger))
+        self._outbox.forget_dropped()
         return self._dispatch.carrying(orphans)
 
     def share(self, fraction: float, now: Now) -> None:
@@ -166,8 +178,8 @@ class Engine:
 
     @property
     def letters_waiting(self) -> int:
-        """Dead letters that are not acknowledged yet."""
-        return len(self._outbox)
+        """Dead letters that are not acknowledged yet, without those that a flood holds back."""
+        return len(self._outbox) - self._outbox.records.held - self._outbox.calls.held
 
     # -- what others may know --------------------------------------------------------------------------------------
 
@@ -207,17 +219,31 @@ class Engine:
 
     def news(self) -> tuple[list[Notice], list[Delivery]]:
         """What people and metrics should hear of, since the last look."""
-        notices, self._dispatch.notices = self._dispatch.notices, []
         if self.totals.shared_users and not self._told_of_shared_users:
             self._told_of_shared_users = True
-            notices.append(Notice("user_in_several_partitions", {}))
-        deliveries, self._dispatch.deliveries = self._dispatch.deliveries, []
-        return notices, deliveries
+            self._news.tell("user_in_several_partitions")
+        return self._news.take()
 
     @property
     def halt(self) -> Halt | None:
-        """Why nothing but single probes is sent, or None."""
-        return self._dispatch.gate.halt
+        """Why nothing but single probes is sent, or why nothing is dead-lettered; None where all goes on."""
+        records = self._outbox.records
+        if self._dispatch.gate.halt is not None or records.since_ms is None:
+            return self._dispatch.gate.halt
+        detail = f"{records.held} dead letters of records that cannot be used are held back"
+        return Halt(HaltReason.REJECTION_STORM, records.since_ms, detail)
+
+    @property
+    def letters_left(self) -> tuple[int, int]:
+        """Dead letters that may be written without a success, of records and of calls; committed with the offsets."""
+        return self._outbox.records.left, self._outbox.calls.left
+
+    def restore_letters_left(self, left: tuple[int, int], now: Now) -> None:
+        """What the previous owner of partitions that came had left: a restart is no success."""
+        self._outbox.records.restore(left[0])
+        self._outbox.calls.restore(left[1])
+        if left[1] <= 0:
+            self._dispatch.storm(now)
 
     def throttled(self, now: Now) -> bool:
         """Whether the destination holds the worker below its share of the rate."""

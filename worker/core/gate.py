@@ -24,6 +24,7 @@ class HaltReason(StrEnum):
     UNAUTHORIZED = "unauthorized"
     WRONG_URL = "wrong_url"
     UNAVAILABLE = "unavailable"
+    REJECTION_STORM = "rejection_storm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,28 +9,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from worker.core import letters
 from worker.core.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.entry import Change
 from worker.core.ledger import Ledger
-from worker.core.model import (
-    Event,
-    Headers,
-    Letter,
-    LostAttribute,
-    Now,
-    Partition,
-    Reason,
-    Record,
-    Refusal,
-    Source,
-)
+from worker.core.model import Event, Letter, Now, Partition, Record
 from worker.core.outbox import Held, Outbox
 from worker.core.preflight import Preflight
 from worker.core.totals import Totals
 from worker.core.window import Window
 
 RECORD_BYTES = 400  # what a waiting record takes beyond its key and value, in bytes
-_TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
 
 
 class Intake:
@@ -107,7 +96,7 @@ class Intake:
         try:
             event = self._decoder.decode(record)
         except Undecodable as problem:
-            self._refuse_record(ledger, record, str(problem), now)
+            self._post(letters.of_record(record, str(problem), now), ledger, record, now)
             return
         if event is None:
             self._totals.ignored += 1
@@ -118,62 +107,22 @@ class Intake:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
-            self._refuse_attributes(ledger, record, event, refusal, now)
+            self._post(letters.of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:
             self._totals.ignored += not checked.refusals
             return
         change = Change(
             ledger,
-            _source(record, event.event_id),
+            letters.source_of(record, event.event_id),
             occurred_at_ms=event.occurred_at_ms,
             record_key=record.key,
-            headers=_trace_context(record),
+            headers=letters.trace_context(record),
         )
         self._totals.changes += 1
+        self._outbox.relieve(self._outbox.records)
         shared = self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono)
         self._totals.shared_users += shared
 
-    def _refuse_record(self, ledger: Ledger, record: Record, detail: str, now: Now) -> None:
-        letter = Letter(
-            reason=Reason.UNDECODABLE,
-            detail=detail,
-            failed_at_ms=now.wall_ms,
-            attempts=0,
-            sources=(_source(record, None),),
-            user=None,
-            attributes=(),
-            record_key=record.key,
-            record_value=record.value,
-            headers=_trace_context(record),
-        )
-        self._post(letter, ledger, record)
-
-    def _refuse_attributes(self, ledger: Ledger, record: Record, event: Event, refusal: Refusal, now: Now) -> None:
-        letter = Letter(
-            reason=refusal.reason,
-            detail=refusal.detail,
-            failed_at_ms=now.wall_ms,
-            attempts=0,
-            sources=(_source(record, event.event_id),),
-            user=event.user,
-            attributes=tuple(
-                LostAttribute(name, value, event.occurred_at_ms, record.partition.number, record.offset)
-                for name, value in refusal.attributes.items()
-            ),
-            record_key=record.key,
-            headers=_trace_context(record),
-        )
-        self._post(letter, ledger, record)
-
-    def _post(self, letter: Letter, ledger: Ledger, record: Record) -> None:
+    def _post(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)
-        self._outbox.add(letter, Held(ledger, record.offset))
-
-
-def _source(record: Record, event_id: str | None) -> Source:
-    return Source(record.partition, record.offset, record.timestamp_ms, event_id)
-
-
-def _trace_context(record: Record) -> Headers:
-    """The headers that a dead letter hands on, so that a trace goes through it."""
-    return tuple(header for header in record.headers if header[0] in _TRACE_CONTEXT) if record.headers else ()
+        self._outbox.add(letter, Held(ledger, record.offset), now.wall_ms)

@@ -1,4 +1,7 @@
-"""Dead letters on their way: what each stands for is settled by its delivery report, and by nothing else."""
+"""Dead letters on their way: what each stands for is settled by its delivery report, and by nothing else.
+
+A flood of letters is held back by a `Storm`, one for records that cannot be used and one for calls that are refused.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import TypeAlias
 
 from worker.core.entry import Entry, Place
 from worker.core.ledger import Ledger
-from worker.core.model import Letter
+from worker.core.model import Letter, Reason
+from worker.core.storm import Storm
 
 LETTER_BYTES = 1200  # what one takes beyond the record it carries, in bytes
 
@@ -30,9 +34,17 @@ Owner: TypeAlias = Held | Entry
 class Outbox:
     """Letters to be written, letters being written, and letters to be written again."""
 
-    def __init__(self, backoff: Callable[[int], float]) -> None:
-        """`backoff` gives the pause in seconds after the n-th failure in a row to write any letter."""
+    def __init__(self, backoff: Callable[[int], float], *, records: Storm, calls: Storm) -> None:
+        """Empty.
+
+        Args:
+            backoff: the pause in seconds after the n-th failure in a row to write any letter.
+            records: bounds the letters of records that cannot be used.
+            calls: bounds the letters of calls that the destination refused.
+        """
         self._backoff = backoff
+        self.records = records
+        self.calls = calls
         self._owners: dict[Letter, Owner] = {}
         self._due: list[tuple[float, int, Letter]] = []
         self._order = count()
@@ -43,18 +55,34 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._owners)
 
-    def add(self, letter: Letter, owner: Owner) -> None:
-        """A new letter; its owner is settled when it is acknowledged."""
+    def add(self, letter: Letter, owner: Owner, wall_ms: int) -> bool:
+        """A new letter; its owner is settled when it is acknowledged. Returns whether it may be written now."""
         self._owners[letter] = owner
         self.held_bytes += _size_bytes(letter)
-        heapq.heappush(self._due, (-math.inf, next(self._order), letter))
+        storm = self.calls if isinstance(owner, Entry) else self.records
+        # What policy forbids says nothing of the producer's or the destination's health.
+        admitted = letter.reason is Reason.SENSITIVE_DATA or storm.admits(letter, wall_ms)
+        if admitted:
+            self._release(letter)
+        return admitted
+
+    def relieve(self, storm: Storm) -> None:
+        """Something of this kind went well: what its flood held back may be written, as far as that earns it."""
+        for letter in storm.relieve():
+            self._release(letter)
+
+    def forget_dropped(self) -> None:
+        """Partitions went away: their letters are the next owner's to write."""
+        for storm in (self.records, self.calls):
+            for letter in storm.forget(self._is_wanted):
+                self._remove(letter)
 
     def due(self, now: float) -> list[Letter]:
         """The letters to be written now. One whose partition went away is the next owner's to write."""
         letters = []
         while self._due and self._due[0][0] <= now:
             _, _, letter = heapq.heappop(self._due)
-            if _lives(self._owners[letter]):
+            if self._is_wanted(letter):
                 letters.append(letter)
             else:
                 self._remove(letter)
@@ -75,6 +103,12 @@ class Outbox:
         self._failures += 1
         self.problem = error
         heapq.heappush(self._due, (now + self._backoff(self._failures), next(self._order), letter))
+
+    def _release(self, letter: Letter) -> None:
+        heapq.heappush(self._due, (-math.inf, next(self._order), letter))
+
+    def _is_wanted(self, letter: Letter) -> bool:
+        return _lives(self._owners[letter])
 
     def _remove(self, letter: Letter) -> Owner:
         self.held_bytes -= _size_bytes(letter)

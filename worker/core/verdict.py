@@ -70,3 +70,15 @@ def _client_error(status: int, *, wrong_url: bool) -> Verdict:
     if status == HTTPStatus.NOT_FOUND:
         return Verdict.WRONG_URL if wrong_url else Verdict.NOT_FOUND
     return Verdict.UNEXPECTED
+
+
+def in_words(reply: Reply) -> str:
+    """A reply in a few words that hold nothing of its body."""
+    if reply.status is not None:
+        return f"status {reply.status}"
+    return {
+        "connect": "no connection",
+        "timeout": "no complete answer in time",
+        "broken": "the connection broke",
+        "no_token": "no token to be had",
+    }.get(str(reply.failure), str(reply.failure))

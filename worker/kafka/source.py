@@ -110,9 +110,14 @@ class Subscription:
         self._subscribe()
 
     def commit(
-        self, offsets: Mapping[Partition, int], *, wait: bool = False, timeout_seconds: float = COMMIT_SECONDS
+        self,
+        offsets: Mapping[Partition, int],
+        *,
+        note: str = "",
+        wait: bool = False,
+        timeout_seconds: float = COMMIT_SECONDS,
     ) -> None:
-        """Commit the next offset to read of each partition.
+        """Commit the next offset to read of each partition, with a note that lies beside it (Kafka's metadata).
 
         A refusal is logged and otherwise passed over: `committed` does not move, and the next commit covers it.
         With `wait`, returns when the broker has answered, or after `timeout_seconds` (which a rebalance callback
@@ -120,7 +125,7 @@ class Subscription:
         """
         if not offsets:
             return
-        wanted = [TopicPartition(partition.topic, partition.number, offset) for partition, offset in offsets.items()]
+        wanted = [TopicPartition(*partition, offset, note) for partition, offset in offsets.items()]
         try:
             if wait and self._in_callback and not self._closing:
                 # Inside a callback librdkafka answers nothing else. The coordinator has just called for the revoke,

@@ -243,6 +243,24 @@ class AttributeSettings(Section):
     )
 
 
+class StormSettings(Section):
+    """When a flood of dead letters is a broken producer or destination rather than bad data."""
+
+    letters_max: Count = Field(
+        default=40,
+        ge=1,
+        le=1_000_000,
+        description="dead letters in a row without a success, after which no more are written and the worker halts "
+        "`rejection_storm`; kept over restarts",
+    )
+    share_max: Number = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="share of dead letters among all outcomes that is borne for long; more ends in that halt too",
+    )
+
+
 class ShutdownSettings(Section):
     """How the worker stops."""
 
@@ -283,6 +301,7 @@ class Settings(Section):
     window: WindowSettings = WindowSettings()
     attentive: AttentiveSettings = AttentiveSettings()
     attributes: AttributeSettings = AttributeSettings()
+    storm: StormSettings = StormSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,44 @@
+"""A destination that refuses everybody: dead letters stop after a few, over restarts too; deliveries go on after."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.support.processes import until
+from tests.support.profiles import Change, phone
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+USERS = 6_000
+LETTERS_MAX = 200
+
+
+def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) -> None:
+    """6,000 users refused and three restarts meanwhile, one of them a crash: at most 200 dead letters in all."""
+    lab.broker.create_topic(lab.topic, 4)
+    sandbox = lab.sandbox("--errors", "vague")
+    sandbox.faults([{"status": 400, "body": {"error": {"id": 1, "message": "Bad Request"}}}])
+    lab.produce(
+        Change(phone(user), {"loyalty_points": user, "favourite_store": "North"}, user) for user in range(USERS)
+    )
+    for ending in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        worker = lab.worker(sandbox.base_url, {"WORKER_SHUTDOWN__DRAIN_SECONDS": "3"})
+        until(lambda it=worker: it.status()["state"] == "halted", 60, "halted")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        assert worker.ready().json()["reason"] == "rejection_storm"
+        worker.signal(ending)
+        worker.wait(30)
+    worker = lab.worker(sandbox.base_url)
+    until(lambda: worker.status()["state"] == "halted", 60, "halted again")
+    letters = lab.dead_letters()
+    assert 0 < len(letters) <= LETTERS_MAX
+    assert {letter["reason"] for letter in letters} == {"rejected"}
+
+    sandbox.faults([])
+    until(lambda: worker.ready().status_code == 200, 30, "ready again, by itself")
+    lab.until_committed(120)
+    lost = {(letter["record_key"]) for letter in lab.dead_letters()}
+    users = [user for user in range(USERS) if str(phone(user).encode()) not in lost]
+    assert_equivalent(sandbox, [Change(phone(u), {"loyalty_points": u, "favourite_store": "North"}, u) for u in users])

@@ -1,0 +1,69 @@
+"""A bound on dead letters: a flood of them is a broken producer or destination, not so much bad data.
+
+Letters cost credit, successes earn it. Without credit letters are made and held, but not written: their offsets stay
+uncommitted, and nothing is lost. What is left of the credit is committed with the offsets, so that a restart does not
+begin a new flood.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from worker.core.model import Letter
+
+
+class Storm:
+    """The credit for one kind of dead letter, and the letters that wait for it."""
+
+    def __init__(self, letters_max: int, share_max: float) -> None:
+        """`letters_max`: letters in a row without a success; `share_max`: of letters among all outcomes, below 1."""
+        self._letters_max = letters_max
+        self._earned = share_max / (1.0 - share_max)
+        self._credit = float(letters_max)
+        self._held: deque[Letter] = deque()
+        self._since_ms: int | None = None
+
+    def admits(self, letter: Letter, wall_ms: int) -> bool:
+        """Whether the letter may be written now; else it is held until credit is earned."""
+        if self._credit >= 1.0 and not self._held:
+            self._credit -= 1.0
+            return True
+        if not self._held:
+            self._since_ms = wall_ms
+        self._held.append(letter)
+        return False
+
+    def relieve(self) -> list[Letter]:
+        """A success. Returns the held letters that may be written now."""
+        self._credit = min(float(self._letters_max), self._credit + self._earned)
+        released = []
+        while self._held and self._credit >= 1.0:
+            self._credit -= 1.0
+            released.append(self._held.popleft())
+        return released
+
+    def forget(self, lives: Callable[[Letter], bool]) -> list[Letter]:
+        """Drops the held letters that are not wanted any more, and returns them."""
+        dropped = [letter for letter in self._held if not lives(letter)]
+        self._held = deque(letter for letter in self._held if lives(letter))
+        return dropped
+
+    def restore(self, left: int) -> None:
+        """What a previous owner of the partitions had left, if that is less."""
+        self._credit = min(self._credit, float(left))
+
+    @property
+    def left(self) -> int:
+        """Letters that may still be written without a success."""
+        return int(self._credit)
+
+    @property
+    def held(self) -> int:
+        """Letters that wait for a success."""
+        return len(self._held)
+
+    @property
+    def since_ms(self) -> int | None:
+        """When the first of the held letters had to wait, in milliseconds since the epoch; None while none does."""
+        return self._since_ms if self._held else None
