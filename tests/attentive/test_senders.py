@@ -92,6 +92,29 @@ def test_aborted_calls_come_back_and_the_others_go_on() -> None:
     assert replies[1].failure is replies[2].failure is Failure.ABORTED
 
 
+def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that slept: the main thread drops everything and begins a new lease, just when a sender asks for it.
+
+    The loop's thread hears of it later: that takes the private `_tell`, since today's anyio lets it hear in time.
+    """
+
+    def drops_and_begins_anew() -> bool:
+        with monkeypatch.context() as deaf:
+            deaf.setattr(senders, "_tell", lambda *_: None)
+            senders.abort([old])
+        return True
+
+    old = call(1, timeout_seconds=5)
+    with serving(answering(OK)) as server:
+        senders = Senders(
+            server.base_url, Token.given(TOKEN), concurrency=1, user_agent="worker/0", may_send=drops_and_begins_anew
+        )
+        senders.start()
+        assert outcome(senders, old).failure is Failure.ABORTED
+        assert senders.close(PATIENCE_SECONDS)
+        assert not server.requests
+
+
 def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None:
     """Warnings are errors: a task or a transport left open would fail the test when it is collected."""
     with serving(never_answers) as server:

@@ -5,7 +5,8 @@ resolution, connection, a header that drips and a body that drips. A thread in a
 Why a client for each: the cost of httpx's connection pool grows with the square of its connections.
 
 The main thread owns what is in flight; the loop's thread owns the clients. They meet in the loop's own queue on the way
-in and in one queue on the way out, so that no lock is needed.
+in and in one queue on the way out, so that no lock is needed. The one thing that must not wait for a queue is an abort:
+the loop's thread looks itself, before it writes, whether the call was cut.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Senders:
         self._tls = wire.tls_context()
         self._idle: list[httpx.AsyncClient] = [wire.new_client(self._url, self._tls)]
         self._in_flight: set[Call] = set()
+        self._cut: set[Call] = set()  # written by the main thread alone
         self._finished: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()  # None: the thread has ended
         self._tasks: dict[Call, asyncio.Task[Reply]] = {}
         self._loop = asyncio.new_event_loop()
@@ -134,6 +136,7 @@ class Senders:
                 if outcome is None:
                     break
                 self._in_flight.discard(outcome[0])
+                self._cut.discard(outcome[0])
                 outcomes.append(outcome)
         except queue.Empty:
             pass
@@ -142,8 +145,14 @@ class Senders:
         return outcomes
 
     def abort(self, calls: Iterable[Call]) -> None:
-        """Cuts calls short; their replies come as `Failure.ABORTED`, unless they had just finished."""
-        self._tell(self._cancel, list(calls))
+        """Cuts calls short; their replies come as `Failure.ABORTED`, unless they had just finished.
+
+        Nothing of them is written from now on, not even while the loop's thread has not heard of it: a process that
+        slept drops its old assignment and begins a new lease, under which the old calls must not go out.
+        """
+        cut = [call for call in calls if call in self._in_flight]
+        self._cut.update(cut)
+        self._tell(self._cancel, cut)
 
     def close(self, timeout_seconds: float) -> bool:
         """Aborts what is in flight and ends the thread. Replies can still be fetched afterwards.
@@ -203,7 +212,12 @@ class Senders:
         reusable = False
         try:
             reply, reusable = await wire.exchange(
-                client, message, started=started, deadline=deadline, may_send=self._may_send
+                client,
+                message,
+                started=started,
+                deadline=deadline,
+                # In this order: calls are cut before a new lease begins, so whoever sees the new one sees the cut.
+                may_send=lambda: self._may_send() and call not in self._cut,
             )
         finally:
             if reusable:
