@@ -68,6 +68,26 @@ def _client(url: httpx.URL, tls: ssl.SSLContext) -> httpx.AsyncClient:
     )
 
 
+class _Steps:
+    """What httpcore is doing for one request, as it tells by its trace extension."""
+
+    def __init__(self, may_send: Callable[[], bool]) -> None:
+        self._may_send = may_send
+        self.opened: list[httpcore.AsyncNetworkStream] = []
+
+    async def taken(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self.opened.append(info["return_value"])
+        elif event in _WRITES and not self._may_send():
+            raise Fenced
+
+    async def close_opened(self) -> None:
+        # httpcore forgets a socket whose TLS handshake is cancelled: against a destination that accepts and then says
+        # nothing, every time-out would leave one open.
+        for stream in self.opened:
+            await stream.aclose()
+
+
 async def exchange(
     client: httpx.AsyncClient,
     request: httpx.Request,
@@ -96,15 +116,8 @@ async def exchange(
         Exception: only what `failure_of` does not know, that is, a bug.
     """
     loop = asyncio.get_running_loop()
-    opened: list[httpcore.AsyncNetworkStream] = []
-
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        if event == "connection.connect_tcp.complete":
-            opened.append(info["return_value"])
-        elif event in _WRITES and not may_send():
-            raise Fenced
-
-    request.extensions = {"trace": trace}
+    steps = _Steps(may_send)
+    request.extensions = {"trace": steps.taken}
     response: httpx.Response | None = None
     content = bytearray()
     failed: BaseException | None = None
@@ -123,10 +136,7 @@ async def exchange(
     # its token, as its context.
     seconds = loop.time() - started
     if failed is not None:
-        # httpcore forgets a socket whose TLS handshake is cancelled: against a destination that accepts and then says
-        # nothing, every time-out would leave one open.
-        for stream in opened:
-            await stream.aclose()
+        await steps.close_opened()
     failure = None if failed is None else failure_of(failed)
     if failed is not None and failure is None:
         raise failed

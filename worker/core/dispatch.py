@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import count
 
 from worker.core import letters
@@ -140,8 +141,6 @@ class Dispatch:
         if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=False, now=now.mono, wall_ms=now.wall_ms):
             self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
 
-    # -- sending ---------------------------------------------------------------------------------------------------
-
     def _call_seconds(self, now: Now) -> float:
         return min(self._options.timeout_seconds, self.deadline - now.mono)
 
@@ -174,12 +173,10 @@ class Dispatch:
         self._flights[number] = _Flight(call, entry, names)
         return call
 
-    # -- replies ---------------------------------------------------------------------------------------------------
-
     def _delivered(self, flight: _Flight, reply: Reply, now: Now) -> None:
         self._successes += 1
-        if reply.status != 200 and reply.status is not None and reply.status not in self._odd_successes:  # noqa: PLR2004
-            self._odd_successes.add(reply.status)
+        if reply.status not in {None, HTTPStatus.OK, *self._odd_successes}:
+            self._odd_successes.add(reply.status or 0)
             self._news.tell("unusual_success", status=reply.status)
         ended = self.gate.succeeded(now.mono)
         if ended is not None:
@@ -318,8 +315,6 @@ class Dispatch:
     def _pause(self, reply: Reply, now: Now) -> None:
         if reply.retry_after_seconds:
             self.gate.pause(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
-
-    # -- settling --------------------------------------------------------------------------------------------------
 
     def _conclude(self, entry: Entry, now: Now) -> None:
         """Nothing of the entry is in flight: what is left of it is sent, else it is settled."""
