@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.entry import Change, Entry, Item, Place
+from worker.core.entry import ITEM_BYTES, Change, Entry, Item, Place
 from worker.core.ledger import Ledger
 from worker.core.model import Partition, Scalar, Source, User, UserKey
 
@@ -175,14 +175,16 @@ def test_a_letter_names_the_record_that_its_value_came_from(steps: list[Step]) -
 @given(st.lists(VALUES, min_size=1, max_size=12))
 def test_an_item_grows_with_its_distinct_values_alone(values: list[Scalar]) -> None:
     ledger = Ledger(Partition("t", 0))
-    item = Item(values[0], Change(ledger, Source(ledger.partition, 0, 0)))
-    grown = 0
-    for offset, value in enumerate(values[1:], 1):
-        growth = item.supersede(value, Change(ledger, Source(ledger.partition, offset, 0)))
-        assert growth >= 0
-        grown += growth > 0
-    assert grown == len({typed(value) for value in values}) - 1
-    assert len(item.older or ()) == grown
+    changes = [Change(ledger, Source(ledger.partition, offset, 0)) for offset in range(len(values))]
+    item = Item(values[0], changes[0])
+    size = changes[0].size_bytes
+    for value, change in zip(values[1:], changes[1:], strict=True):
+        size += change.size_bytes + item.supersede(value, change)
+    distinct = len({typed(value) for value in values})
+    assert len(item.older or ()) == distinct - 1
+    assert sum(change.uses for change in changes) == distinct
+    kept = sum(change.size_bytes for change in changes if change.uses)
+    assert kept <= size <= kept + (distinct - 1) * (ITEM_BYTES + 200)
 
 
 @pytest.mark.parametrize("merged", [False, True])

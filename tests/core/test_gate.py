@@ -47,7 +47,7 @@ def test_a_success_in_between_begins_the_count_anew() -> None:
     for turn in range(50):
         assert not fail(made, turn, 0.0)
         assert not fail(made, turn + 1, 0.0)
-        made.succeeded(0.0)
+        made.succeeded(0.0, probe=False)
     assert made.halt is None
 
 
@@ -92,13 +92,13 @@ def test_a_probe_that_meets_another_obstacle_changes_the_reason_and_is_news() ->
 def test_after_opening_the_calls_in_flight_ramp_up() -> None:
     made = closed(0.0)
     made.probe_started()
-    ended = made.succeeded(5.0)
+    ended = made.succeeded(5.0, probe=True)
     assert ended is not None
     assert (ended.reason, made.halt, made.opened_at) == (HaltReason.UNAUTHORIZED, None, 5.0)
     for allowed in range(1, CONCURRENCY):
         assert made.passage(allowed - 1, 5.0) is Passage.FREE
         assert made.passage(allowed, 5.0) is Passage.NONE
-        made.succeeded(5.0)
+        made.succeeded(5.0, probe=True)
     assert made.passage(CONCURRENCY - 1, 5.0) is Passage.FREE
 
 
@@ -106,11 +106,11 @@ def test_what_one_user_alone_met_is_no_outage() -> None:
     made = gate()
     for _ in range(FAILING_CALLS):
         fail(made, 1, 0.0)
-    assert made.succeeded(5.0) is not None
+    assert made.succeeded(5.0, probe=True) is not None
     assert made.opened_at == -math.inf
     for user in range(FAILING_USERS):
         fail(made, user, 6.0)
-    assert made.succeeded(9.0) is not None
+    assert made.succeeded(9.0, probe=True) is not None
     assert made.opened_at == 9.0
 
 
@@ -119,7 +119,7 @@ def test_a_new_outage_begins_its_pauses_anew() -> None:
     for now in (1.0, 3.0, 7.0):
         made.probe_started()
         made.close(HaltReason.UNAUTHORIZED, "", probe=True, now=now, wall_ms=0)
-    made.succeeded(20.0)
+    made.succeeded(20.0, probe=True)
     made.close(UNAVAILABLE, "", probe=False, now=30.0, wall_ms=0)
     assert made.next_passage() == 31.0
 

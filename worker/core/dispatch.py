@@ -178,7 +178,7 @@ class Dispatch:
         if reply.status not in {None, HTTPStatus.OK, *self._odd_successes}:
             self._odd_successes.add(reply.status or 0)
             self._news.tell("unusual_success", status=reply.status)
-        ended = self.gate.succeeded(now.mono)
+        ended = self.gate.succeeded(now.mono, probe=flight.call.probe)
         if ended is not None:
             self._probe = None
             self._news.tell("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)

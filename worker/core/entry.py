@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ _Typed: TypeAlias = tuple[type, Scalar]
 class Change:
     """What a record says about one user, without its attributes: those lie in the entry, by name."""
 
-    __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source")
+    __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source", "uses")
 
     def __init__(
         self,
@@ -39,6 +39,12 @@ class Change:
         self.occurred_at_ms = occurred_at_ms
         self.record_key = record_key
         self.headers = headers
+        self.uses = 0  # values that came by it and are still kept
+
+    def release(self) -> int:
+        """One of its values is kept no longer. Returns the bytes that this frees, as a number below 0."""
+        self.uses -= 1
+        return 0 if self.uses else -self.size_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -58,24 +64,33 @@ class Item:
         self.value = value
         self.change = change
         self.older: dict[_Typed, Change] | None = None
+        change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
-        """A newer value of the attribute; returns by how many bytes the item grew."""
+        """A newer value of the attribute; returns by how many bytes this grew, without the change itself."""
+        change.uses += 1
         if self.has(value):
-            self.change = change
-            return 0
+            freed, self.change = self.change.release(), change
+            return freed
         older = self.older = {} if self.older is None else self.older
         known = len(older)
         previous = (type(self.value), self.value)
-        older.pop(previous, None)  # re-inserted, so that the order is the order of the last occurrence
+        # The previous value is re-inserted, so that the order is the order of the last occurrence.
+        gone = [older.pop(previous, None), older.pop((type(value), value), None)]
         older[previous] = self.change
-        older.pop((type(value), value), None)
         self.value, self.change = value, change
-        return (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
+        freed = sum(each.release() for each in gone if each is not None)
+        return freed + (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
         """Whether this is the newest value, to the destination: True is not 1 there."""
         return value == self.value and type(value) is type(self.value)
+
+    def history(self) -> Iterator[tuple[Scalar, Change]]:
+        """Every value that is kept, the newest last."""
+        for (_, value), change in (self.older or {}).items():
+            yield value, change
+        yield self.value, self.change
 
     def step_back(self) -> bool:
         """The newest value was refused: the one before it takes its place. False where there is none."""
@@ -192,9 +207,10 @@ class Entry:
             if mine is None:
                 self.items[name] = item
                 continue
-            for (_, value), change in (item.older or {}).items():
-                mine.supersede(value, change)
-            mine.supersede(item.value, item.change)
+            for value, change in item.history():
+                # Counted with the newer entry already; what it frees of this one is not.
+                self.size_bytes += min(0, mine.supersede(value, change))
+                change.release()
         for ledger, offset in newer.holds.items():
             self._answer_for(ledger, offset)
         newer.items, newer.holds, newer.place = {}, {}, Place.GONE

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from sys import getsizeof
 from typing import TypeAlias
 
-from worker.core.entry import Entry, Place
+from worker.core.entry import ITEM_BYTES, Entry, Place
 from worker.core.ledger import Ledger
 from worker.core.model import Letter, Reason
 from worker.core.storm import Storm
@@ -49,6 +50,7 @@ class Outbox:
         self._due: list[tuple[float, int, Letter]] = []
         self._order = count()
         self._failures = 0
+        self._retry_at = -math.inf
         self.held_bytes = 0
         self.problem: str | None = None
 
@@ -100,9 +102,11 @@ class Outbox:
 
     def failed(self, letter: Letter, error: str, now: float) -> None:
         """The topic did not take the letter: it is written again, later."""
-        self._failures += 1
+        if now >= self._retry_at:  # else it is of the same attempt as the failure before
+            self._failures += 1
+            self._retry_at = now + self._backoff(self._failures)
         self.problem = error
-        heapq.heappush(self._due, (now + self._backoff(self._failures), next(self._order), letter))
+        heapq.heappush(self._due, (self._retry_at, next(self._order), letter))
 
     def _release(self, letter: Letter) -> None:
         heapq.heappush(self._due, (-math.inf, next(self._order), letter))
@@ -120,4 +124,7 @@ def _lives(owner: Owner) -> bool:
 
 
 def _size_bytes(letter: Letter) -> int:
-    return LETTER_BYTES + len(letter.record_key or b"") + len(letter.record_value or b"")
+    content = len(letter.record_key or b"") + len(letter.record_value or b"")
+    if letter.answer is not None:
+        content += len(letter.answer.body)
+    return LETTER_BYTES + content + sum(ITEM_BYTES + getsizeof(lost.value) for lost in letter.attributes)
