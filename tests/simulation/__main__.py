@@ -7,6 +7,8 @@ import secrets
 import sys
 import time
 
+import click
+
 from tests.simulation.cluster import Cluster
 from tests.simulation.plan import Plan, make
 from tests.simulation.shrink import broken_by, smallest
@@ -33,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     first = secrets.randbelow(1_000_000_000) if given.first is None else given.first
     if given.trace:
-        print(explained(make(first)))
+        click.echo(explained(make(first)))
         return 0
     return run(first, given.seeds or (sys.maxsize if given.seconds else 1000), given.seconds)
 
@@ -47,11 +49,11 @@ def run(first: int, seeds: int, seconds: float | None) -> int:
             break
         check = broken_by(make(seed))
         if check is not None:
-            print(report(seed, check))
+            click.echo(report(seed, check))
             return 1
         done += 1
     spent = time.process_time() - used
-    print(f"{done} seeds from {first} kept every promise: {done / spent * 60:.0f} seeds a minute")
+    click.echo(f"{done} seeds from {first} kept every promise: {done / spent * 60:.0f} seeds a minute")
     return 0
 
 

@@ -99,23 +99,27 @@ class Attentive:
 
     def _disturbed(self, user: int) -> tuple[int | None, Failure | None]:
         for fault in self.faults:
-            match fault.kind:
-                case "outage":
-                    failure = _FAILURES.get(fault.how)
-                    return (None, failure) if failure is not None else (int(fault.how), None)
-                case "unauthorized" if fault.how != "no_token":
-                    return int(fault.how), None
-                case "wrong_url":
-                    return (404 if fault.how == "path" else 302), None
-                case "throttle":
-                    return 429, None
-                case "flaky" if fault.how != "lost" and self._rng.random() < 0.25:
-                    return self._rng.choice((500, 502, 503, 504, 408, 425)), None
-                case "poison" if user in self._plan.poison:
-                    return 500, None
-                case _:
-                    pass
+            if fault.kind == "outage" and fault.how in _FAILURES:
+                return None, _FAILURES[fault.how]
+            status = self._status(fault, user)
+            if status is not None:
+                return status, None
         return None, None
+
+    def _status(self, fault: Fault, user: int) -> int | None:
+        """What a fault answers, where it does."""
+        match fault.kind:
+            case "outage" | "unauthorized" if fault.how.isdigit():
+                return int(fault.how)
+            case "wrong_url":
+                return 404 if fault.how == "path" else 302
+            case "throttle":
+                return 429
+            case "flaky" if fault.how != "lost" and self._rng.random() < 0.25:
+                return self._rng.choice((500, 502, 503, 504, 408, 425))
+            case "poison" if user in self._plan.poison:
+                return 500
+        return None
 
     def _lost(self) -> Failure | None:
         """How the reply to an applied request is lost on its way back, if it is."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from tests.simulation.attentive import Attentive
 from tests.simulation.kafka import Commits, Group, Log
-from tests.simulation.member import Flight, Member, session_of
-from tests.simulation.oracle import Oracle, PromiseBroken
-from tests.simulation.plan import CLOSER, NETWORK, QUIET, USERS, Fault, Plan, Produced
+from tests.simulation.member import Member
+from tests.simulation.oracle import Oracle
+from tests.simulation.plan import CLOSER, NETWORK, QUIET, SESSION_SECONDS, USERS, Fault, Plan, Produced
+from tests.simulation.promises import PromiseBroken
+from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.decode import SchemaMissing, Undecodable
 from worker.core.identity import IdentityRules
@@ -163,12 +165,19 @@ class Cluster:
         else:
             self.timeline.after(0.02, lambda _: answer(schema_id))
 
-    def rejoin(self, member: Member) -> None:
-        """A member that was thrown out asks to be let in again, once it can."""
+    def join(self, member: Member) -> None:
+        """A member asks to be let in, once it can."""
         if member.isolated:
-            self.timeline.after(0.5, lambda _: self.rejoin(member))
+            self.timeline.after(0.5, lambda _: self.join(member))
         elif member.alive:
             self.group.join(member)
+
+    def leave(self, member: Member) -> None:
+        """A member says good-bye; if it cannot, the coordinator notices after the session time-out."""
+        if member.isolated:
+            self.timeline.after(SESSION_SECONDS, lambda _: self.group.remove(member))
+        else:
+            self.group.remove(member)
 
     def _produce(self, produced: Produced) -> None:
         log = self.logs[produced.partition]
@@ -182,20 +191,15 @@ class Cluster:
     # -- the destination ---------------------------------------------------------------------------------------------
 
     def arrived(self, flight: Flight) -> None:
-        """A request reaches the destination, unless its connection is closed by now."""
-        if flight.cancelled:
+        """A request reaches the destination, or not."""
+        if not flight.senders.landed(flight):
             return
-        flight.arrived = True
-        if not flight.member.alive:
-            self.oracle.ended(flight.user, None, self.timeline.now)
-            if self.timeline.now > flight.back_at:
-                return
         reply = self.attentive.answer(
             flight.user,
             flight.call,
             lambda: self.oracle.applied(flight.user, flight.call.properties, flight.epoch, flight.position),
         )
-        self.timeline.at(flight.back_at, flight.member.came, (flight, reply))
+        self.timeline.at(flight.back_at, flight.senders.came, (flight, reply))
 
     # -- faults ------------------------------------------------------------------------------------------------------
 
@@ -236,21 +240,23 @@ class Cluster:
                 answer(schema_id)
 
     def _strike(self, fault: Fault, member: Member, until: float) -> None:
+        if member.frozen or member.isolated:
+            return
         if fault.kind == "freeze":
-            member.frozen_until = max(member.frozen_until, until)
-            self.timeline.after(session_of(member), self._expire, (member, until))
+            member.freeze()
+            self.timeline.at(until, lambda _: member.thaw(amid_turn=fault.how == "amid"))
+            self.timeline.after(SESSION_SECONDS, self._expire, (member, until))
         elif fault.kind == "isolate":
-            if not member.isolated and member.held:
-                member.isolated = True
-                self.timeline.at(until, self._reconnect, member)
-                self.timeline.after(session_of(member), self._expire, (member, until))
-        elif member.frozen_until <= self.timeline.now and not member.isolated:
-            if fault.kind == "stop":
-                member.stop()
-            else:
-                self.members.remove(member)
-                member.crash()
-                self.timeline.after(session_of(member), self._expire, (member, float("inf")))
+            member.isolated = True
+            self.timeline.at(until, self._reconnect, member)
+            self.timeline.after(SESSION_SECONDS, self._expire, (member, until))
+        elif fault.kind == "stop":
+            member.stop()
+            self.timeline.after(RESTART_SECONDS, self._start, member.slot)
+        else:
+            self.members.remove(member)
+            member.crash()
+            self.timeline.after(SESSION_SECONDS, self._expire, (member, float("inf")))
             self.timeline.after(RESTART_SECONDS, self._start, member.slot)
 
     def _reconnect(self, member: Member) -> None:

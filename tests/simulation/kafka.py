@@ -42,9 +42,6 @@ class Log:
 class Participant(Protocol):
     """What the coordinator needs of a member; each is told by what its next poll finds."""
 
-    alive: bool
-    held: set[int]
-
     def tell(self, what: str, partitions: list[int], generation: int) -> None:
         """`revoke`, `assign` or `lost`."""
 

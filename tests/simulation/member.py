@@ -1,7 +1,7 @@
-"""One worker: the real engine, and a model of the shell around it.
+"""One worker: the real engine and lease, and a model of the shell around them.
 
 It does step by step what worker/shell.py does (poll, receive, replies, calls, letters, pauses, commit; drain within a
-revoke), but it takes a turn only when there is something to take it for.
+revoke or a stop), but it takes a turn only when there is something to take it for.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from tests.simulation.oracle import Closedness, PromiseBroken
-from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, NUMBERS, SESSION_SECONDS
+from tests.simulation.closedness import Closedness
+from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS, NUMBERS
+from tests.simulation.promises import PromiseBroken
+from tests.simulation.reading import Reading
+from tests.simulation.senders import Senders
 from worker.core.decode import Decoder
 from worker.core.engine import Engine
-from worker.core.model import Call, Failure, Letter, Partition, Record, Reply
+from worker.core.model import Letter, Partition
+from worker.lease import Lease
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -25,26 +29,12 @@ _TURNS_MAX = 20_000
 
 
 @dataclass(slots=True)
-class Flight:
-    """A request under way: who sent it, by which assignment, and what had been read by then."""
-
-    member: Member
-    call: Call
-    user: int
-    epoch: int
-    position: int
-    back_at: float
-    cancelled: bool = False
-    arrived: bool = False
-
-
-@dataclass(slots=True)
 class Drain:
-    """A revoke callback that has not returned."""
+    """A revoke callback that has not returned, or a stop. None for `partitions`: all that are held."""
 
-    partitions: list[int]
+    partitions: list[int] | None
     deadline: float
-    returned: Callable[[], None]
+    finished: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -61,7 +51,6 @@ class _Queues:
     """What other threads have for the main one."""
 
     coordinator: deque[Told] = field(default_factory=deque)
-    replies: list[tuple[Call, Reply]] = field(default_factory=list)
     letters: list[tuple[Letter, str | None]] = field(default_factory=list)
     schemas: list[int] = field(default_factory=list)
 
@@ -74,15 +63,13 @@ class Member:
         self.slot = slot
         self.alive = True
         self.stopping = False
-        self.frozen_until = 0.0
+        self.frozen = False
         self.isolated = False
-        self.held: set[int] = set()
-        self.generation = -1
-        self.positions: dict[int, int] = {}  # where in its log each held partition goes on, as an index
-        self.flights: dict[Call, Flight] = {}
+        self.reading = Reading(cluster)
         self._cluster = cluster
         self._timeline = cluster.timeline
-        self._known_schemas: set[int] = {1}
+        self._lease = Lease(LEASE_SECONDS, lambda: cluster.timeline.now)
+        self.senders = Senders(cluster, self, self.wake, self._lease.holds)
         self.engine = Engine(
             cluster.plan.options,
             decoder=cast("Decoder", cluster.catalogue.decoder()),
@@ -90,13 +77,12 @@ class Member:
             backoff=cluster.backoff,
             now=self._timeline.instant(),
         )
-        self._epochs: dict[int, int] = {}
-        self._committed: dict[Partition, int] = {}
-        self._paused: set[Partition] = set()
         self._asked_schemas: set[int] = set()
         self._closedness = Closedness()
         self._queues = _Queues()
-        self._drain: Drain | None = None
+        self._drains: list[Drain] = []
+        self._fenced = False
+        self._amid_turn = False
         self._next_turn = float("inf")
         self._commit_at = self._timeline.now + COMMIT_SECONDS
         self._turns = 0
@@ -108,7 +94,7 @@ class Member:
     def at_rest(self) -> bool:
         """Nothing is held, under way or unread."""
         engine = self.engine
-        return not (engine.open_entries or engine.in_flight or engine.letters_waiting or self._drain)
+        return not (engine.open_entries or engine.in_flight or engine.letters_waiting or self._drains)
 
     def wake(self, _: object = None) -> None:
         """Something came: take a turn now."""
@@ -135,177 +121,187 @@ class Member:
     def crash(self) -> None:
         """SIGKILL: what was sent may still be applied; everything else is gone."""
         self.alive = False
-        for flight in self.flights.values():
-            if flight.arrived and not flight.cancelled:
-                self._cluster.oracle.ended(flight.user, None, self._timeline.now)
+        self.senders.crash()
+
+    def freeze(self) -> None:
+        """SIGSTOP: all threads stop where they are."""
+        self.frozen = True
+        self.senders.freeze()
+
+    def thaw(self, *, amid_turn: bool) -> None:
+        """SIGCONT. With `amid_turn` the main loop stood between its poll and its calls."""
+        self.frozen = False
+        self._amid_turn = amid_turn
+        self.senders.thaw()
+        self.wake()
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def _turn(self, when: float) -> None:
-        if not self.alive or when != self._next_turn:
+        if not self.alive or self.frozen or when != self._next_turn:
+            if self.frozen:
+                self._next_turn = float("inf")
             return
         self._next_turn = float("inf")
-        if self._timeline.now < self.frozen_until:
-            self.wake_at(self.frozen_until)
-            return
         self._turns += 1
         if self._turns > _TURNS_MAX:
             raise PromiseBroken("liveness", f"{self} spins")
-        if self._drain is None:
-            self._poll()
-        if self._drain is not None:
-            self._drain_on()
-        elif self.alive:
+        if self._amid_turn:
+            self._amid_turn = False
             self._perform()
-            self._paused = self.engine.paused()
-            if self._timeline.now >= self._commit_at:
-                self._commit_at = self._timeline.now + COMMIT_SECONDS
-                self._commit()
+        if self._drains:
+            self._drain_on()
+        else:
+            self._work()
         if self.alive:
             self._plan_turn()
+
+    def _work(self) -> None:
+        self._hear()
+        if self._drains:
+            self.wake()
+            return
+        records = self.reading.fetch()
+        if len(records) == self._cluster.plan.poll_records:
+            self.wake_at(self._timeline.now + 0.001)
+        if records:
+            self.engine.receive(records, self._timeline.instant())
+        self._perform()
+        self.reading.paused = self.engine.paused()
+        if self._timeline.now >= self._commit_at:
+            self._commit_at = self._timeline.now + COMMIT_SECONDS
+            self._commit()
+        if self._fenced:
+            self._fenced = False
+            self._cluster.leave(self)
+            self._cluster.join(self)
 
     def _plan_turn(self) -> None:
         now = self._timeline.now
         ahead = self.engine.next_wakeup(self._timeline.instant())
-        if ahead <= now and not self.flights:
+        if ahead <= now and not self.engine.in_flight:
             ahead = now + _IDLE_SECONDS
         if ahead > now:
             self.wake_at(ahead)
-        self.wake_at(self._commit_at if self._drain is None else self._drain.deadline)
+        self.wake_at(self._drains[-1].deadline if self._drains else self._commit_at)
 
-    def _poll(self) -> None:
+    def _hear(self) -> None:
+        """What a poll hears of the group. A revoke's callback does not return before it is drained."""
         queue = self._queues.coordinator
-        while queue and self._drain is None and (not self.isolated or queue[0].what == "lost"):
+        drains = len(self._drains)
+        while queue and len(self._drains) == drains and (not self.isolated or queue[0].what == "lost"):
             told = queue.popleft()
             if told.what == "revoke":
-                self._revoked([partition for partition in told.partitions if partition in self.held])
+                self._revoked([partition for partition in told.partitions if partition in self.reading.held])
             elif told.what == "assign":
-                self.generation = told.generation
-                self._assigned(told.partitions)
+                self._assigned(told)
             else:
-                self._lost()
-        if self._drain is not None:
-            return
-        if self.stopping:
-            self._begin_drain(sorted(self.held), self._left)
-            return
-        records = self._fetch()
-        if records:
-            self.engine.receive(records, self._timeline.instant())
-
-    def _fetch(self) -> list[Record]:
-        room = self._cluster.plan.poll_records
-        records: list[Record] = []
-        for partition in self.held:
-            log = self._cluster.logs[partition]
-            index = self.positions[partition]
-            if index >= len(log.records) or log.partition in self._paused:
-                continue
-            index = max(index, log.index(log.start))
-            taken = log.records[index : index + room - len(records)]
-            records += taken
-            self.positions[partition] = index + len(taken)
-        if len(records) == room:
-            self.wake_at(self._timeline.now + 0.001)
-        return records
+                self._cluster.note(self, "lost", sorted(self.reading.held))
+                self._drop(sorted(self.reading.held))
+                self._cluster.join(self)
+        if self.stopping and not self._drains:
+            self._begin_drain(None, self._left)
 
     def _commit(self) -> None:
-        offsets = {
-            partition: offset
-            for partition, offset in self.engine.committable().items()
-            if self._committed.get(partition) != offset
-        }
-        if not offsets:
-            return
-        plain = {partition.number: offset for partition, offset in offsets.items()}
-        self._cluster.oracle.committing(plain)
-        self._cluster.note(self, "commit", plain)
-        if not self.isolated:
-            self._cluster.commits.later(self, self.generation, plain, self._commit_answered)
-
-    def _commit_answered(self, offsets: object) -> None:
-        for number, offset in cast("dict[int, int]", offsets).items():
-            if number in self.held:
-                self._committed[Partition("changes", number)] = offset
+        offsets = self.reading.uncommitted(self.engine.committable(), self.reading.held)
+        if offsets:
+            self._cluster.oracle.committing(offsets)
+            self._cluster.note(self, "commit", offsets)
+            if not self.isolated:
+                self._cluster.commits.later(self, self.reading.generation, offsets, self.reading.committed)
 
     # -- rebalance ---------------------------------------------------------------------------------------------------
 
-    def _assigned(self, partitions: list[int]) -> None:
-        self._cluster.note(self, "assigned", partitions)
-        group, logs = self._cluster.group, self._cluster.logs
-        for partition in partitions:
-            self.held.add(partition)
-            self.positions[partition] = logs[partition].index(group.committed.get(partition, 0))
-            self._epochs[partition] = self._cluster.next_epoch()
-        self.engine.assigned([logs[partition].partition for partition in partitions])
+    def _assigned(self, told: Told) -> None:
+        self._cluster.note(self, "assigned", told.partitions)
+        self.reading.gained(told.partitions, told.generation)
+        self.engine.assigned(self._named(told.partitions))
         self._share()
 
     def _revoked(self, partitions: list[int]) -> None:
         self._begin_drain(partitions, lambda: self._cluster.group.revoked(self, partitions))
 
-    def _begin_drain(self, partitions: list[int], returned: Callable[[], None]) -> None:
-        self._cluster.note(self, "revoked", partitions)
+    def _begin_drain(self, partitions: list[int] | None, finished: Callable[[], None]) -> None:
+        self._cluster.note(self, "drains", "all" if partitions is None else partitions)
         deadline = self._timeline.now + DRAIN_SECONDS
-        self.engine.draining([self._cluster.logs[partition].partition for partition in partitions], deadline)
-        self._drain = Drain(partitions, deadline, returned)
+        self._drains.append(Drain(partitions, deadline, finished))
+        self.engine.draining(self._named(partitions), deadline)
 
     def _drain_on(self) -> None:
-        drain, engine = self._drain, self.engine
-        if drain is None:
-            return
-        leaving = [self._cluster.logs[partition].partition for partition in drain.partitions]
+        engine, drain = self.engine, self._drains[-1]
+        if drain.partitions is None:
+            self._hear()
+            if self._drains[-1] is not drain:
+                self.wake()
+                return
+        leaving = self._named(drain.partitions)
         hopeless = engine.halt is not None and not engine.in_flight and not engine.letters_waiting
         if not engine.drained(leaving) and self._timeline.now < drain.deadline and not hopeless:
             self._perform()
             if not engine.drained(leaving):
                 return
-        offsets = {p.number: o for p, o in engine.committable().items() if p in leaving}
+        leaving_numbers = {partition.number for partition in leaving}
+        offsets = self.reading.uncommitted(engine.committable(), leaving_numbers)
         self._cluster.oracle.committing(offsets)
-        if not self.isolated:
-            taken = self._cluster.commits.now(self, self.generation, offsets)
-            self._cluster.note(self, "drained" if taken else "drained, not committed", offsets)
-        self._drop(drain.partitions)
-        self._drain = None
-        drain.returned()
-        if self.alive:
-            self.wake_at(self._timeline.now + 0.001)
+        taken = not self.isolated and self._cluster.commits.now(self, self.reading.generation, offsets)
+        self._cluster.note(self, "drained" if taken else "drained, not committed", offsets)
+        self._drop(sorted(leaving_numbers))
+        self._drains.pop()
+        if self._drains:
+            self.engine.draining(self._named(None), self._drains[-1].deadline)
+        drain.finished()
+        self.wake()
 
     def _left(self) -> None:
-        self.crash()
-        self._cluster.group.remove(self)
-
-    def _lost(self) -> None:
-        self._cluster.note(self, "lost", sorted(self.held))
-        self._drop(sorted(self.held))
-        self._cluster.rejoin(self)
+        self.alive = False
+        self.senders.close()
+        self._cluster.leave(self)
 
     def _drop(self, partitions: list[int]) -> None:
-        dropped = self.engine.dropped([self._cluster.logs[partition].partition for partition in partitions])
+        dropped = self.engine.dropped(self._named(partitions))
         for call in dropped:
-            self._abort(call)
-        for partition in partitions:
-            self.held.discard(partition)
-            self._committed.pop(Partition("changes", partition), None)
+            self._closedness.forgotten(call)
+        self.senders.abort(dropped)
+        self.reading.gone(partitions)
         self._share()
 
     def _share(self) -> None:
-        self.engine.share(len(self.held) / self._cluster.plan.partitions, self._timeline.instant())
+        self.engine.share(len(self.reading.held) / self._cluster.plan.partitions, self._timeline.instant())
+
+    def _named(self, partitions: list[int] | None) -> list[Partition]:
+        numbers = sorted(self.reading.held) if partitions is None else partitions
+        return [self._cluster.logs[number].partition for number in numbers]
 
     # -- what the engine decides -------------------------------------------------------------------------------------
 
     def _perform(self) -> None:
-        engine, queues = self.engine, self._queues
+        engine = self.engine
+        silent_seconds = self._lease.renew()
+        if silent_seconds:
+            self._cluster.note(self, "fenced", sorted(self.reading.held))
+            self._drop(sorted(self.reading.held))
+            self._fenced = True
+            self._lease.begin()
         now = self._timeline.instant()
         self._exchange_schemas()
-        replies, queues.replies = queues.replies, []
-        for call, reply in replies:
-            del self.flights[call]
+        for call, reply in self.senders.replies():
             self._closedness.replied(call, reply, now.mono, self._cluster.plan.options.retry_after_max_seconds)
             engine.replied(call, reply, now)
-        for call in engine.calls(self._cluster.plan.options.concurrency - len(self.flights), now):
+        for call in engine.calls(self.senders.free, now):
             self._closedness.starting(call, now.mono)
-            self._submit(call)
-        letters, queues.letters = queues.letters, []
+            if self._drains and now.mono + call.timeout_seconds > self._drains[-1].deadline + 1e-6:
+                raise PromiseBroken("bounded", f"{self}: call {call.number} may outlast the drain")
+            partition = NUMBERS[call.user] % self._cluster.plan.partitions
+            if partition not in self.reading.held:
+                raise PromiseBroken("fencing", f"{self} sends for a user whose partition is another's")
+            position = engine.progress()[self._cluster.logs[partition].partition].position or 0
+            self.senders.submit(call, self.reading.epoch(partition), position)
+        self._exchange_letters()
+        engine.news()
+
+    def _exchange_letters(self) -> None:
+        engine, now = self.engine, self._timeline.instant()
+        letters, self._queues.letters = self._queues.letters, []
         for letter, error in letters:
             if error is None:
                 engine.letter_written(letter, now)
@@ -314,9 +310,8 @@ class Member:
         if engine.letters_waiting:
             for letter in engine.letters(now):
                 self._cluster.note(self, "letter", letter)
-                self._cluster.oracle.published(letter, self.held, now.mono)
+                self._cluster.oracle.published(letter, self.reading.held, now.mono)
                 self._cluster.publish(letter, self._reported)
-        engine.news()
 
     def _exchange_schemas(self) -> None:
         answers, self._queues.schemas = self._queues.schemas, []
@@ -334,53 +329,3 @@ class Member:
     def _reported(self, letter: Letter, error: str | None) -> None:
         self._queues.letters.append((letter, error))
         self.wake()
-
-    # -- senders -----------------------------------------------------------------------------------------------------
-
-    def _submit(self, call: Call) -> None:
-        cluster, now = self._cluster, self._timeline.now
-        user = NUMBERS[call.user]
-        partition = user % cluster.plan.partitions
-        if partition not in self.held:
-            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition is another's")
-        latency = cluster.attentive.latency()
-        position = self.engine.progress()[cluster.logs[partition].partition].position or 0
-        flight = Flight(self, call, user, self._epochs[partition], position, now + min(latency, call.timeout_seconds))
-        self.flights[call] = flight
-        cluster.note(self, "call", call)
-        cluster.oracle.started(user, flight.epoch, now, len(cluster.members))
-        failure = cluster.attentive.unreachable()
-        if failure is not None:
-            self._timeline.after(0.0 if failure is Failure.NO_TOKEN else 0.002, self.came, (flight, Reply(None, failure)))
-            return
-        self._timeline.at(now + latency * cluster.rng.uniform(0.2, 0.9), cluster.arrived, flight)
-        if latency > call.timeout_seconds:
-            self._timeline.at(flight.back_at, self.came, (flight, Reply(None, Failure.TIMEOUT)))
-
-    def _abort(self, call: Call) -> None:
-        flight = self.flights[call]
-        self._closedness.forgotten(call)
-        if not flight.cancelled:
-            flight.cancelled = True
-            self._cluster.oracle.ended(flight.user, None, self._timeline.now)
-            self._timeline.after(0.0, self._aborted, call)
-
-    def _aborted(self, call: Call) -> None:
-        self._queues.replies.append((call, Reply(None, Failure.ABORTED)))
-        self.wake()
-
-    def came(self, answer: tuple[Flight, Reply]) -> None:
-        """A reply, or what stands for one, has come."""
-        flight, reply = answer
-        if flight.cancelled or not self.alive:
-            return
-        flight.cancelled = True  # what arrives after this is not applied: the connection is closed
-        self._cluster.oracle.ended(flight.user, reply, self._timeline.now)
-        self._cluster.note(self, "reply", (flight.call, reply))
-        self._queues.replies.append((flight.call, reply))
-        self.wake()
-
-
-def session_of(member: Member) -> float:
-    """How long the coordinator waits for a word of this member, in seconds."""
-    return SESSION_SECONDS + 0.1 * member.slot

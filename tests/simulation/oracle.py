@@ -26,26 +26,29 @@ from dataclasses import dataclass, field
 from tests.simulation.attentive import Attentive
 from tests.simulation.kafka import Log
 from tests.simulation.plan import DENIED, NUMBERS, TOO_LONG, Plan, Produced
-from worker.core.model import Call, Letter, LostAttribute, Reason, Record, Reply, Scalar
+from tests.simulation.promises import PromiseBroken
+from worker.core.model import Letter, LostAttribute, Reason, Record, Reply, Scalar
 
 _WHOLE_RECORD = ""
 _RETRIED = {408, 425}
-_FAILURES_BEFORE_CLOSING = 5
 _ENTRY_REASONS = {Reason.SERVER_ERROR, Reason.NOT_FOUND, Reason.UNEXPECTED_STATUS}
-
-
-class PromiseBroken(AssertionError):
-    """A check failed. `check` names it; two failures of one check count as the same one while a plan is shrunk."""
-
-    def __init__(self, check: str, detail: str) -> None:
-        super().__init__(f"{check}: {detail}")
-        self.check = check
 
 
 class Lane:
     """The changes of one attribute of one user, in log order."""
 
-    __slots__ = ("applied", "epoch", "epoch_applied", "excused", "lettered", "name", "offsets", "user", "values", "whole")
+    __slots__ = (
+        "applied",
+        "epoch",
+        "epoch_applied",
+        "excused",
+        "lettered",
+        "name",
+        "offsets",
+        "user",
+        "values",
+        "whole",
+    )
 
     def __init__(self, user: int, name: str) -> None:
         self.user = user
@@ -301,47 +304,3 @@ class Oracle:
                 raise PromiseBroken("equivalence", f"user {lane.user}, {lane.name}: nothing arrived")
         elif not any(same(value, state[lane.name]) for value in allowed):
             raise PromiseBroken("equivalence", f"user {lane.user}, {lane.name}: {state[lane.name]!r}, not {allowed!r}")
-
-
-class Closedness:
-    """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
-
-    __slots__ = ("_failures", "_forgotten", "_out", "_wait_until", "closed")
-
-    def __init__(self) -> None:
-        self.closed = False
-        self._failures = 0
-        self._out: set[Call] = set()
-        self._forgotten: set[Call] = set()
-        self._wait_until = 0.0
-
-    def replied(self, call: Call, reply: Reply, now: float, retry_after_max: float) -> None:
-        """The worker takes in a reply. One that it had given up tells it nothing."""
-        self._out.discard(call)
-        if call in self._forgotten:
-            return
-        if reply.retry_after_seconds:
-            self._wait_until = max(self._wait_until, now + min(reply.retry_after_seconds, retry_after_max))
-        status = reply.status
-        if status is not None and 200 <= status < 300:
-            self.closed, self._failures = False, 0
-            self._out.clear()
-        elif status in {401, 403, 302} or reply.no_such_path or reply.failure == "no_token":
-            self.closed = True
-        elif status is None or status >= 500 or status in _RETRIED:
-            self._failures += reply.failure != "aborted"
-            self.closed = self.closed or self._failures >= _FAILURES_BEFORE_CLOSING
-
-    def forgotten(self, call: Call) -> None:
-        """The worker has given a call up."""
-        self._out.discard(call)
-        self._forgotten.add(call)
-
-    def starting(self, call: Call, now: float) -> None:
-        """The worker starts a call."""
-        if now < self._wait_until - 1e-6:
-            raise PromiseBroken("retry-after", f"a call {self._wait_until - now:.2f} s too early")
-        if self.closed:
-            self._out.add(call)
-            if len(self._out) > 1:
-                raise PromiseBroken("probes", "two calls through a closed gate at once")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tests.simulation.timeline import BEGINNING
-from worker.core.options import Options
 from worker.core.model import User
+from worker.core.options import Options
 
 PRODUCE_SECONDS = 20.0
 FAULT_SECONDS = 30.0  # no fault begins later, and none lasts beyond QUIET

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tests.simulation.cluster import Cluster
-from tests.simulation.oracle import PromiseBroken
 from tests.simulation.plan import Plan, without
+from tests.simulation.promises import PromiseBroken
 
 RUNS_MAX = 600
 

@@ -1,0 +1,53 @@
+"""What one worker's replies alone say of the gate: whether it must be closed, and until when it must wait."""
+
+from __future__ import annotations
+
+from tests.simulation.promises import PromiseBroken
+from worker.core.model import Call, Reply
+
+_RETRIED = {408, 425}
+_FAILURES_BEFORE_CLOSING = 5
+
+
+class Closedness:
+    """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
+
+    __slots__ = ("_failures", "_forgotten", "_out", "_wait_until", "closed")
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._failures = 0
+        self._out: set[Call] = set()
+        self._forgotten: set[Call] = set()
+        self._wait_until = 0.0
+
+    def replied(self, call: Call, reply: Reply, now: float, retry_after_max: float) -> None:
+        """The worker takes in a reply. One that it had given up tells it nothing."""
+        self._out.discard(call)
+        if call in self._forgotten:
+            return
+        if reply.retry_after_seconds:
+            self._wait_until = max(self._wait_until, now + min(reply.retry_after_seconds, retry_after_max))
+        status = reply.status
+        if status is not None and 200 <= status < 300:
+            self.closed, self._failures = False, 0
+            self._out.clear()
+        elif status in {401, 403, 302} or reply.no_such_path or reply.failure == "no_token":
+            self.closed = True
+        elif status is None or status >= 500 or status in _RETRIED:
+            self._failures += reply.failure != "aborted"
+            self.closed = self.closed or self._failures >= _FAILURES_BEFORE_CLOSING
+
+    def forgotten(self, call: Call) -> None:
+        """The worker has given a call up."""
+        self._out.discard(call)
+        self._forgotten.add(call)
+
+    def starting(self, call: Call, now: float) -> None:
+        """The worker starts a call."""
+        if now < self._wait_until - 1e-6:
+            raise PromiseBroken("retry-after", f"a call {self._wait_until - now:.2f} s too early")
+        if self.closed:
+            self._out.add(call)
+            if len(self._out) > 1:
+                raise PromiseBroken("probes", "two calls through a closed gate at once")

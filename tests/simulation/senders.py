@@ -1,0 +1,154 @@
+"""A model of the senders: each request's way to the destination and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.simulation.plan import NUMBERS
+from worker.core.model import Call, Failure, Reply
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+
+_ABORT_SECONDS = 0.05  # within this an abort reaches its request, which may arrive before
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A request under way: by which assignment it was sent, and what had been read by then.
+
+    `counted` while the destination may still apply it; `unwritten` where the process froze before its first byte left;
+    `cut` once the main loop has given it up, `over` once its reply, or what stands for one, is decided.
+    """
+
+    senders: Senders
+    call: Call
+    user: int
+    epoch: int
+    position: int
+    back_at: float
+    counted: bool = True
+    arrived: bool = False
+    unwritten: bool = False
+    cut: bool = False
+    over: bool = False
+
+
+class Senders:
+    """The requests of one worker. Their threads go on while its main loop is busy, and freeze with it."""
+
+    def __init__(self, cluster: Cluster, owner: object, wake: Callable[[], None], may_send: Callable[[], bool]) -> None:
+        self.alive = True
+        self._flights: dict[Call, Flight] = {}
+        self._cluster = cluster
+        self._timeline = cluster.timeline
+        self._owner = owner
+        self._wake = wake
+        self._may_send = may_send
+        self._finished: list[tuple[Call, Reply]] = []
+
+    @property
+    def free(self) -> int:
+        """Calls that may be submitted now."""
+        return self._cluster.plan.options.concurrency - len(self._flights)
+
+    def submit(self, call: Call, epoch: int, position: int) -> None:
+        """Sends a call of the `epoch`-th assignment; its partition was read up to `position`."""
+        cluster, now = self._cluster, self._timeline.now
+        latency = cluster.attentive.latency()
+        flight = Flight(self, call, NUMBERS[call.user], epoch, position, now + min(latency, call.timeout_seconds))
+        self._flights[call] = flight
+        cluster.note(self._owner, "call", call)
+        cluster.oracle.started(flight.user, epoch, now, len(cluster.members))
+        failure = cluster.attentive.unreachable()
+        if failure is not None:
+            seconds = 0.0 if failure is Failure.NO_TOKEN else 0.002
+            self._timeline.after(seconds, self.came, (flight, Reply(None, failure)))
+            return
+        self._timeline.at(now + latency * cluster.rng.uniform(0.2, 0.9), cluster.arrived, flight)
+        if latency > call.timeout_seconds:
+            self._timeline.at(flight.back_at, self.came, (flight, Reply(None, Failure.TIMEOUT)))
+
+    def replies(self) -> list[tuple[Call, Reply]]:
+        """The calls that finished since the last look."""
+        finished, self._finished = self._finished, []
+        for call, _ in finished:
+            del self._flights[call]
+        return finished
+
+    def abort(self, calls: Iterable[Call]) -> None:
+        """Cuts calls short: nothing more is written, but what was on its way may get through before the cut does."""
+        for call in calls:
+            self._flights[call].cut = True
+            self._timeline.after(self._cluster.rng.uniform(0.0, _ABORT_SECONDS), self._cut, self._flights[call])
+
+    def close(self) -> None:
+        """The process ends in good order: its connections are closed, and what did not arrive never will."""
+        self.alive = False
+        for flight in self._flights.values():
+            flight.over = True
+            self._uncount(flight)
+
+    def crash(self) -> None:
+        """The process is gone; what is under way still arrives."""
+        self.alive = False
+        for flight in self._flights.values():
+            if flight.arrived or flight.unwritten:
+                self._uncount(flight)
+
+    def freeze(self) -> None:
+        """The process stops: some requests were not written yet, as their connections were just being made."""
+        for flight in self._flights.values():
+            if not flight.over and not flight.arrived and self._cluster.rng.random() < 0.5:
+                flight.unwritten = True
+                self._uncount(flight)
+
+    def thaw(self) -> None:
+        """The process goes on; which of its threads is first is not for it to say."""
+        for flight in self._flights.values():
+            if flight.unwritten:
+                self._timeline.after(self._cluster.rng.choice((0.0, 0.001)), self._write, flight)
+
+    def came(self, answer: tuple[Flight, Reply]) -> None:
+        """A reply, or what stands for one, has come."""
+        flight, reply = answer
+        if not flight.over and not flight.unwritten and self.alive:
+            flight.over = True  # what arrives after this is not applied: the connection is closed
+            self._uncount(flight, reply)
+            self._cluster.note(self._owner, "reply", (flight.call, reply))
+            self._finished.append((flight.call, reply))
+            self._wake()
+
+    def landed(self, flight: Flight) -> bool:
+        """A request reaches the destination; False where its connection is closed, or its bytes never left."""
+        if flight.over or flight.unwritten:
+            return False
+        flight.arrived = True
+        if not self.alive:
+            self._uncount(flight)
+            return self._timeline.now <= flight.back_at
+        return True
+
+    def _write(self, flight: Flight) -> None:
+        if flight.over or not self.alive:
+            return
+        flight.unwritten = False
+        if not self._may_send() or flight.cut:
+            self.came((flight, Reply(None, Failure.ABORTED)))
+            return
+        self._cluster.note(self._owner, "writes late", flight.call)
+        self._cluster.oracle.started(flight.user, flight.epoch, self._timeline.now, len(self._cluster.members))
+        flight.counted = True
+        flight.back_at = self._timeline.now + 0.01
+        self._timeline.after(0.005, self._cluster.arrived, flight)
+
+    def _cut(self, flight: Flight) -> None:
+        flight.unwritten = False
+        self.came((flight, Reply(None, Failure.ABORTED)))
+
+    def _uncount(self, flight: Flight, reply: Reply | None = None) -> None:
+        if flight.counted:
+            flight.counted = False
+            self._cluster.oracle.ended(flight.user, reply, self._timeline.now)

@@ -1,0 +1,29 @@
+"""Proof that the oracle can fail: each deliberate fault in the core is caught within two thousand seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.cluster import Cluster
+from tests.simulation.mutations import ALL, Mutation
+from tests.simulation.plan import make
+from tests.simulation.promises import PromiseBroken
+
+SEEDS_MAX = 2_000
+
+
+@pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.__name__)
+def test_a_deliberate_fault_is_caught(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutation(monkeypatch)
+    assert any(caught(seed) for seed in range(SEEDS_MAX)), f"not caught: {mutation.__doc__}"
+
+
+def caught(seed: int) -> bool:
+    """Whether the oracle says so: a core that stumbles over its own mutation proves nothing."""
+    try:
+        Cluster(make(seed)).run()
+    except PromiseBroken:
+        return True
+    except (KeyError, AttributeError, ValueError):
+        return False
+    return False

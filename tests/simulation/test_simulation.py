@@ -1,0 +1,49 @@
+"""Whole clusters, thousands of them: each seed is a cluster, a log, and a mix of faults."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from tests.simulation.__main__ import explained, report
+from tests.simulation.kept import KEPT
+from tests.simulation.plan import make
+from tests.simulation.shrink import broken_by
+
+_BATCH = 100
+
+
+def keeps_every_promise(first: int, seeds: int) -> None:
+    for seed in range(first, first + seeds):
+        check = broken_by(make(seed))
+        if check is not None:
+            pytest.fail(report(seed, check), pytrace=False)
+
+
+def test_a_hundred_clusters() -> None:
+    keeps_every_promise(0, _BATCH)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(_BATCH, 2_000, _BATCH))
+def test_the_same_two_thousand_clusters_every_time(first: int) -> None:
+    keeps_every_promise(first, _BATCH)
+
+
+@pytest.mark.slow
+def test_five_hundred_fresh_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    first = secrets.randbelow(1_000_000_000)
+    with capsys.disabled():
+        print(f"\nfresh seeds {first} to {first + 499}")  # noqa: T201 - so that a run can be had again
+    keeps_every_promise(first, 500)
+
+
+@pytest.mark.parametrize("seed", KEPT, ids=str)
+def test_a_cluster_that_once_broke_a_promise(seed: int) -> None:
+    """What each one found stands beside it in kept.py."""
+    keeps_every_promise(seed, 1)
+
+
+def test_a_seed_is_the_same_run_every_time() -> None:
+    assert explained(make(3)) == explained(make(3))
