@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fastavro import parse_schema, schemaless_reader
 
@@ -25,11 +26,20 @@ def end_offsets(bootstrap_servers: str, topic: str) -> dict[int, int]:
         consumer.close()
 
 
+@functools.cache
+def _admin(bootstrap_servers: str) -> AdminClient:
+    """Kept: a client that is collected while one of its answers is on its way takes the process with it."""
+    return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+
+
 def committed_offsets(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
-    """What the group has committed of the topic."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
-    [answer] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)]).values()
-    offsets = answer.result(10).topic_partitions or []
+    """What the group has committed of the topic; nothing where the brokers cannot say (a coordinator that moves)."""
+    asked = _admin(bootstrap_servers).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)])
+    [answer] = asked.values()
+    try:
+        offsets = answer.result(10).topic_partitions or []
+    except KafkaException:
+        return {}
     return {found.partition: found.offset for found in offsets if found.topic == topic}
 
 

@@ -18,6 +18,8 @@ __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
 _MAGIC = 0
 _HEADER_BYTES = 5
+_ID_MAX = 2**31 - 1
+"""Ids are signed 32-bit integers to a registry; asked for a larger one, some answer that there is no such path."""
 _UNUSABLE_KEPT = 10_000
 """Schema ids known not to exist, or to be no Avro: hostile records may name any number of them."""
 
@@ -106,6 +108,8 @@ class Decoder:
         if plan is not None:
             return plan(value, _HEADER_BYTES)
         reason = self._unusable.get(schema_id)
+        if schema_id > _ID_MAX:
+            raise Undecodable(f"schema id {schema_id} is larger than any that a registry gives")
         if reason is None:
             raise SchemaMissing(schema_id)
         raise Undecodable(reason)
