@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.simulation.promises import PromiseBroken
-from worker.core.model import Call, Reply
+from worker.core.model import Call, Letter, Reply
 
 _RETRIED = {408, 425}
 _FAILURES_BEFORE_CLOSING = 5
@@ -12,11 +12,13 @@ _FAILURES_BEFORE_CLOSING = 5
 class Closedness:
     """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
 
-    __slots__ = ("_failures", "_forgotten", "_out", "_wait_until", "closed")
+    __slots__ = ("_failures", "_forgotten", "_letters", "_out", "_successes", "_wait_until", "closed")
 
     def __init__(self) -> None:
         self.closed = False
         self._failures = 0
+        self._successes = 0
+        self._letters: set[Letter] = set()
         self._out: set[Call] = set()
         self._forgotten: set[Call] = set()
         self._wait_until = 0.0
@@ -31,6 +33,7 @@ class Closedness:
         status = reply.status
         if status is not None and 200 <= status < 300:
             self.closed, self._failures = False, 0
+            self._successes += 1
             self._out.clear()
         elif status in {401, 403, 302} or reply.no_such_path or reply.failure == "no_token":
             self.closed = True
@@ -51,3 +54,10 @@ class Closedness:
             self._out.add(call)
             if len(self._out) > 1:
                 raise PromiseBroken("probes", "two calls through a closed gate at once")
+
+    def writing(self, letter: Letter, letters_max: int) -> None:
+        """The worker writes a letter: so many without a success, and one more for each, are allowed."""
+        if letter.attempts:
+            self._letters.add(letter)
+            if len(self._letters) > letters_max + self._successes:
+                raise PromiseBroken("storm", f"{len(self._letters)} letters after {self._successes} successes")

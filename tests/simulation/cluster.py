@@ -10,7 +10,18 @@ from tests.simulation.attentive import Attentive
 from tests.simulation.kafka import Commits, Group, Log
 from tests.simulation.member import Member
 from tests.simulation.oracle import Oracle
-from tests.simulation.plan import CLOSER, NETWORK, QUIET, SESSION_SECONDS, USERS, Fault, Plan, Produced
+from tests.simulation.plan import (
+    CLOSER,
+    CLOSERS,
+    CLOSING_SECONDS,
+    NETWORK,
+    QUIET,
+    SESSION_SECONDS,
+    USERS,
+    Fault,
+    Plan,
+    Produced,
+)
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
@@ -110,9 +121,7 @@ class Cluster:
             timeline.at(BEGINNING + self.rng.random(), self._start, slot)
         for produced in plan.records:
             timeline.at(produced.at, self._produce, produced)
-        for partition in range(plan.partitions):
-            closing = Produced(QUIET + 1.0, partition, CLOSER + partition, "change", {"p0": -1 - partition}, 0, 1)
-            timeline.at(closing.at, self._produce, closing)
+        timeline.at(QUIET + 1.0, self._close)
         for fault in plan.faults:
             timeline.at(fault.at, self._begin, fault)
         while timeline.now < QUIET + 2.0 or not self._settled():
@@ -127,6 +136,16 @@ class Cluster:
             if member.engine.held_bytes:
                 raise PromiseBroken("bounded", f"{member} holds {member.engine.held_bytes} bytes of nothing")
         return Outcome(timeline.now - BEGINNING, self.oracle.calls, len(plan.records))
+
+    def _close(self, round_number: object) -> None:
+        """Well users speak up, again and again until all is settled."""
+        number = int(round_number) if isinstance(round_number, int) else 0
+        if number and self._settled():
+            return
+        for user in range(CLOSER, CLOSER + CLOSERS * self.plan.partitions):
+            partition = user % self.plan.partitions
+            self._produce(Produced(self.timeline.now, partition, user, "change", {"p0": -1 - number}, 0, 1))
+        self.timeline.after(CLOSING_SECONDS, self._close, number + 1)
 
     def note(self, who: object, what: str, about: object) -> None:
         """A line of the trace, where one is kept."""

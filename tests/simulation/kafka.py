@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tests.simulation.timeline import Timeline
 from worker.core.model import Partition, Record
+
+Note: TypeAlias = tuple[int, int]
+"""What a worker commits beside an offset: see `Engine.letters_left`."""
 
 JOIN_SECONDS = 0.4  # from a change of the group to the first member's hearing of it, at least
 SYNC_SECONDS = 0.1  # from the last revoke to the first assignment: whoever was thrown out knows it by then
@@ -56,6 +59,7 @@ class Group:
     def __init__(self, timeline: Timeline, partitions: int, rng: random.Random, *, eager: bool) -> None:
         self.owners: dict[int, Participant | None] = dict.fromkeys(range(partitions))
         self.committed: dict[int, int] = {}
+        self.notes: dict[int, Note] = {}
         self.generation = 0
         self._timeline = timeline
         self._rng = rng
@@ -100,11 +104,12 @@ class Group:
                 self.owners[partition] = None
         self._given_up(member)
 
-    def commit(self, member: Participant, generation: int, offsets: Mapping[int, int]) -> bool:
+    def commit(self, member: Participant, generation: int, offsets: Mapping[int, int], note: Note) -> bool:
         """Whether the broker takes it: like the real one it asks for the generation, not for who owns what."""
         if member not in self._members or generation != self.generation:
             return False
         self.committed.update(offsets)
+        self.notes.update(dict.fromkeys(offsets, note))
         return True
 
     def _rebalance(self, _: object) -> None:
@@ -164,21 +169,26 @@ class Commits:
         self._group = group
         self._rng = rng
 
-    def now(self, member: Participant, generation: int, offsets: Mapping[int, int]) -> bool:
+    def now(self, member: Participant, generation: int, offsets: Mapping[int, int], note: Note) -> bool:
         """A commit that is waited for."""
         if self.failing and self._rng.random() < 0.8:
             return False
-        return self._group.commit(member, generation, offsets)
+        return self._group.commit(member, generation, offsets, note)
 
     def later(
-        self, member: Participant, generation: int, offsets: Mapping[int, int], answered: Callable[[object], None]
+        self,
+        member: Participant,
+        generation: int,
+        offsets: Mapping[int, int],
+        note: Note,
+        answered: Callable[[object], None],
     ) -> None:
         """A commit in the background. It may be lost on its way, or its answer may be, or it comes long after."""
         if self.failing and self._rng.random() < 0.5:
             return
 
         def arrive(_: object) -> None:
-            taken = self._group.commit(member, generation, offsets)
+            taken = self._group.commit(member, generation, offsets, note)
             if taken and not (self.failing and self._rng.random() < 0.5):
                 self._timeline.after(0.01, answered, offsets)
 

@@ -203,19 +203,23 @@ class Member:
             self._begin_drain(None, self._left)
 
     def _commit(self) -> None:
-        offsets = self.reading.uncommitted(self.engine.committable(), self.reading.held)
+        note = self.engine.letters_left
+        offsets = self.reading.uncommitted(self.engine.committable(), self.reading.held, note)
         if offsets:
             self._cluster.oracle.committing(offsets)
             self._cluster.note(self, "commit", offsets)
             if not self.isolated:
-                self._cluster.commits.later(self, self.reading.generation, offsets, self.reading.committed)
+                self._cluster.commits.later(self, self.reading.generation, offsets, note, self.reading.committed)
 
     # -- rebalance ---------------------------------------------------------------------------------------------------
 
     def _assigned(self, told: Told) -> None:
         self._cluster.note(self, "assigned", told.partitions)
+        notes = self._cluster.group.notes
         self.reading.gained(told.partitions, told.generation)
         self.engine.assigned(self._named(told.partitions))
+        for note in [notes[partition] for partition in told.partitions if partition in notes]:
+            self.engine.restore_letters_left(note, self._timeline.instant())
         self._share()
 
     def _revoked(self, partitions: list[int]) -> None:
@@ -241,9 +245,10 @@ class Member:
             if not engine.drained(leaving):
                 return
         leaving_numbers = {partition.number for partition in leaving}
-        offsets = self.reading.uncommitted(engine.committable(), leaving_numbers)
+        note = engine.letters_left
+        offsets = self.reading.uncommitted(engine.committable(), leaving_numbers, note)
         self._cluster.oracle.committing(offsets)
-        taken = not self.isolated and self._cluster.commits.now(self, self.reading.generation, offsets)
+        taken = not self.isolated and self._cluster.commits.now(self, self.reading.generation, offsets, note)
         self._cluster.note(self, "drained" if taken else "drained, not committed", offsets)
         self._drop(sorted(leaving_numbers))
         self._drains.pop()
@@ -311,6 +316,7 @@ class Member:
             for letter in engine.letters(now):
                 self._cluster.note(self, "letter", letter)
                 self._cluster.oracle.published(letter, self.reading.held, now.mono)
+                self._closedness.writing(letter, self._cluster.plan.options.storm_letters_max)
                 self._cluster.publish(letter, self._reported)
 
     def _exchange_schemas(self) -> None:

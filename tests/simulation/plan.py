@@ -21,7 +21,9 @@ DRAIN_SECONDS = 4.0
 SESSION_SECONDS = 9.0  # longer than a drain and a request together, as the settings demand of the real ones
 LEASE_SECONDS = 8.0
 COMMIT_SECONDS = 2.0
-CLOSER = 900  # users from this number on are well: one in each partition speaks up when all faults are over
+CLOSER = 900  # users from this number on are well: some in each partition speak up when all faults are over,
+CLOSERS = 6  # since a halt that only a success can end needs somebody to succeed
+CLOSING_SECONDS = 15.0  # from one round of them to the next
 
 GOOD_TIERS = ("gold", "silver", "bronze")
 BAD_TIERS = ("lead", "tin")
@@ -90,7 +92,7 @@ def user_of(number: int) -> User:
             return User(client_user_id=f"u{number}")
 
 
-USERS = {number: user_of(number) for number in (*range(100), *range(CLOSER, CLOSER + 10))}
+USERS = {number: user_of(number) for number in (*range(100), *range(CLOSER, CLOSER + 50))}
 NUMBERS = {user: number for number, user in USERS.items()}
 
 
@@ -99,7 +101,7 @@ def make(seed: int) -> Plan:
     rng = random.Random(seed)
     partitions, workers, users = rng.randint(1, 4), rng.randint(1, 3), rng.choice((2, 5, 15, 40, 60))
     small = rng.random() < 0.4  # a memory budget that a few entries fill
-    # A budget full of unknown users alone would be the one thing a halt cannot be probed out of.
+    # A budget full of unknown users, or of letters held back, is the one thing a halt cannot be probed out of.
     odd = [] if small else [number for number in range(users) if rng.random() < 0.1]
     options = Options(
         window_seconds=rng.choice((0.0, 0.3, 1.0, 3.0)),
@@ -111,6 +113,7 @@ def make(seed: int) -> Plan:
         probe_max_seconds=3.0,
         server_error_seconds=8.0,
         calls_per_entry_max=rng.choice((8, 40, 40)),
+        storm_letters_max=1_000 if small else rng.choice((3, 40)),
     )
     return Plan(
         seed=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, cast
 
+from tests.simulation.kafka import Note
 from worker.core.model import Partition, Record
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Reading:
         self._next: dict[int, int] = {}  # as an index into the log
         self._epochs: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._note: Note | None = None
 
     def gained(self, partitions: Iterable[int], generation: int) -> None:
         """Reading begins where the group has committed."""
@@ -57,12 +59,15 @@ class Reading:
             self._next[partition] = index + len(taken)
         return records
 
-    def uncommitted(self, committable: Mapping[Partition, int], partitions: Collection[int]) -> dict[int, int]:
-        """What of these offsets the group is not known to have."""
+    def uncommitted(
+        self, committable: Mapping[Partition, int], partitions: Collection[int], note: Note
+    ) -> dict[int, int]:
+        """What of these offsets the group is not known to have; all of them where the note beside them has changed."""
+        renewed, self._note = note != self._note, note
         return {
             partition.number: offset
             for partition, offset in committable.items()
-            if partition.number in partitions and self._committed.get(partition.number) != offset
+            if partition.number in partitions and (renewed or self._committed.get(partition.number) != offset)
         }
 
     def committed(self, offsets: object) -> None:
