@@ -1,0 +1,62 @@
+"""A dead-letter topic that is too small, missing, or not to be had: nothing is committed past it, nothing is lost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.support.brokers import RunningBroker
+from tests.support.processes import until
+from tests.support.profiles import Change, phone
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def _produce_garbage(lab: Lab, *values: bytes) -> None:
+    producer = Producer(
+        {"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2, "message.max.bytes": 4_000_000}
+    )
+    for value in values:
+        producer.produce(lab.topic, value, b"key")
+    assert producer.flush(30) == 0
+
+
+def test_a_letter_that_the_topic_does_not_take_is_cut_to_fit(lab: Lab) -> None:
+    """A topic that takes 4,000 bytes, and a record of 100,000 that cannot be decoded: its letter says so."""
+    lab.broker.create_topic(lab.topic, 1)
+    lab.broker.create_topic(lab.dead_letter_topic, 1, {"max.message.bytes": "4000"})
+    sandbox = lab.sandbox()
+    lab.worker(sandbox.base_url)
+    _produce_garbage(lab, random.Random(1).randbytes(100_000), b"small")
+    lab.until_committed(60)
+    large, small = sorted(lab.dead_letters(), key=lambda letter: len(str(letter["value"])), reverse=True)
+    assert "cut to fit" in str(large["detail"])
+    assert "cut to fit" not in str(small["detail"])
+
+
+def test_a_missing_topic_holds_the_commit_until_it_is_back(lab: Lab) -> None:
+    """Deleted while the worker runs: good changes go on, a bad record's offset waits, and its letter comes later."""
+    broker = lab.broker
+    assert isinstance(broker, RunningBroker)
+    lab.broker.create_topic(lab.topic, 1)
+    sandbox = lab.sandbox()
+    worker = lab.worker(sandbox.base_url)
+    worker.until_ready()
+    [deleted] = broker.admin.delete_topics([lab.dead_letter_topic]).values()
+    deleted.result(30)
+    made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(50)]
+    _produce_garbage(lab, b"garbage")
+    lab.produce(made)
+    until(lambda: sandbox.stats()["users"] == 50, 60, "the good ones are delivered")
+    until(lambda: worker.events("waiting"), 60, "a word about it")
+    assert worker.events("waiting")[-1]["reason"] == "dead_letter_topic"
+    until(lambda: worker.status()["problem"], 10, "a word on the status, too")
+    assert not lab.all_committed()
+    lab.broker.create_topic(lab.dead_letter_topic, 1)
+    lab.until_committed(90)
+    assert [letter["reason"] for letter in lab.dead_letters()] == ["undecodable"]
+    assert_equivalent(sandbox, made)
+    assert worker.stop() == 0
