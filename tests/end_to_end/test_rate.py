@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Self
 
+import httpx
 import pytest
 
 from tests.end_to_end.conftest import Lab
-from tests.support.processes import SandboxCommand, until
+from tests.support.processes import TOKEN, SandboxCommand, until
 from tests.support.profiles import Change, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -43,3 +46,52 @@ def _full_seconds(sandbox: SandboxCommand, count: int) -> list[tuple[int, int, i
     first = int(time.time()) + 1
     until(lambda: time.time() >= first + count, count + 5, "the seconds pass", pause=0.5)
     return [tuple(row) for row in sandbox.stats()["per_second"] if first <= row[0] < first + count]
+
+
+def test_the_worker_yields_to_others_who_use_the_token(lab: Lab) -> None:
+    """Half of the limit is eaten by another program: few answers are 429, and the worker speeds up once it is gone."""
+    lab.broker.create_topic(lab.topic, 4)
+    sandbox = lab.sandbox("--limit", str(LIMIT))
+    worker = lab.worker(sandbox.base_url, {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": str(LIMIT)})
+    lab.produce(Change(phone(user), {"loyalty_points": user}, user) for user in range(4_000))
+    until(lambda: sandbox.stats()["requests"] > LIMIT, 60, "the backlog is being worked off")
+    with Other(sandbox, per_second=LIMIT / 2) as other:
+        until(lambda: other.sent > 5 * LIMIT / 2, 30, "both share the token, and have found their shares")
+        before, sent_before, worker_before = sandbox.stats(), other.sent, worker.status()["totals"]
+        until(lambda: other.sent > sent_before + 20 * LIMIT / 2, 60, "they have gone on for 20 s")
+        after, worker_after = sandbox.stats(), worker.status()["totals"]
+    requests = after["requests"] - before["requests"]
+    throttled = worker_after["replies"].get("429", 0) - worker_before["replies"].get("429", 0)
+    calls = worker_after["calls"] - worker_before["calls"]
+    assert requests > 0.6 * LIMIT * 20, requests
+    assert throttled < 0.02 * calls, (throttled, calls)
+    quick = 0.85 * LIMIT
+    until(lambda: worker.status()["rate"]["current"] > quick, 60, "the whole share again")
+
+
+class Other:
+    """Another program with the same token, that does not care for anybody's rate."""
+
+    def __init__(self, sandbox: SandboxCommand, per_second: float) -> None:
+        self._sandbox = sandbox
+        self._pause = 1 / per_second
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+        self.sent = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _send(self) -> None:
+        body = {"user": {"phone": phone(9_999_999)}, "properties": {"loyalty_points": 1}}
+        with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            due = time.monotonic()
+            while not self._ended.wait(max(0.0, due - time.monotonic())):
+                client.post(f"{self._sandbox.base_url}/attributes/custom", json=body)
+                self.sent += 1
+                due += self._pause

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.support.processes import until
@@ -42,3 +43,25 @@ def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) 
     lost = {(letter["record_key"]) for letter in lab.dead_letters()}
     users = [user for user in range(USERS) if str(phone(user).encode()) not in lost]
     assert_equivalent(sandbox, [Change(phone(u), {"loyalty_points": u, "favourite_store": "North"}, u) for u in users])
+
+
+def test_a_storm_of_records_that_cannot_be_decoded_halts_too(lab: Lab) -> None:
+    """A producer with the wrong serializer: few letters, over a restart too, and the good records among them go on."""
+    lab.broker.create_topic(lab.topic, 1)
+    sandbox = lab.sandbox()
+    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    for number in range(2_000):
+        producer.produce(lab.topic, b'{"number": %d}' % number, b"key")
+    assert producer.flush(30) == 0
+    for _ in range(2):
+        worker = lab.worker(sandbox.base_url, {"WORKER_SHUTDOWN__DRAIN_SECONDS": "2"})
+        until(lambda it=worker: it.ready().json().get("reason") == "rejection_storm", 60, "halted")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        assert 0 < len(lab.dead_letters()) <= LETTERS_MAX
+        worker.stop()
+    worker = lab.worker(sandbox.base_url)
+    made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(2_500)]
+    lab.produce(made)
+    until(lambda: sandbox.stats()["users"] == len(made), 120, "good records are delivered meanwhile")
+    lab.until_committed(120)
+    assert len(lab.dead_letters()) >= 2_000, "good records have earned the letters that were held back"
+    until(lambda: worker.ready().status_code == 200, 20, "ready again")
