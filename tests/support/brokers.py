@@ -163,11 +163,7 @@ class LocalBroker(RunningBroker):
         Raises:
             Unavailable: it did not start; the message ends with its log.
         """
-        (self._directory / "log4j2.properties").write_text(_LOGGING)
-        data = self._directory / "data"
-        first = not data.exists()
-        if first:
-            shutil.copytree(_formatted(self._classpath), data)
+        first = self._prepare()
         if not self._launch():
             # Another process may have taken a port since it was picked; after the first start clients know them.
             if first:
@@ -194,10 +190,26 @@ class LocalBroker(RunningBroker):
         if self._process is not None:
             self._process.signal(signal.SIGCONT)
 
+    def _prepare(self) -> bool:
+        """Lay out the directory; whether that was not done before."""
+        (self._directory / "log4j2.properties").write_text(_LOGGING)
+        data = self._directory / "data"
+        if data.exists():
+            return False
+        self._format(data)
+        return True
+
+    def _format(self, data: Path) -> None:
+        shutil.copytree(_formatted(self._classpath), data)
+
     def _pick_ports(self) -> None:
         self._ports = {name: free_port() for name in [*self._protocols, "CONTROLLER"]}
 
     def _launch(self) -> bool:
+        self._spawn()
+        return self._answers()
+
+    def _spawn(self) -> None:
         configuration = self._directory / "server.properties"
         configuration.write_text("".join(f"{name}={value}\n" for name, value in self._server_properties().items()))
         command = java(
@@ -208,6 +220,9 @@ class LocalBroker(RunningBroker):
             str(configuration),
         )
         self._process = Process(command, self._directory / "kafka.log")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline and self._process.running:
             with suppress(KafkaException):

@@ -1,0 +1,227 @@
+"""One chaos run: a cluster of three brokers, workers, a destination, and a plan of what goes wrong."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from confluent_kafka import KafkaException
+
+from tests.chaos.faults import Faults
+from tests.chaos.fleet import Fleet
+from tests.chaos.judge import Findings, judge
+from tests.chaos.plan import SLOT_COUNT, SLOTS, Fault
+from tests.chaos.traffic import Traffic, read_log
+from tests.chaos.wires import Wires
+from tests.support import topics
+from tests.support.cluster import Cluster
+from tests.support.processes import until
+from tests.support.profiles import schema_directory
+
+TOPIC = "chaos"
+DEAD_LETTERS = "chaos.dead-letter"
+GROUP = "chaos"
+SESSION_MS = 6000
+PARTITIONS = 8
+TICK_SECONDS = 0.02
+STOP_SECONDS = 60.0
+
+Protocol = Literal["classic", "consumer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A run's size. `settle_seconds`: how long after the last fault everything must be delivered and committed."""
+
+    seed: int
+    seconds: float
+    protocol: Protocol = "classic"
+    users: int = 400
+    per_second: float = 120.0
+    settle_seconds: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        faults: how often each kind was injected.
+        settled_seconds: from the last fault until all was committed; None where that took too long.
+        stopped: workers that a SIGTERM ended in good order, and `cut`: with work left.
+        ended: workers that ended though nobody asked.
+        unauthorized: requests that were answered 401.
+    """
+
+    setup: Setup
+    faults: Mapping[str, int]
+    findings: Findings
+    events: int
+    dead_letters: int
+    settled_seconds: float | None
+    stopped: int
+    cut: Sequence[str]
+    ended: Sequence[str]
+    unauthorized: int
+
+    @property
+    def problems(self) -> list[str]:
+        """The promises that did not hold; empty where all did."""
+        found = list(self.findings.broken)
+        if self.settled_seconds is None:
+            found.append(f"not all committed {self.setup.settle_seconds:g} s after the last fault")
+        if self.dead_letters:
+            found.append(f"{self.dead_letters} dead letters, though nothing was bad")
+        return [*found, *(f"a worker ended by itself: {who}" for who in self.ended)]
+
+
+class Arena:
+    """Everything of one run. `run` once, and `close` in any case.
+
+    The thread that makes it must outlive it: the kernel ends the brokers with the thread that started them.
+    """
+
+    def __init__(self, setup: Setup, directory: Path, say: Callable[[str], None]) -> None:
+        """Prepares; `start` starts.
+
+        Raises:
+            Unavailable: there is no Java or no Kafka to be had.
+        """
+        self._setup = setup
+        self._say = say
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._begun = 0.0
+        self._schemas = schema_directory(directory / "schemas")
+        self.cluster = Cluster(directory / "kafka", tuple(f"SLOT{slot}" for slot in range(SLOT_COUNT)))
+        self.wires = Wires(setup.seed)
+        self.fleet = Fleet(directory / "workers", self._environment)
+        self._faults = Faults(self.cluster, self.wires, self.fleet, self._later)
+
+    def start(self) -> None:
+        """Starts the brokers and the workers, and waits until these have their partitions."""
+        advertised = {}
+        for slot, node in itertools.product(range(SLOT_COUNT), self.cluster.nodes):
+            link = self.wires.brokers[slot][node.number - 1]
+            link.lead_to(node.address(f"SLOT{slot}"))
+            advertised[node.number, f"SLOT{slot}"] = f"127.0.0.1:{link.port}"
+        self.cluster.start(advertised)
+        for topic in (TOPIC, DEAD_LETTERS):
+            until(partial(self._created, topic), 60, f"topic {topic}")
+        for slot in range(SLOTS):
+            self.fleet.start(slot)
+        until(self._assigned, 90, "every worker has partitions", pause=0.3)
+
+    def run(self, plan: Sequence[Fault]) -> Outcome:
+        """Runs the plan under traffic, heals everything, and judges."""
+        setup = self._setup
+        traffic = Traffic(
+            self.cluster.bootstrap_servers, TOPIC, setup.seed, users=setup.users, per_second=setup.per_second
+        )
+        self._begun = time.monotonic()
+        for fault in plan:
+            self._put(fault.at, partial(self._inject, fault))
+        while self._elapsed() < setup.seconds or self._agenda or self.fleet.rolling:
+            self._turn()
+            traffic.turn(min(self._elapsed(), setup.seconds))
+        traffic.finish()
+        settled = self._settle()
+        self.fleet.stop_all(STOP_SECONDS)
+        return self._judge(settled)
+
+    def close(self) -> None:
+        self.fleet.kill_all()
+        self.wires.close()
+        self.cluster.stop()
+
+    def _turn(self) -> None:
+        while self._agenda and self._agenda[0][0] <= self._elapsed():
+            heapq.heappop(self._agenda)[2]()
+        self.fleet.turn()
+        time.sleep(TICK_SECONDS)
+
+    def _inject(self, fault: Fault) -> None:
+        self._say(str(fault))
+        self._faults.inject(fault)
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        self._put(self._elapsed() + seconds, act)
+
+    def _put(self, at: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (at, next(self._order), act))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _settle(self) -> float | None:
+        """Waits until everything is committed, the workers being left alone."""
+        healed = time.monotonic()
+        while (spent := time.monotonic() - healed) < self._setup.settle_seconds:
+            looked = time.monotonic()
+            try:
+                if topics.all_committed(self.cluster.bootstrap_servers, GROUP, TOPIC):
+                    return spent
+            except KafkaException:
+                pass  # a broker is on its way back
+            while time.monotonic() < looked + 1.0:
+                self._turn()
+        return None
+
+    def _judge(self, settled: float | None) -> Outcome:
+        servers = self.cluster.bootstrap_servers
+        destination = self.wires.destination
+        self.fleet.read_logs()
+        log = read_log(servers, TOPIC)
+        return Outcome(
+            setup=self._setup,
+            faults=dict(sorted(self._faults.injected.items())),
+            findings=judge(destination.exchanges, log, destination.state, self.fleet.lives),
+            events=len(log),
+            dead_letters=len(topics.dead_letters(servers, DEAD_LETTERS)),
+            settled_seconds=settled,
+            stopped=len(self.fleet.stopped),
+            cut=list(self.fleet.cut),
+            ended=list(self.fleet.ended),
+            unauthorized=destination.unauthorized,
+        )
+
+    def _created(self, topic: str) -> bool:
+        """Whether the topic is there; a cluster that has just formed may not have all its brokers yet."""
+        try:
+            self.cluster.create_topic(topic, PARTITIONS)
+        except KafkaException as failure:
+            return bool(failure.args[0].name() == "TOPIC_ALREADY_EXISTS")
+        return True
+
+    def _assigned(self) -> bool:
+        self.fleet.read_logs()
+        return sum(bool(life.assigned_at) for life in self.fleet.lives.values()) >= SLOTS
+
+    def _environment(self, slot: int) -> Mapping[str, str]:
+        links = self.wires.brokers[slot]
+        properties: dict[str, object] = {"reconnect.backoff.max.ms": 1000}
+        if self._setup.protocol == "consumer":  # the brokers set the session time-out: tests/support/cluster.py
+            properties["group.protocol"] = "consumer"
+        else:
+            properties |= {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000}
+        return {
+            "WORKER_KAFKA__BOOTSTRAP_SERVERS": ",".join(f"127.0.0.1:{link.port}" for link in links),
+            "WORKER_KAFKA__TOPICS": TOPIC,
+            "WORKER_KAFKA__DEAD_LETTER_TOPIC": DEAD_LETTERS,
+            "WORKER_KAFKA__GROUP_ID": GROUP,
+            "WORKER_KAFKA__PROPERTIES": json.dumps(properties),
+            "WORKER_KAFKA__LEASE_SECONDS": "4.5",
+            "WORKER_SCHEMAS__DIRECTORY": str(self._schemas),
+            "WORKER_ATTENTIVE__BASE_URL": f"http://127.0.0.1:{self.wires.destinations[slot].port}/v1",
+            "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",
+            "WORKER_ATTENTIVE__RETRY_MAX_SECONDS": "4",
+            "WORKER_ATTENTIVE__PROBE_MAX_SECONDS": "3",
+            "WORKER_WINDOW__SECONDS": "1",
+        }

@@ -1,0 +1,134 @@
+"""How each kind of fault is done, and undone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from confluent_kafka import ElectionType, KafkaException, TopicPartition
+
+from tests.chaos.fleet import Fleet
+from tests.chaos.link import Link
+from tests.chaos.plan import NODES, SPARE, Fault, Kind
+from tests.chaos.wires import Wires
+from tests.support.cluster import Cluster, Node
+
+BROKER_WAIT_SECONDS = 2.0
+BROKER_WAITS_MAX = 15
+STOP_SECONDS = 5.0  # a broker hands its leaderships over in less
+
+
+class Faults:
+    """Injects; `later` is called with seconds and what is then to be done."""
+
+    def __init__(
+        self, cluster: Cluster, wires: Wires, fleet: Fleet, later: Callable[[float, Callable[[], None]], None]
+    ) -> None:
+        self._cluster = cluster
+        self._wires = wires
+        self._fleet = fleet
+        self._later = later
+        self.injected: Counter[str] = Counter()
+
+    def inject(self, fault: Fault, waited: int = 0) -> None:
+        """Begins a fault, and sees to its end."""
+        kind = fault.kind.name
+        if kind.startswith("BROKER_") and not self._whole():
+            # A second broker's loss would be the cluster's end, which is no fault of the kind.
+            if waited < BROKER_WAITS_MAX:
+                self._later(BROKER_WAIT_SECONDS, lambda: self.inject(fault, waited + 1))
+            return
+        self.injected[kind] += 1
+        if kind.startswith("BROKER_"):
+            self._broker(fault, self._cluster.nodes[fault.target or 0])
+        elif kind.startswith("WORKER"):
+            self._worker(fault, SPARE if fault.target is None else fault.target)
+        elif kind.startswith("KAFKA_"):
+            self._network(fault, self._wires.brokers[fault.target or 0])
+        elif kind.startswith("DESTINATION_"):
+            self._network(fault, [self._wires.destinations[fault.target or 0]])
+        elif fault.kind is Kind.LEADERS_MOVE:
+            self._move_leaders()
+        else:
+            self._weather(fault)
+
+    def _worker(self, fault: Fault, slot: int) -> None:
+        fleet = self._fleet
+        match fault.kind:
+            case Kind.WORKER_KILL:
+                fleet.kill(slot, fault.seconds)
+            case Kind.WORKER_FREEZE_SHORT | Kind.WORKER_FREEZE_LONG:
+                fleet.freeze(slot)
+                self._later(fault.seconds, partial(fleet.thaw, slot))
+            case Kind.WORKER_STOP:
+                fleet.stop(slot, restart=True)
+            case Kind.WORKERS_ROLL:
+                fleet.roll()
+            case _:
+                fleet.join(slot)
+                self._later(fault.seconds, partial(fleet.stop, slot, restart=False))
+
+    def _network(self, fault: Fault, links: list[Link]) -> None:
+        manner = fault.kind.name.partition("_")[2]
+        for link in links:
+            if manner == "CUT":
+                self._for(fault.seconds, partial(link.swallow, on=True), partial(link.swallow, on=False))
+            elif manner == "RESET":
+                self._wires.call(link.reset)
+            elif manner == "HALF_CLOSE":
+                self._wires.call(link.half_close)
+            else:
+                self._for(fault.seconds, partial(link.slow_down, fault.amount), partial(link.slow_down, 0.0))
+
+    def _broker(self, fault: Fault, node: Node) -> None:
+        if fault.kind is Kind.BROKER_FREEZE:
+            node.pause()
+            self._later(fault.seconds, node.resume)
+        elif fault.kind is Kind.BROKER_KILL:
+            node.kill()
+            self._later(fault.seconds, node.spawn)
+        else:
+            node.terminate()
+            self._later(STOP_SECONDS, partial(_started_again, node))
+
+    def _weather(self, fault: Fault) -> None:
+        destination = self._wires.destination
+        if fault.kind is Kind.NEW_TOKEN:
+            generation = destination.generation + 1
+            self._wires.call(partial(setattr, destination, "generation", generation))
+            self._later(fault.seconds, partial(self._fleet.new_token, generation))
+            return
+        name, value = {
+            Kind.ERRORS: ("errors", fault.amount),
+            Kind.OUTAGE: ("outage", True),
+            Kind.THROTTLE: ("throttled", fault.amount),
+            Kind.HANG: ("hangs", fault.amount),
+            Kind.LOST_REPLIES: ("lost_replies", fault.amount),
+        }[fault.kind]
+        weather = destination.weather
+        calm = type(value)(0)
+        self._for(fault.seconds, partial(setattr, weather, name, value), partial(setattr, weather, name, calm))
+
+    def _for(self, seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._wires.call(begin)
+        self._later(seconds, lambda: self._wires.call(end))
+
+    def _whole(self) -> bool:
+        """Whether every partition has all its replicas in sync."""
+        try:
+            known = self._cluster.admin.list_topics(timeout=2).topics
+        except KafkaException:
+            return False
+        return all(len(partition.isrs) == NODES for topic in known.values() for partition in topic.partitions.values())
+
+    def _move_leaders(self) -> None:
+        known = self._cluster.admin.list_topics(timeout=5).topics
+        every = [TopicPartition(topic, number) for topic, found in known.items() for number in found.partitions]
+        # Not awaited: it may fail for a partition whose preferred broker is down, and is a fault, not a service.
+        self._cluster.admin.elect_leaders(ElectionType.PREFERRED, every)
+
+
+def _started_again(node: Node) -> None:
+    node.kill()  # if it has not ended by itself
+    node.spawn()

@@ -1,0 +1,146 @@
+"""A TCP proxy that can be told to misbehave: the network between two processes.
+
+A link carries bytes both ways until it is told to be slow, to swallow, to refuse or to cut. What ends at the client's
+side ends at the server's side at once: nothing of a connection that a client gave up arrives later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+
+CHUNK_BYTES = 65_536
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends RST and drops what is unsent
+
+
+class Link:
+    """One listening port in front of one server. All methods are for the loop's thread.
+
+    Attributes:
+        latency_seconds: added to every piece, each way.
+        swallows: whether bytes vanish, both ways, on connections that stay open; those end when it is over.
+        refuses: whether new connections are reset at once.
+        half_closes: whether the client's side is told of an end that the server did not make, once per connection.
+    """
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.latency_seconds = 0.0
+        self.refuses = False
+        self._swallows = False
+        self._upstream: tuple[str, int] = ("127.0.0.1", 0)
+        self._listener: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+
+    async def listen(self) -> None:
+        """Takes a free port; connections are refused until `lead_to` is called."""
+        self._listener = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self.port = int(self._listener.sockets[0].getsockname()[1])
+
+    def lead_to(self, address: str) -> None:
+        """Sets the server: host:port."""
+        host, _, port = address.rpartition(":")
+        self._upstream = (host, int(port))
+
+    def swallow(self, *, on: bool) -> None:
+        """A black hole begins or ends."""
+        self._swallows = on
+        if not on:
+            for connection in [found for found in self._connections if found.damaged]:
+                connection.abort()
+
+    def slow_down(self, latency_seconds: float) -> None:
+        self.latency_seconds = latency_seconds
+
+    def reset(self) -> None:
+        """Every connection ends by RST."""
+        for connection in list(self._connections):
+            connection.abort()
+
+    def half_close(self) -> None:
+        """Every client is told that the server has finished sending, though it has not."""
+        for connection in list(self._connections):
+            connection.half_close()
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self.reset()
+
+    @property
+    def swallows(self) -> bool:
+        return self._swallows
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(self, reader, writer)
+        self._connections.add(connection)
+        try:
+            if self.refuses or not self._upstream[1]:
+                return
+            with suppress(OSError):
+                await connection.carry(*self._upstream)
+        finally:
+            connection.abort()
+            self._connections.discard(connection)
+
+
+class _Connection:
+    def __init__(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._link = link
+        self._reader, self._writer = reader, writer
+        self._upstream: asyncio.StreamWriter | None = None
+        self.damaged = False
+        self._muted = False
+
+    async def carry(self, host: str, port: int) -> None:
+        reader, self._upstream = await asyncio.open_connection(host, port)
+        out = asyncio.ensure_future(self._pump(self._reader, self._upstream))
+        back = asyncio.ensure_future(self._pump(reader, self._writer))
+        try:
+            await asyncio.wait({out, back}, return_when=asyncio.FIRST_COMPLETED)
+            if back.done():  # the server's last words are let through
+                with suppress(OSError):
+                    await asyncio.wait_for(self._writer.drain(), 5)
+                self._writer.close()
+        finally:
+            out.cancel()
+            back.cancel()
+            await asyncio.gather(out, back, return_exceptions=True)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            # A slow link holds what it carries, but learns of the source's end at once.
+            while piece := await self._next(source):
+                if self._link.swallows:
+                    self.damaged = True
+                    continue
+                if sink is self._writer and self._muted:
+                    continue
+                sink.write(piece)
+                await sink.drain()
+
+    async def _next(self, source: asyncio.StreamReader) -> bytes:
+        piece = await source.read(CHUNK_BYTES)
+        if piece and self._link.latency_seconds:
+            await asyncio.sleep(self._link.latency_seconds)
+            if source.at_eof() or source.exception():
+                return b""
+        return piece
+
+    def half_close(self) -> None:
+        if not self._muted and self._writer.can_write_eof() and not self._writer.is_closing():
+            self._muted = True
+            with suppress(OSError):
+                self._writer.write_eof()
+
+    def abort(self) -> None:
+        for writer in (self._writer, self._upstream):
+            if writer is None or writer.is_closing():
+                continue
+            with suppress(OSError):
+                raw = writer.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            writer.transport.abort()

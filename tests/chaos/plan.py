@@ -1,0 +1,134 @@
+"""What goes wrong, and when: made from a seed, so that a run can be had again."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+SLOTS = 3
+"""Workers that are there all the time; one more slot is for those that come and go."""
+
+SPARE = SLOTS
+SLOT_COUNT = SLOTS + 1
+NODES = 3
+QUIET_SECONDS = 8.0
+"""No fault before the group has formed."""
+
+
+class Kind(StrEnum):
+    """Every kind of fault. What has a length ends by itself."""
+
+    WORKER_KILL = "worker killed (SIGKILL), started again later"
+    WORKER_FREEZE_SHORT = "worker frozen for less than its session"
+    WORKER_FREEZE_LONG = "worker frozen for longer than its session"
+    WORKER_STOP = "worker stopped (SIGTERM), started again at once"
+    WORKERS_ROLL = "all workers stopped one by one"
+    WORKER_JOIN = "one more worker, for a while"
+    KAFKA_CUT = "worker cut off from all brokers, its destination within reach"
+    KAFKA_RESET = "worker's connections to the brokers reset"
+    KAFKA_SLOW = "worker's connections to the brokers slow"
+    KAFKA_HALF_CLOSE = "worker's connections to the brokers half closed"
+    DESTINATION_CUT = "worker cut off from the destination"
+    DESTINATION_RESET = "worker's connections to the destination reset"
+    DESTINATION_SLOW = "worker's connections to the destination slow"
+    DESTINATION_HALF_CLOSE = "worker's connections to the destination half closed"
+    BROKER_KILL = "broker killed (kill -9), started again later"
+    BROKER_FREEZE = "broker frozen"
+    BROKER_RESTART = "broker stopped in order and started again"
+    LEADERS_MOVE = "leaders moved to the preferred brokers"
+    ERRORS = "destination: some 500"
+    OUTAGE = "destination: all 503"
+    THROTTLE = "destination: some 429"
+    HANG = "destination: some requests never answered"
+    LOST_REPLIES = "destination: some replies lost after the change was applied"
+    NEW_TOKEN = "destination: 401 until the new token is there"
+
+
+_WORKER = {kind for kind in Kind if kind.name.startswith(("WORKER_", "KAFKA_", "DESTINATION_"))} - {Kind.WORKER_JOIN}
+_BROKER = {kind for kind in Kind if kind.name.startswith("BROKER_")}
+_LENGTHS: dict[Kind, tuple[float, float]] = {
+    Kind.WORKER_KILL: (0.0, 9.0),
+    Kind.WORKER_FREEZE_SHORT: (0.5, 4.0),
+    Kind.WORKER_FREEZE_LONG: (7.0, 13.0),
+    Kind.WORKER_JOIN: (12.0, 25.0),
+    Kind.KAFKA_CUT: (4.0, 14.0),
+    Kind.KAFKA_SLOW: (5.0, 12.0),
+    Kind.DESTINATION_CUT: (3.0, 10.0),
+    Kind.DESTINATION_SLOW: (5.0, 12.0),
+    Kind.BROKER_KILL: (1.0, 6.0),
+    Kind.BROKER_FREEZE: (1.0, 9.0),
+    Kind.ERRORS: (4.0, 10.0),
+    Kind.OUTAGE: (3.0, 12.0),
+    Kind.THROTTLE: (4.0, 10.0),
+    Kind.HANG: (4.0, 8.0),
+    Kind.LOST_REPLIES: (4.0, 10.0),
+    Kind.NEW_TOKEN: (1.0, 5.0),
+}
+_SHARES = {Kind.ERRORS: (0.1, 0.7), Kind.THROTTLE: (0.1, 0.5), Kind.HANG: (0.02, 0.2), Kind.LOST_REPLIES: (0.05, 0.4)}
+_LATENCIES = {Kind.KAFKA_SLOW: (0.05, 0.8), Kind.DESTINATION_SLOW: (0.05, 1.2)}
+# How long a target is left alone after its fault: a broker must catch up, or the next fault costs the majority.
+_RECOVERY_SECONDS = {"broker": 12.0, "destination": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Attributes:
+        at: seconds since the traffic began.
+        kind: what.
+        target: a slot or a node, counted from 0; None where there is only one such thing.
+        seconds: how long; 0 for what has no length.
+        amount: a share of requests, or seconds of latency each way; 0 where neither applies.
+    """
+
+    at: float
+    kind: Kind
+    target: int | None
+    seconds: float
+    amount: float
+
+    def __str__(self) -> str:
+        where = "" if self.target is None else f" #{self.target}"
+        length = f" for {self.seconds:.1f} s" if self.seconds else ""
+        amount = f" ({self.amount:.2f})" if self.amount else ""
+        return f"{self.at:6.1f} s  {self.kind.name}{where}{length}{amount}"
+
+
+def make(seed: int, seconds: float, kinds: frozenset[Kind] = frozenset(Kind)) -> list[Fault]:
+    """The faults of a run of this length, in order; kinds are dealt from a shuffled pack, so that none is forgotten."""
+    dice = random.Random(seed)
+    faults: list[Fault] = []
+    free_at: dict[str, float] = {}
+    pack: list[Kind] = []
+    at = QUIET_SECONDS
+    while True:
+        if not pack:
+            pack = sorted(kinds)
+            dice.shuffle(pack)
+        kind = pack.pop()
+        at += dice.uniform(1.0, 7.0)
+        name, target = _target(kind, at, free_at, dice)
+        at = max(at, free_at.get(name, 0.0))
+        length = dice.uniform(*_LENGTHS.get(kind, (0.0, 0.0)))
+        if at + length > seconds:
+            return faults
+        amount = dice.uniform(*_SHARES.get(kind, _LATENCIES.get(kind, (0.0, 0.0))))
+        free_at[name] = at + length + _RECOVERY_SECONDS.get(name, 1.0)
+        if kind is Kind.WORKERS_ROLL:
+            free_at |= {f"slot {slot}": at + 4.0 * SLOTS for slot in range(SLOTS)}
+        faults.append(Fault(at, kind, target, length, amount))
+
+
+def _target(kind: Kind, at: float, free_at: dict[str, float], dice: random.Random) -> tuple[str, int | None]:
+    """Whom it meets, and the name by which that is kept from meeting two things at once."""
+    if kind in _WORKER:
+        slots = [slot for slot in range(SLOTS) if free_at.get(f"slot {slot}", 0.0) <= at] or list(range(SLOTS))
+        slot = dice.choice(slots)
+        return f"slot {slot}", slot
+    if kind in _BROKER:
+        return "broker", dice.randrange(NODES)
+    if kind in {Kind.WORKERS_ROLL, Kind.WORKER_JOIN, Kind.LEADERS_MOVE}:
+        return kind.name, None
+    return "destination", None
