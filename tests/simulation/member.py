@@ -121,6 +121,7 @@ class Member:
     def crash(self) -> None:
         """SIGKILL: what was sent may still be applied; everything else is gone."""
         self.alive = False
+        self._cluster.oracle.excuse_duplicates()
         self.senders.crash()
 
     def freeze(self) -> None:
@@ -197,6 +198,7 @@ class Member:
                 self._assigned(told)
             else:
                 self._cluster.note(self, "lost", sorted(self.reading.held))
+                self._cluster.oracle.excuse_duplicates()
                 self._drop(sorted(self.reading.held))
                 self._cluster.join(self)
         if self.stopping and not self._drains:
@@ -249,6 +251,8 @@ class Member:
         offsets = self.reading.uncommitted(engine.committable(), leaving_numbers, note)
         self._cluster.oracle.committing(offsets)
         taken = not self.isolated and self._cluster.commits.now(self, self.reading.generation, offsets, note)
+        if not taken or not engine.drained(leaving):
+            self._cluster.oracle.excuse_duplicates()
         self._cluster.note(self, "drained" if taken else "drained, not committed", offsets)
         self._drop(sorted(leaving_numbers))
         self._drains.pop()
@@ -284,6 +288,7 @@ class Member:
         silent_seconds = self._lease.renew()
         if silent_seconds:
             self._cluster.note(self, "fenced", sorted(self.reading.held))
+            self._cluster.oracle.excuse_duplicates()
             self._drop(sorted(self.reading.held))
             self._fenced = True
             self._lease.begin()

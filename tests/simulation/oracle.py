@@ -45,6 +45,7 @@ class Lane:
         "lettered",
         "name",
         "offsets",
+        "unique",
         "user",
         "values",
         "whole",
@@ -53,6 +54,7 @@ class Lane:
     def __init__(self, user: int, name: str) -> None:
         self.user = user
         self.name = name
+        self.unique = name.startswith("p")  # else an equal value may come from another change
         self.values: list[Scalar] = []
         self.offsets: list[int] = []
         self.applied = -1  # the newest change that the destination has applied
@@ -120,6 +122,7 @@ class Oracle:
         self._verified = [0] * len(logs)
         self._users: dict[int, Standing] = {}
         self._started: deque[float] = deque()
+        self._excused = False
 
     # -- the log -----------------------------------------------------------------------------------------------------
 
@@ -184,10 +187,16 @@ class Oracle:
         if len(started) > limit:
             raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
 
+    def excuse_duplicates(self) -> None:
+        """Something happened that makes it right to send what was sent: a crash, a lost reply, a drain cut short."""
+        self._excused = True
+
     def ended(self, user: int, reply: Reply | None, now: float) -> None:
         """The worker's side of a request is over: a reply, or None where it was given up."""
         standing = self._users[user]
         standing.in_flight -= 1
+        if reply is None or reply.status is None:
+            self.excuse_duplicates()
         if reply is None:
             return
         if reply.status is None or reply.status >= 500 or reply.status in _RETRIED:
@@ -209,6 +218,8 @@ class Oracle:
             if lane.epoch == epoch and index < lane.epoch_applied:
                 raise PromiseBroken("order", f"user {user}, {name}: change {index} after {lane.epoch_applied}")
             lane.epoch, lane.epoch_applied = epoch, index
+            if index <= lane.applied and lane.unique and not self._excused:
+                raise PromiseBroken("duplicate", f"user {user}, {name}: change {index} again, and nothing went wrong")
             lane.applied = max(lane.applied, index)
 
     # -- letters -----------------------------------------------------------------------------------------------------
