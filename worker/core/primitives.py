@@ -1,0 +1,163 @@
+"""Avro's primitive types, enums and fixed, as functions from the record and a position in it to a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, TypeAlias
+
+Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
+"""From the record and a position in it to a value and the position behind that.
+
+Raises `Misfit` for bytes that do not fit, and IndexError where they end.
+"""
+
+ENDS = "the record ends within it"
+_SHIFTS = range(7, 64, 7)  # of the second to the tenth byte of a number, which is the last that 64 bits can fill
+_LONG_BITS = 64
+_INT_MAX = 2**31 - 1
+_MORE = 0x80
+"""The bit of a number's byte that says that another byte follows."""
+
+
+class Misfit(Exception):
+    """What is wrong, without a byte or a number of the record: a number misread for a length may be a phone's."""
+
+
+def read_long(data: bytes, at: int) -> tuple[int, int]:
+    """A number of at most 64 bits; it need not be written in its shortest form."""
+    byte = data[at]
+    at += 1
+    if byte < _MORE:
+        return (byte >> 1) ^ -(byte & 1), at
+    number = byte - _MORE
+    for shift in _SHIFTS:
+        byte = data[at]
+        at += 1
+        if byte < _MORE:
+            number += byte << shift
+            if number >> _LONG_BITS:
+                break
+            return (number >> 1) ^ -(number & 1), at
+        number += byte - _MORE << shift
+    raise Misfit("a number of more than 64 bits")
+
+
+def read_int(data: bytes, at: int) -> tuple[int, int]:
+    """A number of at most 32 bits."""
+    number, at = read_long(data, at)
+    if not -_INT_MAX - 1 <= number <= _INT_MAX:
+        raise Misfit("an int of more than 32 bits")
+    return number, at
+
+
+def read_block(data: bytes, at: int) -> tuple[int, int, int | None]:
+    """The head of a block of array or map items: how many, the position of the first, and where the last ends.
+
+    A block of no items ends the array or map. A negative count is followed by the block's size in bytes; without it
+    the end is None.
+    """
+    count, at = read_long(data, at)
+    if count >= 0:
+        return count, at, None
+    size, at = read_long(data, at)
+    return -count, at, at + size
+
+
+def check_end(at: int, end: int) -> None:
+    """Whoever skips such a block goes by its size alone: with a wrong one two readers would see two records."""
+    if end != at:
+        raise Misfit("a block of items is not as long as it says")
+
+
+def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
+    """A length and as many bytes."""
+    size, at = read_long(data, at)
+    if size < 0:
+        raise Misfit("a negative length")
+    end = at + size
+    if end > len(data):
+        raise Misfit(ENDS)
+    return data[at:end], end
+
+
+def read_string(data: bytes, at: int) -> tuple[str, int]:
+    """A length and as many bytes of UTF-8."""
+    size = data[at]
+    if size < _MORE and not size & 1:  # read_bytes in place: most of what is read is short text
+        at += 1
+        end = at + (size >> 1)
+        if end > len(data):
+            raise Misfit(ENDS)
+        text = data[at:end]
+    else:
+        text, end = read_bytes(data, at)
+    try:
+        return text.decode(), end
+    except UnicodeDecodeError:
+        raise Misfit("not valid UTF-8") from None
+
+
+def read_null(_data: bytes, at: int) -> tuple[None, int]:
+    """No bytes."""
+    return None, at
+
+
+def read_boolean(data: bytes, at: int) -> tuple[bool, int]:
+    """One byte."""
+    byte = data[at]
+    if byte > 1:
+        # Readers differ: to some it is true, to others false.
+        raise Misfit("a boolean that is neither 0 nor 1")
+    return byte == 1, at + 1
+
+
+def _number(layout: str) -> Read:
+    struct = Struct(layout)
+    size, unpack = struct.size, struct.unpack_from
+
+    def number(data: bytes, at: int) -> tuple[float, int]:
+        end = at + size
+        if end > len(data):
+            raise Misfit(ENDS)
+        return unpack(data, at)[0], end
+
+    return number
+
+
+def fixed(schema: dict[str, Any]) -> Read:
+    """What reads a value of a fixed type."""
+    size = int(schema["size"])
+
+    def read_fixed(data: bytes, at: int) -> tuple[bytes, int]:
+        end = at + size
+        if end > len(data):
+            raise Misfit(ENDS)
+        return data[at:end], end
+
+    return read_fixed
+
+
+def enum(schema: dict[str, Any]) -> Read:
+    """What reads a symbol of an enum."""
+    symbols = tuple(schema["symbols"])
+
+    def read_enum(data: bytes, at: int) -> tuple[str, int]:
+        index, at = read_long(data, at)
+        if not 0 <= index < len(symbols):
+            raise Misfit("no such enum symbol in the schema")
+        return symbols[index], at
+
+    return read_enum
+
+
+PRIMITIVES: dict[str, Read] = {
+    "null": read_null,
+    "boolean": read_boolean,
+    "int": read_int,
+    "long": read_long,
+    "float": _number("<f"),
+    "double": _number("<d"),
+    "bytes": read_bytes,
+    "string": read_string,
+}
