@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import FrameType
 
 import click
@@ -20,6 +21,7 @@ from worker.attentive.senders import SendersStoppedError
 from worker.config import Loaded, Settings
 from worker.core.model import Partition
 from worker.core.totals import Totals
+from worker.kafka.client import PropertiesRefused, RateLimit
 from worker.kafka.source import SourceFailed, Subscription
 from worker.kafka.topics import (
     Admin,
@@ -34,7 +36,7 @@ from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
-from worker.report import Identity, Reporter
+from worker.report import REMIND_SECONDS, Identity, Reporter
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.shell import Pace, Parts, Shell, clock
 
@@ -70,7 +72,7 @@ def command(loaded: Loaded) -> None:
     log: FilteringBoundLogger = structlog.get_logger("worker")
     try:
         sys.exit(Run(settings, who, log).run())
-    except (Unusable, AddressUnavailableError) as error:
+    except (Unusable, PropertiesRefused, AddressUnavailableError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
     except (SourceFailed, SendersStoppedError) as error:
@@ -177,7 +179,7 @@ class Run:
             letters.close(CLOSE_SECONDS)
             if schemas is not None:
                 schemas.close()
-        if shell.left_over:
+        if shell.left_over is not None:
             self._log.warning(
                 "stopped with work left", entries=shell.left_over, note="uncommitted, so it is sent again"
             )
@@ -239,16 +241,16 @@ class Run:
 
     def _count_partitions(self) -> Mapping[str, int] | None:
         """Asks until the brokers answer for every topic; None where a signal came first."""
-        told: str | None = None
+        reminder, since = RateLimit(REMIND_SECONDS), datetime.now(UTC).isoformat(timespec="seconds")
         while not self._stop.asked:
             self._board.turn()
             try:
                 return partition_counts(self._admin, self._settings.kafka.topics, METADATA_SECONDS)
             except TopicsUnavailable as problem:
-                if str(problem) != told:
-                    told = str(problem)
-                    self._log.warning("waiting", reason="kafka", detail=told)
-                    self._board.publish(replace(self._board.status, problem=told))
+                detail = str(problem)
+                self._board.publish(replace(self._board.status, problem=detail))
+                if reminder.allows(detail):
+                    self._log.warning("waiting", reason="kafka", since=since, detail=detail)
                 time.sleep(STARTUP_RETRY_SECONDS)
         return None
 

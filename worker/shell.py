@@ -106,7 +106,7 @@ class Shell:
         self._fenced = False
         self._left = self._engine.letters_left  # as committed last
         self._stop_by: float | None = None  # the deadline of the drain that ends this worker
-        self.left_over = 0  # entries that the last drain could not finish
+        self.left_over: int | None = None  # entries that the final drain could not finish; None where it did
 
     def subscribed(self, source: Subscription) -> None:
         """The source whose callbacks are this shell's."""
@@ -142,6 +142,7 @@ class Shell:
         self.source.pause(self._held)
         self._engine.draining(self._held, self._stop_by)
         complete = self._drain(self._held, self._stop_by, polling=True)
+        self.left_over = None if complete else self._engine.open_entries
         self._commit(wait=True)
         self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
         self._drop(list(self._held))
@@ -207,11 +208,9 @@ class Shell:
             if polling:
                 self.source.poll(0.0)
             if time.monotonic() >= deadline or self._hopeless():
-                self.left_over = self._engine.open_entries
-                self._log.warning("drain cut", open_before=open_before, left=self.left_over)
+                self._log.warning("drain cut", open_before=open_before, left=self._engine.open_entries)
                 return False
             self._perform(wait_seconds=BUSY_POLL_SECONDS)
-        self.left_over = 0
         return True
 
     def _hopeless(self) -> bool:

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from worker import assemble
 from worker.check.finding import ASK_SECONDS, Finding
 from worker.config import KafkaSettings, Settings
-from worker.kafka.client import in_words
+from worker.kafka.client import PropertiesRefused, in_words
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts, write_problem
 
 _PAUSE_SECONDS: Final = 0.25
@@ -33,10 +33,10 @@ _CANNOT_TELL: Final = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNS
 def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Finding]:
     """One line each for the brokers, every topic, the group and the dead-letter topic."""
     kafka = settings.kafka
-    admin = Admin(assemble.kafka_properties(settings), log)
     try:
+        admin = Admin(assemble.kafka_properties(settings), log)
         cluster = admin.metadata(None, ASK_SECONDS)
-    except TopicsUnavailable as problem:
+    except (TopicsUnavailable, PropertiesRefused) as problem:
         yield Finding.fail(
             "brokers", str(problem), "set WORKER_KAFKA__BOOTSTRAP_SERVERS and WORKER_KAFKA__PROPERTIES to fit them"
         )

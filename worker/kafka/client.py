@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 from structlog.typing import FilteringBoundLogger
 
 Properties = Mapping[str, str]
@@ -154,6 +155,25 @@ def producer_properties(properties: Properties) -> dict[str, str]:
 def admin_properties(properties: Properties) -> dict[str, str]:
     """Complete a user's properties for looking things up and creating topics."""
     return {**_SHARED_DEFAULTS, **properties}
+
+
+class PropertiesRefused(ValueError):
+    """librdkafka does not take the user's properties; the message says which and why."""
+
+
+@contextmanager
+def connecting() -> Iterator[None]:
+    """Around the making of a client: librdkafka looks at the properties only then.
+
+    Raises:
+        PropertiesRefused: an unknown property, a value that it does not take, a file that cannot be read.
+    """
+    try:
+        yield
+    except KafkaException as failure:
+        raise PropertiesRefused(f"kafka.properties: {failure.args[0].str()}") from None
+    except (AttributeError, TypeError, ValueError) as failure:  # a callback's name, which only a program could give
+        raise PropertiesRefused(f"kafka.properties: {failure}") from None
 
 
 _ADVICE: Final[Mapping[int, str]] = {

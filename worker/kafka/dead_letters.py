@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Letter
-from worker.kafka.client import Connection, Properties, in_words, producer_properties
+from worker.kafka.client import Connection, Properties, connecting, in_words, producer_properties
 from worker.kafka.letters import Encoded
 
 _LARGEST_BYTES: Final = 1_000_000  # a little under the brokers' default of message.max.bytes
@@ -72,7 +72,8 @@ class DeadLetters:
 
     def _connect(self) -> tuple[Connection, Producer]:
         connection = Connection("dead letters", self._log)
-        return connection, Producer({**producer_properties(self._properties), **connection.callbacks()})
+        with connecting():
+            return connection, Producer({**producer_properties(self._properties), **connection.callbacks()})
 
     def _replace_producer(self, error: str) -> None:
         """Begin anew after a fatal error (a broken idempotent sequence): no retry by the old producer can succeed."""

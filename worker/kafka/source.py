@@ -11,7 +11,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Headers, Partition, Record
-from worker.kafka.client import Connection, Properties, RateLimit, consumer_properties, in_words, uses_kip_848
+from worker.kafka.client import (
+    Connection,
+    Properties,
+    RateLimit,
+    connecting,
+    consumer_properties,
+    in_words,
+    uses_kip_848,
+)
 from worker.kafka.ends import Ends
 
 COMMIT_SECONDS: Final = 5.0
@@ -65,13 +73,14 @@ class Subscription:
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
-        self._consumer = Consumer(
-            {
-                **consumer_properties(properties),
-                **self._connection.callbacks(),
-                "on_commit": self._commit_answered,
-            }
-        )
+        with connecting():
+            self._consumer = Consumer(
+                {
+                    **consumer_properties(properties),
+                    **self._connection.callbacks(),
+                    "on_commit": self._commit_answered,
+                }
+            )
         self._topics = list(topics)
         self._subscribe()
 

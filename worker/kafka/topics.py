@@ -22,7 +22,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, Ne
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
-from worker.kafka.client import Connection, Properties, admin_properties, in_words
+from worker.kafka.client import Connection, Properties, admin_properties, connecting, in_words
 
 _BROKER_DEFAULT_REPLICATION: Final = -1
 _VISIBLE_WITHIN_SECONDS: Final = 10.0
@@ -36,11 +36,17 @@ class Admin:
     """An admin client that can say what is wrong with its connection. Make one and keep it."""
 
     def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
+        """Not connected yet.
+
+        Raises:
+            PropertiesRefused: see `connecting`; so in every client of the worker.
+        """
         self._properties = properties
         self._connection = Connection("admin", log)
-        self.client = AdminClient(
-            {**admin_properties(properties), **self._connection.callbacks()}  # type: ignore[dict-item]  # the stub forgets callbacks
-        )
+        with connecting():
+            self.client = AdminClient(
+                {**admin_properties(properties), **self._connection.callbacks()}  # type: ignore[dict-item]  # the stub forgets callbacks
+            )
 
     def metadata(self, topic: str | None, timeout_seconds: float) -> ClusterMetadata:
         """Ask for one topic, or for all.

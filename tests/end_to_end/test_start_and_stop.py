@@ -1,0 +1,59 @@
+"""What a start without brokers and a stop with work left say, in the log and by the exit status."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.end_to_end.conftest import Lab
+from tests.support.java import free_port
+from tests.support.processes import until
+from tests.support.profiles import changes
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+UNUSABLE = {
+    "an unknown property": {"no.such.property": "1"},
+    "a value out of range": {"fetch.wait.max.ms": "-5"},
+    "a certificate file that is not there": {"security.protocol": "ssl", "ssl.ca.location": "/nonexistent"},
+    "a callback": {"oauth_cb": "name"},
+    "a dictionary of old": {"default.topic.config": "{}"},
+}
+
+
+def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
+    """The destination is out: nothing can be drained, so the status is 1, and what is left is named and uncommitted."""
+    lab.broker.create_topic(lab.topic, 1)
+    worker = lab.worker(f"http://127.0.0.1:{free_port()}/v1")
+    worker.until_ready()
+    lab.produce(changes(3, events=40, users=20))
+    until(lambda: worker.status()["state"] == "halted", 40, "halted")
+    assert worker.stop() == 1
+    [left] = worker.events("stopped with work left")
+    assert left["entries"] == worker.events("drain cut")[-1]["left"] > 0
+    assert not lab.all_committed()
+
+
+def test_a_start_without_brokers_waits_and_ends_at_a_signal(lab: Lab) -> None:
+    """It says once what it waits for and since when, is alive and not ready, and SIGTERM ends it with status 0."""
+    nobody = f"127.0.0.1:{free_port()}"
+    worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__BOOTSTRAP_SERVERS": nobody})
+    until(lambda: worker.url and worker.events("waiting"), 30, "says what it waits for")
+    [waiting] = worker.events("waiting")
+    assert waiting["reason"] == "kafka"
+    assert waiting["since"] <= waiting["timestamp"]
+    assert worker.ready().status_code == 503
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_properties_that_librdkafka_does_not_take_are_a_configuration_error(lab: Lab, kind: str) -> None:
+    """Status 2 and one line that names the property, not a traceback."""
+    worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps(UNUSABLE[kind])})
+    assert worker.wait(30) == 2
+    log = worker.log.read_text()
+    assert log.startswith("Error: kafka.properties: "), log
+    assert "uncaught" not in log
