@@ -109,6 +109,8 @@ def _settings(kafka: EmbeddedKafka, sandbox: Sandbox, schemas: Path) -> dict[str
         "WORKER_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "WORKER_KAFKA__TOPICS": TOPIC,
         "WORKER_KAFKA__GROUP_ID": GROUP,
+        # The embedded Kafka makes the classic protocol's first member wait 3 s for others.
+        "WORKER_KAFKA__PROPERTIES": '{"group.protocol": "consumer"}',
         "WORKER_KAFKA__DEAD_LETTER_TOPIC": DEAD_LETTER_TOPIC,
         "WORKER_SCHEMAS__DIRECTORY": str(schemas),
         "WORKER_ATTENTIVE__BASE_URL": sandbox.url,
