@@ -216,7 +216,7 @@ class Cluster:
         reply = self.attentive.answer(
             flight.user,
             flight.call,
-            lambda: self.oracle.applied(flight.user, flight.call.properties, flight.epoch, flight.position),
+            lambda: self.oracle.applied(flight.user, flight.call.properties, flight.epoch, flight.reach),
         )
         self.timeline.at(flight.back_at, flight.senders.came, (flight, reply))
 

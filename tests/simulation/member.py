@@ -301,13 +301,23 @@ class Member:
             self._closedness.starting(call, now.mono)
             if self._drains and now.mono + call.timeout_seconds > self._drains[-1].deadline + 1e-6:
                 raise PromiseBroken("bounded", f"{self}: call {call.number} may outlast the drain")
-            partition = NUMBERS[call.user] % self._cluster.plan.partitions
-            if partition not in self.reading.held:
-                raise PromiseBroken("fencing", f"{self} sends for a user whose partition is another's")
-            position = engine.progress()[self._cluster.logs[partition].partition].position or 0
-            self.senders.submit(call, self.reading.epoch(partition), position)
+            self.senders.submit(call, self._epoch(NUMBERS[call.user]), self._reach())
         self._exchange_letters()
         engine.news()
+
+    def _epoch(self, user: int) -> int:
+        """The assignment by which a user's call is sent; 0 where the user has two partitions, and so no order."""
+        plan, held = self._cluster.plan, self.reading.held
+        home = user % plan.partitions
+        if user in plan.shared and (home in held or (home + 1) % plan.partitions in held):
+            return 0
+        if home not in held:
+            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition is another's")
+        return self.reading.epoch(home)
+
+    def _reach(self) -> dict[int, int]:
+        """How far the engine has taken in what it holds."""
+        return {partition.number: progress.position or 0 for partition, progress in self.engine.progress().items()}
 
     def _exchange_letters(self) -> None:
         engine, now = self.engine, self._timeline.instant()
@@ -320,7 +330,7 @@ class Member:
         if engine.letters_waiting:
             for letter in engine.letters(now):
                 self._cluster.note(self, "letter", letter)
-                self._cluster.oracle.published(letter, self.reading.held, now.mono)
+                self._cluster.oracle.published(letter, self._reach(), now.mono)
                 self._closedness.writing(letter, self._cluster.plan.options.storm_letters_max)
                 self._cluster.publish(letter, self._reported)
 

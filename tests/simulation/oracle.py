@@ -11,6 +11,9 @@ for when one of these holds, and it stays so for ever:
   `unexpected_status`, or the bound on calls): then nothing older in the entry was worth trying;
 - a stated rule passes it over (a tombstone, a null).
 
+A user whose records lie in two partitions has no order across them. There, a change is also accounted for by a call or
+a letter of a worker that had read it by then, and in the end either partition's newest value is right.
+
 No commit may pass a change that is not accounted for. In the end a lane holds the newest change that the destination
 does not refuse. Which type an attribute is pinned to is the destination's to say: the first value it ever saw counts,
 and coalescing may have spared it the log's first one.
@@ -45,15 +48,21 @@ class Lane:
         "lettered",
         "name",
         "offsets",
+        "partitions",
+        "settled",
+        "shared",
         "unique",
         "user",
         "values",
         "whole",
     )
 
-    def __init__(self, user: int, name: str) -> None:
+    def __init__(self, user: int, name: str, *, shared: bool) -> None:
         self.user = user
         self.name = name
+        self.shared = shared
+        self.partitions: list[int] = []
+        self.settled: set[int] = set()  # of a shared lane: what was read when a call or a letter took care of all
         self.unique = name.startswith("p")  # else an equal value may come from another change
         self.values: list[Scalar] = []
         self.offsets: list[int] = []
@@ -64,16 +73,25 @@ class Lane:
         self.whole = -1  # the newest change whose letter took the rest of its entry with it
         self.excused = -1  # the newest change that retention deleted before it was accounted for
 
-    def find(self, value: Scalar, position: int) -> int:
-        """The newest change with this value that a reader at `position` has seen; -1 where there is none."""
-        for index in range(bisect_left(self.offsets, position) - 1, -1, -1):
-            if same(self.values[index], value):
+    def find(self, value: Scalar, reach: Mapping[int, int]) -> int:
+        """The newest change with this value that a reader at `reach` has seen; -1 where there is none."""
+        for index in range(len(self.values) - 1, -1, -1):
+            if same(self.values[index], value) and self.offsets[index] < reach.get(self.partitions[index], 0):
                 return index
         return -1
 
+    def settle(self, reach: Mapping[int, int], value: Scalar = None) -> None:
+        """A shared lane's changes that were read by now are taken care of; with `value`, those that have it."""
+        for index, offset in enumerate(self.offsets):
+            read = offset < reach.get(self.partitions[index], 0)
+            if read and (value is None or same(value, self.values[index])):
+                self.settled.add(index)
+
     def accounted_for(self, index: int) -> bool:
         """See the module's docstring."""
-        if self.applied >= index or index in self.lettered or self.whole >= index:
+        if index in self.lettered or index in self.settled:
+            return True
+        if not self.shared and max(self.applied, self.whole) >= index:
             return True
         return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
 
@@ -120,7 +138,8 @@ class Oracle:
         self._attentive = attentive
         self._duties: list[list[Duty]] = [[] for _ in logs]
         self._verified = [0] * len(logs)
-        self._users: dict[int, Standing] = {}
+        self._users: dict[object, Standing] = {}
+        self._reaches: dict[Letter, Mapping[int, int]] = {}
         self._started: deque[float] = deque()
         self._excused = False
 
@@ -148,9 +167,10 @@ class Oracle:
         elif isinstance(value, bool | int | float | str):
             lane = self.lanes.get((user, name))
             if lane is None:
-                lane = self.lanes[user, name] = Lane(user, name)
+                lane = self.lanes[user, name] = Lane(user, name, shared=user in self._plan.shared)
             lane.values.append(value)
             lane.offsets.append(record.offset)
+            lane.partitions.append(record.partition.number)
             duty.sends.append((lane, len(lane.values) - 1))
 
     def truncated(self, partition: int, start: int, committed: int) -> None:
@@ -169,10 +189,15 @@ class Oracle:
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    def started(self, user: int, epoch: int, now: float, workers: int) -> None:
+    def _standing(self, user: int, worker: object) -> Standing:
+        """A user with two partitions has one with each worker: two workers know nothing of each other's calls."""
+        key = (user, worker) if user in self._plan.shared else user
+        return self._users.setdefault(key, Standing())
+
+    def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
         """A worker has sent a request for a user, by its `epoch`-th assignment of the user's partition."""
         self.calls += 1
-        standing = self._users.setdefault(user, Standing())
+        standing = self._standing(user, worker)
         if standing.in_flight:
             raise PromiseBroken("one in flight", f"a second request for user {user}")
         if epoch < standing.epoch:
@@ -191,9 +216,9 @@ class Oracle:
         """Something happened that makes it right to send what was sent: a crash, a lost reply, a drain cut short."""
         self._excused = True
 
-    def ended(self, user: int, reply: Reply | None, now: float) -> None:
+    def ended(self, user: int, worker: object, reply: Reply | None, now: float) -> None:
         """The worker's side of a request is over: a reply, or None where it was given up."""
-        standing = self._users[user]
+        standing = self._standing(user, worker)
         standing.in_flight -= 1
         if reply is None or reply.status is None:
             self.excuse_duplicates()
@@ -206,15 +231,18 @@ class Oracle:
         elif reply.status < 300:
             standing.failures = 0
 
-    def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, position: int) -> None:
-        """The destination has set these; the sender had read its log up to `position` when it sent them."""
-        if epoch < self._users[user].epoch:
+    def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, reach: Mapping[int, int]) -> None:
+        """The destination has set these; the sender had read its partitions up to `reach` when it sent them."""
+        if user not in self._plan.shared and epoch < self._users[user].epoch:
             raise PromiseBroken("fencing", f"user {user}: a request of assignment {epoch} was applied late")
         for name, value in properties.items():
             lane = self.lanes.get((user, name))
-            index = -1 if lane is None else lane.find(value, position)
+            index = -1 if lane is None else lane.find(value, reach)
             if lane is None or index < 0:
                 raise PromiseBroken("invented", f"user {user}, {name}: a value that was not in the log")
+            if lane.shared:
+                lane.settle(reach)
+                continue
             if lane.epoch == epoch and index < lane.epoch_applied:
                 raise PromiseBroken("order", f"user {user}, {name}: change {index} after {lane.epoch_applied}")
             lane.epoch, lane.epoch_applied = epoch, index
@@ -224,12 +252,15 @@ class Oracle:
 
     # -- letters -----------------------------------------------------------------------------------------------------
 
-    def published(self, letter: Letter, held: set[int], now: float) -> None:
-        """A worker that holds these partitions wants a letter written."""
-        if not any(source.partition.number in held for source in letter.sources):
-            raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that is another's")
+    def published(self, letter: Letter, reach: Mapping[int, int], now: float) -> None:
+        """A worker that holds these partitions, read so far, wants a letter written."""
+        self._reaches.setdefault(letter, reach)
         user = -1 if letter.user is None else NUMBERS.get(letter.user, -1)
-        if letter.reason is Reason.SERVER_ERROR:
+        # A shared user's entry lives on by its other partition, and with it a letter that waits: the next owner writes
+        # its twin, of the same id.
+        if user not in self._plan.shared and not any(source.partition.number in reach for source in letter.sources):
+            raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that is another's")
+        if letter.reason is Reason.SERVER_ERROR and user not in self._plan.shared:
             standing = self._users[user]
             if standing.failures < 5 or now - standing.failing_since < self._plan.options.server_error_seconds:
                 raise PromiseBroken("bad destination", f"user {user} is given up after {standing.failures} failures")
@@ -265,8 +296,12 @@ class Oracle:
                 raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: not the value of its record")
             if letter.reason in _ENTRY_REASONS or letter.attempts >= self._plan.options.calls_per_entry_max:
                 lane.whole = max(lane.whole, index)
+                if lane.shared:
+                    lane.settle(self._reaches[letter])
             elif self._attentive.refuses(lane.name, value):
                 lane.lettered.add(index)
+                if lane.shared:
+                    lane.settle(self._reaches[letter], value)
             else:
                 raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: a good value was dead-lettered")
             return
@@ -294,7 +329,22 @@ class Oracle:
     def finished(self) -> None:
         """All is settled: every lane must hold what the log says."""
         for lane in self.lanes.values():
-            self._check_end(lane)
+            if lane.shared:
+                self._check_shared_end(lane)
+            else:
+                self._check_end(lane)
+
+    def _check_shared_end(self, lane: Lane) -> None:
+        value = self._attentive.state.get(lane.user, {}).get(lane.name)
+        hopeless = lane.user in self._plan.not_found or lane.user in self._plan.unexpected
+        newest = {
+            partition: kept
+            for partition, kept in zip(lane.partitions, lane.values, strict=True)
+            if not hopeless and not self._attentive.refuses(lane.name, kept)
+        }
+        loose = max(lane.whole, lane.excused) >= 0
+        if not loose and (value is not None or newest) and not any(same(value, kept) for kept in newest.values()):
+            raise PromiseBroken("equivalence", f"shared user {lane.user}, {lane.name}: {value!r}, not of {newest!r}")
 
     def _check_end(self, lane: Lane) -> None:
         state = self._attentive.state.get(lane.user, {})

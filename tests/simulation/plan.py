@@ -77,6 +77,7 @@ class Plan:
     not_found: frozenset[int]
     unexpected: frozenset[int]
     poison: frozenset[int]
+    shared: frozenset[int]  # users whose records lie in two partitions
     records: tuple[Produced, ...]
     faults: tuple[Fault, ...]
 
@@ -103,6 +104,7 @@ def make(seed: int) -> Plan:
     small = rng.random() < 0.4  # a memory budget that a few entries fill
     # A budget full of unknown users, or of letters held back, is the one thing a halt cannot be probed out of.
     odd = [] if small else [number for number in range(users) if rng.random() < 0.1]
+    shared = frozenset(number for number in range(users) if number % 3 == 0 and partitions > 1 and rng.random() < 0.2)
     options = Options(
         window_seconds=rng.choice((0.0, 0.3, 1.0, 3.0)),
         max_bytes=rng.choice((12_000, 40_000)) if small else 10_000_000,
@@ -129,12 +131,13 @@ def make(seed: int) -> Plan:
         not_found=frozenset(odd[::3]),
         unexpected=frozenset(odd[1::3]),
         poison=frozenset(odd[2::3]),
-        records=_records(rng, partitions, users),
+        shared=shared,
+        records=_records(rng, partitions, users, shared),
         faults=_faults(rng, partitions, workers),
     )
 
 
-def _records(rng: random.Random, partitions: int, users: int) -> tuple[Produced, ...]:
+def _records(rng: random.Random, partitions: int, users: int, shared: frozenset[int]) -> tuple[Produced, ...]:
     count = rng.randint(120, 280)
     # A backlog, a burst, or a stream: they meet the window and the budget in different ways.
     times = sorted(rng.choice((0.0, rng.uniform(0, PRODUCE_SECONDS), 7.0 + rng.random())) for _ in range(count))
@@ -150,7 +153,7 @@ def _records(rng: random.Random, partitions: int, users: int) -> tuple[Produced,
         records.append(
             Produced(
                 at=BEGINNING + at,
-                partition=user % partitions,
+                partition=(user + (user in shared and rng.random() < 0.5)) % partitions,
                 user=user,
                 kind=kind,
                 attributes={} if kind in {"tombstone", "garbage"} else _attributes(rng, number, refused),

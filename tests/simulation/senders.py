@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class Flight:
     call: Call
     user: int
     epoch: int
-    position: int
+    reach: Mapping[int, int]
     back_at: float
     counted: bool = True
     arrived: bool = False
@@ -54,14 +54,14 @@ class Senders:
         """Calls that may be submitted now."""
         return self._cluster.plan.options.concurrency - len(self._flights)
 
-    def submit(self, call: Call, epoch: int, position: int) -> None:
-        """Sends a call of the `epoch`-th assignment; its partition was read up to `position`."""
+    def submit(self, call: Call, epoch: int, reach: Mapping[int, int]) -> None:
+        """Sends a call of the `epoch`-th assignment; the worker had read its partitions up to `reach`."""
         cluster, now = self._cluster, self._timeline.now
         latency = cluster.attentive.latency()
-        flight = Flight(self, call, NUMBERS[call.user], epoch, position, now + min(latency, call.timeout_seconds))
+        flight = Flight(self, call, NUMBERS[call.user], epoch, reach, now + min(latency, call.timeout_seconds))
         self._flights[call] = flight
         cluster.note(self._owner, "call", call)
-        cluster.oracle.started(flight.user, epoch, now, len(cluster.members))
+        cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
         failure = cluster.attentive.unreachable()
         if failure is not None:
             seconds = 0.0 if failure is Failure.NO_TOKEN else 0.002
@@ -139,7 +139,9 @@ class Senders:
             self.came((flight, Reply(None, Failure.ABORTED)))
             return
         self._cluster.note(self._owner, "writes late", flight.call)
-        self._cluster.oracle.started(flight.user, flight.epoch, self._timeline.now, len(self._cluster.members))
+        self._cluster.oracle.started(
+            flight.user, self._owner, flight.epoch, self._timeline.now, len(self._cluster.members)
+        )
         flight.counted = True
         flight.back_at = self._timeline.now + 0.01
         self._timeline.after(0.005, self._cluster.arrived, flight)
@@ -151,4 +153,4 @@ class Senders:
     def _uncount(self, flight: Flight, reply: Reply | None = None) -> None:
         if flight.counted:
             flight.counted = False
-            self._cluster.oracle.ended(flight.user, reply, self._timeline.now)
+            self._cluster.oracle.ended(flight.user, self._owner, reply, self._timeline.now)
