@@ -174,8 +174,8 @@ class Member:
             self._commit()
         if self._fenced:
             self._fenced = False
-            self._cluster.leave(self)
-            self._cluster.join(self)
+            self._begin_drain(sorted(self.reading.held), self._rejoin)
+            self.wake()
 
     def _plan_turn(self) -> None:
         now = self._timeline.now
@@ -260,6 +260,11 @@ class Member:
             self.engine.draining(self._named(None), self._drains[-1].deadline)
         drain.finished()
         self.wake()
+
+    def _rejoin(self) -> None:
+        self._queues.coordinator.clear()
+        self._cluster.leave(self)
+        self._cluster.join(self)
 
     def _left(self) -> None:
         self.alive = False
