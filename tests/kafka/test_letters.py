@@ -218,3 +218,43 @@ class TestCutting:
         key, datum, _ = written(letter(1, record_key=b"k" * 5000), 2048)
         assert key is None
         assert datum["detail"] == "the API refused it [cut to fit: key]"
+
+    def test_leaves_attributes_out_rather_than_be_too_large_for_ever(self) -> None:
+        made = letter(*[math.nan] * 5_000)
+        key, datum, _ = written(made, 100_000)
+        kept = cast("list[dict[str, object]]", datum["attributes"])
+        assert [attribute["name"] for attribute in kept] == [f"name-{n}" for n in range(len(kept))]
+        assert 2_500 < len(kept) < 5_000
+        assert key == made.record_key
+        assert str(datum["detail"]).endswith("event ids, attributes]")
+        assert datum["user"] is not None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"attributes": (LostAttribute("n" * 1_000_000, "v" * 1_000_000, 1, 0, 0),)},
+            {"user": User(phone="1" * 1_000_000)},
+            {"user": User(custom=(("n", "v"),) * 30_000), "record_key": b"k" * 900_000},
+            {"sources": (Source(Partition("t", 0), 0, 0, "e" * 1_000_000),)},
+            {"answer": Answer(400, "r" * 1_000_000, "b" * 1_000_000)},
+            {"headers": (("tracestate", b"x" * 1_000_000),)},
+            {"detail": "d" * 1_000_000, "record_value": b"v" * 1_000_000},
+        ],
+        ids=["name and value", "phone", "identifiers and key", "event id", "response", "header", "detail and value"],
+    )
+    def test_no_part_of_a_letter_keeps_it_too_large(self, changes: dict[str, object]) -> None:
+        made = letter(1, **changes)
+        key, value, headers = encode(made, worker=WORKER, schema=SCHEMA, schema_id=7, max_bytes=6_144)
+        assert len(key or b"") + len(value) + sum(len(name) + len(item or b"") for name, item in headers) < 7_000
+
+
+class _Days(int):
+    """As libraries make them; a range finds it by counting."""
+
+
+def test_a_subclass_of_int_is_a_number_like_any_other() -> None:
+    assert attribute_of(_Days(2**62)) == (2**62, None)
+    assert attribute_of(_Days(2**63)) == (None, str(2**63))
+    made = letter(sources=(Source(Partition("t", 0), 0, _Days(2**62), None),))
+    _, datum, _ = written(replace(made, attributes=(LostAttribute("n", 1, _Days(2**62), 0, 0),)))
+    assert cast("list[dict[str, object]]", datum["attributes"])[0]["occurred_at"] is None

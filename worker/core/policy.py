@@ -108,6 +108,6 @@ def _words(name: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text)[:_LOOKED_AT_MAX]  # one character may become eighteen
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", "_", text)
     return re.sub(r"[\W_]+", "_", text).casefold()

@@ -117,5 +117,6 @@ def _name_fault(name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    cut = name if len(name) <= _NAME_SHOWN_MAX else name[:_NAME_SHOWN_MAX] + "…"
-    return cut if cut.isprintable() and cut else repr(cut)
+    cut = name[: _NAME_SHOWN_MAX + 1]
+    shown = cut if cut.isprintable() and cut else repr(cut)  # ten characters for one, at worst
+    return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,19 +17,21 @@ from uuid import UUID
 import fastavro
 
 from worker.core.model import Letter, LostAttribute, Source, User
+from worker.kafka.cuts import CUTS, LAST_CUTS, Datum
 
 TEXT_MAX_BYTES: Final = 4096
 """Bound of an attribute's `text` and of the response's body (contract of the dead-letter schema)."""
 
-Datum = dict[str, object]
 Headers = list[tuple[str, str | bytes | None]]
 Encoded = tuple[bytes | None, bytes, Headers]
 """Kafka key, value and headers."""
 
-_LONG: Final = range(-(2**63), 2**63)
-_DATES_MS: Final = range(-62_135_596_800_000, 253_402_300_800_000)  # years 1 to 9999: what readers can show
+# Bounds and no ranges: `in` asks a range about an int's subclass by counting through it.
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+_DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: what readers can show
 _TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
-_SOURCES_KEPT: Final = 2
+_REQUEST_ID_MAX_BYTES: Final = 256
+_TRACE_MAX_BYTES: Final = 512  # what W3C Trace Context asks for at least to be handed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +69,28 @@ def encode(
         worker: who writes it.
         schema: `dead_letter.avsc`, parsed by fastavro.
         schema_id: frames the value as Confluent does (a zero byte and the id in 4 bytes); None leaves it bare.
-        max_bytes: bound of key and value together. A letter over it is cut: the raw value first, then the
-            response's body, then attributes' texts, then string values, then all but the outermost sources,
-            then the key; `detail` names what was cut. A letter whose smallest form is larger is given as it is.
+        max_bytes: bound of key and value together. A letter over it is cut as `worker.kafka.cuts` says, and `detail`
+            names what was cut. A letter whose smallest form is larger, 6 KB at most, is given as it is.
     """
     key = letter.record_key
     datum = _datum(letter, worker)
     value = _framed(datum, schema, schema_id)
     cuts: list[str] = []
-    for name, cut in _CUTS:
-        excess = len(value) + len(key or b"") - max_bytes
-        if excess <= 0:
-            break
-        if cut(datum, excess + len(_cut_note([*cuts, name]))):
-            cuts.append(name)
-            value = _framed({**datum, "detail": f"{datum['detail']}{_cut_note(cuts)}"}, schema, schema_id)
-    if key is not None and len(value) + len(key) > max_bytes:
-        key = None
-        value = _framed({**datum, "detail": f"{datum['detail']}{_cut_note([*cuts, 'key'])}"}, schema, schema_id)
+
+    def excess() -> int:
+        return len(value) + len(key or b"") - max_bytes
+
+    def cut_again(name: str) -> bytes:
+        cuts.append(name)
+        return _framed({**datum, "detail": f"{datum['detail']}{_cut_note(cuts)}"}, schema, schema_id)
+
+    for phase in (CUTS, LAST_CUTS):
+        for name, cut in phase:
+            if excess() > 0 and cut(datum, excess() + len(_cut_note([*cuts, name]))):
+                value = cut_again(name)
+        if key is not None and 0 < excess() <= len(key):
+            key = None
+            value = cut_again("key")
     return key, value, _headers(letter)
 
 
@@ -109,7 +115,9 @@ def _headers(letter: Letter) -> Headers:
             ("source.partition", str(first.partition.number).encode()),
             ("source.offset", str(first.offset).encode()),
         ]
-    return headers + [(name, value) for name, value in letter.headers if name in _TRACE_HEADERS]
+    trace = {name: value for name, value in letter.headers if name in _TRACE_HEADERS}
+    # `encode` bounds key and value alone: a producer's header of a megabyte would keep the letter out of the topic.
+    return headers + [(name, value) for name, value in trace.items() if len(value or b"") <= _TRACE_MAX_BYTES]
 
 
 def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
@@ -128,7 +136,7 @@ def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
         if answer is None
         else {
             "status": answer.status,
-            "request_id": None if answer.request_id is None else _utf8(answer.request_id),
+            "request_id": None if answer.request_id is None else _utf8(answer.request_id, _REQUEST_ID_MAX_BYTES),
             "body": _utf8(answer.body, TEXT_MAX_BYTES),
         },
         "key": None if letter.record_value is None else letter.record_key,
@@ -141,7 +149,7 @@ def _source(source: Source) -> Datum:
         "topic": source.partition.topic,
         "partition": source.partition.number,
         "offset": source.offset,
-        "timestamp": min(max(source.timestamp_ms, _DATES_MS.start), _DATES_MS.stop - 1),
+        "timestamp": min(max(source.timestamp_ms, _DATES_MIN_MS), _DATES_MAX_MS),
         "event_id": None if source.event_id is None else _utf8(source.event_id),
     }
 
@@ -162,7 +170,9 @@ def _attribute(attribute: LostAttribute) -> Datum:
         "name": _utf8(attribute.name),
         "value": value,
         # A time that no calendar has is in the event's own record; readers would fail on it here.
-        "occurred_at": occurred_at if occurred_at is not None and occurred_at in _DATES_MS else None,
+        "occurred_at": None
+        if occurred_at is None or not _DATES_MIN_MS <= occurred_at <= _DATES_MAX_MS
+        else occurred_at,
         "partition": attribute.partition,
         "offset": attribute.offset,
         "text": text,
@@ -183,9 +193,9 @@ def _value(raw: object) -> tuple[object, str | None]:
             value = raw.isoformat()
         case UUID():
             value = str(raw)
-        case None | float() | date():  # the union has a date of its own, and bool is an int to Python
+        case None | bool() | float() | date():  # the union has a date of its own
             return raw, None
-        case int() if raw in _LONG:
+        case int() if _LONG_MIN <= raw <= _LONG_MAX:
             return raw, None
         case _:
             value, text = None, _json(raw)
@@ -224,70 +234,3 @@ def _utf8(text: str, max_bytes: int | None = None) -> str:
     """Text that Avro can hold (lone surrogates are written out), at most `max_bytes` long in UTF-8."""
     data = text.encode("utf-8", "backslashreplace")
     return data[:max_bytes].decode("utf-8", "ignore")
-
-
-def _cut_value(datum: Datum, excess: int) -> bool:
-    value = datum["value"]
-    if not isinstance(value, bytes):
-        return False
-    datum["value"] = value[: max(0, len(value) - excess)]
-    return True
-
-
-def _cut_body(datum: Datum, _: int) -> bool:
-    response = datum["response"]
-    if not isinstance(response, dict) or not response["body"]:
-        return False
-    datum["response"] = {**response, "body": ""}
-    return True
-
-
-def _cut_text(datum: Datum, _: int) -> bool:
-    return _cut_attributes(datum, lambda attribute: {**attribute, "text": None} if attribute["text"] else attribute)
-
-
-def _cut_strings(datum: Datum, _: int) -> bool:
-    def shortened(attribute: Datum) -> Datum:
-        value = attribute["value"]
-        if not isinstance(value, str) or len(value) <= _STRING_KEPT:
-            return attribute
-        return {**attribute, "value": None, "text": value[:_STRING_KEPT]}
-
-    return _cut_attributes(datum, shortened)
-
-
-_STRING_KEPT: Final = 64
-
-
-def _cut_attributes(datum: Datum, cut: Callable[[Datum], Datum]) -> bool:
-    attributes = datum["attributes"]
-    if not isinstance(attributes, list):
-        return False
-    changed = [cut(attribute) for attribute in attributes]
-    datum["attributes"] = changed
-    return any(new is not old for new, old in zip(changed, attributes, strict=True))
-
-
-def _cut_sources(datum: Datum, _: int) -> bool:
-    sources = datum["sources"]
-    if not isinstance(sources, list) or len(sources) <= _SOURCES_KEPT:
-        return False
-    datum["sources"] = [sources[0], sources[-1]]
-    return True
-
-
-def _cut_key(datum: Datum, _: int) -> bool:
-    had = datum["key"] is not None
-    datum["key"] = None
-    return had
-
-
-# What is least missed goes first: the source record can be read again by its offset, as long as it is kept.
-_CUTS: Final[tuple[tuple[str, Callable[[Datum, int], bool]], ...]] = (
-    ("value", _cut_value),
-    ("response body", _cut_body),
-    ("text", _cut_text),
-    ("string values", _cut_strings),
-    ("sources", _cut_sources),
-    ("key in the letter", _cut_key),
-)

@@ -1,0 +1,132 @@
+"""What is left out of a dead letter that is too large for its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+Datum = dict[str, object]
+"""A letter as `schemas/dead_letter.avsc` says, or a record inside one."""
+
+_SOURCES_KEPT: Final = 2
+_STRING_KEPT: Final = 64
+
+
+def _cut_value(datum: Datum, excess: int) -> bool:
+    value = datum["value"]
+    if not isinstance(value, bytes):
+        return False
+    datum["value"] = value[: max(0, len(value) - excess)]
+    return True
+
+
+def _cut_body(datum: Datum, _: int) -> bool:
+    response = datum["response"]
+    if not isinstance(response, dict) or not response["body"]:
+        return False
+    datum["response"] = {**response, "body": ""}
+    return True
+
+
+def _cut_text(datum: Datum, _: int) -> bool:
+    return _cut_attributes(datum, lambda attribute: {**attribute, "text": None} if attribute["text"] else attribute)
+
+
+def _cut_strings(datum: Datum, _: int) -> bool:
+    def shortened(attribute: Datum) -> Datum:
+        value = attribute["value"]
+        if not isinstance(value, str) or len(value) <= _STRING_KEPT:
+            return attribute
+        return {**attribute, "value": None, "text": value[:_STRING_KEPT]}
+
+    return _cut_attributes(datum, shortened)
+
+
+def _cut_attributes(datum: Datum, cut: Callable[[Datum], Datum]) -> bool:
+    attributes = datum["attributes"]
+    if not isinstance(attributes, list):
+        return False
+    changed = [cut(attribute) for attribute in attributes]
+    datum["attributes"] = changed
+    return any(new is not old for new, old in zip(changed, attributes, strict=True))
+
+
+def _cut_sources(datum: Datum, _: int) -> bool:
+    sources = datum["sources"]
+    if not isinstance(sources, list) or len(sources) <= _SOURCES_KEPT:
+        return False
+    datum["sources"] = [sources[0], sources[-1]]
+    return True
+
+
+def _cut_key(datum: Datum, _: int) -> bool:
+    had = datum["key"] is not None
+    datum["key"] = None
+    return had
+
+
+def _cut_event_ids(datum: Datum, _: int) -> bool:
+    sources = datum["sources"]
+    if not isinstance(sources, list) or all(source["event_id"] is None for source in sources):
+        return False
+    datum["sources"] = [{**source, "event_id": None} for source in sources]
+    return True
+
+
+def _cut_whole_attributes(datum: Datum, excess: int) -> bool:
+    """Leave out the last ones, as many as make up for the excess."""
+    attributes = datum["attributes"]
+    if not isinstance(attributes, list) or not attributes:
+        return False
+    kept = len(attributes)
+    while kept and excess > 0:
+        kept -= 1
+        excess -= sum(map(_size_bytes, attributes[kept].values()))
+    datum["attributes"] = attributes[:kept]
+    return True
+
+
+def _size_bytes(value: object) -> int:
+    """What a field of an attribute takes in Avro, or a byte or two less: the indexes of unions are left out."""
+    match value:
+        case str():
+            return 1 + len(value.encode())
+        case float():
+            return 8
+        case bool() | None | date():
+            return 1
+        case int():
+            return 1 + value.bit_length() // 7
+        case _:
+            return 0
+
+
+def _cut_user(datum: Datum, _: int) -> bool:
+    had = datum["user"] is not None
+    datum["user"] = None
+    return had
+
+
+_Cuts = tuple[tuple[str, Callable[[Datum, int], bool]], ...]
+
+CUTS: Final[_Cuts] = (
+    ("value", _cut_value),
+    ("response body", _cut_body),
+    ("text", _cut_text),
+    ("string values", _cut_strings),
+    ("sources", _cut_sources),
+    ("key in the letter", _cut_key),
+)
+"""What can be left out of a letter, in this order, each by its name and as what cuts it out of the datum.
+
+A cut is told how many bytes are too many, and tells whether it took anything. What is least missed goes first: the
+source record can be read again by its offset, as long as it is kept.
+"""
+LAST_CUTS: Final[_Cuts] = (
+    ("event ids", _cut_event_ids),
+    ("attributes", _cut_whole_attributes),
+    ("identifiers", _cut_user),
+)
+"""What is left out only where the letter is too large without its own key, too: a letter that its topic never takes
+would keep its source's offset uncommitted for ever."""
