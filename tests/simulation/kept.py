@@ -10,5 +10,7 @@ KEPT: Final[dict[int, str]] = {
     996: "the same, and the next owner had sent newer values",
     912: "a probe of an earlier halt ended the wait for the present one: two probes at once",
     1758: "a letter of a user in two partitions outlives the one that it is about",
+    100397: "of two equal values in two partitions the first one goes when the second one's partition does",
+    101147: "an assignment amid a stop lifted the drain's deadline: a call could outlast it",
     100017: "what came by assignment before a fence is given back, not kept beside the new owner",
 }

@@ -78,7 +78,8 @@ class Engine:
     def assigned(self, partitions: Iterable[Partition]) -> None:
         """The partitions are this worker's, each with a ledger of its own from now on."""
         for partition in partitions:
-            self.dropped([partition])
+            if partition in self._ledgers:
+                self.dropped([partition])  # only then: it ends a drain's deadline, and a stop may be under way
             self._ledgers[partition] = Ledger(partition)
 
     def draining(self, partitions: Iterable[Partition], deadline: float) -> None:
