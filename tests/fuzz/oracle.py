@@ -1,0 +1,133 @@
+"""What must hold of any bytes whatever: an event, nothing or a dead letter, soon, small, and without a word of them."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+import tracemalloc
+
+import fastavro
+
+from tests.fuzz.cases import prepared
+from tests.fuzz.mutate import CANARY
+from tests.support.avro import record
+from worker.core import letters
+from worker.core.avro import Undecodable
+from worker.core.identity import IdentityRules
+from worker.core.model import Event, Letter, Now
+from worker.core.policy import AttributeRules
+from worker.core.preflight import Preflight
+from worker.kafka.letters import WorkerIdentity, encode
+from worker.kafka.schemas import bundled
+
+DETAIL_CHARACTERS_MAX = 600
+# CPU time, on a machine that others use too: what is wrong takes minutes or for ever.
+SECONDS_MAX = 1.0
+SECONDS_PER_BYTE_MAX = 50e-6
+MEMORY_PER_BYTE_MAX = 400
+MEMORY_SPARE = 256 * 1024
+LETTER_SMALLEST_MAX = 6_144
+
+_NOW = Now(0.0, 1_700_000_000_000)
+_PREFLIGHTS = (
+    Preflight(IdentityRules(), AttributeRules()),
+    Preflight(IdentityRules(send="all"), AttributeRules(nulls="reject", deny=("@forbidden", "*a*b*"))),
+)
+_WORKER = WorkerIdentity("1", "host", "group")
+_LETTER = fastavro.parse_schema(bundled("dead_letter"))
+_LONG_DIGITS = re.compile(r"\d{6,}")
+_BOUND = "262144"  # of objects, which a message names
+
+
+def check(name: str, data: bytes, *, memory: bool = False) -> str | None:
+    """Decode bytes by a case of `CASES`, and judge all that comes of them.
+
+    Args:
+        name: Of the case.
+        data: Bare Avro, or anything.
+        memory: Trace memory, too; several times slower.
+
+    Returns:
+        Why the bytes cannot be decoded, or None where they can.
+
+    Raises:
+        AssertionError: A promise is broken.
+    """
+    case = prepared(name)[0]
+    started = time.thread_time()
+    if memory:
+        tracemalloc.start()
+    try:
+        detail = _outcome(name, data)
+        peak = tracemalloc.get_traced_memory()[1] if memory else 0
+    finally:
+        tracemalloc.stop()
+    spent = time.thread_time() - started
+    slack = 10 if memory else 1
+    assert spent <= slack * (SECONDS_MAX + SECONDS_PER_BYTE_MAX * len(data)), f"{spent:.1f} s for {len(data)} bytes"
+    assert peak <= MEMORY_SPARE + case.spare_bytes + MEMORY_PER_BYTE_MAX * len(data), f"{peak} for {len(data)} bytes"
+    return detail
+
+
+def _outcome(name: str, data: bytes) -> str | None:
+    _, decoder, _, _ = prepared(name)
+    source = record(data)
+    try:
+        event = decoder.decode(source)
+    except Undecodable as problem:
+        detail = str(problem)
+        _judge_detail(detail, names=False)
+        _judge_letter(letters.of_record(source, detail, _NOW))
+        return detail
+    _judge_value(name, data)
+    if event is not None:
+        _judge_event(event, data)
+    return None
+
+
+def _judge_value(name: str, data: bytes) -> None:
+    """What was read strictly, fastavro reads the same, writes, and it reads the same again.
+
+    Other forms of the same value, such as numbers with needless bytes, are longer than what fastavro writes: so where
+    the lengths agree the bytes do, or one thing was taken for another. (Only blocks of empty items can be as short.)
+    """
+    case, _, avro, reader = prepared(name)
+    value = reader.read(data, 0)
+    assert repr(fastavro.schemaless_reader(io.BytesIO(data), avro.parsed, None)) == repr(value)
+    again = io.BytesIO()
+    fastavro.schemaless_writer(again, avro.parsed, value)
+    written = again.getvalue()
+    assert repr(reader.read(written, 0)) == repr(value)
+    assert len(written) <= len(data)
+    # There are many NaN, and only one is written.
+    if len(written) == len(data) and not case.spare_bytes and "nan" not in repr(value):
+        assert {pair for pair in zip(data, written, strict=True) if pair[0] != pair[1]} <= case.alike
+
+
+def _judge_event(event: Event, data: bytes) -> None:
+    assert isinstance(event, Event)
+    for preflight in _PREFLIGHTS:
+        checked = preflight.check(event)
+        assert checked.key is not None or checked.refusals
+        for refusal in checked.refusals:
+            _judge_detail(refusal.detail, names=True)
+            _judge_letter(letters.of_refusal(record(data), event, refusal, _NOW))
+
+
+def _judge_detail(detail: str, *, names: bool) -> None:
+    """Short, printable and on one line. Without names of attributes it holds nothing of the record at all."""
+    assert 0 < len(detail) <= DETAIL_CHARACTERS_MAX, detail
+    assert detail.isprintable(), detail
+    if not names:
+        assert CANARY not in detail, detail
+        assert not set(_LONG_DIGITS.findall(detail)) - {_BOUND}, detail
+
+
+def _judge_letter(letter: Letter) -> None:
+    for max_bytes in (LETTER_SMALLEST_MAX, 1_000_000):
+        key, value, _ = encode(letter, worker=_WORKER, schema=_LETTER, schema_id=None, max_bytes=max_bytes)  # type: ignore[arg-type]  # the parsed schema of a record is a dict
+        assert len(key or b"") + len(value) <= max_bytes, len(value)
+        read = fastavro.schemaless_reader(io.BytesIO(value), _LETTER, None)
+        assert isinstance(read, dict)
+        assert read["reason"] == letter.reason
