@@ -118,6 +118,7 @@ class Run:
         self._lease = Lease(assemble.lease_seconds(settings))
         self._senders = assemble.senders(settings, self._token, self._lease.holds)
         self._admin = Admin(assemble.kafka_properties(settings), log)
+        self._limit = RateLimit()
 
     def run(self) -> int:
         """Runs until a signal; returns the exit status.
@@ -208,7 +209,8 @@ class Run:
         try:
             return partition_total(self._admin, self._settings.kafka.topics, METADATA_SECONDS)
         except TopicsUnavailable as problem:
-            self._log.warning("partitions not counted", problem=str(problem))
+            if self._limit.allows("partitions"):
+                self._log.warning("partitions not counted", problem=str(problem))
             return None
 
     def committed_notes(self, partitions: Collection[Partition]) -> list[str]:

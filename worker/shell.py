@@ -29,7 +29,8 @@ from worker.report import Membership, Reporter, outcome_of
 POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
 BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
 SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics may grow
-SHARE_RETRY_SECONDS = 2.0
+SHARE_RETRY_SECONDS = 2.0  # while it was never told
+SHARE_STALE_SECONDS = 30.0  # while only an old answer is known: each question may hold the loop up for seconds
 TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
 
 
@@ -326,7 +327,8 @@ class Shell:
         if refresh:
             total = self._cluster.partition_total()
             self._total = total or self._total
-            self._share_at = now.mono + (SHARE_SECONDS if total else SHARE_RETRY_SECONDS)
+            unanswered = SHARE_STALE_SECONDS if self._total else SHARE_RETRY_SECONDS
+            self._share_at = now.mono + (SHARE_SECONDS if total else unanswered)
         fraction = min(1.0, len(self._held) / self._total) if self._total else 0.0
         self._engine.share(fraction, now)
 

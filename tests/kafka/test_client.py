@@ -99,3 +99,14 @@ def test_warnings_of_the_other_clients_properties_are_left_out(connection: Conne
         connection.log(30, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-1", warning)
         connection.log(30, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-1", "Configuration property x is deprecated")
     assert [line["text"] for line in lines] == ["Configuration property x is deprecated"]
+
+
+def test_a_topic_that_is_gone_is_no_trouble_of_the_connection() -> None:
+    """A broker that answers does not bring the topic back: its owner is told, and asks after it."""
+    gone: list[int] = []
+    connection = Connection(
+        "consumer", structlog.get_logger(), on_topic_gone=lambda error: gone.append(int(error.code()))
+    )
+    connection.failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "t [0]: topic does not exist"))
+    assert gone == [KafkaError.UNKNOWN_TOPIC_OR_PART]
+    assert connection.problem is None

@@ -183,6 +183,7 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._SSL: "TLS failed: check security.protocol, ssl.ca.location and the certificates",  # noqa: SLF001 - as above
     KafkaError._RESOLVE: "a broker's host name cannot be resolved: check bootstrap.servers",  # noqa: SLF001 - as above
     KafkaError._ALL_BROKERS_DOWN: "no broker answers: check bootstrap.servers, security.protocol and the network",  # noqa: SLF001 - as above
+    KafkaError._MSG_TIMED_OUT: "not acknowledged in time: is the topic there, with enough replicas in sync?",  # noqa: SLF001 - as above
     KafkaError._TRANSPORT: "the connection to a broker broke or was refused",  # noqa: SLF001 - as above
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: check the ACLs",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: check the ACLs",
@@ -225,13 +226,18 @@ class Connection:
     """
 
     def __init__(
-        self, role: str, log: FilteringBoundLogger, on_statistics: Callable[[Mapping[str, Any]], None] | None = None
+        self,
+        role: str,
+        log: FilteringBoundLogger,
+        on_statistics: Callable[[Mapping[str, Any]], None] | None = None,
+        on_topic_gone: Callable[[KafkaError], None] | None = None,
     ) -> None:
         self.problem: str | None = None
         """The latest cause, until a broker is seen to answer; None when all is well."""
         self.fatal: str | None = None
         """An error that no retry mends: the client must be made anew."""
         self._on_statistics = on_statistics
+        self._on_topic_gone = on_topic_gone
         self._role = role
         self._log = log
         self._limit = RateLimit()
@@ -255,6 +261,12 @@ class Connection:
                 # A consequence: a cause that is known (a bad password) says more.
                 if self._detail is not None or self.problem is None:
                     self.problem = f"{_ADVICE[error.code()]} ({self._detail or error.str()})"
+            case KafkaError.UNKNOWN_TOPIC_OR_PART if self._on_topic_gone is not None:
+                # No trouble of the connection: a broker that answers does not mend it.
+                self._on_topic_gone(error)
+                return
+            case KafkaError._UNKNOWN_PARTITION if self._on_topic_gone is not None:  # noqa: SLF001 - as above
+                return  # comes with the former, or with a topic that was made anew
             case _:
                 self.problem, self._detail = words, None
         if self._limit.allows(error.code()):

@@ -62,7 +62,8 @@ class Subscription:
         self._assignment_seen = False
         self._idle_member = False
         self._in_callback = self._closing = False
-        self._connection = Connection("consumer", log, self._measured if uses_kip_848(properties) else None)
+        measured = self._measured if uses_kip_848(properties) else None
+        self._connection = Connection("consumer", log, measured, self._topic_gone)
         self._log = log
         self._limit = RateLimit()
         self._assigned: set[Partition] = set()
@@ -233,6 +234,13 @@ class Subscription:
                 self._log.warning("topic unavailable", topic=topic, error=in_words(error))
         else:
             self._connection.failed(error)
+
+    def _topic_gone(self, error: KafkaError) -> None:
+        # Only the error's text says which topic it was: all that are named stand suspected until they were asked for.
+        self._topics_checked = float("-inf")
+        for topic in self._topics:
+            if not topic.startswith("^"):
+                self._topic_problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
 
     def _recheck_topics(self) -> None:
         """Ask about topics that were missing: librdkafka tells when one is found wrong, but not when it is well."""
