@@ -175,7 +175,7 @@ class Shell:
         """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood."""
         left = [read for note in self._cluster.committed_notes(partitions) if (read := letters_left(note)) is not None]
         for records, calls in left:
-            self._engine.restore_letters_left((records, calls), clock())
+            self._engine.restore_letters_left((records, calls))
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""

@@ -93,3 +93,36 @@ def test_429s_never_halt_and_never_make_a_dead_letter() -> None:
     assert (driver.written, driver.engine.halt, driver.committable) == ([], None, 0)
     assert driver.engine.rate_allowed < driver.engine.rate_share / 2
     assert driver.engine.throttled(driver.now)
+
+
+def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_again() -> None:
+    """Every user was refused and no new one comes: those that are left probe, at a pace, and are delivered at last."""
+    driver, account = Driver(storm_letters_max=10), Account()
+    for user in range(30):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(400), 600.0)
+    assert driver.engine.halt is not None
+    assert driver.engine.halt.reason == "rejection_storm"
+    assert (len(driver.written), driver.engine.open_entries) == (10, 20)
+    asked = len(driver.sent)
+    driver.change(29, {"b": "newer"})
+    driver.run(account, WITHIN_SECONDS)
+    assert len(driver.heard("resumed")) == 1
+    assert driver.engine.committable() == {P0: 31}
+    assert len(driver.written) == 10
+    assert account.of(29) == {"a": 29, "b": "newer"}
+    assert asked < 30 + 600 / 10 + 10
+
+
+def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
+    """The note of a partition that rests may be old: with nothing to probe with, nothing would end the halt."""
+    driver, account = Driver(storm_letters_max=10), Account(lambda _, value: value == "bad")
+    driver.engine.restore_letters_left((10, 0))
+    assert driver.heard("halted") == []
+    driver.change(1, {"a": "bad"})
+    driver.run(account, WITHIN_SECONDS)
+    assert (len(driver.heard("halted")), driver.written) == (1, [])
+    driver.change(2, {"a": "good"})
+    driver.run(account, WITHIN_SECONDS)
+    assert len(driver.heard("resumed")) == 1
+    assert (len(driver.written), account.of(2)) == (1, {"a": "good"})

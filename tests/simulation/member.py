@@ -221,7 +221,7 @@ class Member:
         self.reading.gained(told.partitions, told.generation)
         self.engine.assigned(self._named(told.partitions))
         for note in [notes[partition] for partition in told.partitions if partition in notes]:
-            self.engine.restore_letters_left(note, self._timeline.instant())
+            self.engine.restore_letters_left(note)
         self._share()
 
     def _revoked(self, partitions: list[int]) -> None:

@@ -31,7 +31,6 @@ SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is s
 POISON_FAILURES = 5
 POISON_SUCCESSES = 10
 
-
 _USER_REFUSED = "the destination refuses the user's identifier: it took none of what was tried, good values included"
 _STORM = "refused for many users in a row, or for a large share of them"
 _HALTS = {Verdict.UNAUTHORIZED: HaltReason.UNAUTHORIZED, Verdict.WRONG_URL: HaltReason.WRONG_URL}
@@ -131,15 +130,11 @@ class Dispatch:
             case Verdict.UNAUTHORIZED | Verdict.WRONG_URL as verdict:
                 self._halted(flight, _HALTS[verdict], reply, now)
             case Verdict.NOT_FOUND | Verdict.UNEXPECTED as verdict:
-                self._answered_badly(flight, _LETTERS[verdict], reply, now)
+                self._end_probe(flight, now)
+                self._give_up(flight, _LETTERS[verdict], f"the destination answered {reply.status}", reply, now)
             case Verdict.ABORTED:
                 self._end_probe(flight, now)
                 self._again(flight.entry, now.mono)
-
-    def storm(self, now: Now) -> None:
-        """Dead letters of refused calls are out of credit: nothing but probes, until one gets through."""
-        if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=False, now=now.mono, wall_ms=now.wall_ms):
-            self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
 
     def _call_seconds(self, now: Now) -> float:
         return min(self._options.timeout_seconds, self.deadline - now.mono)
@@ -213,6 +208,8 @@ class Dispatch:
             self._give_up(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
         if alone is not None and alone in entry.items:
+            if self._withheld(flight, now):
+                return
             self._reject(flight, alone, reply, now)
         if entry.items and entry.answered >= self._options.calls_per_entry_max:
             detail = f"not delivered within {entry.answered} calls, of which the destination refused some"
@@ -227,25 +224,32 @@ class Dispatch:
         # Else the refused value went with its partition meanwhile, and the one that stands now was never sent.
         if item.has(flight.call.properties[name]):
             detail = f"the destination answered {reply.status} to this attribute alone"
-            self._dead_letter(entry, Reason.REJECTED, detail, [name], reply, now)
+            self._post(entry, Reason.REJECTED, detail, [name], reply, now)
             if not item.step_back():
                 del entry.items[name]
                 return
         if entry.isolation is not None:
             entry.isolation.again(name)
 
-    def _answered_badly(self, flight: _Flight, reason: Reason, reply: Reply, now: Now) -> None:
-        """An answer about this user alone, that no further try can change."""
-        self._end_probe(flight, now)
-        self._give_up(flight, reason, f"the destination answered {reply.status}", reply, now)
-
     def _give_up(self, flight: _Flight, reason: Reason, detail: str, reply: Reply, now: Now) -> None:
         """All that is left of the entry is one dead letter."""
+        if self._withheld(flight, now):
+            return
         entry = flight.entry
-        self._dead_letter(entry, reason, detail, list(entry.items), reply, now)
+        self._post(entry, reason, detail, list(entry.items), reply, now)
         entry.items.clear()
         entry.isolation = None
         self._conclude(entry, now)
+
+    def _withheld(self, flight: _Flight, now: Now) -> bool:
+        """Without credit for a dead letter the entry waits whole: it can probe, and be taken once all is well again."""
+        if spent := self._outbox.calls.spent:
+            probe = self._is_probe(flight)
+            if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=probe, now=now.mono, wall_ms=now.wall_ms):
+                self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
+            flight.entry.isolation, flight.entry.answered = None, 0
+            self._window.retry(flight.entry, now.mono)
+        return spent
 
     def _failed(self, flight: _Flight, reply: Reply, now: Now) -> None:
         entry = flight.entry
@@ -256,10 +260,9 @@ class Dispatch:
             entry.successes_when_failing = self._successes
         self._pause(reply, now)
         detail = in_words(reply)
-        closed = self.gate.failed(
+        if self.gate.failed(
             entry.key, HaltReason.UNAVAILABLE, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms
-        )
-        if closed:
+        ):
             self._news.tell("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
         if self._is_poison(entry, now):
             seconds = now.mono - entry.failing_since
@@ -336,12 +339,8 @@ class Dispatch:
         self._totals.calls_saved += max(0, entry.changes - entry.calls)
         self._window.settle(entry)
 
-    def _dead_letter(
-        self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now
-    ) -> None:
+    def _post(self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> None:
         if not names:
             return  # all of it went with its partition while the call was under way
         entry.letters += 1
-        letter = letters.of_entry(entry, reason, detail, names, reply, now)
-        if not self._outbox.add(letter, entry, now.wall_ms):
-            self.storm(now)
+        self._outbox.add(letters.of_entry(entry, reason, detail, names, reply, now), entry, now.wall_ms)

@@ -239,12 +239,14 @@ class Engine:
         """Dead letters that may be written without a success, of records and of calls; committed with the offsets."""
         return self._outbox.records.left, self._outbox.calls.left
 
-    def restore_letters_left(self, left: tuple[int, int], now: Now) -> None:
-        """What the previous owner of partitions that came had left: a restart is no success."""
+    def restore_letters_left(self, left: tuple[int, int]) -> None:
+        """What the previous owner of partitions that came had left: a restart is no success.
+
+        Where nothing is left the gate stays open until a call is refused: the note of a partition that rests may be
+        from long ago, and there may be nothing to probe with.
+        """
         self._outbox.records.restore(left[0])
         self._outbox.calls.restore(left[1])
-        if left[1] <= 0:
-            self._dispatch.storm(now)
 
     def throttled(self, now: Now) -> bool:
         """Whether the destination holds the worker below its share of the rate."""

@@ -59,6 +59,11 @@ class Storm:
         return int(self._credit)
 
     @property
+    def spent(self) -> bool:
+        """Whether one more letter would have to wait."""
+        return self._credit < 1.0 or bool(self._held)
+
+    @property
     def held(self) -> int:
         """Letters that wait for a success."""
         return len(self._held)
