@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.end_to_end.conftest import Lab
+from tests.end_to_end.conftest import SESSION_MS, Lab
 from tests.support.java import free_port
 from tests.support.processes import until
 from tests.support.profiles import changes
@@ -57,3 +57,17 @@ def test_properties_that_librdkafka_does_not_take_are_a_configuration_error(lab:
     log = worker.log.read_text()
     assert log.startswith("Error: kafka.properties: "), log
     assert "uncaught" not in log
+
+
+def test_a_static_member_whose_name_another_takes_ends(lab: Lab) -> None:
+    """Two processes of one `group.instance.id`: the first is fenced for good, and must not stay as one that is well."""
+    lab.broker.create_topic(lab.topic, 1)
+    properties = {"group.instance.id": "one", "session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000}
+    static = {"WORKER_KAFKA__PROPERTIES": json.dumps(properties)}
+    first = lab.worker("http://127.0.0.1:1/v1", static)
+    first.until_ready()
+    second = lab.worker("http://127.0.0.1:1/v1", static)
+    second.until_ready()
+    assert first.wait(30) == 1
+    assert "fenced" in first.events("stopped")[-1]["error"]
+    assert second.ready().status_code == 200

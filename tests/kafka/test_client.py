@@ -110,3 +110,11 @@ def test_a_topic_that_is_gone_is_no_trouble_of_the_connection() -> None:
     connection.failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "t [0]: topic does not exist"))
     assert gone == [KafkaError.UNKNOWN_TOPIC_OR_PART]
     assert connection.problem is None
+
+
+def test_a_fatal_error_stays(connection: Connection) -> None:
+    """Fenced, or out of step: brokers that answer do not mend it, only a new client does."""
+    connection.failed(KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer"))
+    connection.answered()
+    assert "fenced" in (connection.fatal or "")
+    assert connection.problem is not None

@@ -250,7 +250,8 @@ class Connection:
     def failed(self, error: KafkaError) -> None:
         """Take in an error of the client itself, not of one topic or record."""
         words = in_words(error)
-        if error.fatal():
+        # error_cb gives a fatal error this code, without the flag that the error behind it has.
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's public names of its local errors start so
             self.fatal = words
         match error.code():
             case KafkaError._TRANSPORT:  # noqa: SLF001 - the library's names of its local errors start so
