@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker, real_broker
 from tests.support.java import Unavailable
 from tests.support.registry import Registry
+
+# Hypothesis' own deadline of 200 ms an example fails sound tests on a busy machine. The rest is as it finds it: under CI
+# it takes the same examples in every run.
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 _missed = pytest.StashKey[dict[str, str]]()
 
