@@ -13,7 +13,7 @@ from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker
 from tests.support.java import Unavailable
 from tests.support.registry import Registry
 
-# Hypothesis' own deadline of 200 ms an example fails sound tests on a busy machine. The rest is as it finds it: under CI
+# Hypothesis' own deadline of 200 ms an example fails sound tests on a busy machine. The rest is as it finds it: in CI
 # it takes the same examples in every run.
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
