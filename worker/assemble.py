@@ -25,6 +25,7 @@ from worker.core.model import Letter, Now
 from worker.core.options import Options
 from worker.core.policy import AttributeRules
 from worker.core.preflight import Preflight
+from worker.kafka.client import uses_kip_848
 from worker.kafka.dead_letters import DeadLetters
 from worker.kafka.letters import Encoded, WorkerIdentity, encode
 from worker.kafka.schemas import DirectorySchemas, RegistrySchemas, SchemaSource, bundled
@@ -32,6 +33,9 @@ from worker.report import Identity
 
 SESSION_TIMEOUT_MS = 45_000  # librdkafka's default, and the brokers' for the groups that they drive
 HEARTBEAT_INTERVAL_MS = 3_000
+STATISTICS_MS_MAX = 5_000
+STATISTICS_PER_LEASE = 8
+CONTACT_SHARE = 0.8  # of the session time-out
 USER_AGENT = f"attentive-attribute-worker/{worker.__version__}"
 
 
@@ -51,6 +55,12 @@ def kafka_properties(settings: Settings) -> dict[str, str]:
         "group.id": settings.kafka.group_id,
         **settings.kafka.properties,
     }
+
+
+def member_properties(settings: Settings) -> dict[str, str]:
+    """What the member of the group is given: statistics come often enough to tell a silent coordinator in time."""
+    interval_ms = min(STATISTICS_MS_MAX, int(contact_seconds(settings) * 1000 / STATISTICS_PER_LEASE))
+    return {**kafka_properties(settings), "statistics.interval.ms": str(max(1, interval_ms))}
 
 
 def token(settings: Settings) -> Token:
@@ -134,6 +144,19 @@ def lease_seconds(settings: Settings) -> float:
     session_ms = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS))
     heartbeat_ms = float(properties.get("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS))
     return max(session_ms - heartbeat_ms, session_ms / 2) / 1000
+
+
+def contact_seconds(settings: Settings) -> float:
+    """How long the coordinator may not be heard before nothing more is sent.
+
+    The group counts from the heartbeat that was answered then, so that only the answer's way is to be allowed for; and
+    one must have the time to come. Under KIP-848 the brokers set the session time-out, and the lease goes by it.
+    """
+    properties = settings.kafka.properties
+    if uses_kip_848(properties):
+        return lease_seconds(settings)
+    session_ms = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS))
+    return max(lease_seconds(settings), session_ms * CONTACT_SHARE / 1000)
 
 
 def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> Senders:

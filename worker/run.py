@@ -115,7 +115,7 @@ class Run:
         self._board = Board(starting)
         self._telemetry = Telemetry(self._board, version=who.version, instance=who.instance)
         self._engine = assemble.engine(settings, clock())
-        self._lease = Lease(assemble.lease_seconds(settings))
+        self._lease = Lease(assemble.lease_seconds(settings), contact_seconds=assemble.contact_seconds(settings))
         self._senders = assemble.senders(settings, self._token, self._lease.holds)
         self._admin = Admin(assemble.kafka_properties(settings), log)
         self._limit = RateLimit()
@@ -191,7 +191,7 @@ class Run:
     def _loop(self, shell: Shell) -> None:
         shell.subscribed(
             Subscription(
-                assemble.kafka_properties(self._settings),
+                assemble.member_properties(self._settings),
                 self._settings.kafka.topics,
                 on_assigned=shell.on_assigned,
                 on_revoked=shell.on_revoked,

@@ -229,19 +229,22 @@ class Shell:
     def _perform(self, wait_seconds: float = 0.0) -> None:
         self._parts.board.turn()
         silent_seconds = self._parts.lease.renew()
+        unheard_seconds = self.source.silent_seconds if self._held else 0.0
         if silent_seconds:
-            self._fence(silent_seconds)
+            self._fence("woke up late", silent_seconds)
+        elif not self._parts.lease.heard(unheard_seconds):
+            self._fence("cut off from the group", unheard_seconds)
         self._exchange_schemas()
         self._exchange_calls(wait_seconds)
         self._exchange_letters()
         self._report(clock())
 
-    def _fence(self, silent_seconds: float) -> None:
-        """This process slept past its lease: what it held may be another's, who may have sent newer values since.
+    def _fence(self, what: str, silent_seconds: float) -> None:
+        """The lease ran out: what this process held may be another's, who may have sent newer values since.
 
         Everything goes, as if the partitions were lost, and the membership is begun anew by the next turn.
         """
-        self._log.warning("woke up late", silent_seconds=round(silent_seconds, 1), dropped=len(self._held))
+        self._log.warning(what, silent_seconds=round(silent_seconds, 1), dropped=len(self._held))
         self._drop(list(self._held))
         self._fenced = True
         self._parts.lease.begin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import secrets
 import shutil
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from tests.chaos.arena import Arena, Outcome, Setup
+from tests.chaos.arena import Arena, Outcome, Protocol, Setup
 from tests.chaos.plan import Kind, make
 from tests.support.java import Unavailable
 
@@ -36,18 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=3.0, metavar="M", help="of traffic (default 3)")
     parser.add_argument("--seed", type=int, metavar="S", help="of plan and traffic (default: a random one)")
     parser.add_argument("--protocol", choices=["classic", "consumer"], help="of the group (default: by the seed)")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="WORKER_WINDOW__SECONDS (default: by the seed)")
     parser.add_argument("--only", action="append", choices=[kind.name for kind in Kind], help="this kind of fault")
+    parser.add_argument("--without", action="append", choices=[kind.name for kind in Kind], help="not this kind")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep all logs here (default: only after a failure)")
     given = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     kinds = frozenset(Kind[name] for name in given.only) if given.only else frozenset(Kind)
-    plan = make(seed, given.minutes * 60, kinds)
+    plan = make(seed, given.minutes * 60, kinds - {Kind[name] for name in given.without or ()})
     if given.plan:
         click.echo("\n".join(map(str, plan)))
         return 0
-    setup = Setup(seed, given.minutes * 60, given.protocol or ("consumer" if seed % 2 else "classic"))
+    setup = setup_of(seed, given.minutes * 60, given.protocol, given.window)
     directory = given.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -72,6 +75,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def setup_of(seed: int, seconds: float, protocol: Protocol | None = None, window: float | None = None) -> Setup:
+    """A run's size; what is not given is by the seed.
+
+    A window that is longer than the session time-out keeps changes waiting while their partition changes hands.
+    """
+    dice = random.Random(f"setup {seed}")
+    protocols: tuple[Protocol, ...] = ("classic", "consumer")
+    chosen = dice.choice(protocols) if protocol is None else protocol
+    return Setup(seed, seconds, chosen, window_seconds=dice.choice((0.2, 1.0, 4.0, 9.0)) if window is None else window)
+
+
 def as_json(outcome: Outcome) -> dict[str, object]:
     """The report as one object."""
     return {**asdict(outcome), "problems": outcome.problems}
@@ -82,7 +96,7 @@ def as_text(outcome: Outcome) -> str:
     setup, found = outcome.setup, outcome.findings
     settled = "never" if outcome.settled_seconds is None else f"{outcome.settled_seconds:.0f} s after the last fault"
     lines = [
-        f"seed {setup.seed}, {setup.seconds / 60:g} minutes, group protocol {setup.protocol}",
+        f"seed {setup.seed}, {setup.seconds / 60:g} minutes, {setup.protocol} group, window {setup.window_seconds:g} s",
         f"faults      {sum(outcome.faults.values())}: "
         + ", ".join(f"{name} {count}" for name, count in outcome.faults.items()),
         f"events      {outcome.events} of {setup.users} users",

@@ -45,6 +45,7 @@ class Setup:
     protocol: Protocol = "classic"
     users: int = 400
     per_second: float = 120.0
+    window_seconds: float = 1.0
     settle_seconds: float = 180.0
 
 
@@ -131,8 +132,10 @@ class Arena:
         while self._elapsed() < setup.seconds or self._agenda or self.fleet.rolling:
             self._turn()
             traffic.turn(min(self._elapsed(), setup.seconds))
+        self._say(f"{self._elapsed():6.1f} s  healed")
         traffic.finish()
         settled = self._settle()
+        self._say(f"{self._elapsed():6.1f} s  settled")
         self.fleet.stop_all(STOP_SECONDS)
         return self._judge(settled)
 
@@ -223,5 +226,5 @@ class Arena:
             "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",
             "WORKER_ATTENTIVE__RETRY_MAX_SECONDS": "4",
             "WORKER_ATTENTIVE__PROBE_MAX_SECONDS": "3",
-            "WORKER_WINDOW__SECONDS": "1",
+            "WORKER_WINDOW__SECONDS": str(self._setup.window_seconds),
         }

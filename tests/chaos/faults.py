@@ -10,7 +10,7 @@ from confluent_kafka import ElectionType, KafkaException, TopicPartition
 
 from tests.chaos.fleet import Fleet
 from tests.chaos.link import Link
-from tests.chaos.plan import NODES, SPARE, Fault, Kind
+from tests.chaos.plan import BROKERS_LATER_SECONDS, NODES, SPARE, Fault, Kind
 from tests.chaos.wires import Wires
 from tests.support.cluster import Cluster, Node
 
@@ -44,6 +44,8 @@ class Faults:
             self._broker(fault, self._cluster.nodes[fault.target or 0])
         elif kind.startswith("WORKER"):
             self._worker(fault, SPARE if fault.target is None else fault.target)
+        elif fault.kind is Kind.ISOLATION:
+            self._isolate(fault.target or 0, fault.seconds)
         elif kind.startswith("KAFKA_"):
             self._network(fault, self._wires.brokers[fault.target or 0])
         elif kind.startswith("DESTINATION_"):
@@ -80,6 +82,12 @@ class Faults:
                 self._wires.call(link.half_close)
             else:
                 self._for(fault.seconds, partial(link.slow_down, fault.amount), partial(link.slow_down, 0.0))
+
+    def _isolate(self, slot: int, seconds: float) -> None:
+        for link in self._wires.brokers[slot]:
+            self._for(seconds + BROKERS_LATER_SECONDS, partial(link.swallow, on=True), partial(link.swallow, on=False))
+        link = self._wires.destinations[slot]
+        self._for(seconds, partial(link.swallow, on=True), partial(link.swallow, on=False))
 
     def _broker(self, fault: Fault, node: Node) -> None:
         if fault.kind is Kind.BROKER_FREEZE:

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     WORKER_STOP = "worker stopped (SIGTERM), started again at once"
     WORKERS_ROLL = "all workers stopped one by one"
     WORKER_JOIN = "one more worker, for a while"
+    ISOLATION = "worker cut off from brokers and destination; the destination is within reach again first"
     KAFKA_CUT = "worker cut off from all brokers, its destination within reach"
     KAFKA_RESET = "worker's connections to the brokers reset"
     KAFKA_SLOW = "worker's connections to the brokers slow"
@@ -45,13 +46,15 @@ class Kind(StrEnum):
     NEW_TOKEN = "destination: 401 until the new token is there"
 
 
-_WORKER = {kind for kind in Kind if kind.name.startswith(("WORKER_", "KAFKA_", "DESTINATION_"))} - {Kind.WORKER_JOIN}
+_WORKER = {kind for kind in Kind if kind.name.startswith(("WORKER_", "KAFKA_", "DESTINATION_", "ISOLATION"))}
+_WORKER -= {Kind.WORKER_JOIN}
 _BROKER = {kind for kind in Kind if kind.name.startswith("BROKER_")}
 _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.WORKER_KILL: (0.0, 9.0),
     Kind.WORKER_FREEZE_SHORT: (0.5, 4.0),
     Kind.WORKER_FREEZE_LONG: (7.0, 13.0),
     Kind.WORKER_JOIN: (12.0, 25.0),
+    Kind.ISOLATION: (6.0, 12.0),
     Kind.KAFKA_CUT: (4.0, 14.0),
     Kind.KAFKA_SLOW: (5.0, 12.0),
     Kind.DESTINATION_CUT: (3.0, 10.0),
@@ -66,6 +69,8 @@ _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.NEW_TOKEN: (1.0, 5.0),
 }
 _SHARES = {Kind.ERRORS: (0.1, 0.7), Kind.THROTTLE: (0.1, 0.5), Kind.HANG: (0.02, 0.2), Kind.LOST_REPLIES: (0.05, 0.4)}
+BROKERS_LATER_SECONDS = 4.0
+"""After an isolation, the brokers are within reach again so long after the destination."""
 _LATENCIES = {Kind.KAFKA_SLOW: (0.05, 0.8), Kind.DESTINATION_SLOW: (0.05, 1.2)}
 # How long a target is left alone after its fault: a broker must catch up, or the next fault costs the majority.
 _RECOVERY_SECONDS = {"broker": 12.0, "destination": 2.0}
@@ -116,6 +121,8 @@ def make(seed: int, seconds: float, kinds: frozenset[Kind] = frozenset(Kind)) ->
             return faults
         amount = dice.uniform(*_SHARES.get(kind, _LATENCIES.get(kind, (0.0, 0.0))))
         free_at[name] = at + length + _RECOVERY_SECONDS.get(name, 1.0)
+        if kind is Kind.ISOLATION:
+            free_at[name] += BROKERS_LATER_SECONDS
         if kind is Kind.WORKERS_ROLL:
             free_at |= {f"slot {slot}": at + 4.0 * SLOTS for slot in range(SLOTS)}
         faults.append(Fault(at, kind, target, length, amount))

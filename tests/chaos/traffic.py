@@ -95,7 +95,7 @@ def read_log(bootstrap_servers: str, topic: str) -> list[Logged]:
         for partition, end in ends.items():
             consumer.assign([TopicPartition(topic, partition, 0)])
             while end and (not logged or logged[-1].partition != partition or logged[-1].offset < end - 1):
-                for message in consumer.consume(500, 10):
+                for message in consumer.consume(500, 0.2):
                     assert message.error() is None, message.error()
                     logged.append(_read(partition, message))
     finally:

@@ -62,8 +62,9 @@ class Subscription:
         self._assignment_seen = False
         self._idle_member = False
         self._in_callback = self._closing = False
-        measured = self._measured if uses_kip_848(properties) else None
-        self._connection = Connection("consumer", log, measured, self._topic_gone)
+        self._kip_848 = uses_kip_848(properties)
+        self._heard_at = time.monotonic()
+        self._connection = Connection("consumer", log, self._measured, self._topic_gone)
         self._log = log
         self._limit = RateLimit()
         self._assigned: set[Partition] = set()
@@ -89,6 +90,14 @@ class Subscription:
     def joined(self) -> bool:
         """Whether an assignment (an empty one too) was received, and not lost since."""
         return self._assignment_seen or self._idle_member
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long the group's coordinator has not answered, as of the latest statistics.
+
+        0 inside a callback: none of its answers can be heard there, and it has just spoken.
+        """
+        return 0.0 if self._in_callback else max(0.0, time.monotonic() - self._heard_at)
 
     @property
     def problem(self) -> str | None:
@@ -259,7 +268,12 @@ class Subscription:
     def _measured(self, statistics: Mapping[str, Any]) -> None:
         # Under KIP-848 a member that gets no partition hears of no assignment: librdkafka calls back for changes
         # only. It heartbeats as soon as its coordinator is up, and a refusal of those is a `problem`.
-        self._idle_member = statistics.get("cgrp", {}).get("state") == "up" and self.problem is None
+        if self._kip_848:
+            self._idle_member = statistics.get("cgrp", {}).get("state") == "up" and self.problem is None
+        # Only the group's own requests go by this connection, first of all the heartbeats. A new one has heard nothing.
+        idle_us = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)
+        if idle_us >= 0:
+            self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
 
     def _gained(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gained = _plain(partitions)
@@ -294,6 +308,7 @@ class Subscription:
             self._raised = self._raised or raised
         finally:
             self._in_callback = False
+            self._heard_at = time.monotonic()  # what was said meanwhile comes with the next poll
 
     def _raise_pending(self) -> None:
         if self._raised is not None:
