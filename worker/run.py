@@ -6,10 +6,11 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
+from typing import TypeVar
 
 import click
 import structlog
@@ -44,6 +45,7 @@ METADATA_SECONDS = 2.0  # the longest wait for the brokers' metadata inside the 
 STARTUP_RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 UNUSABLE_EXIT = 2
+_Answer = TypeVar("_Answer")
 UNFINISHED_EXIT = 1
 # Millions of small objects live long: the youngest generation is looked through less often, and what start-up left
 # behind never again.
@@ -229,25 +231,27 @@ class Run:
         Raises:
             Unusable: the dead-letter topic is missing and may not be created.
         """
-        counts = self._count_partitions()
+        admin, kafka = self._admin, self._settings.kafka
+        counts = self._patiently(lambda: partition_counts(admin, kafka.topics, METADATA_SECONDS))
         if counts is None:
             return False
-        outcome = ensure_dead_letter_topic(
-            self._admin, self._settings.kafka.dead_letter_topic, max(counts.values(), default=1)
-        )
+        partitions = max(counts.values(), default=1)
+        outcome = self._patiently(lambda: ensure_dead_letter_topic(admin, kafka.dead_letter_topic, partitions))
+        if outcome is None:
+            return False
         if outcome.problem is not None:
             raise Unusable(f"dead letters: {outcome.problem}")
         if outcome.created:
             self._log.info("dead-letter topic created", partitions=outcome.partitions)
         return True
 
-    def _count_partitions(self) -> Mapping[str, int] | None:
-        """Asks until the brokers answer for every topic; None where a signal came first."""
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer | None:
+        """Asks until the brokers answer; None where a signal came first."""
         reminder, since = RateLimit(REMIND_SECONDS), datetime.now(UTC).isoformat(timespec="seconds")
         while not self._stop.asked:
             self._board.turn()
             try:
-                return partition_counts(self._admin, self._settings.kafka.topics, METADATA_SECONDS)
+                return ask()
             except TopicsUnavailable as problem:
                 detail = str(problem)
                 self._board.publish(replace(self._board.status, problem=detail))

@@ -6,7 +6,6 @@ of their own, and are met here through queues and snapshots only.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
+from worker.core.storm import note_of, spent_of
 from worker.kafka.dead_letters import DeadLetters
 from worker.kafka.schemas import SchemaSource
 from worker.kafka.source import Subscription
@@ -32,20 +32,6 @@ SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics
 SHARE_RETRY_SECONDS = 2.0  # while it was never told
 SHARE_STALE_SECONDS = 30.0  # while only an old answer is known: each question may hold the loop up for seconds
 TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
-
-
-_NOTE = re.compile(r"letters-left (\d+) (\d+)")
-
-
-def note_of(letters_left: tuple[int, int]) -> str:
-    """The credit for dead letters as it is committed beside an offset."""
-    return f"letters-left {letters_left[0]} {letters_left[1]}"
-
-
-def letters_left(note: str) -> tuple[int, int] | None:
-    """What `note_of` wrote; None of another program's note."""
-    read = _NOTE.fullmatch(note)
-    return None if read is None else (int(read[1]), int(read[2]))
 
 
 def clock() -> Now:
@@ -105,7 +91,8 @@ class Shell:
         self._commit_at = 0.0
         self._token_at = 0.0
         self._fenced = False
-        self._left = self._engine.letters_left  # as committed last
+        self._spent: tuple[int, int] | None = self._engine.letters_spent  # as committed last
+        self._refused = 0
         self._stop_by: float | None = None  # the deadline of the drain that ends this worker
         self.left_over: int | None = None  # entries that the final drain could not finish; None where it did
 
@@ -173,9 +160,9 @@ class Shell:
 
     def _restore(self, partitions: list[Partition]) -> None:
         """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood."""
-        left = [read for note in self._cluster.committed_notes(partitions) if (read := letters_left(note)) is not None]
-        for records, calls in left:
-            self._engine.restore_letters_left((records, calls))
+        for note in self._cluster.committed_notes(partitions):
+            if (spent := spent_of(note)) is not None:
+                self._engine.restore_letters_spent(spent)
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
@@ -298,17 +285,19 @@ class Shell:
         self._paused = wanted
 
     def _commit(self, *, wait: bool, only: set[Partition] | None = None) -> None:
-        committed, left = self.source.committed(), self._engine.letters_left
+        committed, spent = self.source.committed(), self._engine.letters_spent
+        if self.source.commits_refused != self._refused:  # the note may have gone with it, though no offset did
+            self._refused, self._spent = self.source.commits_refused, None
         offsets = {
             partition: offset
             for partition, offset in self._engine.committable().items()
-            if (committed.get(partition) != offset or left != self._left) and (only is None or partition in only)
+            if (committed.get(partition) != offset or spent != self._spent) and (only is None or partition in only)
         }
         if not offsets:
             return
-        self._left = left
+        self._spent = spent
         started = time.monotonic()
-        self.source.commit(offsets, note=note_of(left), wait=wait)
+        self.source.commit(offsets, note=note_of(spent), wait=wait)
         if wait:
             done = self.source.committed()
             ok = all(done.get(partition) == offset for partition, offset in offsets.items())

@@ -117,7 +117,7 @@ def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_aga
 def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
     """The note of a partition that rests may be old: with nothing to probe with, nothing would end the halt."""
     driver, account = Driver(storm_letters_max=10), Account(lambda _, value: value == "bad")
-    driver.engine.restore_letters_left((10, 0))
+    driver.engine.restore_letters_spent((0, 10))
     assert driver.heard("halted") == []
     driver.change(1, {"a": "bad"})
     driver.run(account, WITHIN_SECONDS)
@@ -126,3 +126,13 @@ def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
     driver.run(account, WITHIN_SECONDS)
     assert len(driver.heard("resumed")) == 1
     assert (len(driver.written), account.of(2)) == (1, {"a": "good"})
+
+
+def test_a_larger_bound_is_a_way_out_of_a_storm() -> None:
+    """What was spent is kept over a restart, not what was left: whoever raises the bound gets the difference."""
+    driver = Driver(storm_letters_max=25)
+    driver.engine.restore_letters_spent((10, 10))
+    for user in range(30):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(400), 600.0)
+    assert len(driver.written) == 15

@@ -131,14 +131,14 @@ class TestGroup:
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
         """The drain: nothing is delivered twice by a planned handover."""
-        if not broker.real and protocol is not PROTOCOLS["kip-848"]:
-            pytest.skip("the mock refuses every commit while it rebalances; Kafka takes those of members that leave")
+        # The mock refuses every classic commit while it rebalances; Kafka takes those of members that leave.
+        lenient = not broker.real and protocol is not PROTOCOLS["kip-848"]
 
         def drain(member: Member, partitions: list[Partition]) -> None:
             positions = member.positions()
             going = {partition: positions[partition] for partition in partitions if partition in positions}
             member.subscription.commit(going, wait=True)
-            if member.open:  # `close` sends commits without waiting for each answer
+            if member.open and not lenient:  # `close` sends commits without waiting for each answer
                 assert going.items() <= member.subscription.committed().items()
 
         produce(broker, topic, numbered(400))
@@ -149,7 +149,7 @@ class TestGroup:
                 produce(broker, topic, numbered(40))
                 until(lambda: len(first.records) + len(second.records) >= 440, first, second)
                 assert not first.subscription.committed().keys() & second.held
-                assert len(first.records) + len(second.records) == 440
+                assert lenient or len(first.records) + len(second.records) == 440
 
     def test_a_member_that_closes_hands_over_at_once(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]

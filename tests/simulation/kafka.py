@@ -11,7 +11,7 @@ from tests.simulation.timeline import Timeline
 from worker.core.model import Partition, Record
 
 Note: TypeAlias = tuple[int, int]
-"""What a worker commits beside an offset: see `Engine.letters_left`."""
+"""What a worker commits beside an offset: see `Engine.letters_spent`."""
 
 JOIN_SECONDS = 0.4  # from a change of the group to the first member's hearing of it, at least
 SYNC_SECONDS = 0.1  # from the last revoke to the first assignment: whoever was thrown out knows it by then

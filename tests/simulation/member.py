@@ -205,7 +205,7 @@ class Member:
             self._begin_drain(None, self._left)
 
     def _commit(self) -> None:
-        note = self.engine.letters_left
+        note = self.engine.letters_spent
         offsets = self.reading.uncommitted(self.engine.committable(), self.reading.held, note)
         if offsets:
             self._cluster.oracle.committing(offsets)
@@ -221,7 +221,7 @@ class Member:
         self.reading.gained(told.partitions, told.generation)
         self.engine.assigned(self._named(told.partitions))
         for note in [notes[partition] for partition in told.partitions if partition in notes]:
-            self.engine.restore_letters_left(note)
+            self.engine.restore_letters_spent(note)
         self._share()
 
     def _revoked(self, partitions: list[int]) -> None:
@@ -247,7 +247,7 @@ class Member:
             if not engine.drained(leaving):
                 return
         leaving_numbers = {partition.number for partition in leaving}
-        note = engine.letters_left
+        note = engine.letters_spent
         offsets = self.reading.uncommitted(engine.committable(), leaving_numbers, note)
         self._cluster.oracle.committing(offsets)
         taken = not self.isolated and self._cluster.commits.now(self, self.reading.generation, offsets, note)

@@ -243,13 +243,13 @@ class Dispatch:
 
     def _withheld(self, flight: _Flight, now: Now) -> bool:
         """Without credit for a dead letter the entry waits whole: it can probe, and be taken once all is well again."""
-        if spent := self._outbox.calls.spent:
+        if exhausted := self._outbox.calls.exhausted:
             probe = self._is_probe(flight)
             if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=probe, now=now.mono, wall_ms=now.wall_ms):
                 self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
             flight.entry.isolation, flight.entry.answered = None, 0
             self._window.retry(flight.entry, now.mono)
-        return spent
+        return exhausted
 
     def _failed(self, flight: _Flight, reply: Reply, now: Now) -> None:
         entry = flight.entry

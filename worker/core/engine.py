@@ -235,18 +235,18 @@ class Engine:
         return Halt(HaltReason.REJECTION_STORM, records.since_ms, detail)
 
     @property
-    def letters_left(self) -> tuple[int, int]:
-        """Dead letters that may be written without a success, of records and of calls; committed with the offsets."""
-        return self._outbox.records.left, self._outbox.calls.left
+    def letters_spent(self) -> tuple[int, int]:
+        """Dead letters that no success has made up for, of records and of calls; committed with the offsets."""
+        return self._outbox.records.spent, self._outbox.calls.spent
 
-    def restore_letters_left(self, left: tuple[int, int]) -> None:
-        """What the previous owner of partitions that came had left: a restart is no success.
+    def restore_letters_spent(self, spent: tuple[int, int]) -> None:
+        """What the previous owner of partitions that came had spent: a restart is no success.
 
-        Where nothing is left the gate stays open until a call is refused: the note of a partition that rests may be
-        from long ago, and there may be nothing to probe with.
+        Where that is all of the credit the gate stays open until a call is refused: the note of a partition that rests
+        may be from long ago, and there may be nothing to probe with.
         """
-        self._outbox.records.restore(left[0])
-        self._outbox.calls.restore(left[1])
+        self._outbox.records.restore(spent[0])
+        self._outbox.calls.restore(spent[1])
 
     def throttled(self, now: Now) -> bool:
         """Whether the destination holds the worker below its share of the rate."""

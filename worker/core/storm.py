@@ -1,16 +1,20 @@
 """A bound on dead letters: a flood of them is a broken producer or destination, not so much bad data.
 
 Letters cost credit, successes earn it. Without credit letters are made and held, but not written: their offsets stay
-uncommitted, and nothing is lost. What is left of the credit is committed with the offsets, so that a restart does not
-begin a new flood.
+uncommitted, and nothing is lost. What was spent is committed with the offsets, so that a restart does not begin a new
+flood.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from worker.core.model import Letter
+
+_NOTE: Final = re.compile(r"letters-spent (\d{1,9}) (\d{1,9})")
 
 
 class Storm:
@@ -49,17 +53,17 @@ class Storm:
         self._held = deque(letter for letter in self._held if lives(letter))
         return dropped
 
-    def restore(self, left: int) -> None:
-        """What a previous owner of the partitions had left, if that is less."""
-        self._credit = min(self._credit, float(left))
+    def restore(self, spent: int) -> None:
+        """What a previous owner of the partitions had spent, if that is more. A larger bound leaves that much more."""
+        self._credit = min(self._credit, max(0.0, float(self._letters_max - spent)))
 
     @property
-    def left(self) -> int:
-        """Letters that may still be written without a success."""
-        return int(self._credit)
+    def spent(self) -> int:
+        """Letters that no success has made up for yet."""
+        return self._letters_max - int(self._credit)
 
     @property
-    def spent(self) -> bool:
+    def exhausted(self) -> bool:
         """Whether one more letter would have to wait."""
         return self._credit < 1.0 or bool(self._held)
 
@@ -72,3 +76,14 @@ class Storm:
     def since_ms(self) -> int | None:
         """When the first of the held letters had to wait, in milliseconds since the epoch; None while none does."""
         return self._since_ms if self._held else None
+
+
+def note_of(spent: tuple[int, int]) -> str:
+    """The credit for dead letters that is used up, as it is committed beside an offset."""
+    return f"letters-spent {spent[0]} {spent[1]}"
+
+
+def spent_of(note: str) -> tuple[int, int] | None:
+    """What `note_of` wrote; None of another program's note."""
+    read = _NOTE.fullmatch(note)
+    return None if read is None else (int(read[1]), int(read[2]))

@@ -28,7 +28,7 @@ _BACKOFF = wait_exponential(multiplier=0.2, max=9.5) + wait_random(0, 0.5)
 
 _HINTS = {
     301: "it redirects, and redirects are not followed: set the registry URL to the final address",
-    401: "it wants other credentials: check basic.auth.user.info or the bearer token in the registry properties",
+    401: "it wants other credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
     403: "these credentials may not do that: grant read on schemas, and write on the dead letters' subject",
     404: "no registry answers at that path: check the registry URL, its path included",
     409: "the subject holds an incompatible schema: delete the subject, or name another dead-letter topic",

@@ -74,6 +74,8 @@ class Subscription:
         self._topic_problems: dict[str, str] = {}
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
+        self.commits_refused = 0
+        """Commits, or partitions of them, that the broker did not take."""
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         with connecting():
             self._consumer = Consumer(
@@ -328,6 +330,7 @@ class Subscription:
                 self._committed[partition] = answer.offset
 
     def _commit_refused(self, error: KafkaError) -> None:
+        self.commits_refused += 1
         if self._limit.allows(error.code()):
             self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
 

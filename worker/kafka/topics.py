@@ -26,6 +26,15 @@ from worker.kafka.client import Connection, Properties, admin_properties, connec
 
 _BROKER_DEFAULT_REPLICATION: Final = -1
 _VISIBLE_WITHIN_SECONDS: Final = 10.0
+_TRANSIENT: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - the library's public names of its local errors start so
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - as above
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+    }
+)
 
 
 class TopicsUnavailable(Exception):
@@ -114,12 +123,12 @@ def partition_total(admin: Admin, topics: Iterable[str], timeout_seconds: float 
 def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float = 15.0) -> TopicOutcome:
     """See that the topic exists: create it with `partitions` and the brokers' default replication if it does not.
 
-    Never raises for what a broker says: the outcome's `problem` tells it, with what to do.
+    The outcome's `problem` tells what a broker refuses, with what to do.
+
+    Raises:
+        TopicsUnavailable: no broker answered in time; asking again may help.
     """
-    try:
-        cluster = admin.metadata(topic, timeout_seconds)
-    except TopicsUnavailable as failure:
-        return TopicOutcome(problem=str(failure))
+    cluster = admin.metadata(topic, timeout_seconds)
     existing = cluster.topics[topic]
     if existing.error is None:
         return TopicOutcome(partitions=len(existing.partitions))
@@ -141,6 +150,8 @@ def _create(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -
     except KafkaException as failure:
         if failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another replica of the worker was quicker
             return None
+        if failure.args[0].retriable() or failure.args[0].code() in _TRANSIENT:
+            raise TopicsUnavailable(admin.explain(failure)) from failure
         return (
             f"topic {topic} cannot be created: {admin.explain(failure)}. "
             f"Create it with {partitions} partitions, or grant the worker CREATE"
@@ -152,10 +163,7 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
     """Wait until the brokers' metadata shows a new topic: producing before that only meets errors."""
     deadline = time.monotonic() + _VISIBLE_WITHIN_SECONDS
     while True:
-        try:
-            described = admin.metadata(topic, _VISIBLE_WITHIN_SECONDS).topics[topic]
-        except TopicsUnavailable as failure:
-            return TopicOutcome(created=True, problem=str(failure))
+        described = admin.metadata(topic, _VISIBLE_WITHIN_SECONDS).topics[topic]
         if described.error is None:
             return TopicOutcome(partitions=len(described.partitions), created=True)
         if time.monotonic() > deadline:
