@@ -81,7 +81,10 @@ def test_each_hostile_record_is_one_letter_and_nothing_else_is_touched(lab: Lab,
     made = list(changes(SEED, events=1_200, users=150))
     produced = time.monotonic()
     _produce_mixed(lab, iter(made))
-    worker = lab.worker(sandbox.base_url)
+    # Kafka's default, and not the lab's short one: on a starved machine the largest record may take a few seconds, and
+    # a member that is lost meanwhile writes its letters again.
+    worker = lab.worker(sandbox.base_url, {"WORKER_KAFKA__PROPERTIES": '{"session.timeout.ms": 45000}'})
+    until(lambda: worker.status()["totals"]["records"] == len(made) + len(HOSTILE) + len(REFUSED), 60, "all is read")
 
     lab.until_committed(60)
     took = time.monotonic() - produced
@@ -95,7 +98,6 @@ def test_each_hostile_record_is_one_letter_and_nothing_else_is_touched(lab: Lab,
         assert len(str(letter["detail"])) < 700
         assert "secret" not in str(letter["detail"])
     assert_equivalent(sandbox, made)
-    assert worker.status()["totals"]["records"] == len(made) + len(expected)
     resident = _resident_bytes_max(worker.process.pid)
     assert resident < RESIDENT_BYTES_MAX, f"{resident / 2**20:.0f} MiB"
     assert took < 60
