@@ -74,7 +74,8 @@ class KafkaSettings(Section):
         le=3_600,
         description="a worker that was frozen, or cut off from the brokers, for longer sends nothing more before it "
         "has rejoined the group; must be below the group's session time-out. Default: `session.timeout.ms` less "
-        "`heartbeat.interval.ms`, 42 s. With `group.protocol=consumer` the brokers set that time-out: follow them",
+        "`heartbeat.interval.ms`, 42 s. With `group.protocol=consumer` the brokers set the session time-out: "
+        "follow them",
     )
 
 
