@@ -7,6 +7,7 @@ import json
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     setup = setup_of(seed, given.minutes * 60, given.protocol, given.window)
     directory = given.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the processes end with this one
     try:
         arena = Arena(setup, directory, _say)
     except Unavailable as reason:

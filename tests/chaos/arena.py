@@ -130,6 +130,7 @@ class Arena:
         for fault in plan:
             self._put(fault.at, partial(self._inject, fault))
         while self._elapsed() < setup.seconds or self._agenda or self.fleet.rolling:
+            assert self._elapsed() < setup.seconds + setup.settle_seconds, "a fault of the plan does not end"
             self._turn()
             traffic.turn(min(self._elapsed(), setup.seconds))
         self._say(f"{self._elapsed():6.1f} s  healed")

@@ -113,8 +113,10 @@ class Fleet:
                 slot.command = None
             if slot.command is None and slot.start_at is not None and time.monotonic() >= slot.start_at:
                 self.start(number)
-        if self._rolling and not any(slot.stopping or slot.command is None for slot in self.slots if slot.name):
-            self.stop(self._rolling.pop(0), restart=True)
+        if self._rolling and not any(slot.stopping or slot.start_at is not None for slot in self.slots):
+            number = self._rolling.pop(0)
+            if self.slots[number].command is not None:  # one that was there for a while may have left
+                self.stop(number, restart=True)
 
     @property
     def rolling(self) -> bool:
