@@ -6,7 +6,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -20,14 +20,12 @@ from worker import assemble, logs
 from worker.assemble import Unusable
 from worker.attentive.senders import SendersStoppedError
 from worker.config import Loaded, Settings
-from worker.core.model import Partition
 from worker.core.totals import Totals
 from worker.kafka.client import PropertiesRefused, RateLimit
 from worker.kafka.source import SourceFailed, Subscription
 from worker.kafka.topics import (
     Admin,
     TopicsUnavailable,
-    committed_notes,
     ensure_dead_letter_topic,
     partition_counts,
     partition_total,
@@ -170,7 +168,7 @@ class Run:
             commit_seconds=self._settings.kafka.commit_interval_seconds,
             drain_seconds=self._settings.shutdown.drain_seconds,
         )
-        shell = Shell(parts, pace, self)
+        shell = Shell(parts, pace, self._partition_total)
         self._senders.start()
         self._lease.begin()
         gc.freeze()
@@ -206,24 +204,13 @@ class Run:
         self._log.info("stopping", drain_seconds=self._settings.shutdown.drain_seconds)
         shell.stop()
 
-    def partition_total(self) -> int | None:
-        """As the shell asks it."""
+    def _partition_total(self) -> int | None:
         try:
             return partition_total(self._admin, self._settings.kafka.topics, METADATA_SECONDS)
         except TopicsUnavailable as problem:
             if self._limit.allows("partitions"):
                 self._log.warning("partitions not counted", problem=str(problem))
             return None
-
-    def committed_notes(self, partitions: Collection[Partition]) -> list[str]:
-        """As the shell asks it."""
-        if not partitions:
-            return []
-        try:
-            return committed_notes(self._admin, self._settings.kafka.group_id, partitions, METADATA_SECONDS)
-        except TopicsUnavailable as problem:
-            self._log.warning("committed notes not read", problem=str(problem))
-            return []
 
     def _prepare_topics(self) -> bool:
         """Waits for the topics and sees to the dead-letter topic; False where a signal came first.

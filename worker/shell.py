@@ -7,9 +7,8 @@ of their own, and are met here through queues and snapshots only.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -63,29 +62,20 @@ class Pace:
     drain_seconds: float
 
 
-class Cluster(Protocol):
-    """What the shell asks the brokers about, other than records. Neither question waits for long."""
-
-    def partition_total(self) -> int | None:
-        """All partitions of all subscribed topics; None where it cannot be told now."""
-
-    def committed_notes(self, partitions: Collection[Partition]) -> list[str]:
-        """The notes that were committed with these partitions' offsets, as far as they can be told now."""
-
-
 class Shell:
     """Turns the loop: records in, calls out, offsets committed."""
 
-    def __init__(self, parts: Parts, pace: Pace, cluster: Cluster) -> None:
-        """Not subscribed yet: see `subscribed`."""
+    def __init__(self, parts: Parts, pace: Pace, partition_total: Callable[[], int | None]) -> None:
+        """`partition_total` counts all partitions of the subscribed topics; None where it cannot be told now."""
         self._parts = parts
         self._engine = parts.engine
         self._log = parts.log
         self._pace = pace
-        self._cluster = cluster
+        self._partition_total = partition_total
         self._source: Subscription | None = None
         self._held: set[Partition] = set()
         self._paused: set[Partition] = set()
+        self._unread: set[Partition] = set()  # partitions that came, and whose notes were not read yet
         self._total: int | None = None
         self._share_at = 0.0
         self._commit_at = 0.0
@@ -105,6 +95,8 @@ class Shell:
         patience = self._patience_seconds()
         in_flight = self._engine.in_flight
         records = self.source.poll(0.0 if in_flight else patience)
+        if self._unread:
+            self._restore()
         if records:
             self._engine.receive(records, clock())
         self._perform(wait_seconds=patience if in_flight and not records else 0.0)
@@ -152,17 +144,11 @@ class Shell:
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
-        self._restore(partitions)
+        self._unread.update(partitions)
         if self._stop_by is not None:
             self.source.pause(partitions)
         self._share(refresh=True)
         self._log.info("assigned", gained=len(partitions), held=len(self._held))
-
-    def _restore(self, partitions: list[Partition]) -> None:
-        """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood."""
-        for note in self._cluster.committed_notes(partitions):
-            if (spent := spent_of(note)) is not None:
-                self._engine.restore_letters_spent(spent)
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
@@ -209,7 +195,18 @@ class Shell:
         self._parts.senders.abort(self._engine.dropped(partitions))
         self._held.difference_update(partitions)
         self._paused.difference_update(partitions)
+        self._unread.difference_update(partitions)
         self._share(refresh=False)
+
+    def _restore(self) -> None:
+        """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood.
+
+        Not asked in the callback: librdkafka would wait for itself there. Records of the partitions are taken in after.
+        """
+        for note in self.source.notes(self._unread):
+            if (spent := spent_of(note)) is not None:
+                self._engine.restore_letters_spent(spent)
+        self._unread.clear()
 
     # -- what the engine decides -----------------------------------------------------------------------------------
 
@@ -317,7 +314,7 @@ class Shell:
         """This worker's part of the token's rate: its partitions of all partitions."""
         now = clock()
         if refresh:
-            total = self._cluster.partition_total()
+            total = self._partition_total()
             self._total = total or self._total
             unanswered = SHARE_STALE_SECONDS if self._total else SHARE_RETRY_SECONDS
             self._share_at = now.mono + (SHARE_SECONDS if total else unanswered)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Thread
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
-from worker.core.model import Headers, Partition, Record
+from worker.core.model import Partition, Record
 from worker.kafka.client import (
     Connection,
     Properties,
@@ -21,12 +21,14 @@ from worker.kafka.client import (
     uses_kip_848,
 )
 from worker.kafka.ends import Ends
+from worker.kafka.records import record_of
 
 COMMIT_SECONDS: Final = 5.0
 """How long a commit that waits does so, unless told otherwise."""
 
 CLOSE_SECONDS: Final = 10.0
 
+NOTES_SECONDS: Final = 2.0
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 
 
@@ -165,6 +167,21 @@ class Subscription:
         """Offsets whose commit the broker acknowledged, for partitions held now."""
         return self._committed
 
+    def notes(self, partitions: Iterable[Partition], timeout_seconds: float = NOTES_SECONDS) -> list[str]:
+        """The notes that were committed beside these partitions' offsets; none where the brokers do not tell in time.
+
+        Not to be called from a rebalance callback. (An admin client could be asked there, but librdkafka 2.16.1 takes
+        the process down when a coordinator that moves answers it.)
+        """
+        asked = [TopicPartition(*partition) for partition in partitions]
+        try:
+            return [
+                found.metadata for found in self._consumer.committed(asked, timeout=timeout_seconds) if found.metadata
+            ]
+        except KafkaException as failure:
+            self._log.warning("committed notes not read", error=in_words(failure.args[0]))
+            return []
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stop fetching; records already fetched of these partitions are fetched again after `resume`.
 
@@ -223,17 +240,7 @@ class Subscription:
         if error is not None:
             self._failed(topic, error)
             return None
-        partition, offset = message.partition(), message.offset()
-        if partition is None or offset is None:
-            raise SourceFailed("a record came without partition or offset: report this as a bug")
-        return Record(
-            partition=Partition(topic, partition),
-            offset=offset,
-            timestamp_ms=message.timestamp()[1],
-            key=message.key(),
-            value=message.value(),
-            headers=_headers(message),
-        )
+        return record_of(message)
 
     def _failed(self, topic: str, error: KafkaError) -> None:
         if error.fatal():
@@ -333,12 +340,6 @@ class Subscription:
         self.commits_refused += 1
         if self._limit.allows(error.code()):
             self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
-
-
-def _headers(message: Message) -> Headers:
-    headers = message.headers()
-    # A consumed record's headers are a list of pairs with bytes; the stub also allows what a producer takes.
-    return tuple(cast("list[tuple[str, bytes | None]]", headers)) if headers else ()
 
 
 def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:

@@ -11,17 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, NewTopic
 from structlog.typing import FilteringBoundLogger
 
-from worker.core.model import Partition
 from worker.kafka.client import Connection, Properties, admin_properties, connecting, in_words
 
 _BROKER_DEFAULT_REPLICATION: Final = -1
@@ -169,22 +162,6 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
         if time.monotonic() > deadline:
             return TopicOutcome(created=True, problem=f"topic {topic}: {in_words(described.error)}")
         time.sleep(0.05)
-
-
-def committed_notes(admin: Admin, group_id: str, partitions: Iterable[Partition], timeout_seconds: float) -> list[str]:
-    """Read the notes that were committed with these partitions' offsets; one that has none is left out.
-
-    Raises:
-        TopicsUnavailable: no broker answered in time, or the group may not be described.
-    """
-    wanted = [TopicPartition(*partition) for partition in partitions]
-    question = ConsumerGroupTopicPartitions(group_id, wanted)
-    [asked] = admin.client.list_consumer_group_offsets([question], request_timeout=timeout_seconds).values()
-    try:
-        answers = asked.result().topic_partitions or []  # bounded by request_timeout
-    except KafkaException as failure:
-        raise TopicsUnavailable(admin.explain(failure)) from failure
-    return [answer.metadata for answer in answers if answer.metadata]
 
 
 def write_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
