@@ -159,7 +159,7 @@ class TestRealBroker:
             own_broker.kill()
             publisher.publish(letter(2))
             [(handed_back, error)] = decided(publisher, 1)
-            assert "_MSG_TIMED_OUT" in str(error)
+            assert "not acknowledged in time" in str(error)
             assert "Connection refused" in str(publisher.problem)
             own_broker.start()
             publisher.publish(handed_back)
