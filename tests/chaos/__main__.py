@@ -90,7 +90,7 @@ def setup_of(seed: int, seconds: float, protocol: Protocol | None = None, window
 
 def as_json(outcome: Outcome) -> dict[str, object]:
     """The report as one object."""
-    return {**asdict(outcome), "problems": outcome.problems}
+    return {**asdict(outcome), "repeated": outcome.findings.repeated, "problems": outcome.problems}
 
 
 def as_text(outcome: Outcome) -> str:
@@ -104,10 +104,11 @@ def as_text(outcome: Outcome) -> str:
         f"events      {outcome.events} of {setup.users} users",
         f"calls       {found.calls}: {found.delivered} acknowledged, {outcome.unauthorized} answered 401",
         f"saved       {outcome.events - found.delivered} calls; {found.busiest_second} in the busiest second",
-        f"repeated    {found.repeated} calls told nothing new",
+        f"repeated    {found.repeated} calls told nothing new: "
+        + (", ".join(f"{life} {count}" for life, count in found.repeated_by.most_common()) or "none"),
         f"age         {found.age_seconds_median:.1f} s in the median, {found.age_seconds_max:.1f} s at worst",
         f"settled     {settled}",
-        f"stops       {outcome.stopped} drained, {len(outcome.cut)} cut",
+        f"workers     {outcome.lives} in all; when stopped, {outcome.stopped} drained and {len(outcome.cut)} were cut",
         f"overlaps    {len(found.overlaps)}, and {found.overlaps_of_frozen} with requests of a frozen worker",
         f"regressions {len(found.stale)} by former owners, {len(found.steps_back)} steps back",
         f"losses      {len(found.lost)}",

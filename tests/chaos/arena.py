@@ -56,6 +56,7 @@ class Outcome:
     Attributes:
         faults: how often each kind was injected.
         settled_seconds: from the last fault until all was committed; None where that took too long.
+        lives: worker processes in all.
         stopped: workers that a SIGTERM ended in good order, and `cut`: with work left.
         ended: workers that ended though nobody asked.
         unauthorized: requests that were answered 401.
@@ -67,6 +68,7 @@ class Outcome:
     events: int
     dead_letters: int
     settled_seconds: float | None
+    lives: int
     stopped: int
     cut: Sequence[str]
     ended: Sequence[str]
@@ -190,6 +192,7 @@ class Arena:
             events=len(log),
             dead_letters=len(topics.dead_letters(servers, DEAD_LETTERS)),
             settled_seconds=settled,
+            lives=len(self.fleet.lives),
             stopped=len(self.fleet.stopped),
             cut=list(self.fleet.cut),
             ended=list(self.fleet.ended),

@@ -9,7 +9,7 @@ step back there, and nowhere else.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,11 +42,15 @@ class Life:
 
 @dataclass(slots=True)
 class Findings:
-    """What was counted. `stale`, `steps_back`, `overlaps` and `lost` break promises; each names what it saw."""
+    """What was counted.
+
+    `repeated_by` counts, for each life, its calls that told the destination nothing it had not acknowledged before.
+    `stale`, `steps_back`, `overlaps` and `lost` break promises; each names what it saw.
+    """
 
     calls: int = 0
     delivered: int = 0
-    repeated: int = 0
+    repeated_by: Counter[str] = field(default_factory=Counter)
     stale: list[str] = field(default_factory=list)
     steps_back: list[str] = field(default_factory=list)
     overlaps: list[str] = field(default_factory=list)
@@ -55,6 +59,11 @@ class Findings:
     age_seconds_max: float = 0.0
     age_seconds_median: float = 0.0
     busiest_second: int = 0
+
+    @property
+    def repeated(self) -> int:
+        """Calls that told the destination nothing it had not acknowledged before."""
+        return self.repeated_by.total()
 
     @property
     def broken(self) -> list[str]:
@@ -95,7 +104,7 @@ def judge(
         _check_hands(partition, sequence, lives, findings)
     for sequence in by_user.values():
         _check_overlaps(sequence, lives, findings)
-        findings.repeated += _repeated(sequence)
+        findings.repeated_by.update(_repeated(sequence))
     ages = sorted(_ages(log, by_user))
     if ages:
         findings.age_seconds_max, findings.age_seconds_median = ages[-1], ages[len(ages) // 2]
@@ -137,15 +146,14 @@ def _check_overlaps(sequence: Sequence[Exchange], lives: Mapping[str, Life], fin
         open_.append(exchange)
 
 
-def _repeated(sequence: Iterable[Exchange]) -> int:
-    """Calls that told the destination nothing it had not acknowledged before."""
-    repeated = 0
+def _repeated(sequence: Iterable[Exchange]) -> Iterator[str]:
+    """Who sent what the destination had acknowledged before, or something older."""
     acknowledged = 0
     for exchange in sequence:
-        repeated += exchange.version <= acknowledged
-        if exchange.status == 200:
-            acknowledged = max(acknowledged, exchange.version)
-    return repeated
+        if exchange.version <= acknowledged:
+            yield exchange.life
+        elif exchange.status == 200:
+            acknowledged = exchange.version
 
 
 def _ages(log: Iterable[Logged], by_user: Mapping[str, Sequence[Exchange]]) -> Iterator[float]:
