@@ -30,6 +30,8 @@ CLOSE_SECONDS: Final = 10.0
 
 NOTES_SECONDS: Final = 2.0
 _TOPIC_RECHECK_SECONDS: Final = 10.0
+# Classic protocol: in a rebalance the coordinator answers nobody until all have joined, and keeps those that wait.
+_COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
 class SourceFailed(Exception):
@@ -97,10 +99,7 @@ class Subscription:
 
     @property
     def silent_seconds(self) -> float:
-        """For how long the group's coordinator has not answered, as of the latest statistics.
-
-        0 inside a callback: none of its answers can be heard there, and it has just spoken.
-        """
+        """How long the coordinator has been silent, as statistics tell; 0 inside a callback, where they do not come."""
         return 0.0 if self._in_callback else max(0.0, time.monotonic() - self._heard_at)
 
     @property
@@ -275,11 +274,15 @@ class Subscription:
                 del self._topic_problems[topic]
 
     def _measured(self, statistics: Mapping[str, Any]) -> None:
+        group = statistics.get("cgrp", {})
         # Under KIP-848 a member that gets no partition hears of no assignment: librdkafka calls back for changes
         # only. It heartbeats as soon as its coordinator is up, and a refusal of those is a `problem`.
         if self._kip_848:
-            self._idle_member = statistics.get("cgrp", {}).get("state") == "up" and self.problem is None
-        # Only the group's own requests go by this connection, first of all the heartbeats. A new one has heard nothing.
+            self._idle_member = group.get("state") == "up" and self.problem is None
+        elif group.get("join_state") in _COORDINATOR_WAITS:
+            self._heard_at = time.monotonic()
+            return
+        # By this connection go the group's requests alone, first of all heartbeats. A new one has heard nothing.
         idle_us = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)
         if idle_us >= 0:
             self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
