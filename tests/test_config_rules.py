@@ -98,6 +98,12 @@ def test_deadlines_end_before_kafka_loses_patience() -> None:
     assert timeout.startswith("shutdown.drain_seconds: ") != drain.startswith("shutdown.drain_seconds: ")
 
 
+def test_a_lease_ends_before_the_session_where_the_worker_knows_the_session() -> None:
+    assert "must be below session.timeout.ms (45 s)" in problems(KAFKA__LEASE_SECONDS="45")[0]
+    settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"session.timeout.ms": 60000}')
+    settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"group.protocol": "consumer"}')
+
+
 def test_each_framing_has_its_source_of_schemas(tmp_path: Path) -> None:
     schema = tmp_path / "writer.avsc"
     schema.write_text('"string"', encoding="utf-8")

@@ -28,6 +28,12 @@ def test_no_call_outlasts_the_drain_and_none_starts_too_late_for_it() -> None:
     assert driver.call().timeout_seconds == 10.0
 
 
+def test_a_short_time_out_keeps_no_call_back() -> None:
+    driver = Driver(timeout_seconds=0.1)
+    driver.change(1, {"a": 1})
+    assert driver.call().timeout_seconds == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("reply", [OK, REFUSED, Reply(404), Reply(422), Reply(500), Reply(429), TIMEOUT, ABORTED])
 def test_a_late_reply_of_a_dropped_partition_settles_and_dead_letters_nothing(reply: Reply) -> None:
     driver = Driver()

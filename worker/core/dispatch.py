@@ -92,7 +92,7 @@ class Dispatch:
     def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
         """The calls to be made now, at most `free` of them; with `hurry` also those whose window has not ended."""
         calls: list[Call] = []
-        while len(calls) < free and self.rate.ready(now.mono) and self._call_seconds(now) > SHORTEST_CALL_SECONDS:
+        while len(calls) < free and self.rate.ready(now.mono) and self.deadline - now.mono > SHORTEST_CALL_SECONDS:
             passage = self.gate.passage(len(self._flights), now.mono)
             if passage is Passage.NONE:
                 break

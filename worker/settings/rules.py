@@ -119,7 +119,7 @@ def _properties(settings: Settings) -> Iterator[Finding]:
 
 
 def _deadlines(settings: Settings) -> Iterator[Finding]:
-    """A drain or a request that outlives Kafka's patience ends with the partitions at another replica."""
+    """A drain, a request or a lease that outlives Kafka's patience ends with the partitions at another replica."""
     properties = settings.kafka.properties
     poll = _milliseconds(properties.get("max.poll.interval.ms"), _MAX_POLL_INTERVAL_MS)
     session = _milliseconds(properties.get("session.timeout.ms"), _SESSION_TIMEOUT_MS)
@@ -133,6 +133,11 @@ def _deadlines(settings: Settings) -> Iterator[Finding]:
         names = ("attentive.timeout_seconds", "kafka.properties")
         advice = "lower it" if uses_kip_848(properties) else "lower it or raise that property"
         yield Finding(names, f"must be below session.timeout.ms ({session / 1000:g} s); {advice}")
+    lease = settings.kafka.lease_seconds
+    # Under KIP-848 the brokers set the session time-out, and only whoever runs them knows it.
+    if session is not None and lease is not None and lease * 1000 >= session and not uses_kip_848(properties):
+        names = ("kafka.lease_seconds", "kafka.properties")
+        yield Finding(names, f"must be below session.timeout.ms ({session / 1000:g} s); lower it or raise that property")
 
 
 def _milliseconds(text: str | None, default: int) -> int | None:
