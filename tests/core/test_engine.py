@@ -7,10 +7,10 @@ import math
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, SCHEMA, TIMEOUT, Account, Driver, encode, phone
+from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, TIMEOUT, Account, Driver, encode, phone
 from worker.core.decode import Decoder
 from worker.core.mapping import Mapping
-from worker.core.model import Reply
+from worker.core.model import Record, Reply
 
 WITHIN_SECONDS = 60.0
 
@@ -284,3 +284,15 @@ def test_under_a_halt_the_wakeup_is_not_later_than_the_probe() -> None:
     assert woken <= driver.now.mono + 1.0
     driver.advance(max(0.0, woken - driver.now.mono))
     assert driver.call().probe
+
+
+def test_a_producers_headers_count_as_held_and_none_but_a_small_trace_is_kept() -> None:
+    def held(*headers: tuple[str, bytes]) -> int:
+        driver = Driver()
+        record = Record(P0, 0, STARTED.wall_ms, b"key", encode(1, {"a": 1}), headers)
+        driver.engine.receive([record], driver.now)
+        return driver.engine.held_bytes
+
+    large = b"x" * 1_000_000
+    assert held(("traceparent", b"x" * 100)) == held() + len("traceparent") + 100
+    assert held(("traceparent", large), ("other", large)) == held()

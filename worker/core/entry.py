@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from worker.core.isolation import Isolation
 from worker.core.ledger import Ledger
-from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey
+from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey, headers_bytes
 
 # What one object of each kind takes beyond the strings it refers to, in bytes: CPython 3.11 with allocator
 # overhead, measured by filling a window with a million of them. The budget is kept by these.
@@ -49,7 +49,8 @@ class Change:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        return CHANGE_BYTES + len(self.record_key or b"") + len(self.source.event_id or "")
+        content = len(self.record_key or b"") + len(self.source.event_id or "")
+        return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
 
 
 class Item:

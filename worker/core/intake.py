@@ -116,7 +116,7 @@ class Intake:
             letters.source_of(record, event.event_id),
             occurred_at_ms=event.occurred_at_ms,
             record_key=record.key,
-            headers=letters.trace_context(record),
+            headers=letters.trace_context(record.headers),
         )
         self._totals.changes += 1
         self._outbox.relieve(self._outbox.records)

@@ -8,6 +8,7 @@ from worker.core.entry import Entry
 from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now, Reason, Record, Refusal, Reply, Source
 
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
+_TRACE_BYTES_MAX = 512  # what W3C Trace Context asks for at least to be handed on
 
 
 def of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
@@ -39,7 +40,7 @@ def of_record(record: Record, detail: str, now: Now) -> Letter:
         attributes=(),
         record_key=record.key,
         record_value=record.value,
-        headers=trace_context(record),
+        headers=trace_context(record.headers),
     )
 
 
@@ -57,7 +58,7 @@ def of_refusal(record: Record, event: Event, refusal: Refusal, now: Now) -> Lett
             for name, value in refusal.attributes.items()
         ),
         record_key=record.key,
-        headers=trace_context(record),
+        headers=trace_context(record.headers),
     )
 
 
@@ -66,6 +67,10 @@ def source_of(record: Record, event_id: str | None) -> Source:
     return Source(record.partition, record.offset, record.timestamp_ms, event_id)
 
 
-def trace_context(record: Record) -> Headers:
-    """The headers that a dead letter hands on, so that a trace goes through it."""
-    return tuple(header for header in record.headers if header[0] in _TRACE_CONTEXT) if record.headers else ()
+def trace_context(headers: Headers) -> Headers:
+    """The headers that a dead letter hands on, so that a trace goes through it: each once, and none that is large.
+
+    A producer's header of a megabyte would fill the memory, and keep the letter out of its topic.
+    """
+    kept = {name: value for name, value in headers if name in _TRACE_CONTEXT}
+    return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _TRACE_BYTES_MAX)

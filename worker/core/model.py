@@ -18,6 +18,11 @@ Scalar: TypeAlias = bool | int | float | str | Decimal | None
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
+def headers_bytes(headers: Headers) -> int:
+    """What the headers hold, without Python's own overhead."""
+    return sum(len(name) + len(value or b"") for name, value in headers)
+
+
 class Now(NamedTuple):
     """An instant, by both clocks: `mono` in monotonic seconds, `wall_ms` in milliseconds since the epoch.
 
@@ -49,7 +54,7 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """What the record holds, without Python's own overhead."""
-        return len(self.key or b"") + len(self.value or b"")
+        return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
 
 
 @dataclass(frozen=True, slots=True)

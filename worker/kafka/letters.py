@@ -16,6 +16,7 @@ from uuid import UUID
 
 import fastavro
 
+from worker.core.letters import trace_context
 from worker.core.model import Letter, LostAttribute, Source, User
 from worker.kafka.cuts import CUTS, LAST_CUTS, Datum
 
@@ -29,9 +30,7 @@ Encoded = tuple[bytes | None, bytes, Headers]
 # Bounds and no ranges: `in` asks a range about an int's subclass by counting through it.
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 _DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: what readers can show
-_TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 _REQUEST_ID_MAX_BYTES: Final = 256
-_TRACE_MAX_BYTES: Final = 512  # what W3C Trace Context asks for at least to be handed on
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +114,8 @@ def _headers(letter: Letter) -> Headers:
             ("source.partition", str(first.partition.number).encode()),
             ("source.offset", str(first.offset).encode()),
         ]
-    trace = {name: value for name, value in letter.headers if name in _TRACE_HEADERS}
-    # `encode` bounds key and value alone: a producer's header of a megabyte would keep the letter out of the topic.
-    return headers + [(name, value) for name, value in trace.items() if len(value or b"") <= _TRACE_MAX_BYTES]
+    # `encode` bounds key and value alone, so these are bounded by themselves.
+    return headers + list(trace_context(letter.headers))
 
 
 def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
