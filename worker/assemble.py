@@ -29,7 +29,6 @@ from worker.kafka.client import uses_kip_848
 from worker.kafka.dead_letters import DeadLetters
 from worker.kafka.letters import Encoded, WorkerIdentity, encode
 from worker.kafka.schemas import DirectorySchemas, RegistrySchemas, SchemaSource, bundled
-from worker.report import Identity
 
 SESSION_TIMEOUT_MS = 45_000  # librdkafka's default, and the brokers' for the groups that they drive
 HEARTBEAT_INTERVAL_MS = 3_000
@@ -43,9 +42,9 @@ class Unusable(Exception):
     """The settings are well formed, and yet a part cannot be built from them; the message says which and why."""
 
 
-def identity(settings: Settings) -> Identity:
+def identity(settings: Settings) -> WorkerIdentity:
     """This process among the replicas: the host's name is the pod's, the pid tells its restarts apart."""
-    return Identity(worker.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
+    return WorkerIdentity(worker.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
 
 
 def kafka_properties(settings: Settings) -> dict[str, str]:
@@ -200,15 +199,14 @@ def schemas(settings: Settings) -> SchemaSource | None:
 
 
 def dead_letters(
-    settings: Settings, who: Identity, source: SchemaSource | None, log: FilteringBoundLogger
+    settings: Settings, who: WorkerIdentity, source: SchemaSource | None, log: FilteringBoundLogger
 ) -> DeadLetters:
     """The producer of dead letters, framed as the input is."""
     schema = cast("Mapping[str, object]", parse_schema(bundled("dead_letter")))  # a record's is a dict
-    writer = WorkerIdentity(who.version, who.instance, who.group_id)
 
     def write(letter: Letter, max_bytes: int) -> Encoded:
         schema_id = None if source is None else source.dead_letter_schema_id()
-        return encode(letter, worker=writer, schema=schema, schema_id=schema_id, max_bytes=max_bytes)
+        return encode(letter, worker=who, schema=schema, schema_id=schema_id, max_bytes=max_bytes)
 
     return DeadLetters(kafka_properties(settings), settings.kafka.dead_letter_topic, write, log)
 

@@ -11,8 +11,10 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.attentive.token import Token
 from worker.core.engine import Engine
+from worker.core.gate import HaltReason
 from worker.core.model import Now, Partition, Reply
 from worker.core.verdict import Verdict, judge
+from worker.kafka.letters import WorkerIdentity
 from worker.kafka.schemas import SchemaSource
 from worker.ops.board import Board
 from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, Totals
@@ -22,6 +24,14 @@ PUBLISH_SECONDS = 0.25
 REMIND_SECONDS = 60.0
 
 _WARNINGS: Final = frozenset({"halted", "unusual_success"})
+# How to mend what a halt waits for; an outage is not the user's to mend.
+_MENDS: Final[Mapping[HaltReason, str]] = {
+    HaltReason.UNAUTHORIZED: "the token must be its app's current one, and the app have attributes:write; "
+    "a token file is read again by itself",
+    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
+    HaltReason.REJECTION_STORM: "see what the dead letters written last say; if they are right, "
+    "raise WORKER_STORM__LETTERS_MAX and restart",
+}
 _OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
     Verdict.DELIVERED: "delivered",
     Verdict.REFUSED: "refused",
@@ -33,15 +43,6 @@ _OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
     Verdict.WRONG_URL: "halted",
     Verdict.ABORTED: "aborted",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which process this is."""
-
-    version: str
-    instance: str
-    group_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Reporter:
     def __init__(
         self,
         engine: Engine,
-        identity: Identity,
+        identity: WorkerIdentity,
         *,
         token: Token,
         schemas: SchemaSource | None,
@@ -122,7 +123,7 @@ class Reporter:
         """What keeps the worker from its job, in a word and in a sentence; the most pressing of them."""
         engine = self._engine
         if engine.halt is not None:
-            return str(engine.halt.reason), self._token.problem or engine.halt.detail
+            return str(engine.halt.reason), self._detail(engine.halt.reason, engine.halt.detail)
         if engine.letters_problem is not None:
             return "dead_letter_topic", engine.letters_problem
         waiting = self._schemas.waiting() if self._schemas is not None else None
@@ -154,7 +155,12 @@ class Reporter:
         if halt is None:
             return None
         since = datetime.fromtimestamp(halt.since_ms / 1000, UTC)
-        return Halt(str(halt.reason), since, self._token.problem or halt.detail)
+        return Halt(str(halt.reason), since, self._detail(halt.reason, halt.detail))
+
+    def _detail(self, reason: HaltReason, detail: str) -> str:
+        """What the worker met, and how to mend it."""
+        mend = _MENDS.get(reason)
+        return self._token.problem or (f"{detail}; {mend}" if mend else detail)
 
 
 def _partitions(engine: Engine, now: Now, membership: Membership) -> tuple[PartitionStatus, ...]:

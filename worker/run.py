@@ -22,6 +22,7 @@ from worker.attentive.senders import SendersStoppedError
 from worker.config import Loaded, Settings
 from worker.core.totals import Totals
 from worker.kafka.client import PropertiesRefused, RateLimit
+from worker.kafka.letters import WorkerIdentity
 from worker.kafka.source import SourceFailed, Subscription
 from worker.kafka.topics import (
     Admin,
@@ -35,19 +36,20 @@ from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
-from worker.report import REMIND_SECONDS, Identity, Reporter
+from worker.report import REMIND_SECONDS, Reporter
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.shell import Pace, Parts, Shell, clock
 
 METADATA_SECONDS = 2.0  # the longest wait for the brokers' metadata inside the loop
 STARTUP_RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
-UNUSABLE_EXIT = 2
-_Answer = TypeVar("_Answer")
 UNFINISHED_EXIT = 1
+UNUSABLE_EXIT = 2
 # Millions of small objects live long: the youngest generation is looked through less often, and what start-up left
 # behind never again.
 GC_THRESHOLD = 50_000
+
+_Answer = TypeVar("_Answer")
 
 
 @click.command(
@@ -95,7 +97,7 @@ class Stop:
 class Run:
     """One life of the worker: build, start, turn, stop."""
 
-    def __init__(self, settings: Settings, who: Identity, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -> None:
         """Builds what needs no connection, so that unusable settings end it here.
 
         Raises:

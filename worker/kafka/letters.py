@@ -35,7 +35,7 @@ _REQUEST_ID_MAX_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
-    """Who wrote a letter."""
+    """Which process this is, among the replicas and over its restarts."""
 
     version: str
     instance: str
