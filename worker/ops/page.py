@@ -46,8 +46,8 @@ _TONES = {
 _MEANINGS = {
     State.STARTING: "Not delivering yet.",
     State.RUNNING: "Delivering.",
-    State.THROTTLED: "Delivering, but slowed: the destination asks for it, or calls fail and are repeated.",
-    State.HALTED: "Nothing is sent and nothing is lost. It goes on by itself once the destination takes a call.",
+    State.THROTTLED: "Delivering, but slowed: the destination asks for it.",
+    State.HALTED: "Held back, and nothing is lost. It goes on by itself once the reason is gone.",
     State.DRAINING: "Stopping: what is held is delivered and committed.",
 }
 
@@ -149,7 +149,7 @@ def _totals(totals: Totals) -> str:
 {_item("Entries delivered", f"{totals.delivered_entries:,}", "one user's changes each")}
 {_item("Records", f"{totals.records:,}", f"{totals.tombstones:,} tombstones, {totals.ignored:,} without effect")}
 {_item("Changes", f"{totals.changes:,}", f"{totals.passed_over:,} attributes passed over by a rule")}
-{_item("Users in two partitions", f"{totals.shared_users:,}", "their changes have no order between them")}
+{_item("Without an order", f"{totals.shared_users:,}", "changes of users that several partitions hold")}
 </dl></section>"""
 
 

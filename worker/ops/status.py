@@ -23,14 +23,14 @@ class State(StrEnum):
 
     STARTING = "starting"
     RUNNING = "running"
-    THROTTLED = "throttled"  # delivering, but slower than asked: 429, Retry-After, or failing calls backed off
-    HALTED = "halted"  # the destination does not take anything; everything is kept
+    THROTTLED = "throttled"  # delivering, but slower than its share: a 429 or a Retry-After asked for it
+    HALTED = "halted"  # calls (in a storm of records: their dead letters) are held back; everything is kept
     DRAINING = "draining"
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why nothing is sent. `reason` is one of a small closed set of words, `detail` is for people."""
+    """Why calls, or letters, are held back. `reason` is one of a small closed set of words, `detail` is for people."""
 
     reason: str
     since: datetime  # with a time zone
@@ -78,7 +78,8 @@ class Totals:
     `calls` counts requests made, retries and probes included; `calls_saved` the requests that sending every
     event alone would have cost on top. `passed_over` counts attributes left out by a stated rule, `ignored`
     records without any effect (tombstones, events that had nothing to send). `replies` is by HTTP status, or
-    by the kind of failure where no reply came. `shared_users` counts users seen in a second partition.
+    by the kind of failure where no reply came. `shared_users` counts changes of users that several
+    partitions hold.
     """
 
     records: int = 0
@@ -111,7 +112,7 @@ class Status:
     """A snapshot of the worker, as `/status` gives it.
 
     `joined` is true while the worker is a member of its group (an assignment may be empty). `problem` says in
-    words what is wrong with Kafka or the schema registry, if anything is.
+    words what is wrong with Kafka, the dead-letter topic or the schema registry, if anything is.
     """
 
     state: State
