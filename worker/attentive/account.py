@@ -40,7 +40,7 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What `GET /me` says (attentive-api.md §1). It lists no scopes: it cannot prove `attributes:write`."""
+    """What `GET /me` says. It lists no scopes: it cannot prove `attributes:write`."""
 
     application: str
     company: str

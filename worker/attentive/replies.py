@@ -121,7 +121,7 @@ def _document(body: str) -> object:
 
 
 def _messages(document: object, depth: int = 3) -> Iterator[str]:
-    """The human parts of an error body, in the shapes of attentive-api.md §5, best first."""
+    """The human parts of an error body, in the shapes that Attentive and the proxies before it write, best first."""
     if isinstance(document, str) and document.strip():
         yield document
     elif isinstance(document, list) and depth:
@@ -153,7 +153,7 @@ def _request_id(document: object, headers: httpx.Headers) -> str | None:
 def _no_such_path(headers: httpx.Headers, body: str, message: str) -> bool:
     """Whether a 404 is about the URL and not about the user.
 
-    Attentive says so in JSON (Spring's "No static resource …", attentive-api.md §5). A 404 in HTML is not from
+    Attentive says so in JSON (Spring's "No static resource …"). A 404 in HTML is not from
     the API at all: a web site, a load balancer or a proxy stands at that URL.
     """
     is_markup = "html" in headers.get("content-type", "").lower() or body.lstrip().startswith("<")

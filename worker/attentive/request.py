@@ -1,4 +1,4 @@
-"""A call as the bytes that Attentive takes (attentive-api.md §1, §3).
+"""A call as the bytes that Attentive takes, as the reference at docs.attentive.com has it.
 
 The body is written here and not by a JSON library: `json` knows no exact Decimal, and a float in between would
 change a value such as 0.1000000000000000055.

@@ -18,7 +18,6 @@ from worker.kafka.registry import assembled, connect, explained
 from worker.kafka.schemas import DirectorySchemas, bundled
 
 _NO_SUCH_SUBJECT: Final = frozenset({40401, 40402, 40403})
-_FILES_NAMED_MAX: Final = 3
 # The setting of a mapping's path for each identifier that may name a user.
 _IDENTIFIER_PATHS: Final[Mapping[str, str]] = {
     "phone": "phone",

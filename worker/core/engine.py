@@ -56,8 +56,8 @@ class Engine:
         self.totals = Totals()
         self._max_bytes = options.max_bytes
         self._window = Window(options.window_seconds)
-        storms = [Storm(options.storm_letters_max, options.storm_share_max) for _ in range(2)]
-        self._outbox = Outbox(backoff, records=storms[0], calls=storms[1])
+        records, calls = (Storm(options.storm_letters_max, options.storm_share_max) for _ in range(2))
+        self._outbox = Outbox(backoff, records=records, calls=calls)
         self._news = News()
         self._dispatch = Dispatch(
             options,
@@ -180,7 +180,7 @@ class Engine:
     @property
     def letters_waiting(self) -> int:
         """Dead letters that are not acknowledged yet, without those that a flood holds back."""
-        return len(self._outbox) - self._outbox.records.held - self._outbox.calls.held
+        return len(self._outbox) - self._outbox.records.held
 
     # -- what others may know --------------------------------------------------------------------------------------
 

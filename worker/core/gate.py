@@ -90,10 +90,10 @@ class Gate:
 
     def succeeded(self, now: float, *, probe: bool) -> Halt | None:
         """An entry got through. Returns the halt that this ends, if there was one."""
-        # What fewer users met may be one user's own failing, which closes the gate while no one else makes a call:
-        # were that an outage, an entry that can never succeed would begin anew with each success of another.
         if self.halt is not None and not probe:
             return None  # a call from before the halt: it says nothing of now
+        # What fewer users met may be one user's own failing, which closes the gate while no one else makes a call:
+        # were that an outage, an entry that can never succeed would begin anew with each success of another.
         one_user = len(self._failing_users) < FAILING_USERS
         self._failing_users.clear()
         self._failing_calls = 0

@@ -22,7 +22,7 @@ class Isolation:
     With b bad attributes among n, about b·(log2(n) + 2) calls are made where nothing is known beforehand.
 
     Attributes:
-        begun: whether any trial was answered.
+        begun: whether a refusal or an answered trial has told anything that is worth keeping.
         sound: whether anything was accepted, so that it is not the user's identifier that is refused.
         refused_alone: the names that were, in order.
     """

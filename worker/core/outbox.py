@@ -1,6 +1,6 @@
 """Dead letters on their way: what each stands for is settled by its delivery report, and by nothing else.
 
-A flood of letters is held back by a `Storm`, one for records that cannot be used and one for calls that are refused.
+A flood of letters is bounded by a `Storm`, one for records that cannot be used and one for calls that are refused.
 """
 
 from __future__ import annotations
@@ -57,16 +57,14 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._owners)
 
-    def add(self, letter: Letter, owner: Owner, wall_ms: int) -> bool:
-        """A new letter; its owner is settled when it is acknowledged. Returns whether it may be written now."""
+    def add(self, letter: Letter, owner: Owner, wall_ms: int) -> None:
+        """A new letter; its owner is settled when it is acknowledged. Written as soon as there is credit for it."""
         self._owners[letter] = owner
         self.held_bytes += _size_bytes(letter)
         storm = self.calls if isinstance(owner, Entry) else self.records
         # What policy forbids says nothing of the producer's or the destination's health.
-        admitted = letter.reason is Reason.SENSITIVE_DATA or storm.admits(letter, wall_ms)
-        if admitted:
+        if letter.reason is Reason.SENSITIVE_DATA or storm.admits(letter, wall_ms):
             self._release(letter)
-        return admitted
 
     def relieve(self, storm: Storm) -> None:
         """Something of this kind went well: what its flood held back may be written, as far as that earns it."""

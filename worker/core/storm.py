@@ -1,6 +1,7 @@
 """A bound on dead letters: a flood of them is a broken producer or destination, not so much bad data.
 
-Letters cost credit, successes earn it. Without credit letters are made and held, but not written: their offsets stay
+Letters cost credit, successes earn it. Without credit a record's letter is made and held, but not written; of a call
+that is refused none is made (`exhausted` is asked before), and its entry waits. Either way its offset stays
 uncommitted, and nothing is lost. What was spent is committed with the offsets, so that a restart does not begin a new
 flood.
 """
@@ -79,7 +80,7 @@ class Storm:
 
 
 def note_of(spent: tuple[int, int]) -> str:
-    """The credit for dead letters that is used up, as it is committed beside an offset."""
+    """What was spent, of records and of calls, as it is committed beside an offset."""
     return f"letters-spent {spent[0]} {spent[1]}"
 
 

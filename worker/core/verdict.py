@@ -14,6 +14,13 @@ _CLIENT_ERROR = range(400, 500)
 _RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ISOLATED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_FAILURES = {
+    Failure.CONNECT: "no connection",
+    Failure.TIMEOUT: "no complete answer in time",
+    Failure.BROKEN: "the connection broke",
+    Failure.ABORTED: "cut short by the worker itself",
+    Failure.NO_TOKEN: "no token to be had",
+}
 
 
 class Verdict(Enum):
@@ -74,11 +81,6 @@ def _client_error(status: int, *, wrong_url: bool) -> Verdict:
 
 def in_words(reply: Reply) -> str:
     """A reply in a few words that hold nothing of its body."""
-    if reply.status is not None:
-        return f"status {reply.status}"
-    return {
-        "connect": "no connection",
-        "timeout": "no complete answer in time",
-        "broken": "the connection broke",
-        "no_token": "no token to be had",
-    }.get(str(reply.failure), str(reply.failure))
+    if reply.failure is not None:
+        return _FAILURES[reply.failure]
+    return f"status {reply.status}"

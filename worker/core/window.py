@@ -109,11 +109,11 @@ class Window:
             entry.forget(ledger)
             if entry.holds:
                 continue
-            if entry.place is Place.IN_FLIGHT:
-                entry.place = Place.GONE
+            in_flight = entry.place is Place.IN_FLIGHT
+            entry.place = Place.GONE
+            if in_flight:
                 orphans.append(entry)
             else:
-                entry.place = Place.GONE
                 self._release(entry)
         return orphans
 

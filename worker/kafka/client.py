@@ -38,7 +38,7 @@ _CONSUMER_DEFAULTS: Final[Properties] = {
     # Together: without the short back-off a fast replay idles between refills of the local queue.
     "fetch.queue.backoff.ms": "10",
     "queued.min.messages": "20000",
-    # The library's 64 MiB per partition would dwarf the worker's own memory budget.
+    # Of all partitions together, outside the worker's own memory budget; the library's 64 MiB are much beside that.
     "queued.max.messages.kbytes": "16384",
     # A frozen broker is noticed, and another one asked, before the session is over.
     "socket.timeout.ms": "15000",

@@ -30,6 +30,7 @@ CLOSE_SECONDS: Final = 10.0
 
 NOTES_SECONDS: Final = 2.0
 _TOPIC_RECHECK_SECONDS: Final = 10.0
+_RECORDS_MAX: Final = 500  # that one `poll` returns
 # Classic protocol: in a rebalance the coordinator answers nobody until all have joined, and keeps those that wait.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
@@ -107,7 +108,7 @@ class Subscription:
         """The latest connection, authentication or topic problem in words; None once well again."""
         return self._connection.problem or next(iter(self._topic_problems.values()), None)
 
-    def poll(self, timeout_seconds: float, max_records: int = 500) -> list[Record]:
+    def poll(self, timeout_seconds: float) -> list[Record]:
         """Wait for records, but no longer than needed for the first one.
 
         Raises:
@@ -117,8 +118,8 @@ class Subscription:
         # `consume(n, timeout)` waits for n records or the whole timeout, however few trickle in. So: wait for one,
         # then take what lies in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and max_records > 1:
-            messages += self._consumer.consume(max_records - 1, 0)
+        if messages:
+            messages += self._consumer.consume(_RECORDS_MAX - 1, 0)
         self._raise_pending()
         records = [record for message in messages if (record := self._record(message)) is not None]
         if records:

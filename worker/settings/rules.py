@@ -137,7 +137,8 @@ def _deadlines(settings: Settings) -> Iterator[Finding]:
     # Under KIP-848 the brokers set the session time-out, and only whoever runs them knows it.
     if session is not None and lease is not None and lease * 1000 >= session and not uses_kip_848(properties):
         names = ("kafka.lease_seconds", "kafka.properties")
-        yield Finding(names, f"must be below session.timeout.ms ({session / 1000:g} s); lower it or raise that property")
+        text = f"must be below session.timeout.ms ({session / 1000:g} s); lower it or raise that property"
+        yield Finding(names, text)
 
 
 def _milliseconds(text: str | None, default: int) -> int | None:
