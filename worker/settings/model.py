@@ -252,7 +252,8 @@ class StormSettings(Section):
         ge=1,
         le=1_000_000,
         description="dead letters in a row without a success, after which no more are written and the worker halts "
-        "`rejection_storm`; kept over restarts",
+        "`rejection_storm`; what was spent is kept over restarts, so raising this is the way out where the letters are "
+        "right",
     )
     share_max: Number = Field(
         default=0.5,
