@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import SESSION_MS, Lab, final_state
+from tests.end_to_end.conftest import SESSION_MS, SHORT_SESSION, Lab, final_state
 from tests.support.processes import until
 from tests.support.profiles import Change, fold, phone
 
@@ -20,7 +20,7 @@ USERS = 400
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_frozen_worker_sends_nothing_of_what_it_held(lab: Lab, protocol: str) -> None:
     """Frozen with calls due and in flight; another takes over and sends newer values: they stand after the wake."""
-    extra = {"WORKER_ATTENTIVE__TIMEOUT_SECONDS": "2", "WORKER_ATTENTIVE__REQUESTS_PER_SECOND": "50"}
+    extra = {**SHORT_SESSION, "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "2", "WORKER_ATTENTIVE__REQUESTS_PER_SECOND": "50"}
     if protocol == "consumer":  # the brokers' session time-out in the tests is 3 s
         extra |= {
             "WORKER_KAFKA__PROPERTIES": '{"group.protocol": "consumer"}',

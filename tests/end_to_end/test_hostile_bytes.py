@@ -83,7 +83,7 @@ def test_each_hostile_record_is_one_letter_and_nothing_else_is_touched(lab: Lab,
     _produce_mixed(lab, iter(made))
     # Kafka's default, and not the lab's short one: on a starved machine the largest record may take a few seconds, and
     # a member that is lost meanwhile writes its letters again.
-    worker = lab.worker(sandbox.base_url, {"WORKER_KAFKA__PROPERTIES": '{"session.timeout.ms": 45000}'})
+    worker = lab.worker(sandbox.base_url)
     until(lambda: worker.status()["totals"]["records"] == len(made) + len(HOSTILE) + len(REFUSED), 60, "all is read")
 
     lab.until_committed(60)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.end_to_end.conftest import SHORT_SESSION, Lab, assert_equivalent
 from tests.support.processes import until
 from tests.support.profiles import changes
 
@@ -23,8 +23,8 @@ def test_three_workers_of_which_one_is_stopped_and_one_is_killed(lab: Lab, proto
     lab.broker.create_topic(lab.topic, 6)
     sandbox = lab.sandbox("--record")
     # KIP-848 takes its session time-out from the broker; the classic protocol keeps the lab's.
-    extra = {"WORKER_KAFKA__PROPERTIES": '{"group.protocol": "consumer"}'} if protocol == "consumer" else {}
-    extra["WORKER_ATTENTIVE__TIMEOUT_SECONDS"] = "2"
+    extra = {"WORKER_KAFKA__PROPERTIES": '{"group.protocol": "consumer"}'} if protocol == "consumer" else SHORT_SESSION
+    extra = {**extra, "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "2"}
 
     stopped, killed = lab.worker(sandbox.base_url, extra), lab.worker(sandbox.base_url, extra)
     lab.produce(made[:8_000])

@@ -7,7 +7,7 @@ import signal
 import pytest
 from confluent_kafka import Producer
 
-from tests.end_to_end.conftest import Lab, final_state
+from tests.end_to_end.conftest import SHORT_SESSION, Lab, final_state
 from tests.support.processes import until
 from tests.support.profiles import Change, phone
 
@@ -26,7 +26,7 @@ def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) 
         Change(phone(user), {"loyalty_points": user, "favourite_store": "North"}, user) for user in range(USERS)
     )
     for ending in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        worker = lab.worker(sandbox.base_url, {"WORKER_SHUTDOWN__DRAIN_SECONDS": "3"})
+        worker = lab.worker(sandbox.base_url, {**SHORT_SESSION, "WORKER_SHUTDOWN__DRAIN_SECONDS": "3"})
         until(lambda it=worker: it.status()["state"] == "halted", 60, "halted")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         assert worker.ready().json()["reason"] == "rejection_storm"
         worker.signal(ending)
