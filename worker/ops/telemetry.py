@@ -78,7 +78,7 @@ class Telemetry:
         self._commit = meter.create_histogram(
             "attribute_worker_commit_duration",
             unit="s",
-            description="Time to commit offsets, by whether it succeeded.",
+            description="Time to commit offsets at a stop or a revoke, by whether it succeeded.",
             explicit_bucket_boundaries_advisory=_PAUSE_SECONDS,
         )
         self._drain = meter.create_histogram(
@@ -101,12 +101,12 @@ class Telemetry:
         self._call.record(seconds, {"outcome": outcome})
 
     def entry_delivered(self, changes: int, age_seconds: float) -> None:
-        """An entry was delivered; its age is counted from its oldest record's timestamp to the 200."""
+        """An entry was delivered; its age is counted from its oldest record's timestamp until it was settled."""
         self._changes.record(changes)
         self._age.record(max(age_seconds, 0.0))
 
     def commit_finished(self, seconds: float, *, ok: bool) -> None:
-        """An offset commit was answered, or failed."""
+        """A commit that was waited for, at a stop or a revoke, was answered or failed."""
         self._commit.record(seconds, {"result": "ok" if ok else "failed"})
 
     def drain_finished(self, seconds: float, *, complete: bool) -> None:

@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -113,11 +112,10 @@ def sandbox(  # noqa: PLR0913 - one parameter for each option
 
 
 def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> None:
-    _require_extra()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    from worker.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra; `--help` must not
+    from worker.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra (`worker.cli` says so where it is missing); `--help` must not
 
     if log_requests:
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
@@ -132,16 +130,6 @@ def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> N
         click.echo(f"sandbox: serving on {served.url}, limit: {limit}", err=True)
         click.echo(served.url)
         stop.wait()
-
-
-def _require_extra() -> None:
-    missing = [name for name in ("starlette", "uvicorn", "httptools") if find_spec(name) is None]
-    if missing:
-        message = (
-            f"{', '.join(missing)} not installed: the sandbox needs the extra 'sandbox'; "
-            "install it with: pip install 'attentive-attribute-worker[sandbox]'"
-        )
-        raise click.UsageError(message)
 
 
 def _read_file(option: str, path: Path) -> object:
