@@ -14,41 +14,12 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from worker.settings.messages import explain
-from worker.settings.model import (
-    AttentiveSettings,
-    AttributeSettings,
-    HttpSettings,
-    IdentitySettings,
-    KafkaSettings,
-    LogSettings,
-    MappingSettings,
-    SchemaSettings,
-    Settings,
-    ShutdownSettings,
-    StormSettings,
-    WindowSettings,
-)
+from worker.settings.model import KafkaSettings, Settings
 from worker.settings.names import FILE_VARIABLE, NAMES, section_models
 from worker.settings.rules import findings
 from worker.settings.sources import Given, Layer, Problem, from_environment, from_file, from_flags
 
-__all__ = [
-    "AttentiveSettings",
-    "AttributeSettings",
-    "ConfigurationError",
-    "HttpSettings",
-    "IdentitySettings",
-    "KafkaSettings",
-    "Loaded",
-    "LogSettings",
-    "MappingSettings",
-    "SchemaSettings",
-    "Settings",
-    "ShutdownSettings",
-    "StormSettings",
-    "WindowSettings",
-    "load",
-]
+__all__ = ["ConfigurationError", "KafkaSettings", "Loaded", "Settings", "load"]
 
 DEFAULT = "default"
 """The source of a value that none gave."""

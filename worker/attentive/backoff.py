@@ -12,8 +12,8 @@ def full_jitter(base_seconds: float, cap_seconds: float, rng: random.Random | No
     """A function from the attempts so far (1 or more) to the seconds to wait before the next.
 
     The wait is uniform between 0 and `min(cap_seconds, base_seconds * 2 ** (attempts - 1))`: tenacity's
-    `wait_random_exponential`, except that its draw comes from `rng`. tenacity draws from the global generator, which a
-    seeded simulation cannot replay.
+    `wait_random_exponential`, except that its draw comes from `rng`: tenacity's comes from the global generator, which
+    no test can seed for itself.
     """
     source = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not a secret
     ceiling = wait_exponential(multiplier=base_seconds, max=cap_seconds)

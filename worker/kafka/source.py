@@ -28,7 +28,7 @@ COMMIT_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 10.0
 
-NOTES_SECONDS: Final = 2.0
+_NOTES_SECONDS: Final = 2.0
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 _RECORDS_MAX: Final = 500  # that one `poll` returns
 # Classic protocol: in a rebalance the coordinator answers nobody until all have joined, and keeps those that wait.
@@ -167,7 +167,7 @@ class Subscription:
         """Offsets whose commit the broker acknowledged, for partitions held now."""
         return self._committed
 
-    def notes(self, partitions: Iterable[Partition], timeout_seconds: float = NOTES_SECONDS) -> list[str]:
+    def notes(self, partitions: Iterable[Partition]) -> list[str]:
         """The notes that were committed beside these partitions' offsets; none where the brokers do not tell in time.
 
         Not to be called from a rebalance callback. (An admin client could be asked there, but librdkafka 2.16.1 takes
@@ -176,7 +176,7 @@ class Subscription:
         asked = [TopicPartition(*partition) for partition in partitions]
         try:
             return [
-                found.metadata for found in self._consumer.committed(asked, timeout=timeout_seconds) if found.metadata
+                found.metadata for found in self._consumer.committed(asked, timeout=_NOTES_SECONDS) if found.metadata
             ]
         except KafkaException as failure:
             self._log.warning("committed notes not read", error=in_words(failure.args[0]))
