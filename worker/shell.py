@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.core.engine import Engine
+from worker.core.gate import HaltReason
 from worker.core.model import Now, Partition
 from worker.core.storm import note_of, spent_of
 from worker.kafka.dead_letters import DeadLetters
@@ -31,6 +32,8 @@ SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics
 SHARE_RETRY_SECONDS = 2.0  # while it was never told
 SHARE_STALE_SECONDS = 30.0  # while only an old answer is known: each question may hold the loop up for seconds
 TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
+
+_LASTING_HALTS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})
 
 
 def clock() -> Now:
@@ -152,6 +155,9 @@ class Shell:
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
+        partitions = [partition for partition in partitions if partition in self._held]
+        if not partitions:
+            return  # a stop or a fence has dropped them already
         self._parts.telemetry.rebalanced("revoked")
         started = time.monotonic()
         self._engine.draining(partitions, started + self._pace.drain_seconds)
@@ -188,8 +194,9 @@ class Shell:
         return True
 
     def _hopeless(self) -> bool:
-        """Whether waiting on would deliver nothing: the destination is halted and nothing is under way."""
-        return self._engine.halt is not None and not self._engine.in_flight and not self._engine.letters_waiting
+        """Whether waiting on would deliver nothing: people must mend the halt, and nothing is under way."""
+        halt, busy = self._engine.halt, self._engine.in_flight or self._engine.letters_waiting
+        return halt is not None and halt.reason in _LASTING_HALTS and not busy
 
     def _drop(self, partitions: list[Partition]) -> None:
         self._parts.senders.abort(self._engine.dropped(partitions))
