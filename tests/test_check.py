@@ -143,6 +143,7 @@ def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real
     assert found["what"].endswith("5 partitions in 2 topics")
 
 
+@pytest.mark.slow
 def test_every_check_is_made_though_no_broker_answers(no_kafka: dict[str, str]) -> None:
     found = findings(no_kafka, 1)
     assert bad(found).keys() == {"brokers", "topics", "group", "dead letters"}

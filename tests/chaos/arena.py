@@ -28,7 +28,8 @@ from tests.support.profiles import schema_directory
 TOPIC = "chaos"
 DEAD_LETTERS = "chaos.dead-letter"
 GROUP = "chaos"
-SESSION_MS = 6000
+SESSION_MS = 6000  # short, so that what a killed or frozen worker held is soon another's
+LEASE_OF_SESSION = 0.75
 PARTITIONS = 8
 TICK_SECONDS = 0.02
 STOP_SECONDS = 60.0
@@ -38,7 +39,11 @@ Protocol = Literal["classic", "consumer"]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A run's size. `settle_seconds`: how long after the last fault everything must be delivered and committed."""
+    """A run's size.
+
+    `settle_seconds`: how long after the last fault everything must be delivered and committed. `session_ms`: a short
+    session ends by itself on a starved machine, so a run without kills and freezes is better off with a long one.
+    """
 
     seed: int
     seconds: float
@@ -47,6 +52,7 @@ class Setup:
     per_second: float = 120.0
     window_seconds: float = 1.0
     settle_seconds: float = 180.0
+    session_ms: int = SESSION_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +223,14 @@ class Arena:
         if self._setup.protocol == "consumer":  # the brokers set the session time-out: tests/support/cluster.py
             properties["group.protocol"] = "consumer"
         else:
-            properties |= {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000}
+            properties |= {"session.timeout.ms": self._setup.session_ms, "heartbeat.interval.ms": 1000}
         return {
             "WORKER_KAFKA__BOOTSTRAP_SERVERS": ",".join(f"127.0.0.1:{link.port}" for link in links),
             "WORKER_KAFKA__TOPICS": TOPIC,
             "WORKER_KAFKA__DEAD_LETTER_TOPIC": DEAD_LETTERS,
             "WORKER_KAFKA__GROUP_ID": GROUP,
             "WORKER_KAFKA__PROPERTIES": json.dumps(properties),
-            "WORKER_KAFKA__LEASE_SECONDS": "4.5",
+            "WORKER_KAFKA__LEASE_SECONDS": str(self._setup.session_ms * LEASE_OF_SESSION / 1000),
             "WORKER_SCHEMAS__DIRECTORY": str(self._schemas),
             "WORKER_ATTENTIVE__BASE_URL": f"http://127.0.0.1:{self.wires.destinations[slot].port}/v1",
             "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",

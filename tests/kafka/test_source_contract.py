@@ -11,6 +11,9 @@ from tests.kafka.member import Member, numbered, produce, until
 from tests.support.brokers import Broker, LocalBroker, unique_name
 from worker.core.model import Partition
 
+# Most of it is waiting for groups to come together.
+pytestmark = pytest.mark.slow
+
 PROTOCOLS = {
     "cooperative": {},
     "eager": {"partition.assignment.strategy": "range"},

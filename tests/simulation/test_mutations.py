@@ -9,6 +9,8 @@ from tests.simulation.mutations import ALL, Mutation
 from tests.simulation.plan import make
 from tests.simulation.promises import PromiseBroken
 
+pytestmark = pytest.mark.slow
+
 SEEDS_MAX = 2_000
 
 
