@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 class Started:
@@ -68,7 +68,6 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.slow
 def test_it_proves_the_final_state_and_every_dead_letter(tmp_path: Path) -> None:
     with demo(tmp_path, "--events", "3000", "--seed", "11") as started:
         worker = started.worker()

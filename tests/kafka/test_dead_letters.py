@@ -21,6 +21,8 @@ from worker.kafka.dead_letters import DeadLetters
 from worker.kafka.letters import Encoded, WorkerIdentity, encode, letter_id
 from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_total, write_problem
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = cast("dict[str, object]", fastavro.parse_schema(json.loads(Path("schemas/dead_letter.avsc").read_text())))
 
 

@@ -15,6 +15,8 @@ from worker.core.decode import Decoder
 from worker.core.mapping import Mapping
 from worker.kafka.schemas import RegistrySchemas, bundled
 
+pytestmark = pytest.mark.slow
+
 ROW = fields(("id", "string"))
 DEADLINE_SECONDS = 10.0
 
