@@ -115,6 +115,24 @@ class TestCommits:
             member.subscription.commit({Partition(topic, 99): 3}, wait=True)
             assert not member.subscription.committed()
 
+    @pytest.mark.parametrize("broker", [pytest.param("real", marks=pytest.mark.kafka)], indirect=True)
+    def test_that_wait_outlast_a_rebalance(self, broker: Broker, topic: str, group: str) -> None:
+        """A member that stops while another joins: what it delivered must not be delivered again by its successor."""
+        produce(broker, topic, numbered(4000))
+        with Member(broker, topic, group) as member:
+            until(lambda: len(member.held) == 4, member)
+            for joining in range(8):
+                with Member(broker, topic, group) as other:
+                    for offset in range(1 + 100 * joining, 100 + 100 * joining):
+                        other.poll()
+                        offsets = dict.fromkeys(member.held, offset)
+                        member.subscription.commit(offsets, wait=True)
+                        assert offsets.items() <= member.subscription.committed().items()
+                        member.poll()
+                        if len(other.held) == 2:
+                            break
+                    assert len(other.held) == 2
+
 
 class TestGroup:
     def test_a_second_member_takes_its_share(

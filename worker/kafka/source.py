@@ -20,6 +20,7 @@ from worker.kafka.client import (
     in_words,
     uses_kip_848,
 )
+from worker.kafka.commits import Commits
 from worker.kafka.ends import Ends
 from worker.kafka.records import record_of
 
@@ -28,7 +29,6 @@ COMMIT_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 10.0
 
-_NOTES_SECONDS: Final = 2.0
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 _RECORDS_MAX: Final = 500  # that one `poll` returns
 # Classic protocol: in a rebalance the coordinator answers nobody until all have joined, and keeps those that wait.
@@ -74,22 +74,21 @@ class Subscription:
         self._limit = RateLimit()
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
-        self._committed: dict[Partition, int] = {}
+        self._commits = Commits(self._assigned, log)
         self._ends = Ends(properties, log)
         self._topic_problems: dict[str, str] = {}
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
-        self.commits_refused = 0
-        """Commits, or partitions of them, that the broker did not take."""
         self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         with connecting():
             self._consumer = Consumer(
                 {
                     **consumer_properties(properties),
                     **self._connection.callbacks(),
-                    "on_commit": self._commit_answered,
+                    "on_commit": self._commits.answered,
                 }
             )
+        self._commits.begin(self._consumer)
         self._topics = list(topics)
         self._subscribe()
 
@@ -143,44 +142,31 @@ class Subscription:
         """Commit the next offset to read of each partition, with a note that lies beside it (Kafka's metadata).
 
         A refusal is logged and otherwise passed over: `committed` does not move, and the next commit covers it.
-        With `wait`, returns when the broker has answered, or after `timeout_seconds` (which a rebalance callback
-        cannot be given: there it is the broker's answer alone).
+        With `wait`, returns when the broker has taken it, or after `timeout_seconds`, and sends it again until then.
+        In a rebalance callback it is sent once, and returns with the broker's answer, however late.
         """
-        if not offsets:
-            return
-        wanted = [TopicPartition(*partition, offset, note) for partition, offset in offsets.items()]
-        try:
-            if wait and self._in_callback and not self._closing:
-                # Inside a callback librdkafka answers nothing else. The coordinator has just called for the revoke,
-                # so it is alive; should it freeze at this very moment, nothing bounds the wait.
-                self._commit_answered(None, self._consumer.commit(offsets=wanted, asynchronous=False))
-                return
-            self._consumer.commit(offsets=wanted, asynchronous=True)
-            if wait and not self._closing:
-                # A synchronous commit has no time-out: before a frozen broker it outlasts any drain deadline. This
-                # question goes to the same coordinator, behind the commit, and has one.
-                self._commit_answered(None, self._consumer.committed(wanted, timeout=timeout_seconds))
-        except KafkaException as failure:
-            self._commit_refused(failure.args[0])
+        if self._in_callback or self._closing:
+            self._commits.send(offsets, note, wait=wait and not self._closing)
+        elif wait:
+            self._commits.see_through(offsets, note, timeout_seconds)
+        else:
+            self._commits.send(offsets, note, wait=False)
 
     def committed(self) -> Mapping[Partition, int]:
         """Offsets whose commit the broker acknowledged, for partitions held now."""
-        return self._committed
+        return self._commits.acknowledged
+
+    @property
+    def commits_refused(self) -> int:
+        """Commits, or partitions of them, that the broker did not take."""
+        return self._commits.refused
 
     def notes(self, partitions: Iterable[Partition]) -> list[str]:
         """The notes that were committed beside these partitions' offsets; none where the brokers do not tell in time.
 
-        Not to be called from a rebalance callback. (An admin client could be asked there, but librdkafka 2.16.1 takes
-        the process down when a coordinator that moves answers it.)
+        Not to be called from a rebalance callback.
         """
-        asked = [TopicPartition(*partition) for partition in partitions]
-        try:
-            return [
-                found.metadata for found in self._consumer.committed(asked, timeout=_NOTES_SECONDS) if found.metadata
-            ]
-        except KafkaException as failure:
-            self._log.warning("committed notes not read", error=in_words(failure.args[0]))
-            return []
+        return self._commits.notes(partitions)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stop fetching; records already fetched of these partitions are fetched again after `resume`.
@@ -308,8 +294,7 @@ class Subscription:
         self._guarded(callback, partitions)
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
-        for partition in partitions:
-            self._committed.pop(partition, None)
+        self._commits.forget(partitions)
 
     def _guarded(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         # An exception that passes through librdkafka skips nothing but is raised by whichever call comes out of C
@@ -329,21 +314,6 @@ class Subscription:
             raise raised
         if self._connection.fatal is not None:
             raise SourceFailed(self._connection.fatal)
-
-    def _commit_answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
-        if error is not None:
-            self._commit_refused(error)
-            return
-        for answer in partitions or ():
-            if answer.error is not None:
-                self._commit_refused(answer.error)
-            elif answer.offset >= 0 and (partition := Partition(answer.topic, answer.partition)) in self._assigned:
-                self._committed[partition] = answer.offset
-
-    def _commit_refused(self, error: KafkaError) -> None:
-        self.commits_refused += 1
-        if self._limit.allows(error.code()):
-            self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
 
 
 def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:
