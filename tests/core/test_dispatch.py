@@ -165,6 +165,29 @@ def test_a_failing_user_is_a_server_error_though_others_call_so_seldom_that_it_c
     assert driver.engine.committable() == driver.ends
 
 
+def test_a_failing_user_is_a_server_error_though_the_topic_went_silent() -> None:
+    """Nobody else's success will come any more, and the one user must not hold its partition's offsets for ever."""
+    driver, account = Driver(server_error_seconds=300.0), Account()
+    driver.change(1, {"a": 1})
+    others_succeed(driver, 1, 30.0, account)
+    driver.run(lambda _: Reply(500), 250.0)
+    assert driver.written == []
+    driver.run(lambda _: Reply(500), 60.0)
+    assert driver.lost() == [("server_error", "a", 1)]
+    assert driver.engine.halt is None, "the destination counts as well"
+    assert driver.engine.committable() == driver.ends
+
+
+def test_an_outage_on_a_topic_that_went_silent_costs_no_user_that_never_failed_beside_successes() -> None:
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    driver.change(1, {"a": 1})
+    others_succeed(driver, 99, 30.0, account)
+    driver.change(2, {"a": 1})
+    driver.run(lambda _: Reply(500), 3_600.0)
+    assert driver.written == []
+    assert driver.engine.halt is not None
+
+
 def test_a_few_successes_of_others_do_not_tell_one_bad_user_from_a_bad_destination() -> None:
     driver, account = Driver(server_error_seconds=30.0), Account()
     driver.change(1, {"a": 1})

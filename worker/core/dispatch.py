@@ -136,9 +136,6 @@ class Dispatch:
                 self._end_probe(flight, now)
                 self._again(flight.entry, now.mono)
 
-    def _call_seconds(self, now: Now) -> float:
-        return min(self._options.timeout_seconds, self.deadline - now.mono)
-
     def _trial(self, entry: Entry, now: Now) -> Iterable[str]:
         """The attributes to send next. Some that isolation has in mind may have gone with their partition."""
         if entry.isolation is None:
@@ -161,7 +158,8 @@ class Dispatch:
         number = next(self._numbers)
         items = entry.items
         properties = {name: items[name].value for name in names}
-        call = Call(number, entry.user, properties, timeout_seconds=self._call_seconds(now), probe=probe)
+        seconds = min(self._options.timeout_seconds, self.deadline - now.mono)
+        call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
         if probe:
             self._probe = call
             self.gate.probe_started()
@@ -173,10 +171,7 @@ class Dispatch:
         if reply.status not in {None, HTTPStatus.OK, *self._odd_successes}:
             self._odd_successes.add(reply.status or 0)
             self._news.tell("unusual_success", status=reply.status)
-        ended = self.gate.succeeded(now.mono, probe=flight.call.probe)
-        if ended is not None:
-            self._probe = None
-            self._news.tell("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
+        self._resume(now, probe=flight.call.probe)
         self._outbox.relieve(self._outbox.calls)
         self._refusals.taken(flight.call.properties)
         entry = flight.entry
@@ -202,11 +197,11 @@ class Dispatch:
             alone = names[0]
         else:
             entry.isolation = self._refusals.search(flight.call.properties, reply.message, now.mono)
-        if alone is not None:
-            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
         if entry.isolation is not None and entry.isolation.blames_user:
             self._give_up(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
+        if alone is not None:
+            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
         if alone is not None and alone in entry.items:
             if self._withheld(flight, now):
                 return
@@ -267,13 +262,15 @@ class Dispatch:
         if self._is_poison(entry, now):
             seconds = now.mono - entry.failing_since
             detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
+            self._resume(now, probe=True)  # this user alone may have closed the gate
             self._give_up(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
             self._again(entry, now.mono + self._backoff(entry.failures))
 
     def _is_poison(self, entry: Entry, now: Now) -> bool:
         """Whether it is this entry that fails, not the destination. An outage does not count against it."""
-        if self.gate.halt is not None:
+        # What tells the two apart are successes of others, which may lie back: a topic that went silent has no new ones.
+        if not self.gate.blames(entry.key):
             return False
         if self.gate.opened_at > entry.failing_since:
             entry.failing_since = self.gate.opened_at
@@ -284,6 +281,13 @@ class Dispatch:
             and entry.failures >= POISON_FAILURES
             and self._successes - entry.successes_when_failing >= POISON_SUCCESSES
         )
+
+    def _resume(self, now: Now, *, probe: bool) -> None:
+        """The destination is well: what closed the gate is over."""
+        ended = self.gate.succeeded(now.mono, probe=probe)
+        if ended is not None:
+            self._probe = None
+            self._news.tell("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
 
     def _throttled(self, flight: _Flight, reply: Reply, now: Now) -> None:
         """A 429 is about the rate, not about this entry and not about the destination's health."""

@@ -108,6 +108,11 @@ class Gate:
             self._allowed += 1
         return ended
 
+    def blames(self, key: UserKey) -> bool:
+        """Whether nobody but this user met a failing destination since an entry got through last."""
+        closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
+        return not closed and self._failing_users <= {key}
+
     def failed(self, key: UserKey, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
         """A call met a failing destination. Returns whether this closed the gate."""
         self._failing_calls += 1
