@@ -105,6 +105,7 @@ class Cluster:
         self.attentive = Attentive(plan, self.timeline, self.rng)
         self.oracle = Oracle(plan, self.logs, self.attentive)
         self.members: list[Member] = []
+        self._departed: set[Member] = set()  # left, and the coordinator has not noticed
         self._faults: list[Fault] = []
         self._epoch = 0
         self._lives = 0
@@ -189,13 +190,21 @@ class Cluster:
         if member.isolated:
             self.timeline.after(0.5, lambda _: self.join(member))
         elif member.alive:
+            self._forget(member)
             self.group.join(member)
 
     def leave(self, member: Member) -> None:
         """A member says good-bye; if it cannot, the coordinator notices after the session time-out."""
         if member.isolated:
-            self.timeline.after(SESSION_SECONDS, lambda _: self.group.remove(member))
+            self._departed.add(member)
+            self.timeline.after(SESSION_SECONDS, self._forget, member)
         else:
+            self.group.remove(member)
+
+    def _forget(self, member: Member) -> None:
+        """The end of a membership whose good-bye was not heard; one that the member began since is another."""
+        if member in self._departed:
+            self._departed.discard(member)
             self.group.remove(member)
 
     def _produce(self, produced: Produced) -> None:

@@ -11,6 +11,9 @@ KEPT: Final[dict[int, str]] = {
     912: "a probe of an earlier halt ended the wait for the present one: two probes at once",
     1758: "a letter of a user in two partitions outlives the one that it is about",
     100397: "of two equal values in two partitions the first one goes when the second one's partition does",
+    5721: "the same with an older value of the first partition: that one was sent in the end",
     101147: "an assignment amid a stop lifted the drain's deadline: a call could outlast it",
     100017: "what came by assignment before a fence is given back, not kept beside the new owner",
+    51785655: "the model: requests that a frozen worker wrote late were counted twice against the rate",
+    766057920: "the model: a good-bye that was not heard ended the membership that began since",
 }

@@ -83,17 +83,7 @@ class Lane:
             return True
         if not self.shared and max(self.applied, self.whole) >= index:
             return True
-        if self.shared and self._has_twin(index):
-            return True
         return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
-
-    def _has_twin(self, index: int) -> bool:
-        """Whether the other partition holds the same value: of two equal ones a worker keeps the one it read last."""
-        home, value = self.partitions[index], self.values[index]
-        return any(
-            partition != home and same(value, other)
-            for partition, other in zip(self.partitions, self.values, strict=True)
-        )
 
 
 def same(one: Scalar, other: Scalar) -> bool:

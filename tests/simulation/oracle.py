@@ -99,13 +99,7 @@ class Oracle:
     def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
         """A worker has sent a request for a user, by its `epoch`-th assignment of the user's partition."""
         self.calls += 1
-        standing = self._standing(user, worker)
-        if standing.in_flight:
-            raise PromiseBroken("one in flight", f"a second request for user {user}")
-        if epoch < standing.epoch:
-            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {standing.epoch} did")
-        standing.in_flight += 1
-        standing.epoch = epoch
+        self._sends(user, worker, epoch)
         started = self._started
         started.append(now)
         while started[0] <= now - 1.0:
@@ -113,6 +107,19 @@ class Oracle:
         limit = self._plan.options.requests_per_second * 1.1 + workers + 1
         if len(started) > limit:
             raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
+
+    def written_late(self, user: int, worker: object, epoch: int) -> None:
+        """A frozen worker woke and wrote a request that it had begun before: its part of the rate was spent then."""
+        self._sends(user, worker, epoch)
+
+    def _sends(self, user: int, worker: object, epoch: int) -> None:
+        standing = self._standing(user, worker)
+        if standing.in_flight:
+            raise PromiseBroken("one in flight", f"a second request for user {user}")
+        if epoch < standing.epoch:
+            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {standing.epoch} did")
+        standing.in_flight += 1
+        standing.epoch = epoch
 
     def excuse_duplicates(self) -> None:
         """Something happened that makes it right to send what was sent: a crash, a lost reply, a drain cut short."""

@@ -17,7 +17,7 @@ ENTRY_BYTES = 900
 CHANGE_BYTES = 260
 ITEM_BYTES = 180
 
-_Typed: TypeAlias = tuple[type, Scalar]
+_Told: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the partition that it came by
 
 
 class Change:
@@ -56,7 +56,8 @@ class Change:
 class Item:
     """An attribute's newest value, and the distinct older ones that stand behind it should it be refused.
 
-    Of equal older values only the latest is kept: what the destination refused once it refuses again.
+    Of a partition's equal older values only the latest is kept: what the destination refused once it refuses again.
+    Equal ones of two partitions are both kept, since either partition may go away.
     """
 
     __slots__ = ("change", "older", "value")
@@ -64,20 +65,20 @@ class Item:
     def __init__(self, value: Scalar, change: Change) -> None:
         self.value = value
         self.change = change
-        self.older: dict[_Typed, Change] | None = None
+        self.older: dict[_Told, Change] | None = None
         change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
         """A newer value of the attribute; returns by how many bytes this grew, without the change itself."""
         change.uses += 1
-        if self.has(value):
+        if self.has(value) and change.ledger is self.change.ledger:
             freed, self.change = self.change.release(), change
             return freed
         older = self.older = {} if self.older is None else self.older
         known = len(older)
-        previous = (type(self.value), self.value)
+        previous = (type(self.value), self.value, self.change.ledger)
         # The previous value is re-inserted, so that the order is the order of the last occurrence.
-        gone = [older.pop(previous, None), older.pop((type(value), value), None)]
+        gone = [older.pop(previous, None), older.pop((type(value), value, change.ledger), None)]
         older[previous] = self.change
         self.value, self.change = value, change
         freed = sum(each.release() for each in gone if each is not None)
@@ -89,23 +90,27 @@ class Item:
 
     def history(self) -> Iterator[tuple[Scalar, Change]]:
         """Every value that is kept, the newest last."""
-        for (_, value), change in (self.older or {}).items():
+        for (_, value, _), change in (self.older or {}).items():
             yield value, change
         yield self.value, self.change
 
     def step_back(self) -> bool:
         """The newest value was refused: the one before it takes its place. False where there is none."""
-        if not self.older:
-            return False
-        (_, value), change = self.older.popitem()
-        self.value, self.change = value, change
-        return True
+        refused = (type(self.value), self.value)
+        self.older = {told: change for told, change in (self.older or {}).items() if told[:2] != refused}
+        return self._step_back()
 
     def forget(self, ledger: Ledger) -> bool:
         """Drops every value that came by `ledger`; False where nothing is left."""
         if self.older:
-            self.older = {typed: change for typed, change in self.older.items() if change.ledger is not ledger}
-        return self.change.ledger is not ledger or self.step_back()
+            self.older = {told: change for told, change in self.older.items() if change.ledger is not ledger}
+        return self.change.ledger is not ledger or self._step_back()
+
+    def _step_back(self) -> bool:
+        if not self.older:
+            return False
+        (_, self.value, _), self.change = self.older.popitem()
+        return True
 
 
 class Place(Enum):
