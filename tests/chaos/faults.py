@@ -131,7 +131,10 @@ class Faults:
         return all(len(partition.isrs) == NODES for topic in known.values() for partition in topic.partitions.values())
 
     def _move_leaders(self) -> None:
-        known = self._cluster.admin.list_topics(timeout=5).topics
+        try:
+            known = self._cluster.admin.list_topics(timeout=5).topics
+        except KafkaException:
+            return  # the broker that was asked is on its way down or up: the leaders move without us
         every = [TopicPartition(topic, number) for topic, found in known.items() for number in found.partitions]
         # Not awaited: it may fail for a partition whose preferred broker is down, and is a fault, not a service.
         self._cluster.admin.elect_leaders(ElectionType.PREFERRED, every)

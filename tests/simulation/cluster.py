@@ -277,8 +277,8 @@ class Cluster:
             self.timeline.at(until, lambda _: member.thaw(amid_turn=fault.how == "amid"))
             self.timeline.after(SESSION_SECONDS, self._expire, (member, until))
         elif fault.kind == "isolate":
-            member.isolated = True
-            self.timeline.at(until, self._reconnect, member)
+            member.cut_off()
+            self.timeline.at(until, lambda _: member.reconnect())
             self.timeline.after(SESSION_SECONDS, self._expire, (member, until))
         elif fault.kind == "stop":
             member.stop()
@@ -288,10 +288,6 @@ class Cluster:
             member.crash()
             self.timeline.after(SESSION_SECONDS, self._expire, (member, float("inf")))
             self.timeline.after(RESTART_SECONDS, self._start, member.slot)
-
-    def _reconnect(self, member: Member) -> None:
-        member.isolated = False
-        member.wake()
 
     def _expire(self, what: tuple[Member, float]) -> None:
         """The coordinator has not heard of a member for the session time-out."""

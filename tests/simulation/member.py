@@ -6,12 +6,11 @@ revoke or a stop), but it takes a turn only when there is something to take it f
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from tests.simulation.closedness import Closedness
+from tests.simulation.contact import Contact, Drain, Queues, Told
 from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS, NUMBERS
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.reading import Reading
@@ -28,33 +27,6 @@ _IDLE_SECONDS = 0.25  # between looks, where the engine waits for something othe
 _TURNS_MAX = 20_000
 
 
-@dataclass(slots=True)
-class Drain:
-    """A revoke callback that has not returned, or a stop. None for `partitions`: all that are held."""
-
-    partitions: list[int] | None
-    deadline: float
-    finished: Callable[[], None]
-
-
-@dataclass(slots=True)
-class Told:
-    """What the next poll hears from the coordinator."""
-
-    what: str
-    partitions: list[int]
-    generation: int
-
-
-@dataclass(slots=True)
-class _Queues:
-    """What other threads have for the main one."""
-
-    coordinator: deque[Told] = field(default_factory=deque)
-    letters: list[tuple[Letter, str | None]] = field(default_factory=list)
-    schemas: list[int] = field(default_factory=list)
-
-
 class Member:
     """A worker's one life, from its start to its stop or crash."""
 
@@ -64,7 +36,7 @@ class Member:
         self.alive = True
         self.stopping = False
         self.frozen = False
-        self.isolated = False
+        self._contact = Contact()
         self.reading = Reading(cluster)
         self._cluster = cluster
         self._timeline = cluster.timeline
@@ -79,7 +51,7 @@ class Member:
         )
         self._asked_schemas: set[int] = set()
         self._closedness = Closedness()
-        self._queues = _Queues()
+        self._queues = Queues()
         self._drains: list[Drain] = []
         self._fenced = False
         self._amid_turn = False
@@ -95,6 +67,21 @@ class Member:
         """Nothing is held, under way or unread."""
         engine = self.engine
         return not (engine.open_entries or engine.in_flight or engine.letters_waiting or self._drains)
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it reaches the brokers no more, though it may reach the destination."""
+        return self._contact.lost
+
+    def cut_off(self) -> None:
+        """The way to the brokers is gone."""
+        self._contact.since = self._timeline.now
+        self.wake()
+
+    def reconnect(self) -> None:
+        """The way to the brokers is there again."""
+        self._contact.since = None
+        self.wake()
 
     def wake(self, _: object = None) -> None:
         """Something came: take a turn now."""
@@ -184,13 +171,17 @@ class Member:
             ahead = now + _IDLE_SECONDS
         if ahead > now:
             self.wake_at(ahead)
+        if self.reading.held and now < (out_at := self._contact.misses_at):
+            self.wake_at(out_at)
         self.wake_at(self._drains[-1].deadline if self._drains else self._commit_at)
 
     def _hear(self) -> None:
         """What a poll hears of the group. A revoke's callback does not return before it is drained."""
         queue = self._queues.coordinator
         drains = len(self._drains)
-        while queue and len(self._drains) == drains and (not self.isolated or queue[0].what == "lost"):
+        while queue and len(self._drains) == drains:
+            if self.isolated and (queue[0].what != "lost" or self._cluster.plan.brokers_lead):
+                break
             told = queue.popleft()
             if told.what == "revoke":
                 self._revoked([partition for partition in told.partitions if partition in self.reading.held])
@@ -290,8 +281,10 @@ class Member:
 
     def _perform(self) -> None:
         engine = self.engine
-        silent_seconds = self._lease.renew()
-        if silent_seconds:
+        in_callback = bool(self._drains) and self._drains[-1].partitions is not None
+        counts = self.reading.held and not in_callback
+        unheard_seconds = self._contact.silent_seconds(self._timeline.now) if counts else 0.0
+        if self._lease.renew() or not self._lease.heard(unheard_seconds):
             self._cluster.note(self, "fenced", sorted(self.reading.held))
             self._cluster.oracle.excuse_duplicates()
             self._drop(sorted(self.reading.held))

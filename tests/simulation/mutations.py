@@ -184,6 +184,11 @@ def forgets_the_lease(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "holds", lambda _: True)
 
 
+def trusts_in_a_silent_coordinator(patch: pytest.MonkeyPatch) -> None:
+    """A worker that is cut off from the brokers goes on as if its partitions were still its own."""
+    patch.setattr(Lease, "heard", lambda *_: True)
+
+
 def settles_late_replies_of_another_assignment(patch: pytest.MonkeyPatch) -> None:
     """A new assignment of a partition goes on with the ledger of the old one."""
     original = Engine.assigned
@@ -219,5 +224,6 @@ ALL: Sequence[Mutation] = (
     dead_letters_the_whole_call,
     lets_records_pass_one_that_waits_for_its_schema,
     forgets_the_lease,
+    trusts_in_a_silent_coordinator,
     settles_late_replies_of_another_assignment,
 )

@@ -152,7 +152,9 @@ class Oracle:
             if lane.shared:
                 lane.settle(reach)
                 continue
-            if lane.epoch == epoch and index < lane.epoch_applied:
+            # Of an equal value that retention deleted unread, the lane cannot tell that it is not the one.
+            certain = lane.unique or lane.excused < 0
+            if certain and lane.epoch == epoch and index < lane.epoch_applied:
                 raise PromiseBroken("order", f"user {user}, {name}: change {index} after {lane.epoch_applied}")
             lane.epoch, lane.epoch_applied = epoch, index
             if index <= lane.applied and lane.unique and not self._excused:

@@ -81,6 +81,11 @@ class Plan:
     records: tuple[Produced, ...]
     faults: tuple[Fault, ...]
 
+    @property
+    def brokers_lead(self) -> bool:
+        """KIP-848: a member that is cut off never learns by itself that it was thrown out."""
+        return not self.eager and self.seed % 2 == 1
+
 
 def user_of(number: int) -> User:
     """The n-th user, as every event names it."""

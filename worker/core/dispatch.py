@@ -269,7 +269,7 @@ class Dispatch:
 
     def _is_poison(self, entry: Entry, now: Now) -> bool:
         """Whether it is this entry that fails, not the destination. An outage does not count against it."""
-        # What tells the two apart are successes of others, which may lie back: a topic that went silent has no new ones.
+        # Successes of others tell the two apart. They may lie back: a topic that went silent has no new ones.
         if not self.gate.blames(entry.key):
             return False
         if self.gate.opened_at > entry.failing_since:
