@@ -48,7 +48,7 @@ def test_three_minutes_of_every_kind_of_fault(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_rolling_restart_under_load_sends_nothing_twice(run: Run, tmp_path: Path, protocol: Protocol) -> None:
     """Every worker is stopped by SIGTERM and another takes its place: 0 duplicate calls, 0 lost."""
-    outcome = run(Setup(SEED, 45, protocol, session_ms=45_000), [Fault(10, Kind.WORKERS_ROLL, None, 0, 0)])
+    outcome = run(Setup(SEED, 28, protocol, session_ms=45_000), [Fault(6, Kind.WORKERS_ROLL, None, 0, 0)])
     assert not outcome.problems, f"seed {SEED}: {outcome.problems}; logs in {tmp_path}"
     assert outcome.stopped == 2 * SLOTS, f"seed {SEED}: not all drained, cut were {outcome.cut}; logs in {tmp_path}"
     assert outcome.findings.repeated == 0, f"seed {SEED}: calls that told nothing new; logs in {tmp_path}"

@@ -81,7 +81,8 @@ def test_every_kind_of_bad_input_is_one_dead_letter(lab: Lab, tmp_path: Path) ->
     lab.produce(made[:1_000])
     until(lambda: sandbox.stats()["upserts"], 40, "the first delivery")
     _produce_bad(lab)
-    for number in range(5):  # others must go on succeeding while one user's calls fail
+    until(lambda: sandbox.stats()["by_status"].get("500"), 40, "the first failure of the user who always fails")
+    for number in range(5):  # successes of others tell that user from an outage
         lab.produce(made[1_000 + number * 200 : 1_200 + number * 200])
         calls = sandbox.stats()["upserts"]
         until(lambda seen=calls: sandbox.stats()["upserts"] > seen + 20, 40, "others' deliveries")  # type: ignore[misc]  # mypy cannot infer a lambda with a default

@@ -20,18 +20,19 @@ LETTERS_MAX = 200
 def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) -> None:
     """6,000 users refused and three restarts meanwhile, one of them a crash: at most 200 dead letters in all."""
     lab.broker.create_topic(lab.topic, 4)
-    sandbox = lab.sandbox("--errors", "vague")
+    sandbox = lab.sandbox("--errors", "vague", "--limit", "0")
     sandbox.faults([{"status": 400, "body": {"error": {"id": 1, "message": "Bad Request"}}}])
     lab.produce(
         Change(phone(user), {"loyalty_points": user, "favourite_store": "North"}, user) for user in range(USERS)
     )
+    quick = {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": "1000"}
     for ending in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        worker = lab.worker(sandbox.base_url, {**SHORT_SESSION, "WORKER_SHUTDOWN__DRAIN_SECONDS": "3"})
+        worker = lab.worker(sandbox.base_url, {**quick, **SHORT_SESSION, "WORKER_SHUTDOWN__DRAIN_SECONDS": "3"})
         until(lambda it=worker: it.status()["state"] == "halted", 60, "halted")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         assert worker.ready().json()["reason"] == "rejection_storm"
         worker.signal(ending)
         worker.wait(30)
-    worker = lab.worker(sandbox.base_url)
+    worker = lab.worker(sandbox.base_url, quick)
     until(lambda: worker.status()["state"] == "halted", 60, "halted again")
     letters = lab.dead_letters()
     assert 0 < len(letters) <= LETTERS_MAX

@@ -21,7 +21,17 @@ PROTOCOLS = {
 }
 
 
-@pytest.fixture(params=PROTOCOLS)
+# Each rebalance of the mock takes seconds: it is asked for the default protocol alone.
+_PAIRS = [
+    pytest.param("mock", "cooperative", id="mock-cooperative"),
+    *(pytest.param("real", name, marks=pytest.mark.kafka, id=f"real-{name}") for name in PROTOCOLS),
+]
+
+
+per_protocol = pytest.mark.parametrize(("broker", "protocol"), _PAIRS, indirect=True)
+
+
+@pytest.fixture
 def protocol(request: pytest.FixtureRequest) -> dict[str, str]:
     return PROTOCOLS[request.param]
 
@@ -87,6 +97,7 @@ class TestRecords:
 
 
 class TestCommits:
+    @per_protocol
     def test_are_where_the_next_member_begins(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -135,6 +146,7 @@ class TestCommits:
 
 
 class TestGroup:
+    @per_protocol
     def test_a_second_member_takes_its_share(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -148,6 +160,7 @@ class TestGroup:
         moved = [partitions for kind, partitions in first.events if kind == "revoked"]
         assert len(moved[0]) == (4 if "partition.assignment.strategy" in protocol else 2)
 
+    @per_protocol
     def test_what_is_committed_in_a_revoke_is_where_the_other_member_begins(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -172,6 +185,7 @@ class TestGroup:
                 assert not first.subscription.committed().keys() & second.held
                 assert lenient or len(first.records) + len(second.records) == 440
 
+    @per_protocol
     def test_a_member_that_closes_hands_over_at_once(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -183,6 +197,7 @@ class TestGroup:
             assert not first.held
             until(lambda: len(second.held) == 4, second, seconds=10)
 
+    @per_protocol
     def test_a_member_without_a_partition_counts_as_joined(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -208,6 +223,7 @@ class TestGroup:
             until(lambda: len(frozen.held) == len(other.held) == 2, frozen, other)
             assert frozen.subscription.joined
 
+    @per_protocol
     def test_what_is_committed_in_a_close_is_where_the_next_member_begins(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
@@ -219,6 +235,7 @@ class TestGroup:
             until(lambda: len(second.records) >= 4, second)
         assert {record.offset for record in second.records} == {10}
 
+    @per_protocol
     def test_a_member_that_rejoins_gets_its_partitions_anew(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:

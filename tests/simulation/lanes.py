@@ -9,7 +9,7 @@ for when one of these holds, and it stays so for ever:
 - a later one of its lane with the same value and type is such a letter: what was refused once is refused again;
 - a later one of its lane is a letter that took the rest of its entry with it (`server_error`, `not_found`,
   `unexpected_status`, or the bound on calls): then nothing older in the entry was worth trying;
-- a stated rule passes it over (a tombstone, a null).
+- a stated rule passes it over (a tombstone, a null), or retention deleted its record meanwhile.
 
 A user whose records lie in two partitions has no order across them. There, a change is also accounted for by a call or
 a letter of a worker that had read it by then, and in the end either partition's newest value is right.
@@ -32,6 +32,7 @@ class Lane:
 
     __slots__ = (
         "applied",
+        "deleted",
         "epoch",
         "epoch_applied",
         "excused",
@@ -61,6 +62,7 @@ class Lane:
         self.epoch_applied = -1
         self.lettered: set[int] = set()
         self.whole = -1  # the newest change whose letter took the rest of its entry with it
+        self.deleted: set[int] = set()  # by retention, before they were accounted for
         self.excused = -1  # the newest change that retention deleted before it was accounted for
 
     def find(self, value: Scalar, reach: Mapping[int, int]) -> int:
@@ -79,7 +81,7 @@ class Lane:
 
     def accounted_for(self, index: int) -> bool:
         """See the module's docstring."""
-        if index in self.lettered or index in self.settled:
+        if index in self.lettered or index in self.settled or index in self.deleted:
             return True
         if not self.shared and max(self.applied, self.whole) >= index:
             return True

@@ -84,9 +84,11 @@ class Oracle:
             if offset >= start:
                 break
             for lane, index in duty.sends:
-                if offset >= committed or not lane.accounted_for(index):
+                accounted_for = lane.accounted_for(index)
+                if offset >= committed or not accounted_for:
                     lane.excused = max(lane.excused, index)
-            duty.sends = [(lane, index) for lane, index in duty.sends if lane.accounted_for(index)]
+                if not accounted_for:
+                    lane.deleted.add(index)
             duty.lettered.update(duty.refused)
 
     # -- calls -------------------------------------------------------------------------------------------------------
