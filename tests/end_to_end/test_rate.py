@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from typing import Self
 
 import httpx
@@ -39,6 +40,32 @@ def test_two_workers_share_the_limit_and_use_it(lab: Lab) -> None:
     assert max(requests) <= 2 * LIMIT, requests
     for worker in (first, second):
         assert worker.status()["rate"]["share"] == LIMIT / 2
+
+
+def test_workers_that_join_and_leave_stay_within_the_limit_together(lab: Lab) -> None:
+    """Shares move with the partitions: in no second of the handovers is the limit passed by more than a burst."""
+    lab.broker.create_topic(lab.topic, 6)
+    sandbox = lab.sandbox("--limit", "0", "--record")  # what comes is counted, and nobody is slowed down by answers
+    # A drain is cut short here: with a backlog, each would last to its deadline.
+    extra = {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": str(LIMIT), "WORKER_SHUTDOWN__DRAIN_SECONDS": "2"}
+    workers = [lab.worker(sandbox.base_url, extra)]
+    workers[0].until_ready()
+    lab.produce(Change(phone(user), {"loyalty_points": user}, user) for user in range(6_000))
+    until(lambda: sandbox.stats()["requests"] > LIMIT, 30, "the backlog is being worked off")
+    for _ in range(2):
+        workers.append(lab.worker(sandbox.base_url, extra))
+        until(lambda: all(worker.status()["partitions"] for worker in workers), 40, "everyone has partitions")
+    share = 6 // len(workers)
+    until(lambda: all(len(worker.status()["partitions"]) == share for worker in workers), 40, "equal shares")
+    assert workers.pop(0).stop() == 1, "it left work"
+    until(lambda: sum(len(worker.status()["partitions"]) for worker in workers) == 6, 40, "theirs again")
+    _full_seconds(sandbox, 3)
+    assert sandbox.stats()["users"] < 6_000, "the backlog lasted to the end"
+    assert sandbox.stats()["overlaps"] == 0
+
+    times = sorted(request["received_at"] for request in sandbox.requests())
+    busiest = max(bisect_right(times, at + 1) - index for index, at in enumerate(times))
+    assert busiest <= 1.2 * LIMIT, f"{busiest} requests in a second"
 
 
 def _full_seconds(sandbox: SandboxCommand, count: int) -> list[tuple[int, int, int]]:
