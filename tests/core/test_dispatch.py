@@ -178,6 +178,14 @@ def test_a_failing_user_is_a_server_error_though_the_topic_went_silent() -> None
     assert driver.engine.committable() == driver.ends
 
 
+def test_no_connection_is_no_users_fault() -> None:
+    driver, account = Driver(server_error_seconds=60.0), Account()
+    driver.change(1, {"a": 1})
+    others_succeed(driver, 1, 30.0, account)
+    driver.run(lambda _: Reply(None, Failure.CONNECT), 3_600.0)
+    assert driver.written == []
+
+
 def test_an_outage_on_a_topic_that_went_silent_costs_no_user_that_never_failed_beside_successes() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     driver.change(1, {"a": 1})

@@ -16,6 +16,7 @@ KEPT: Final[dict[int, str]] = {
     100017: "what came by assignment before a fence is given back, not kept beside the new owner",
     200469: "the model: a value was taken for an equal one that retention had deleted unread",
     307865: "the model: a letter about a record that retention had deleted took nothing of its user's entry with it",
+    321546: "a user given up as server_error wiped out what the gate had counted before",
     51785655: "the model: requests that a frozen worker wrote late were counted twice against the rate",
     766057920: "the model: a good-bye that was not heard ended the membership that began since",
 }

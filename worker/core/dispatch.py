@@ -16,7 +16,7 @@ from worker.core import letters
 from worker.core.entry import Entry, Place
 from worker.core.gate import Gate, HaltReason, Passage
 from worker.core.isolation import Isolation
-from worker.core.model import Call, Now, Reason, Reply
+from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.news import Delivery, News
 from worker.core.options import Options
 from worker.core.outbox import Outbox
@@ -259,18 +259,19 @@ class Dispatch:
             entry.key, HaltReason.UNAVAILABLE, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms
         ):
             self._news.tell("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
-        if self._is_poison(entry, now):
+        if self._is_poison(entry, reply, now):
             seconds = now.mono - entry.failing_since
             detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
-            self._resume(now, probe=True)  # this user alone may have closed the gate
+            if self.gate.halt is not None:  # this user alone had closed the gate
+                self._resume(now, probe=True)
             self._give_up(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
             self._again(entry, now.mono + self._backoff(entry.failures))
 
-    def _is_poison(self, entry: Entry, now: Now) -> bool:
+    def _is_poison(self, entry: Entry, reply: Reply, now: Now) -> bool:
         """Whether it is this entry that fails, not the destination. An outage does not count against it."""
         # Successes of others tell the two apart. They may lie back: a topic that went silent has no new ones.
-        if not self.gate.blames(entry.key):
+        if reply.failure is Failure.CONNECT or not self.gate.blames(entry.key):
             return False
         if self.gate.opened_at > entry.failing_since:
             entry.failing_since = self.gate.opened_at
@@ -294,8 +295,7 @@ class Dispatch:
         self._totals.retries += 1
         self.rate.throttled(now.mono)
         self._pause(reply, now)
-        halt = self.gate.halt
-        if self._is_probe(flight) and halt is not None:
+        if self._is_probe(flight) and (halt := self.gate.halt) is not None:
             self.gate.close(halt.reason, halt.detail, probe=True, now=now.mono, wall_ms=now.wall_ms)
         self._again(flight.entry, now.mono + self._backoff(1))
 
