@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import signal
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
-from tests.support.brokers import RunningBroker
+from tests.support.brokers import LocalBroker, RunningBroker
 from tests.support.processes import until
 from tests.support.profiles import Change, phone
 
@@ -60,3 +62,31 @@ def test_a_missing_topic_holds_the_commit_until_it_is_back(lab: Lab) -> None:
     assert [letter["reason"] for letter in lab.dead_letters()] == ["undecodable"]
     assert_equivalent(sandbox, made)
     assert worker.stop() == 0
+
+
+def test_a_full_disk_holds_the_commit_until_there_is_room(own_broker: LocalBroker, tmp_path: Path) -> None:
+    """The broker fails on the first letters that find no room, and ends. With room again, each letter is there."""
+    records = 40
+    own_broker.start()
+    lab = Lab(own_broker, tmp_path)
+    try:
+        lab.broker.create_topic(lab.topic, 1)
+        sandbox = lab.sandbox()
+        worker = lab.worker(sandbox.base_url)
+        worker.until_ready()
+        worker.signal(signal.SIGSTOP)  # so that the records are there before the room is gone
+        dice = random.Random(2)
+        _produce_garbage(lab, *(dice.randbytes(2_000) for _ in range(records)))
+        made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(50)]
+        lab.produce(made)
+        own_broker.fill_disk(bytes_left=50_000)
+        worker.signal(signal.SIGCONT)
+        until(lambda: not own_broker.running, 60, "the broker gives up")
+        until(lambda: worker.status()["problem"], 60, "a word about it")
+        own_broker.start()
+        lab.until_committed(120)
+        assert {letter["sources"][0]["offset"] for letter in lab.dead_letters()} == set(range(records))  # type: ignore[index]  # a letter is a dict of objects
+        assert_equivalent(sandbox, made)
+        assert worker.stop() == 0
+    finally:
+        lab.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -189,6 +190,15 @@ class LocalBroker(RunningBroker):
     def resume(self) -> None:
         if self._process is not None:
             self._process.signal(signal.SIGCONT)
+
+    def fill_disk(self, bytes_left: int) -> None:
+        """No file of this process may grow past so many bytes: what a write meets is what it meets on a full disk."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
 
     def _prepare(self) -> bool:
         """Lay out the directory; whether that was not done before."""
