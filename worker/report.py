@@ -17,7 +17,7 @@ from worker.core.verdict import Verdict, judge
 from worker.kafka.letters import WorkerIdentity
 from worker.kafka.schemas import SchemaSource
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, Totals
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
 from worker.ops.telemetry import Outcome, Telemetry
 
 PUBLISH_SECONDS = 0.25
@@ -145,7 +145,7 @@ class Reporter:
             in_flight=engine.in_flight,
             held_bytes=engine.held_bytes,
             partitions=_partitions(engine, now, membership),
-            totals=_totals(engine),
+            totals=engine.totals.snapshot(),
             joined=membership.joined,
             problem=engine.letters_problem or waiting or membership.problem,
         )
@@ -186,24 +186,6 @@ def _state(engine: Engine, now: Now, membership: Membership) -> State:
     if not membership.joined:
         return State.STARTING
     return State.THROTTLED if engine.throttled(now) else State.RUNNING
-
-
-def _totals(engine: Engine) -> Totals:
-    totals = engine.totals
-    return Totals(
-        records=totals.records,
-        tombstones=totals.tombstones,
-        changes=totals.changes,
-        passed_over=totals.passed_over,
-        ignored=totals.ignored,
-        calls=totals.calls,
-        calls_saved=totals.calls_saved,
-        delivered_entries=totals.delivered_entries,
-        retries=totals.retries,
-        shared_users=totals.shared_users,
-        dead_letters=totals.dead_letters,
-        replies=totals.replies,
-    )
 
 
 def _age_seconds(timestamp_ms: int | None, now: Now) -> float | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from worker.core.totals import Totals
 from worker.ops.board import Board
-from worker.ops.status import PartitionStatus, State, Status, Totals
+from worker.ops.status import PartitionStatus, State, Status
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
 
@@ -31,10 +33,11 @@ def test_a_turn_resets_the_idle_time() -> None:
 
 
 def test_totals_are_a_snapshot_of_counts_that_go_on() -> None:
-    counts = {"rejected": 1}
-    totals = Totals(dead_letters=counts)
-    counts["rejected"] = 2
-    assert totals.dead_letters == {"rejected": 1}
+    counts = Totals(dead_letters=Counter(rejected=1))
+    totals = counts.snapshot()
+    counts.dead_letters["rejected"] += 1
+    counts.records += 1
+    assert totals == Totals(dead_letters=Counter(rejected=1))
 
 
 @pytest.mark.parametrize(

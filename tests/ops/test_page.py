@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.totals import Totals
 from worker.ops.page import duration, render, size
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, Totals
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 SINCE = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
@@ -22,7 +24,7 @@ STATUS = replace(
     joined=True,
     rate=Rate(150.0, 75.0),
     partitions=(PartitionStatus("profile-changes", 7, 90, 80, 1100, paused=True, oldest_undelivered_seconds=3700.0),),
-    totals=Totals(records=1000, calls=100, calls_saved=900, dead_letters={"rejected": 12, "undecodable": 0}),
+    totals=Totals(records=1000, calls=100, calls_saved=900, dead_letters=Counter({"rejected": 12, "undecodable": 0})),
 )
 
 
@@ -115,7 +117,7 @@ def test_no_text_becomes_markup(text: str) -> None:
         problem=text,
         halt=Halt(text, SINCE, text),
         partitions=(replace(STATUS.partitions[0], topic=text),),
-        totals=Totals(dead_letters={text: 1}, replies={text: 1}),
+        totals=Totals(dead_letters=Counter({text: 1}), replies=Counter({text: 1})),
     )
     plain = replace(
         hostile,
@@ -125,7 +127,7 @@ def test_no_text_becomes_markup(text: str) -> None:
         problem="x",
         halt=Halt("x", SINCE, "x"),
         partitions=(replace(STATUS.partitions[0], topic="x"),),
-        totals=Totals(dead_letters={"x": 1}, replies={"x": 1}),
+        totals=Totals(dead_letters=Counter({"x": 1}), replies=Counter({"x": 1})),
     )
     shown = outline(hostile)
     assert shown.tags == outline(plain).tags

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,9 +16,10 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client import CollectorRegistry
 
+from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
-from worker.ops.status import Halt, PartitionStatus, State, Status, Totals
+from worker.ops.status import Halt, PartitionStatus, State, Status
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="attribute-worker", rate_limit=150.0)
 RUNNING = replace(STARTING, state=State.RUNNING, joined=True)
@@ -128,7 +130,7 @@ def test_readiness_says_since_when(client: Client, board: Board) -> None:
 
 def test_status_gives_the_promised_document(client: Client, board: Board) -> None:
     partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
-    totals = Totals(records=9, calls=2, dead_letters={"rejected": 1}, replies={"200": 2})
+    totals = Totals(records=9, calls=2, dead_letters=Counter({"rejected": 1}), replies=Counter({"200": 2}))
     board.publish(replace(HALTED, partitions=partitions, totals=totals, open_entries=4, in_flight=1, held_bytes=77))
     code, body, headers = client.reply("/status")
     document = json.loads(body)

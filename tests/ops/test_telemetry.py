@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,9 +16,10 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.server import OpsServer
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, Totals
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
 from worker.ops.telemetry import Telemetry
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
@@ -45,8 +47,8 @@ BUSY = replace(
         delivered_entries=38,
         retries=2,
         shared_users=1,
-        dead_letters={"rejected": 4},
-        replies={"200": 38, "400": 2, "timeout": 1},
+        dead_letters=Counter({"rejected": 4}),
+        replies=Counter({"200": 38, "400": 2, "timeout": 1}),
     ),
 )
 LABELS = {"group_id", "kind", "le", "outcome", "partition", "reason", "result", "state", "status", "topic", "version"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(slots=True)
@@ -37,3 +37,13 @@ class Totals:
     retries: int = 0
     replies: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def saved_ratio(self) -> float | None:
+        """The share of calls that coalescing spared, 0 to 1; None before the first call."""
+        asked = self.calls + self.calls_saved
+        return self.calls_saved / asked if asked else None
+
+    def snapshot(self) -> Totals:
+        """A copy that stands still, for other threads to read."""
+        return replace(self, replies=Counter(self.replies), dead_letters=Counter(self.dead_letters))

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from worker.core.model import Reason
+from worker.core.totals import Totals
 from worker.ops.board import Board
-from worker.ops.status import PartitionStatus, State, Status, Totals
+from worker.ops.status import PartitionStatus, State, Status
 
 Read = Callable[[Status], Iterable[Observation]]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
 
-from worker.ops.status import PartitionStatus, Rate, State, Status, Totals, rfc3339
+from worker.core.totals import Totals
+from worker.ops.status import PartitionStatus, Rate, State, Status, rfc3339
 
 _REFRESH_SECONDS = 5
 _NONE = "–"  # noqa: RUF001 - an en dash stands for a value that is not there

@@ -6,11 +6,12 @@ identifier and no attribute value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from worker.core.totals import Totals
 
 
 def rfc3339(moment: datetime) -> str:
@@ -72,42 +73,6 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """Counts since the process started. Each of them only ever grows.
-
-    `calls` counts requests made, retries and probes included; `calls_saved` the requests that sending every
-    event alone would have cost on top. `passed_over` counts attributes left out by a stated rule, `ignored`
-    records without any effect (tombstones, events that had nothing to send). `replies` is by HTTP status, or
-    by the kind of failure where no reply came. `shared_users` counts changes of users that several
-    partitions hold.
-    """
-
-    records: int = 0
-    tombstones: int = 0
-    changes: int = 0
-    passed_over: int = 0
-    ignored: int = 0
-    calls: int = 0
-    calls_saved: int = 0
-    delivered_entries: int = 0
-    retries: int = 0
-    shared_users: int = 0
-    dead_letters: Mapping[str, int] = field(default_factory=dict)
-    replies: Mapping[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        # Copies: the main thread goes on counting in its own while other threads iterate over these.
-        object.__setattr__(self, "dead_letters", dict(self.dead_letters))
-        object.__setattr__(self, "replies", dict(self.replies))
-
-    @property
-    def saved_ratio(self) -> float | None:
-        """The share of calls that coalescing spared, 0 to 1; None before the first call."""
-        asked = self.calls + self.calls_saved
-        return self.calls_saved / asked if asked else None
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
     """A snapshot of the worker, as `/status` gives it.
 
@@ -144,6 +109,8 @@ class Status:
         """The status as a JSON object: enumerations as words, times as RFC 3339 in UTC."""
         document = asdict(self)
         document["state"] = self.state.value
+        for name in ("replies", "dead_letters"):  # `asdict` counts a counter's items anew
+            document["totals"][name] = dict(getattr(self.totals, name))
         if self.halt is not None:
             document["halt"]["since"] = rfc3339(self.halt.since)
         for shown, partition in zip(document["partitions"], self.partitions, strict=True):
