@@ -13,9 +13,9 @@ from fastavro import parse_schema
 from structlog.typing import FilteringBoundLogger
 
 import worker
-from worker.attentive.backoff import full_jitter
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
+from worker.backoff import full_jitter
 from worker.config import Settings
 from worker.core import mapping
 from worker.core.decode import Decoder

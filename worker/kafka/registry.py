@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 from fastavro.schema import load_schema
-from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
+from worker.backoff import full_jitter
 from worker.core.avro import full_name
 from worker.kafka.bundled import bundled
 
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
-_BACKOFF = wait_exponential(multiplier=0.2, max=9.5) + wait_random(0, 0.5)
+_BACKOFF = full_jitter(0.4, 10.0)
 
 _HINTS = {
     301: "it redirects, and redirects are not followed: set the registry URL to the final address",
@@ -147,17 +147,17 @@ class _Lane:
         self.step = step
         self.due = 0.0
         self.trouble: str | None = None
-        self._state = RetryCallState(Retrying(), None, (), {})
+        self._failures = 0
 
     def failed(self, trouble: str) -> None:
         self.trouble = trouble
-        self.due = time.monotonic() + _BACKOFF(self._state)
-        self._state.attempt_number += 1
+        self._failures += 1
+        self.due = time.monotonic() + _BACKOFF(self._failures)
 
     def succeeded(self) -> None:
         self.trouble = None
         self.due = 0.0
-        self._state.attempt_number = 1
+        self._failures = 0
 
 
 def connect(url: str, properties: Mapping[str, Any]) -> SchemaRegistryClient:

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.attentive.backoff import full_jitter
+from worker.backoff import full_jitter
 
 
 @given(st.floats(0.01, 10), st.floats(0.01, 300), st.integers(1, 5_000), st.integers())
