@@ -9,7 +9,7 @@ from worker.core.entry import Entry, Place
 from worker.core.ledger import Ledger
 from worker.core.model import Letter, Reason, User
 from worker.core.outbox import Held, Outbox, Owner
-from worker.core.storm import Storm
+from worker.core.storm import Credit, Storm
 
 
 def letter(value: bytes = b"") -> Letter:
@@ -31,7 +31,7 @@ def held(offset: int = 0, ledger: Ledger | None = None) -> Held:
 
 def calm_outbox() -> Outbox:
     """One whose letters are never held back."""
-    return Outbox(doubling, records=Storm(1_000, 0.5), calls=Storm(1_000, 0.5))
+    return Outbox(doubling, records=Storm(Credit(1_000, 0.5)), calls=Credit(1_000, 0.5))
 
 
 def test_a_letter_is_due_at_once_and_once() -> None:

@@ -172,7 +172,7 @@ class Dispatch:
             self._odd_successes.add(reply.status or 0)
             self._news.tell("unusual_success", status=reply.status)
         self._resume(now, probe=flight.call.probe)
-        self._outbox.relieve(self._outbox.calls)
+        self._outbox.calls.earn()
         self._refusals.taken(flight.call.properties)
         entry = flight.entry
         entry.delivered = True

@@ -24,7 +24,7 @@ from worker.core.news import Delivery, News, Notice
 from worker.core.options import Options
 from worker.core.outbox import Held, Outbox
 from worker.core.preflight import Preflight
-from worker.core.storm import Storm
+from worker.core.storm import Credit, Storm
 from worker.core.totals import Totals
 from worker.core.window import Window
 
@@ -56,8 +56,8 @@ class Engine:
         self.totals = Totals()
         self._max_bytes = options.max_bytes
         self._window = Window(options.window_seconds)
-        records, calls = (Storm(options.storm_letters_max, options.storm_share_max) for _ in range(2))
-        self._outbox = Outbox(backoff, records=records, calls=calls)
+        records, calls = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
+        self._outbox = Outbox(backoff, records=Storm(records), calls=calls)
         self._news = News()
         self._dispatch = Dispatch(
             options,
@@ -237,7 +237,7 @@ class Engine:
     @property
     def letters_spent(self) -> tuple[int, int]:
         """Dead letters that no success has made up for, of records and of calls; committed with the offsets."""
-        return self._outbox.records.spent, self._outbox.calls.spent
+        return self._outbox.records.credit.spent, self._outbox.calls.spent
 
     def restore_letters_spent(self, spent: tuple[int, int]) -> None:
         """What the previous owner of partitions that came had spent: a restart is no success.
@@ -245,7 +245,7 @@ class Engine:
         Where that is all of the credit the gate stays open until a call is refused: the note of a partition that rests
         may be from long ago, and there may be nothing to probe with.
         """
-        self._outbox.records.restore(spent[0])
+        self._outbox.records.credit.restore(spent[0])
         self._outbox.calls.restore(spent[1])
 
     def throttled(self, now: Now) -> bool:

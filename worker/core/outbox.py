@@ -1,6 +1,6 @@
 """Dead letters on their way: what each stands for is settled by its delivery report, and by nothing else.
 
-A flood of letters is bounded by a `Storm`, one for records that cannot be used and one for calls that are refused.
+A flood of letters is bounded by credit: one for records that cannot be used, one for calls that are refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeAlias
 from worker.core.entry import ITEM_BYTES, Entry, Place
 from worker.core.ledger import Ledger
 from worker.core.model import Letter, Reason
-from worker.core.storm import Storm
+from worker.core.storm import Credit, Storm
 
 LETTER_BYTES = 1200  # what one takes beyond the record it carries, in bytes
 
@@ -35,13 +35,13 @@ Owner: TypeAlias = Held | Entry
 class Outbox:
     """Letters to be written, letters being written, and letters to be written again."""
 
-    def __init__(self, backoff: Callable[[int], float], *, records: Storm, calls: Storm) -> None:
+    def __init__(self, backoff: Callable[[int], float], *, records: Storm, calls: Credit) -> None:
         """Empty.
 
         Args:
             backoff: the pause in seconds after the n-th failure in a row to write any letter.
             records: bounds the letters of records that cannot be used.
-            calls: bounds the letters of calls that the destination refused.
+            calls: bounds the letters of calls that the destination refused: without it there are none to `add`.
         """
         self._backoff = backoff
         self.records = records
@@ -61,21 +61,22 @@ class Outbox:
         """A new letter; its owner is settled when it is acknowledged. Written as soon as there is credit for it."""
         self._owners[letter] = owner
         self.held_bytes += _size_bytes(letter)
-        storm = self.calls if isinstance(owner, Entry) else self.records
-        # What policy forbids says nothing of the producer's or the destination's health.
-        if letter.reason is Reason.SENSITIVE_DATA or storm.admits(letter, wall_ms):
+        if isinstance(owner, Entry):
+            self.calls.spend()
+            self._release(letter)
+        # What policy forbids says nothing of the producer's health.
+        elif letter.reason is Reason.SENSITIVE_DATA or self.records.admits(letter, wall_ms):
             self._release(letter)
 
-    def relieve(self, storm: Storm) -> None:
-        """Something of this kind went well: what its flood held back may be written, as far as that earns it."""
-        for letter in storm.relieve():
+    def relieve(self) -> None:
+        """A record went well: what a flood held back may be written, as far as that earns it."""
+        for letter in self.records.relieve():
             self._release(letter)
 
     def forget_dropped(self) -> None:
         """Partitions went away: their letters are the next owner's to write."""
-        for storm in (self.records, self.calls):
-            for letter in storm.forget(self._is_wanted):
-                self._remove(letter)
+        for letter in self.records.forget(self._is_wanted):
+            self._remove(letter)
 
     def due(self, now: float) -> list[Letter]:
         """The letters to be written now. One whose partition went away is the next owner's to write."""

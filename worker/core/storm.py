@@ -18,21 +18,50 @@ from worker.core.model import Letter
 _NOTE: Final = re.compile(r"letters-spent (\d{1,9}) (\d{1,9})")
 
 
-class Storm:
-    """The credit for one kind of dead letter, and the letters that wait for it."""
+class Credit:
+    """How many more letters of one kind may be written."""
 
     def __init__(self, letters_max: int, share_max: float) -> None:
         """`letters_max`: letters in a row without a success; `share_max`: of letters among all outcomes, below 1."""
         self._letters_max = letters_max
         self._earned = share_max / (1.0 - share_max)
-        self._credit = float(letters_max)
+        self._left = float(letters_max)
+
+    def spend(self) -> None:
+        """A letter is written."""
+        self._left = max(0.0, self._left - 1.0)
+
+    def earn(self) -> None:
+        """A success."""
+        self._left = min(float(self._letters_max), self._left + self._earned)
+
+    def restore(self, spent: int) -> None:
+        """What a previous owner of the partitions had spent, if that is more. A larger bound leaves that much more."""
+        self._left = min(self._left, max(0.0, float(self._letters_max - spent)))
+
+    @property
+    def spent(self) -> int:
+        """Letters that no success has made up for yet."""
+        return self._letters_max - int(self._left)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether one more letter would have to wait."""
+        return self._left < 1.0
+
+
+class Storm:
+    """The letters of records that wait for credit."""
+
+    def __init__(self, credit: Credit) -> None:
+        self.credit = credit
         self._held: deque[Letter] = deque()
         self._since_ms: int | None = None
 
     def admits(self, letter: Letter, wall_ms: int) -> bool:
         """Whether the letter may be written now; else it is held until credit is earned."""
-        if self._credit >= 1.0 and not self._held:
-            self._credit -= 1.0
+        if not self.credit.exhausted and not self._held:
+            self.credit.spend()
             return True
         if not self._held:
             self._since_ms = wall_ms
@@ -41,10 +70,10 @@ class Storm:
 
     def relieve(self) -> list[Letter]:
         """A success. Returns the held letters that may be written now."""
-        self._credit = min(float(self._letters_max), self._credit + self._earned)
+        self.credit.earn()
         released = []
-        while self._held and self._credit >= 1.0:
-            self._credit -= 1.0
+        while self._held and not self.credit.exhausted:
+            self.credit.spend()
             released.append(self._held.popleft())
         return released
 
@@ -53,20 +82,6 @@ class Storm:
         dropped = [letter for letter in self._held if not lives(letter)]
         self._held = deque(letter for letter in self._held if lives(letter))
         return dropped
-
-    def restore(self, spent: int) -> None:
-        """What a previous owner of the partitions had spent, if that is more. A larger bound leaves that much more."""
-        self._credit = min(self._credit, max(0.0, float(self._letters_max - spent)))
-
-    @property
-    def spent(self) -> int:
-        """Letters that no success has made up for yet."""
-        return self._letters_max - int(self._credit)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether one more letter would have to wait."""
-        return self._credit < 1.0 or bool(self._held)
 
     @property
     def held(self) -> int:
