@@ -12,8 +12,8 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.token import Token
 from worker.core.engine import Engine
 from worker.core.gate import HaltReason
-from worker.core.model import Now, Partition, Reply
-from worker.core.verdict import Verdict, judge
+from worker.core.model import Now, Partition
+from worker.core.verdict import Verdict
 from worker.kafka.letters import WorkerIdentity
 from worker.kafka.schemas import SchemaSource
 from worker.ops.board import Board
@@ -32,7 +32,7 @@ _MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.REJECTION_STORM: "see what the dead letters written last say; if they are right, "
     "raise WORKER_STORM__LETTERS_MAX and restart",
 }
-_OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
+OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
     Verdict.DELIVERED: "delivered",
     Verdict.REFUSED: "refused",
     Verdict.NOT_FOUND: "dead_letter",
@@ -55,11 +55,6 @@ class Membership:
     paused: Collection[Partition] = ()
     problem: str | None = None
     draining: bool = False
-
-
-def outcome_of(reply: Reply) -> Outcome:
-    """What became of a call, in the words of the metrics."""
-    return _OUTCOMES[judge(reply, ever_delivered=True)]
 
 
 class Reporter:

@@ -38,6 +38,7 @@ from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
 from worker.report import REMIND_SECONDS, Reporter
 from worker.settings.flags import SettingsCommand, settings_options
+from worker.share import Share
 from worker.shell import Pace, Parts, Shell, clock
 
 METADATA_SECONDS = 2.0  # the longest wait for the brokers' metadata inside the loop
@@ -170,7 +171,7 @@ class Run:
             commit_seconds=self._settings.kafka.commit_interval_seconds,
             drain_seconds=self._settings.shutdown.drain_seconds,
         )
-        shell = Shell(parts, pace, self._partition_total)
+        shell = Shell(parts, pace, Share(self._partition_total))
         self._senders.start()
         self._lease.begin()
         gc.freeze()

@@ -6,8 +6,9 @@ of their own, and are met here through queues and snapshots only.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -24,13 +25,12 @@ from worker.kafka.source import Subscription
 from worker.lease import Lease
 from worker.ops.board import Board
 from worker.ops.telemetry import Telemetry
-from worker.report import Membership, Reporter, outcome_of
+from worker.report import OUTCOMES, Membership, Reporter
+from worker.share import Share
 
 POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
 BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
-SHARE_SECONDS = 300.0  # how often the number of partitions is asked for: topics may grow
-SHARE_RETRY_SECONDS = 2.0  # while it was never told
-SHARE_STALE_SECONDS = 30.0  # while only an old answer is known: each question may hold the loop up for seconds
+NOTES_RETRY_SECONDS = 2.0  # while the brokers did not tell what lies beside the committed offsets
 TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
 
 _LASTING_HALTS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})
@@ -68,19 +68,17 @@ class Pace:
 class Shell:
     """Turns the loop: records in, calls out, offsets committed."""
 
-    def __init__(self, parts: Parts, pace: Pace, partition_total: Callable[[], int | None]) -> None:
-        """`partition_total` counts all partitions of the subscribed topics; None where it cannot be told now."""
+    def __init__(self, parts: Parts, pace: Pace, share: Share) -> None:
         self._parts = parts
         self._engine = parts.engine
         self._log = parts.log
         self._pace = pace
-        self._partition_total = partition_total
+        self._share = share
         self._source: Subscription | None = None
         self._held: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._unread: set[Partition] = set()  # partitions that came, and whose notes were not read yet
-        self._total: int | None = None
-        self._share_at = 0.0
+        self._notes_at = 0.0
         self._commit_at = 0.0
         self._token_at = 0.0
         self._fenced = False
@@ -98,8 +96,7 @@ class Shell:
         patience = self._patience_seconds()
         in_flight = self._engine.in_flight
         records = self.source.poll(0.0 if in_flight else patience)
-        if self._unread:
-            self._restore()
+        self._restore()
         if records:
             self._engine.receive(records, clock())
         self._perform(wait_seconds=patience if in_flight and not records else 0.0)
@@ -108,8 +105,8 @@ class Shell:
         if now.mono >= self._commit_at:
             self._commit_at = now.mono + self._pace.commit_seconds
             self._commit(wait=False)
-        if now.mono >= self._share_at:
-            self._share(refresh=True)
+        if now.mono >= self._share.ask_at:
+            self._take_share(ask=True)
         if self._fenced:
             self._fenced = False
             self.source.rejoin()
@@ -126,6 +123,8 @@ class Shell:
         self._engine.draining(self._held, self._stop_by)
         complete = self._drain(self._held, self._stop_by, polling=True)
         self.left_over = None if complete else self._engine.open_entries
+        self._notes_at = 0.0
+        self._restore()
         self._commit(wait=True)
         self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
         self._drop(list(self._held))
@@ -150,7 +149,7 @@ class Shell:
         self._unread.update(partitions)
         if self._stop_by is not None:
             self.source.pause(partitions)
-        self._share(refresh=True)
+        self._take_share(ask=True)
         self._log.info("assigned", gained=len(partitions), held=len(self._held))
 
     def on_revoked(self, partitions: list[Partition]) -> None:
@@ -160,8 +159,9 @@ class Shell:
             return  # a stop or a fence has dropped them already
         self._parts.telemetry.rebalanced("revoked")
         started = time.monotonic()
-        self._engine.draining(partitions, started + self._pace.drain_seconds)
-        complete = self._drain(set(partitions), started + self._pace.drain_seconds)
+        deadline = min(started + self._pace.drain_seconds, self._stop_by or math.inf)
+        self._engine.draining(partitions, deadline)
+        complete = self._drain(set(partitions), deadline)
         self._commit(wait=True, only=set(partitions))
         self._drop(partitions)
         if self._stop_by is not None:
@@ -203,14 +203,21 @@ class Shell:
         self._held.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._unread.difference_update(partitions)
-        self._share(refresh=False)
+        self._take_share(ask=False)
 
     def _restore(self) -> None:
         """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood.
 
         Not asked in the callback: librdkafka would wait for itself there. Records of the partitions are taken in after.
         """
-        for note in self.source.notes(self._unread):
+        now = time.monotonic()
+        if not self._unread or now < self._notes_at:
+            return
+        notes = self.source.notes(self._unread)
+        if notes is None:
+            self._notes_at = now + NOTES_RETRY_SECONDS
+            return
+        for note in notes:
             if (spent := spent_of(note)) is not None:
                 self._engine.restore_letters_spent(spent)
         self._unread.clear()
@@ -243,8 +250,8 @@ class Shell:
     def _exchange_calls(self, wait_seconds: float) -> None:
         engine, senders, telemetry = self._engine, self._parts.senders, self._parts.telemetry
         for call, reply in senders.replies(wait_seconds):
-            telemetry.call_finished(reply.seconds, outcome_of(reply))
-            engine.replied(call, reply, clock())
+            verdict = engine.replied(call, reply, clock())
+            telemetry.call_finished(reply.seconds, OUTCOMES[verdict])
         now = clock()
         if engine.halt is not None and now.mono >= self._token_at:
             self._token_at = now.mono + TOKEN_SECONDS
@@ -295,11 +302,12 @@ class Shell:
         offsets = {
             partition: offset
             for partition, offset in self._engine.committable().items()
-            if (committed.get(partition) != offset or spent != self._spent) and (only is None or partition in only)
+            if (committed.get(partition) != offset or spent != self._spent)
+            and (partition not in self._unread if only is None else partition in only)
         }
         if not offsets:
             return
-        self._spent = spent
+        self._spent = spent if only is None else None  # the others still carry the note from before
         started = time.monotonic()
         self.source.commit(offsets, note=note_of(spent), wait=wait)
         if wait:
@@ -317,16 +325,11 @@ class Shell:
         # What is due and was not just sent waits for something other than time.
         return min(longest, ahead) if ahead > 0 else BUSY_POLL_SECONDS
 
-    def _share(self, *, refresh: bool) -> None:
-        """This worker's part of the token's rate: its partitions of all partitions."""
+    def _take_share(self, *, ask: bool) -> None:
         now = clock()
-        if refresh:
-            total = self._partition_total()
-            self._total = total or self._total
-            unanswered = SHARE_STALE_SECONDS if self._total else SHARE_RETRY_SECONDS
-            self._share_at = now.mono + (SHARE_SECONDS if total else unanswered)
-        fraction = min(1.0, len(self._held) / self._total) if self._total else 0.0
-        self._engine.share(fraction, now)
+        if ask:
+            self._share.ask(now.mono)
+        self._engine.share(self._share.of(len(self._held)), now)
 
     def _report(self, now: Now) -> None:
         source = self._source

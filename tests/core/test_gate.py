@@ -20,7 +20,7 @@ def gate() -> Gate:
 
 
 def fail(made: Gate, user: int, now: float, *, probe: bool = False) -> bool:
-    return made.failed(key(user), UNAVAILABLE, "status 503", probe=probe, now=now, wall_ms=int(now * 1000))
+    return made.failed(key(user), "status 503", probe=probe, now=now, wall_ms=int(now * 1000))
 
 
 def closed(now: float = 0.0) -> Gate:

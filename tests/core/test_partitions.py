@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Driver, warm
+from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, warm
+from worker.core.decode import Decoder
+from worker.core.mapping import Mapping
 from worker.core.model import Reply
 
 WITHIN_SECONDS = 60.0
@@ -154,3 +158,76 @@ def test_a_leaving_partition_is_flushed_without_waiting_for_its_window() -> None
     assert driver.engine.drained([P0])
     assert not driver.engine.drained([P1])
     assert account.of(1) == {"a": 1}
+
+
+def test_a_call_that_a_drain_cut_short_says_nothing_of_the_destination() -> None:
+    driver = Driver(P0, P1, timeout_seconds=10.0)
+    for user in range(3):
+        driver.change(user, {"a": user}, P1)
+    driver.engine.draining([P0], driver.now.mono + 0.3)
+    calls = driver.calls()
+    assert len(calls) == 3
+    driver.advance(0.3)
+    driver.engine.dropped([P0])
+    for call in calls:
+        driver.reply(call, TIMEOUT)
+    assert driver.engine.halt is None
+
+
+def test_a_retry_after_holds_though_the_call_was_for_a_partition_that_went_away() -> None:
+    driver = Driver(P0, P1)
+    driver.change(1, {"a": 1})
+    call = driver.call()
+    driver.engine.dropped([P0])
+    driver.reply(call, Reply(429, retry_after_seconds=20.0))
+    driver.change(2, {"a": 1}, P1)
+    assert driver.calls() == []
+
+
+def test_entries_of_dropped_partitions_leave_nothing_behind_one_that_waits() -> None:
+    driver = Driver(P0, P1, window_seconds=5.0)
+    driver.change(0, {"a": 0}, P0)
+    driver.advance(6.0)
+    driver.reply(driver.call(), Reply(401))
+    driver.change(1, {"a": 0}, P0)  # behind the closed gate, before all others
+    tracemalloc.start()
+    try:
+        sizes = []
+        for _ in range(4):
+            for user in range(500):
+                driver.change(1_000 + user, {"a": user}, P1)
+            driver.engine.dropped([P1])
+            driver.engine.assigned([P1])
+            sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[-1] < 1.5 * sizes[0], sizes
+
+
+def test_a_letter_that_was_not_written_costs_its_next_owner_no_credit() -> None:
+    driver = Driver(P0, P1)
+    for _ in range(5):
+        driver.record(b"\xff\xff")
+        driver.engine.dropped([P0])
+        assert (driver.engine.letters_waiting, driver.engine.held_bytes) == (0, 0)
+        driver.engine.assigned([P0])
+        driver.ends[P0] = 0
+    assert driver.engine.letters_spent == (0, 0)
+
+
+def test_a_problem_with_letters_ends_with_the_last_of_them() -> None:
+    driver = Driver(P0, P1)
+    driver.letters_fail = True
+    driver.record(b"\xff\xff")
+    driver.post()
+    assert driver.engine.letters_problem
+    driver.engine.dropped([P0])
+    assert driver.engine.letters_problem is None
+
+
+def test_what_waited_for_its_schema_is_flushed_too() -> None:
+    driver = Driver(P0, decoder=Decoder(Mapping()), window_seconds=30.0)
+    driver.record(b"\0\0\0\0\x07" + encode(1, {"a": 1}))
+    driver.engine.draining([P0], driver.now.mono + 20)
+    driver.engine.schema(7, SCHEMA, driver.now)
+    assert len(driver.calls()) == 1

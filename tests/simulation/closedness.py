@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.simulation.promises import PromiseBroken
-from worker.core.model import Call, Letter, Reply
+from worker.core.model import Call, Failure, Letter, Reply
+from worker.core.options import Options
 
 _RETRIED = {408, 425}
 _FAILURES_BEFORE_CLOSING = 5
@@ -23,13 +24,16 @@ class Closedness:
         self._forgotten: set[Call] = set()
         self._wait_until = 0.0
 
-    def replied(self, call: Call, reply: Reply, now: float, retry_after_max: float) -> None:
-        """The worker takes in a reply. One that it had given up tells it nothing."""
+    def replied(self, call: Call, reply: Reply, now: float, options: Options) -> None:
+        """The worker takes in a reply. One that it had given up tells it nothing but when to come again."""
         self._out.discard(call)
-        if call in self._forgotten:
-            return
         if reply.retry_after_seconds:
-            self._wait_until = max(self._wait_until, now + min(reply.retry_after_seconds, retry_after_max))
+            self._wait_until = max(
+                self._wait_until, now + min(reply.retry_after_seconds, options.retry_after_max_seconds)
+            )
+        cut_short = reply.failure is Failure.TIMEOUT and call.timeout_seconds < options.timeout_seconds
+        if call in self._forgotten or cut_short:
+            return
         status = reply.status
         if status is not None and 200 <= status < 300:
             self.closed, self._failures = False, 0

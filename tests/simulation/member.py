@@ -220,7 +220,7 @@ class Member:
 
     def _begin_drain(self, partitions: list[int] | None, finished: Callable[[], None]) -> None:
         self._cluster.note(self, "drains", "all" if partitions is None else partitions)
-        deadline = self._timeline.now + DRAIN_SECONDS
+        deadline = min([self._timeline.now + DRAIN_SECONDS, *(drain.deadline for drain in self._drains)])
         self._drains.append(Drain(partitions, deadline, finished))
         self.engine.draining(self._named(partitions), deadline)
 
@@ -293,7 +293,7 @@ class Member:
         now = self._timeline.instant()
         self._exchange_schemas()
         for call, reply in self.senders.replies():
-            self._closedness.replied(call, reply, now.mono, self._cluster.plan.options.retry_after_max_seconds)
+            self._closedness.replied(call, reply, now.mono, self._cluster.plan.options)
             engine.replied(call, reply, now)
         for call in engine.calls(self.senders.free, now):
             self._closedness.starting(call, now.mono)

@@ -97,8 +97,7 @@ class Dispatch:
             if passage is Passage.NONE:
                 break
             probe = passage is Passage.PROBE
-            window = self._window
-            entry = window.take_probe(now.mono) if probe else window.take(now.mono, hurry=hurry)
+            entry = self._window.take_probe(now.mono) if probe else self._window.take(now.mono, hurry=hurry)
             if entry is None:
                 break
             names = tuple(self._trial(entry, now))
@@ -108,17 +107,28 @@ class Dispatch:
                 self._conclude(entry, now)
         return calls
 
-    def replied(self, call: Call, reply: Reply, now: Now) -> None:
-        """Takes in what came back for a call."""
+    def replied(self, call: Call, reply: Reply, now: Now) -> Verdict:
+        """Takes in what came back for a call. Returns what it means."""
         flight = self._flights.pop(call.number)
         self._totals.replies[str(reply.status or reply.failure)] += 1
         self.rate.observe(reply, now.mono)
+        verdict = judge(reply, ever_delivered=self._successes > 0)
+        if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
+            verdict = Verdict.ABORTED  # a drain's deadline cut it short, and says nothing of the destination
+        if reply.retry_after_seconds and verdict is not Verdict.DELIVERED:
+            self.gate.pause(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
+        if verdict is Verdict.THROTTLED:
+            self.rate.throttled(now.mono)
         if flight.entry.place is Place.GONE:
             # Its partitions went away: whatever came of it is the next owner's to find out.
             self._end_probe(flight, now)
             self._window.landed(flight.entry)
-            return
-        match judge(reply, ever_delivered=self._successes > 0):
+        else:
+            self._act(flight, verdict, reply, now)
+        return verdict
+
+    def _act(self, flight: _Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
+        match verdict:
             case Verdict.DELIVERED:
                 self._delivered(flight, reply, now)
             case Verdict.REFUSED:
@@ -126,10 +136,10 @@ class Dispatch:
             case Verdict.RETRY:
                 self._failed(flight, reply, now)
             case Verdict.THROTTLED:
-                self._throttled(flight, reply, now)
-            case Verdict.UNAUTHORIZED | Verdict.WRONG_URL as verdict:
+                self._throttled(flight, now)
+            case Verdict.UNAUTHORIZED | Verdict.WRONG_URL:
                 self._halted(flight, _HALTS[verdict], reply, now)
-            case Verdict.NOT_FOUND | Verdict.UNEXPECTED as verdict:
+            case Verdict.NOT_FOUND | Verdict.UNEXPECTED:
                 self._end_probe(flight, now)
                 self._give_up(flight, _LETTERS[verdict], f"the destination answered {reply.status}", reply, now)
             case Verdict.ABORTED:
@@ -148,7 +158,7 @@ class Dispatch:
             names = [name for name in isolation.trial if name in entry.items]
             if names:
                 return names
-            isolation.accepted()
+            isolation.skip()
         return ()
 
     def _call(self, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
@@ -156,8 +166,7 @@ class Dispatch:
         entry.calls += 1
         self._totals.calls += 1
         number = next(self._numbers)
-        items = entry.items
-        properties = {name: items[name].value for name in names}
+        properties = {name: entry.items[name].value for name in names}
         seconds = min(self._options.timeout_seconds, self.deadline - now.mono)
         call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
         if probe:
@@ -173,7 +182,7 @@ class Dispatch:
             self._news.tell("unusual_success", status=reply.status)
         self._resume(now, probe=flight.call.probe)
         self._outbox.calls.earn()
-        self._refusals.taken(flight.call.properties)
+        self._refusals.taken(flight.call.properties, now.mono)
         entry = flight.entry
         entry.delivered = True
         entry.answered += 1
@@ -197,11 +206,11 @@ class Dispatch:
             alone = names[0]
         else:
             entry.isolation = self._refusals.search(flight.call.properties, reply.message, now.mono)
+        if alone is not None:
+            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
         if entry.isolation is not None and entry.isolation.blames_user:
             self._give_up(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
-        if alone is not None:
-            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
         if alone is not None and alone in entry.items:
             if self._withheld(flight, now):
                 return
@@ -239,9 +248,7 @@ class Dispatch:
     def _withheld(self, flight: _Flight, now: Now) -> bool:
         """Without credit for a dead letter the entry waits whole: it can probe, and be taken once all is well again."""
         if exhausted := self._outbox.calls.exhausted:
-            probe = self._is_probe(flight)
-            if self.gate.close(HaltReason.REJECTION_STORM, _STORM, probe=probe, now=now.mono, wall_ms=now.wall_ms):
-                self._news.tell("halted", reason=HaltReason.REJECTION_STORM, detail=_STORM)
+            self._close(flight, HaltReason.REJECTION_STORM, _STORM, now)
             flight.entry.isolation, flight.entry.answered = None, 0
             self._window.retry(flight.entry, now.mono)
         return exhausted
@@ -253,11 +260,8 @@ class Dispatch:
         if entry.failures == 1:
             entry.failing_since = now.mono
             entry.successes_when_failing = self._successes
-        self._pause(reply, now)
         detail = in_words(reply)
-        if self.gate.failed(
-            entry.key, HaltReason.UNAVAILABLE, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms
-        ):
+        if self.gate.failed(entry.key, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms):
             self._news.tell("halted", reason=HaltReason.UNAVAILABLE, detail=detail)
         if self._is_poison(entry, reply, now):
             seconds = now.mono - entry.failing_since
@@ -290,21 +294,21 @@ class Dispatch:
             self._probe = None
             self._news.tell("resumed", reason=ended.reason, halted_seconds=(now.wall_ms - ended.since_ms) / 1000)
 
-    def _throttled(self, flight: _Flight, reply: Reply, now: Now) -> None:
+    def _throttled(self, flight: _Flight, now: Now) -> None:
         """A 429 is about the rate, not about this entry and not about the destination's health."""
         self._totals.retries += 1
-        self.rate.throttled(now.mono)
-        self._pause(reply, now)
         if self._is_probe(flight) and (halt := self.gate.halt) is not None:
-            self.gate.close(halt.reason, halt.detail, probe=True, now=now.mono, wall_ms=now.wall_ms)
+            self._close(flight, halt.reason, halt.detail, now)
         self._again(flight.entry, now.mono + self._backoff(1))
 
     def _halted(self, flight: _Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
-        detail = in_words(reply)
+        self._close(flight, reason, in_words(reply), now)
+        self._again(flight.entry, now.mono)
+
+    def _close(self, flight: _Flight, reason: HaltReason, detail: str, now: Now) -> None:
+        """The gate closes, or stays closed after a failed probe."""
         if self.gate.close(reason, detail, probe=self._is_probe(flight), now=now.mono, wall_ms=now.wall_ms):
             self._news.tell("halted", reason=reason, detail=detail)
-        self._pause(reply, now)
-        self._again(flight.entry, now.mono)
 
     def _again(self, entry: Entry, not_before: float) -> None:
         """The call is made again. A search that has learned nothing yet is dropped: so newer changes can join."""
@@ -318,10 +322,6 @@ class Dispatch:
 
     def _is_probe(self, flight: _Flight) -> bool:
         return flight.call is self._probe
-
-    def _pause(self, reply: Reply, now: Now) -> None:
-        if reply.retry_after_seconds:
-            self.gate.pause(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
 
     def _conclude(self, entry: Entry, now: Now) -> None:
         """Nothing of the entry is in flight: what is left of it is sent, else it is settled."""

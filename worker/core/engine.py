@@ -26,6 +26,7 @@ from worker.core.outbox import Held, Outbox
 from worker.core.preflight import Preflight
 from worker.core.storm import Credit, Storm
 from worker.core.totals import Totals
+from worker.core.verdict import Verdict
 from worker.core.window import Window
 
 RESUME_BELOW = 0.8  # of the memory budget: paused partitions are resumed below it
@@ -70,6 +71,7 @@ class Engine:
         )
         self._intake = Intake(decoder, preflight, window=self._window, outbox=self._outbox, totals=self.totals)
         self._ledgers: dict[Partition, Ledger] = {}
+        self._leaving: list[Ledger] = []  # of the partitions that a drain is for
         self._short_of_memory = False
         self._told_of_shared_users = False
 
@@ -85,7 +87,8 @@ class Engine:
     def draining(self, partitions: Iterable[Partition], deadline: float) -> None:
         """The partitions are to go away: their entries are due at once, and no call outlasts `deadline`."""
         self._dispatch.deadline = deadline
-        self._window.hasten([self._ledgers[partition] for partition in partitions if partition in self._ledgers])
+        self._leaving = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
+        self._window.hasten(self._leaving)
 
     def drained(self, partitions: Iterable[Partition]) -> bool:
         """Whether everything that was read of these partitions is settled."""
@@ -96,7 +99,7 @@ class Engine:
 
         Returns the calls under way that carry nothing else: they are to be aborted.
         """
-        self._dispatch.deadline = math.inf
+        self._dispatch.deadline, self._leaving = math.inf, []
         orphans: set[Entry] = set()
         for partition in partitions:
             ledger = self._ledgers.pop(partition, None)
@@ -130,6 +133,7 @@ class Engine:
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
+        self._window.hasten(self._leaving)  # what waited for it is of partitions that are about to go
 
     def paused(self) -> set[Partition]:
         """The partitions of which no more records should come for now."""
@@ -144,9 +148,9 @@ class Engine:
         """The calls to be made now, at most `free` of them."""
         return self._dispatch.calls(free, now, hurry=self._short_of_memory)
 
-    def replied(self, call: Call, reply: Reply, now: Now) -> None:
-        """Takes in what came back for a call."""
-        self._dispatch.replied(call, reply, now)
+    def replied(self, call: Call, reply: Reply, now: Now) -> Verdict:
+        """Takes in what came back for a call. Returns what it means."""
+        return self._dispatch.replied(call, reply, now)
 
     def token_changed(self, now: Now) -> None:
         """The token is another one: a halted destination may be asked again at once."""
@@ -232,6 +236,8 @@ class Engine:
         if self._dispatch.gate.halt is not None or records.since_ms is None:
             return self._dispatch.gate.halt
         detail = f"{records.held} dead letters of records that cannot be used are held back"
+        if self._short_of_memory:
+            detail += "; they fill the memory, and no more is read: mend what makes them so, or raise the bound"
         return Halt(HaltReason.REJECTION_STORM, records.since_ms, detail)
 
     @property

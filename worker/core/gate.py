@@ -113,34 +113,41 @@ class Gate:
         closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
         return not closed and self._failing_users <= {key}
 
-    def failed(self, key: UserKey, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
+    def failed(self, key: UserKey, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
         """A call met a failing destination. Returns whether this closed the gate."""
         self._failing_calls += 1
         if len(self._failing_users) < FAILING_USERS:
             self._failing_users.add(key)
         if len(self._failing_users) < FAILING_USERS and self._failing_calls < FAILING_CALLS and self.halt is None:
             return False
-        return self.close(reason, detail, probe=probe, now=now, wall_ms=wall_ms)
+        return self.close(HaltReason.UNAVAILABLE, detail, probe=probe, now=now, wall_ms=wall_ms)
 
     def close(self, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
         """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new."""
         known = self.halt
         if known is not None and not probe:
             return False  # a call from before the halt: it says nothing new
-        if probe:
-            self._probing = False
-        self._failed_probes += 1
-        self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
+        self._failed_again(now)
         if known is not None and known.reason is reason:
             self.halt = Halt(reason, known.since_ms, detail)
             return False
         self.halt = Halt(reason, wall_ms, detail)
         return True
 
-    def probe_ended(self, now: float) -> None:
-        """The probe ended with an answer that says nothing of the halt: the next one need not wait."""
+    def _failed_again(self, now: float) -> None:
         self._probing = False
-        self._probe_at = now
+        self._failed_probes += 1
+        self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
+
+    def probe_ended(self, now: float) -> None:
+        """The probe ended with an answer that says nothing of the halt: the next one need not wait.
+
+        In a storm of refusals it does: one more of them is no news, and a search goes on through many.
+        """
+        if (halt := self.halt) is not None and halt.reason is HaltReason.REJECTION_STORM:
+            self._failed_again(now)
+        else:
+            self._probing, self._probe_at = False, now
 
     def probe_soon(self, now: float) -> None:
         """Something changed (a new token): the next probe need not wait."""

@@ -65,6 +65,11 @@ class Isolation:
         self._narrow()
         return delivered
 
+    def skip(self) -> None:
+        """Nothing of the trial is to be sent any more."""
+        self.trial = []
+        self._narrow()
+
     def refused(self) -> str | None:
         """The trial was refused. Returns the name, where it was one alone."""
         self.begun = True

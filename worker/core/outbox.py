@@ -77,6 +77,14 @@ class Outbox:
         """Partitions went away: their letters are the next owner's to write."""
         for letter in self.records.forget(self._is_wanted):
             self._remove(letter)
+        unwanted = [letter for _, _, letter in self._due if not self._is_wanted(letter)]
+        self._due = [item for item in self._due if self._is_wanted(item[2])]
+        heapq.heapify(self._due)
+        for letter in unwanted:  # not written: its credit is there for the one that the next owner makes
+            if isinstance(self._remove(letter), Entry):
+                self.calls.give_back()
+            elif letter.reason is not Reason.SENSITIVE_DATA:
+                self.records.credit.give_back()
 
     def due(self, now: float) -> list[Letter]:
         """The letters to be written now. One whose partition went away is the next owner's to write."""
@@ -115,7 +123,10 @@ class Outbox:
 
     def _remove(self, letter: Letter) -> Owner:
         self.held_bytes -= _size_bytes(letter)
-        return self._owners.pop(letter)
+        owner = self._owners.pop(letter)
+        if not self._owners:  # nothing is left to fail
+            self.problem, self._failures = None, 0
+        return owner
 
 
 def _lives(owner: Owner) -> bool:

@@ -16,6 +16,8 @@ KEPT_MAX: Final = 10_000  # of each kind
 KEPT_SECONDS: Final = 900.0  # then the destination may have changed its mind (a value was added to an enumeration)
 # So many different values of one type were refused for a name, and none taken since: it is the type.
 REFUSED_VALUES_FOR_TYPE: Final = 3
+# More names than these in an error's text, or all of the call's, point at none: halving finds the bad ones sooner.
+SUSPECTS_MAX: Final = 8
 LONG_VALUE_CHARACTERS: Final = 64  # a longer one is remembered by its hash
 
 _Kind: TypeAlias = tuple[str, type]
@@ -30,7 +32,7 @@ class Refusals:
     def __init__(self) -> None:
         self._refused: OrderedDict[_Pair, float] = OrderedDict()
         self._refused_kinds: OrderedDict[_Kind, tuple[int, float]] = OrderedDict()
-        self._taken: OrderedDict[_Pair, None] = OrderedDict()
+        self._taken: OrderedDict[_Pair, float] = OrderedDict()
 
     def refused(self, name: str, value: Scalar, now: float) -> None:
         """The value was refused alone; `now` in monotonic seconds."""
@@ -41,11 +43,11 @@ class Refusals:
         _keep(self._refused, pair, now + KEPT_SECONDS)
         self._taken.pop(pair, None)
 
-    def taken(self, properties: Mapping[str, Scalar]) -> None:
-        """The values were delivered."""
+    def taken(self, properties: Mapping[str, Scalar], now: float) -> None:
+        """The values were delivered; `now` in monotonic seconds."""
         for name, value in properties.items():
             kind, pair = (name, type(value)), _pair(name, value)
-            _keep(self._taken, pair, None)
+            _keep(self._taken, pair, now + KEPT_SECONDS)
             self._refused.pop(pair, None)
             self._refused_kinds.pop(kind, None)
 
@@ -55,20 +57,20 @@ class Refusals:
             return []
         return [name for name, value in properties.items() if self._is_suspect(name, value, now)]
 
-    def trusted(self, properties: Mapping[str, Scalar]) -> list[str]:
-        """The names whose very value was taken lately: to refuse it alone now is to refuse the user."""
-        return [name for name, value in properties.items() if _pair(name, value) in self._taken]
+    def trusted(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
+        """The names whose very value was taken lately: to refuse two of them, each alone, is to refuse the user."""
+        return [name for name, value in properties.items() if self._taken.get(_pair(name, value), now) > now]
 
     def search(self, properties: Mapping[str, Scalar], message: str, now: float) -> Isolation:
         """How to look for what was refused of a call: by what the error says, else by what is remembered."""
         suspected = named_in(message, properties) or self.suspects(properties, now)
-        if suspected:
+        if suspected and len(suspected) < len(properties) and len(suspected) <= SUSPECTS_MAX:
             return Isolation(properties, refused=True, suspected=suspected)
-        probes = self.trusted(properties)[:1]
-        if not probes and speaks_of_user(message, properties):
-            # Not proof: a text about an attribute may speak like that. Two attributes refused alone are.
-            probes = list(properties)[:2]
-        return Isolation(properties, refused=True, probes=probes)
+        # One alone is no proof: the destination may have changed its mind, or the text may speak of an attribute.
+        trusted = self.trusted(properties, now)
+        probes = [*trusted, *(name for name in properties if name not in trusted)][:2]
+        told = len(trusted) > 1 or speaks_of_user(message, properties)
+        return Isolation(properties, refused=True, probes=probes if told else ())
 
     def _is_suspect(self, name: str, value: Scalar, now: float) -> bool:
         if self._refused.get(_pair(name, value), now) > now:

@@ -31,6 +31,10 @@ class Credit:
         """A letter is written."""
         self._left = max(0.0, self._left - 1.0)
 
+    def give_back(self) -> None:
+        """A letter was not written after all."""
+        self._left = min(float(self._letters_max), self._left + 1.0)
+
     def earn(self) -> None:
         """A success."""
         self._left = min(float(self._letters_max), self._left + self._earned)

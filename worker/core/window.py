@@ -103,6 +103,7 @@ class Window:
         must not get a newer value before the older one.
         """
         orphans = []
+        known = len(self)
         for entry in list(self.entries()):
             if ledger not in entry.holds:
                 continue
@@ -115,6 +116,8 @@ class Window:
                 orphans.append(entry)
             else:
                 self._release(entry)
+        if len(self) < known:
+            self._sweep()
         return orphans
 
     def landed(self, orphan: Entry) -> None:
@@ -135,6 +138,13 @@ class Window:
             return -math.inf
         due = self._waiting[0].opened_at + self._seconds if self._waiting else math.inf
         return min(due, self._retries[0][0] if self._retries else math.inf)
+
+    def _sweep(self) -> None:
+        """Places that mean nothing any more go: those behind one that waits for long would pile up."""
+        self._ready = deque(entry for entry in self._ready if entry.place is Place.READY)
+        self._waiting = deque(entry for entry in self._waiting if entry.place is Place.WINDOW)
+        self._retries = [item for item in self._retries if _stands(item)]
+        heapq.heapify(self._retries)
 
     def _drop_stale(self) -> None:
         while self._ready and self._ready[0].place is not Place.READY:

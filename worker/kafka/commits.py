@@ -63,8 +63,8 @@ class Commits:
         while not self._sent_and_taken(offsets, note, deadline) and time.monotonic() < deadline - _AGAIN_SECONDS:
             time.sleep(_AGAIN_SECONDS)
 
-    def notes(self, partitions: Iterable[Partition]) -> list[str]:
-        """The notes that were committed beside these partitions' offsets; none where the brokers do not tell in time.
+    def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
+        """The notes that were committed beside these partitions' offsets; None where the brokers do not tell in time.
 
         (An admin client could be asked in a rebalance callback too, but librdkafka 2.16.1 takes the process down when
         a coordinator that moves answers it.)
@@ -76,7 +76,7 @@ class Commits:
             ]
         except KafkaException as failure:
             self._log.warning("committed notes not read", error=in_words(failure.args[0]))
-            return []
+            return None
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These are not held any more."""

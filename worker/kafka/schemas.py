@@ -88,6 +88,7 @@ class DirectorySchemas:
             for schema_id in [*self._unknown]:
                 if (self._directory / f"{schema_id}.avsc").is_file():
                     self.request(schema_id)
+        self._broken.clear()  # those that are still needed are asked for again
         taken, self._answers = self._answers, []
         return taken
 

@@ -161,8 +161,8 @@ class Subscription:
         """Commits, or partitions of them, that the broker did not take."""
         return self._commits.refused
 
-    def notes(self, partitions: Iterable[Partition]) -> list[str]:
-        """The notes that were committed beside these partitions' offsets; none where the brokers do not tell in time.
+    def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
+        """The notes that were committed beside these partitions' offsets; None where the brokers do not tell in time.
 
         Not to be called from a rebalance callback.
         """

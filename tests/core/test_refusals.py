@@ -1,0 +1,52 @@
+"""What is remembered of refusals speeds a search up, and never costs a good value."""
+
+from __future__ import annotations
+
+from tests.core.drive import OK, Account, Driver
+from worker.core.model import Call, Reply
+
+DAY_SECONDS = 86_400.0
+
+
+def test_a_value_that_is_refused_though_it_was_taken_before_costs_nothing_good() -> None:
+    """An enumeration loses a value: its users are not taken for users whom the destination refuses."""
+    for pause in (0.0, 7 * DAY_SECONDS):
+        bad: set[tuple[str, object]] = set()
+        driver, account = Driver(), Account(lambda name, value, bad=bad: (name, value) in bad)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        driver.change(1, {"tier": "gold", "city": "a"})
+        driver.run(account, 10)
+        driver.advance(pause)
+        bad.add(("tier", "gold"))
+        for user in (2, 3, 4):
+            driver.change(user, {"tier": "gold", "city": f"c{user}"})
+            driver.run(account, 60)
+        assert [account.of(user) for user in (2, 3, 4)] == [{"city": f"c{user}"} for user in (2, 3, 4)]
+        assert [name for _, name, _ in driver.lost()] == ["tier"] * 3
+
+
+def test_an_error_that_names_every_attribute_names_none() -> None:
+    names = [f"n{number:02d}" for number in range(60)]
+    account = Account()
+
+    def answer(call: Call) -> Reply:
+        if "n45" in call.properties:
+            return Reply(400, message="cannot set " + ", ".join(call.properties))
+        account(call)
+        return OK
+
+    driver = Driver()
+    driver.change(1, {name: number for number, name in enumerate(names)})
+    driver.run(answer, 100)
+    assert [name for _, name, _ in driver.lost()] == ["n45"]
+    assert len(driver.sent) <= 14  # 2 * log2(60) + 2
+
+
+def test_in_a_storm_the_steps_of_a_search_are_paced_like_probes() -> None:
+    driver = Driver(storm_letters_max=5)
+    for user in range(50):
+        driver.change(user, {f"n{number}": user for number in range(8)})
+    driver.run(lambda _: Reply(400), 5.0)
+    assert driver.engine.halt is not None
+    asked = len(driver.sent)
+    driver.run(lambda _: Reply(400), 600.0)
+    assert len(driver.sent) - asked <= 600 / 10 + 10
