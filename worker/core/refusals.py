@@ -1,6 +1,7 @@
 """What the destination refused lately, and what it took: so that the next users are spared the search.
 
-Only a hint, never a verdict: whatever is suspected is still tried alone before it becomes a dead letter.
+A hint: whatever is suspected is still tried alone before it becomes a dead letter. Only the refusal of two
+values that were taken of others lately, each alone, is taken for the user's.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ class AttentiveSettings(Section):
         default=300.0,
         ge=1,
         le=86_400,
-        description="how long one user's changes may fail by 5xx while others succeed; then they are dead-lettered",
+        description="how long one user's calls may fail while others succeed; then its changes are dead-lettered",
     )
     calls_per_entry_max: Count = Field(
         default=40, ge=2, le=1_000, description="calls spent on finding the refused attributes of one user's changes"
