@@ -197,6 +197,19 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", ["config", "--help", "--version", "sandbox --port 0 --token t"])
+def test_a_full_disk_is_said_in_a_line(arguments: str) -> None:
+    command = f"{sys.executable} -m worker {arguments} >/dev/full"
+    environment = os.environ | MINIMAL
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Error: the output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("demo", "demo")])
 def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
     """The extras' packages are hidden from a process, as if they had not been installed."""

@@ -136,4 +136,18 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that can't show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
-    group.main(prog_name=_PROGRAM)
+    try:
+        group.main(prog_name=_PROGRAM)
+    except OSError as failure:  # a full disk, most likely: click has dealt with a closed pipe
+        _end(f"the output cannot be written: {failure.strerror}")
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as failure:
+            _end(f"the output cannot be written: {failure.strerror}")
+
+
+def _end(problem: str) -> NoReturn:
+    """Ends at once: what is still to be written would fail again."""
+    click.echo(f"Error: {problem}", err=True)
+    os._exit(1)

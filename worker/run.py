@@ -184,9 +184,7 @@ class Run:
             if schemas is not None:
                 schemas.close()
         if shell.left_over is not None:
-            self._log.warning(
-                "stopped with work left", entries=shell.left_over, note="uncommitted, so it is sent again"
-            )
+            self._log.warning("stopped with work left", left=shell.left_over, note="uncommitted, so it is sent again")
             return UNFINISHED_EXIT
         self._log.info("stopped", **_summary(self._engine.totals))
         return 0

@@ -85,7 +85,7 @@ class Shell:
         self._spent: tuple[int, int] | None = self._engine.letters_spent  # as committed last
         self._refused = 0
         self._stop_by: float | None = None  # the deadline of the drain that ends this worker
-        self.left_over: int | None = None  # entries that the final drain could not finish; None where it did
+        self.left_over: int | None = None  # entries and letters that the final drain did not finish; None: all
 
     def subscribed(self, source: Subscription) -> None:
         """The source whose callbacks are this shell's."""
@@ -122,7 +122,7 @@ class Shell:
         self.source.pause(self._held)
         self._engine.draining(self._held, self._stop_by)
         complete = self._drain(self._held, self._stop_by, polling=True)
-        self.left_over = None if complete else self._engine.open_entries
+        self.left_over = None if complete else self._engine.open_entries + self._engine.letters_waiting
         self._notes_at = 0.0
         self._restore()
         self._commit(wait=True)
@@ -188,7 +188,8 @@ class Shell:
             if polling:
                 self.source.poll(0.0)
             if time.monotonic() >= deadline or self._hopeless():
-                self._log.warning("drain cut", open_before=open_before, left=self._engine.open_entries)
+                left, letters = self._engine.open_entries, self._engine.letters_waiting
+                self._log.warning("drain cut", open_before=open_before, left=left, letters=letters)
                 return False
             self._perform(wait_seconds=BUSY_POLL_SECONDS)
         return True

@@ -32,7 +32,7 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
     until(lambda: worker.status()["state"] == "halted", 40, "halted")
     assert worker.stop() == 1
     [left] = worker.events("stopped with work left")
-    assert left["entries"] == worker.events("drain cut")[-1]["left"] > 0
+    assert left["left"] == worker.events("drain cut")[-1]["left"] > 0
     assert not lab.all_committed()
 
 

@@ -120,6 +120,12 @@ class TestContract:
 
 @pytest.mark.kafka
 class TestRealBroker:
+    def test_a_compacted_topic_is_refused_since_it_keeps_one_letter_of_a_user(self, real_kafka: RunningBroker) -> None:
+        name = unique_name("compacted")
+        real_kafka.create_topic(name, 1, {"cleanup.policy": "compact"})
+        outcome = ensure_dead_letter_topic(Admin({"bootstrap.servers": real_kafka.bootstrap_servers}, LOG), name, 1)
+        assert "set its cleanup.policy to delete" in str(outcome.problem)
+
     def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(self, real_kafka: RunningBroker) -> None:
         """Small ones beside it are written whole: a broker refuses a batch for its largest record's sake."""
         topic = unique_name("small")

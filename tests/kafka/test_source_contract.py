@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from tests.kafka.member import Member, numbered, produce, until
 from tests.support.brokers import Broker, LocalBroker, unique_name
 from worker.core.model import Partition
+from worker.kafka.source import SourceFailed
 
 # Most of it is waiting for groups to come together.
 pytestmark = pytest.mark.slow
@@ -109,6 +110,8 @@ class TestCommits:
             assert member.subscription.committed() == committed
         with Member(broker, topic, group, protocol) as member:
             until(lambda: len(member.records) >= 65, member)
+            member.subscription.notes(committed)
+            assert member.subscription.committed() == committed, "what was committed before is known, too"
         assert member.offsets(Partition(topic, 0)) == list(range(10, 25))
         assert not member.offsets(Partition(topic, 1))
         assert member.offsets(Partition(topic, 2)) == list(range(25))
@@ -289,6 +292,15 @@ class TestProblems:
             broker.create_topic(missing, 4)
             until(lambda: len(member.held) == 8, member)
             assert member.subscription.problem is None
+
+    def test_an_offset_that_nobody_may_choose_ends_the_reading(self, broker: Broker, topic: str, group: str) -> None:
+        """librdkafka tells of it once, and then reads nothing, in silence."""
+        produce(broker, topic, numbered(4))
+        with (
+            Member(broker, topic, group, {"auto.offset.reset": "error"}) as member,
+            pytest.raises(SourceFailed, match=r"auto\.offset\.reset"),
+        ):
+            until(lambda: bool(member.records), member)
 
     def test_a_pattern_finds_topics(self, broker: Broker, group: str) -> None:
         prefix = unique_name("pattern")

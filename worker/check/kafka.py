@@ -15,7 +15,7 @@ from worker import assemble
 from worker.check.finding import ASK_SECONDS, Finding
 from worker.config import KafkaSettings, Settings
 from worker.kafka.client import PropertiesRefused, in_words
-from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts, write_problem
+from worker.kafka.topics import Admin, TopicsUnavailable, compaction_problem, partition_counts, write_problem
 
 _PAUSE_SECONDS: Final = 0.25
 # A cluster whose first group this is has to make its offsets topic.
@@ -135,7 +135,7 @@ def _dead_letters(admin: Admin, kafka: KafkaSettings, partitions: int) -> Findin
     except TopicsUnavailable as problem:
         return Finding.fail("dead letters", str(problem))
     if described.error is None:
-        why = write_problem(admin, topic, ASK_SECONDS)
+        why = write_problem(admin, topic, ASK_SECONDS) or compaction_problem(admin, topic, ASK_SECONDS)
         return (
             Finding.ok("dead letters", f"{topic}: may be written") if why is None else Finding.fail("dead letters", why)
         )

@@ -56,8 +56,8 @@ class Preflight:
         passed_over = 0
         for name, value in attributes:
             decision = self._policy.decide(name)
-            if decision is Decision.PASS_OVER or (decision is _SEND and value is None and self._nulls == "drop"):
-                passed_over += 1
+            if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
+                passed_over += 1  # a null of a denied name holds nothing sensitive
             elif decision is Decision.DENY:
                 refused.setdefault(Reason.SENSITIVE_DATA, _Refused()).add(name, None, "denied by policy")
             elif decision is Decision.BAD_NAME:
@@ -81,7 +81,7 @@ class Preflight:
         passed_over = 0
         for name, value in attributes.items():
             decision = self._policy.decide(name)
-            if decision is Decision.PASS_OVER:
+            if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
                 passed_over += 1
             else:
                 kept[name] = None if decision is Decision.DENY else raw(value)

@@ -35,6 +35,8 @@ _SHARED_DEFAULTS: Final[Properties] = {
 _CONSUMER_DEFAULTS: Final[Properties] = {
     "auto.offset.reset": "earliest",
     "isolation.level": "read_committed",
+    # A new topic that a pattern matches, and new partitions, are found within this; the library's default is 5 minutes.
+    "topic.metadata.refresh.interval.ms": "30000",
     # Together: without the short back-off a fast replay idles between refills of the local queue.
     "fetch.queue.backoff.ms": "10",
     "queued.min.messages": "20000",
@@ -185,6 +187,8 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._ALL_BROKERS_DOWN: "no broker answers: check bootstrap.servers, security.protocol and the network",  # noqa: SLF001 - as above
     KafkaError._MSG_TIMED_OUT: "not acknowledged in time: is the topic there, with enough replicas in sync?",  # noqa: SLF001 - as above
     KafkaError._TRANSPORT: "the connection to a broker broke or was refused",  # noqa: SLF001 - as above
+    KafkaError._AUTO_OFFSET_RESET: "no offset to begin at, and auto.offset.reset says not to choose one",  # noqa: SLF001 - as above
+    KafkaError.INVALID_RECORD: "the topic takes no record without a key: is it compacted? Set cleanup.policy to delete",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: check the ACLs",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: check the ACLs",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "not authorised for the cluster: check the ACLs",

@@ -20,7 +20,7 @@ class Commits:
     """The commits of one consumer. Used by its thread only; `answered` is called by the consumer, within `poll`.
 
     Attributes:
-        acknowledged: offsets whose commit the broker acknowledged, for partitions that are held.
+        acknowledged: offsets that are committed, as the broker acknowledged or told, for partitions that are held.
         refused: how many commits, or partitions of them, the broker did not take.
     """
 
@@ -71,12 +71,12 @@ class Commits:
         """
         asked = [TopicPartition(*partition) for partition in partitions]
         try:
-            return [
-                found.metadata for found in self._consumer.committed(asked, timeout=_NOTES_SECONDS) if found.metadata
-            ]
+            answers = self._consumer.committed(asked, timeout=_NOTES_SECONDS)
         except KafkaException as failure:
             self._log.warning("committed notes not read", error=in_words(failure.args[0]))
             return None
+        self.answered(None, answers)
+        return [answer.metadata for answer in answers if answer.metadata]
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These are not held any more."""

@@ -153,7 +153,7 @@ class Subscription:
             self._commits.send(offsets, note, wait=False)
 
     def committed(self) -> Mapping[Partition, int]:
-        """Offsets whose commit the broker acknowledged, for partitions held now."""
+        """Offsets that the broker acknowledged or told as committed, for partitions held now."""
         return self._commits.acknowledged
 
     @property
@@ -229,7 +229,8 @@ class Subscription:
         return record_of(message)
 
     def _failed(self, topic: str, error: KafkaError) -> None:
-        if error.fatal():
+        # With `auto.offset.reset` at `error` librdkafka says so once, and reads the partition no more.
+        if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"

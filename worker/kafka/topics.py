@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, NewTopic
+from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from structlog.typing import FilteringBoundLogger
 
 from worker.kafka.client import Connection, Properties, admin_properties, connecting, in_words
@@ -123,16 +123,21 @@ def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_
     """
     cluster = admin.metadata(topic, timeout_seconds)
     existing = cluster.topics[topic]
+    # librdkafka's embedded mock names a controller that does not exist, and answers no question about configurations.
+    mock = cluster.controller_id not in cluster.brokers
     if existing.error is None:
-        return TopicOutcome(partitions=len(existing.partitions))
-    if existing.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        outcome = TopicOutcome(partitions=len(existing.partitions))
+    elif existing.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
         return TopicOutcome(problem=f"topic {topic}: {in_words(existing.error)}")
-    if cluster.controller_id not in cluster.brokers:
-        # librdkafka's embedded mock names a controller that does not exist, and makes a topic when it is asked for.
-        admin.touch(topic, timeout_seconds)
-    elif (why := _create(admin, topic, partitions, timeout_seconds)) is not None:
-        return TopicOutcome(problem=why)
-    return _await_visible(admin, topic)
+    else:
+        if mock:
+            admin.touch(topic, timeout_seconds)  # it makes a topic when it is asked for
+        elif (why := _create(admin, topic, partitions, timeout_seconds)) is not None:
+            return TopicOutcome(problem=why)
+        outcome = _await_visible(admin, topic)
+    if outcome.problem is None and not mock:
+        return replace(outcome, problem=compaction_problem(admin, topic))
+    return outcome
 
 
 def _create(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -> str | None:
@@ -162,6 +167,19 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
         if time.monotonic() > deadline:
             return TopicOutcome(created=True, problem=f"topic {topic}: {in_words(described.error)}")
         time.sleep(0.05)
+
+
+def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
+    """Say so where the topic is compacted, which keeps one letter of each key; None too where that cannot be told."""
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    try:
+        found = admin.client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+    except KafkaException:
+        return None  # it needs a right of its own, and librdkafka's embedded mock does not know the question
+    policy = found.get("cleanup.policy")
+    if policy is None or "compact" not in (policy.value or ""):
+        return None
+    return f"topic {topic}: it is compacted, and would keep one letter of each user: set its cleanup.policy to delete"
 
 
 def write_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
