@@ -67,6 +67,18 @@ def test_the_worker_never_reads_its_own_dead_letters(topics: str, dead_letters: 
     assert told in problems(KAFKA__TOPICS=topics, KAFKA__DEAD_LETTER_TOPIC=dead_letters)[0]
 
 
+@pytest.mark.parametrize("servers", [",,", "a:9092,", "http://a:9092", "a:port", "a:9092;b:9092 c", " "])
+def test_a_broker_that_nothing_can_lead_to_is_told_of(servers: str) -> None:
+    assert problems(KAFKA__BOOTSTRAP_SERVERS=servers)
+
+
+@pytest.mark.parametrize(
+    "servers", ["a", "a:9092, b.example.com:9093", "[::1]:9092", "SASL_SSL://a:9092", "10.0.0.1:9"]
+)
+def test_brokers_as_librdkafka_takes_them(servers: str) -> None:
+    assert settings(KAFKA__BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
+
+
 def test_topics_are_names_or_patterns() -> None:
     assert settings(KAFKA__TOPICS="^a$,b", KAFKA__DEAD_LETTER_TOPIC="a.dead-letter").kafka.topics == ("^a$", "b")
     assert "is no topic name" in problems(KAFKA__TOPICS="a b")[0]

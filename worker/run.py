@@ -88,7 +88,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the last: a terminal that is closed
             signal.signal(number, self._ask)
 
     def _ask(self, _: int, __: FrameType | None) -> None:

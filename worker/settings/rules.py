@@ -25,6 +25,10 @@ _MAX_POLL_INTERVAL_MS = 300_000
 _SESSION_TIMEOUT_MS = 45_000
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+# As librdkafka reads it: a protocol may stand before the host, and the port may be left out.
+_BROKER = re.compile(
+    r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?", re.IGNORECASE
+)
 
 
 class Finding(NamedTuple):
@@ -75,6 +79,14 @@ def _retries(settings: Settings) -> Iterator[Finding]:
     if settings.attentive.retry_base_seconds > settings.attentive.retry_max_seconds:
         names = ("attentive.retry_base_seconds", "attentive.retry_max_seconds")
         yield Finding(names, "is above attentive.retry_max_seconds; lower it or raise that")
+
+
+def _brokers(settings: Settings) -> Iterator[Finding]:
+    """Any text would do for librdkafka, which then waits for ever for brokers that nothing leads to."""
+    for number, broker in enumerate(settings.kafka.bootstrap_servers.split(","), 1):
+        if not _BROKER.fullmatch(broker.strip()):
+            text = f"number {number} of them is no broker: give host:port, several with commas between them"
+            yield Finding(("kafka.bootstrap_servers",), text)
 
 
 def _topics(settings: Settings) -> Iterator[Finding]:
@@ -231,6 +243,7 @@ def _identity(settings: Settings) -> Iterator[Finding]:
 
 
 _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _brokers,
     _topics,
     _dead_letter_topic,
     _properties,
