@@ -18,6 +18,14 @@ from tests.support.registry import Registry
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where the tests run in several processes, one of these has all that need a server."""
+    for item in items:
+        if item.get_closest_marker("kafka") or item.get_closest_marker("registry"):
+            item.add_marker(pytest.mark.xdist_group("servers"))
+
+
 _missed = pytest.StashKey[dict[str, str]]()
 
 

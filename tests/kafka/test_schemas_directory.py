@@ -77,3 +77,13 @@ def test_a_file_broken_since_the_start_is_waited_for(tmp_path: Path) -> None:
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone cannot be read"):
         DirectorySchemas(tmp_path / "gone")
+
+
+def test_a_broken_file_that_is_needed_no_more_is_no_problem_any_more(tmp_path: Path) -> None:
+    """The partition whose record named it went to another worker."""
+    schemas = DirectorySchemas(tmp_path)
+    put(tmp_path, "7.avsc", "{half")
+    assert asked(schemas, 7) == []
+    assert schemas.waiting()
+    schemas.answers()
+    assert schemas.waiting() is None

@@ -55,6 +55,7 @@ class DirectorySchemas:
         self._answers: list[tuple[int, object | None]] = []
         self._unknown: dict[int, None] = {}
         self._broken: dict[int, str] = {}
+        self._asked: set[int] = set()  # since the last look at the answers
         self._dead_letter_id = 0
         self._changed = _changed(directory)
         if self._changed is None:
@@ -67,6 +68,7 @@ class DirectorySchemas:
     def request(self, schema_id: int) -> None:
         """Read the file of this id now. One that is broken by now is waited for: it may be being written."""
         path = self._directory / f"{schema_id}.avsc"
+        self._asked.add(schema_id)
         try:
             schema: object | None = _read(path) if path.is_file() else None
         except ValueError as error:
@@ -88,7 +90,9 @@ class DirectorySchemas:
             for schema_id in [*self._unknown]:
                 if (self._directory / f"{schema_id}.avsc").is_file():
                     self.request(schema_id)
-        self._broken.clear()  # those that are still needed are asked for again
+        # What is needed is asked for at every turn; what was not, went with its partition.
+        self._broken = {schema_id: why for schema_id, why in self._broken.items() if schema_id in self._asked}
+        self._asked.clear()
         taken, self._answers = self._answers, []
         return taken
 
