@@ -137,17 +137,10 @@ def main() -> None:
         # A terminal that can't show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        group.main(prog_name=_PROGRAM)
-    except OSError as failure:  # a full disk, most likely: click has dealt with a closed pipe
-        _end(f"the output cannot be written: {failure.strerror}")
-    finally:
         try:
+            group.main(prog_name=_PROGRAM)
+        finally:
             sys.stdout.flush()
-        except OSError as failure:
-            _end(f"the output cannot be written: {failure.strerror}")
-
-
-def _end(problem: str) -> NoReturn:
-    """Ends at once: what is still to be written would fail again."""
-    click.echo(f"Error: {problem}", err=True)
-    os._exit(1)
+    except OSError as failure:  # a full disk, most likely: click has dealt with a closed pipe
+        click.echo(f"Error: the output cannot be written: {failure.strerror}", err=True)
+        os._exit(1)  # at once: what is still to be written would fail again

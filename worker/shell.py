@@ -211,12 +211,11 @@ class Shell:
 
         Not asked in the callback: librdkafka would wait for itself there. Records of the partitions are taken in after.
         """
-        now = time.monotonic()
-        if not self._unread or now < self._notes_at:
+        if not self._unread or time.monotonic() < self._notes_at:
             return
         notes = self.source.notes(self._unread)
         if notes is None:
-            self._notes_at = now + NOTES_RETRY_SECONDS
+            self._notes_at = time.monotonic() + NOTES_RETRY_SECONDS
             return
         for note in notes:
             if (spent := spent_of(note)) is not None:

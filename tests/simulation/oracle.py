@@ -101,7 +101,7 @@ class Oracle:
     def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
         """A worker has sent a request for a user, by its `epoch`-th assignment of the user's partition."""
         self.calls += 1
-        self._sends(user, worker, epoch)
+        self.request_written(user, worker, epoch)
         started = self._started
         started.append(now)
         while started[0] <= now - 1.0:
@@ -110,11 +110,8 @@ class Oracle:
         if len(started) > limit:
             raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
 
-    def written_late(self, user: int, worker: object, epoch: int) -> None:
-        """A frozen worker woke and wrote a request that it had begun before: its part of the rate was spent then."""
-        self._sends(user, worker, epoch)
-
-    def _sends(self, user: int, worker: object, epoch: int) -> None:
+    def request_written(self, user: int, worker: object, epoch: int) -> None:
+        """A request is on its way. One that a frozen worker writes when it wakes spent its part of the rate before."""
         standing = self._standing(user, worker)
         if standing.in_flight:
             raise PromiseBroken("one in flight", f"a second request for user {user}")

@@ -139,7 +139,7 @@ class Senders:
             self.came((flight, Reply(None, Failure.ABORTED)))
             return
         self._cluster.note(self._owner, "writes late", flight.call)
-        self._cluster.oracle.written_late(flight.user, self._owner, flight.epoch)
+        self._cluster.oracle.request_written(flight.user, self._owner, flight.epoch)
         flight.counted = True
         flight.back_at = self._timeline.now + 0.01
         self._timeline.after(0.005, self._cluster.arrived, flight)

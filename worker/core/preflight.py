@@ -56,8 +56,8 @@ class Preflight:
         passed_over = 0
         for name, value in attributes:
             decision = self._policy.decide(name)
-            if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
-                passed_over += 1  # a null of a denied name holds nothing sensitive
+            if self._passes_over(decision, value):
+                passed_over += 1
             elif decision is Decision.DENY:
                 refused.setdefault(Reason.SENSITIVE_DATA, _Refused()).add(name, None, "denied by policy")
             elif decision is Decision.BAD_NAME:
@@ -68,6 +68,10 @@ class Preflight:
                 except Unsupported as what:
                     refused.setdefault(Reason.UNSUPPORTED_VALUE, _Refused()).add(name, value, str(what))
         return tuple(one.refusal(reason) for reason, one in refused.items()), passed_over
+
+    def _passes_over(self, decision: Decision, value: object) -> bool:
+        """By the allow-list, or as a null: one of a denied name holds nothing sensitive."""
+        return decision is Decision.PASS_OVER or (value is None and self._nulls == "drop")
 
     def _rendered(self, value: object) -> Scalar:
         if value is not None:
@@ -81,7 +85,7 @@ class Preflight:
         passed_over = 0
         for name, value in attributes.items():
             decision = self._policy.decide(name)
-            if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
+            if self._passes_over(decision, value):
                 passed_over += 1
             else:
                 kept[name] = None if decision is Decision.DENY else raw(value)

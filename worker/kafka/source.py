@@ -145,12 +145,11 @@ class Subscription:
         With `wait`, returns when the broker has taken it, or after `timeout_seconds`, and sends it again until then.
         In a rebalance callback it is sent once, and returns with the broker's answer, however late.
         """
-        if self._in_callback or self._closing:
-            self._commits.send(offsets, note, wait=wait and not self._closing)
-        elif wait:
+        waits = wait and not self._closing
+        if waits and not self._in_callback:
             self._commits.see_through(offsets, note, timeout_seconds)
         else:
-            self._commits.send(offsets, note, wait=False)
+            self._commits.send(offsets, note, wait=waits)
 
     def committed(self) -> Mapping[Partition, int]:
         """Offsets that the broker acknowledged or told as committed, for partitions held now."""
