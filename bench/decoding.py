@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from bench.figures import Figure
 from bench.loads import Load
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
-from worker.core.decode import Decoder
-from worker.core.identity import IdentityRules
-from worker.core.mapping import Mapping
+from worker.commands.run import GC_THRESHOLD
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
 from worker.core.model import Partition, Record
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
-from worker.run import GC_THRESHOLD
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 
 _WARM_UP = 1_000
 

@@ -92,7 +92,7 @@ def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None
 
 def test_the_messages_of_our_own_and_of_system_errors_stay() -> None:
     first, second = lines("""
-        from worker.config import ConfigurationError
+        from worker.settings.load import ConfigurationError
         log.error('a', error=ConfigurationError(['mend this']))
         try:
             open('/none/of/this')

@@ -33,11 +33,11 @@ class Entry:
 
 
 _COMMANDS: Final[Mapping[str, Entry]] = {
-    "run": Entry("worker.run", "command", "Run the worker, until SIGTERM or SIGINT."),
-    "demo": Entry("worker.demo", "command", "See it work, with no infrastructure."),
-    "sandbox": Entry("worker.sandbox.command", "sandbox", "Serve a local stand-in of the Custom Attributes API."),
-    "check": Entry("worker.check", "command", "Prove a configuration before a deploy."),
-    "config": Entry("worker.config_command", "command", "Show the effective settings and where each came from."),
+    "run": Entry("worker.commands.run", "command", "Run the worker, until SIGTERM or SIGINT."),
+    "demo": Entry("worker.commands.demo", "command", "See it work, with no infrastructure."),
+    "sandbox": Entry("worker.commands.sandbox", "sandbox", "Serve a local stand-in of the Custom Attributes API."),
+    "check": Entry("worker.commands.check", "command", "Prove a configuration before a deploy."),
+    "config": Entry("worker.commands.config", "command", "Show the effective settings and where each came from."),
 }
 
 # The import names that each optional extra brings.

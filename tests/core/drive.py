@@ -9,16 +9,16 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_writer
 
-from worker.core.decode import Decoder
 from worker.core.engine import Engine
-from worker.core.identity import IdentityRules
-from worker.core.mapping import Mapping as FieldMapping
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.facts import Notice
 from worker.core.model import Call, Failure, Letter, Now, Partition, Record, Reply, Scalar, UserKey
-from worker.core.news import Notice
 from worker.core.options import Options
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
-from worker.kafka.schemas import bundled
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
+from worker.registry.directory import bundled
 
 P0, P1, P2 = (Partition("profile-changes", number) for number in range(3))
 SCHEMA: Any = bundled("profile_changed")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.avro import body, fields, framed, record, varint
-from worker.core.decode import Decoder, SchemaMissing, Undecodable
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
+from worker.core.events.mapping import Mapping
 from worker.core.model import Event
-from worker.kafka.schemas import bundled
+from worker.registry.directory import bundled
 
 PROFILE_CHANGED = bundled("profile_changed")
 EVENT: dict[str, Any] = {

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, TIMEOUT, Account, Driver, encode, phone
-from worker.core.decode import Decoder
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
 from worker.core.model import Record, Reply
 
 WITHIN_SECONDS = 60.0

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.entry import ITEM_BYTES, Change, Entry, Item, Place
-from worker.core.ledger import Ledger
 from worker.core.model import Partition, Scalar, Source, User, UserKey
+from worker.core.waiting.entry import ITEM_BYTES, Change, Entry, Item, Place
+from worker.core.waiting.ledger import Ledger
 
 KEY = UserKey("phone", "", "+13115552368")
 USER = User(phone="+13115552368")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.drive import doubling, key
-from worker.core.gate import FAILING_CALLS, FAILING_USERS, Gate, HaltReason, Passage
+from worker.core.delivery.gate import FAILING_CALLS, FAILING_USERS, Gate, HaltReason, Passage
 
 CONCURRENCY = 8
 PROBE_MAX_SECONDS = 10.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.identity import IdentityRules, name_user
 from worker.core.model import User, UserKey
+from worker.core.rules.identity import IdentityRules, name_user
 
 FULL = User("+13115552368", "Ann@Shop.Example", "c1", (("loyalty", "L1"), ("crm", "7")))
 

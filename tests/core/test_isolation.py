@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.isolation import Isolation
+from worker.core.delivery.isolation import Isolation
 
 CALLS_MAX = 500
 

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from worker.core.ledger import Ledger
 from worker.core.model import Partition
+from worker.core.waiting.ledger import Ledger
 
 P0 = Partition("profile-changes", 0)
 

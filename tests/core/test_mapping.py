@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.avro import body, fields, record
-from worker.core.decode import Decoder, Undecodable
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder, Undecodable
+from worker.core.events.mapping import Mapping
 from worker.core.model import Event
 
 NOTHING: dict[str, Any] = {

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from tests.support.avro import body, framed, record
-from worker.core.decode import Decoder
-from worker.core.identity import IdentityRules
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
 from worker.core.model import User
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 from worker.settings.model import MappingSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from tests.core.drive import P0, doubling, key
-from worker.core.entry import Entry, Place
-from worker.core.ledger import Ledger
+from worker.core.letters.outbox import Held, Outbox, Owner
+from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Letter, Reason, User
-from worker.core.outbox import Held, Outbox, Owner
-from worker.core.storm import Credit, Storm
+from worker.core.waiting.entry import Entry, Place
+from worker.core.waiting.ledger import Ledger
 
 
 def letter(value: bytes = b"") -> Letter:

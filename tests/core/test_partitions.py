@@ -7,8 +7,8 @@ import tracemalloc
 import pytest
 
 from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, warm
-from worker.core.decode import Decoder
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
 from worker.core.model import Reply
 
 WITHIN_SECONDS = 60.0

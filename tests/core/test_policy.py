@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.core.policy import AttributeRules, Decision, Policy
+from worker.core.rules.policy import AttributeRules, Decision, Policy
 
 FORBIDDEN = """
 ssn SSN user_ssn ssn_last4 userSSN customerSsn social_security_number SocialSecurity social-security socialsecurity

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.avro import fields, record, varint
-from worker.core.decode import Decoder
-from worker.core.identity import IdentityRules
-from worker.core.mapping import Mapping
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
 from worker.core.model import Checked, Event, Reason, User
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 
 ANN = User(phone="+13115552368")
 

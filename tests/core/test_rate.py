@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.delivery.rate import BURST_SECONDS, FLOOR, HEADROOM, Rate
 from worker.core.model import Reply
-from worker.core.rate import BURST_SECONDS, FLOOR, HEADROOM, Rate
 
 START = 50.0
 STEPS = st.one_of(st.floats(0.0, 0.05), st.floats(0.0, 5.0), st.just(3_600.0))

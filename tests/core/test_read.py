@@ -12,9 +12,9 @@ import pytest
 from fastavro.utils import generate_many
 
 from tests.support.avro import body, fields, varint
-from worker.core.avro import AvroType, Undecodable
-from worker.core.read import Reader
-from worker.kafka.schemas import bundled
+from worker.core.avro.read import Reader
+from worker.core.avro.schema import AvroType, Undecodable
+from worker.registry.directory import bundled
 
 DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
 EVERYTHING = fields(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.core.delivery.verdict import Verdict, judge
 from worker.core.model import Failure, Reply
-from worker.core.verdict import Verdict, judge
 
 AFTER_A_SUCCESS = {
     **dict.fromkeys(range(200, 300), Verdict.DELIVERED),

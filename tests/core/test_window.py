@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.core.drive import P0, P1, key
-from worker.core.entry import Change, Entry
-from worker.core.isolation import Isolation
-from worker.core.ledger import Ledger
+from worker.core.delivery.isolation import Isolation
 from worker.core.model import Partition, Source, User
-from worker.core.window import Window
+from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.window import Window
 
 SECONDS = 5.0
 USER = User()

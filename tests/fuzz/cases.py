@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.avro import fields
-from worker.core.avro import AvroType
-from worker.core.decode import Decoder
-from worker.core.mapping import Mapping
-from worker.core.read import Reader
-from worker.kafka.schemas import bundled
+from worker.core.avro.read import Reader
+from worker.core.avro.schema import AvroType
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
+from worker.registry.directory import bundled
 
 _DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
 _FLAT = Mapping(

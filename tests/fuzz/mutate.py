@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.avro import varint
-from worker.core.avro import AvroType, is_record, kind_of
+from worker.core.avro.schema import AvroType, is_record, kind_of
 
 CANARY = "canary"
 """In every text of a record, so that a message that repeats one is found out."""

@@ -12,14 +12,14 @@ import fastavro
 from tests.fuzz.cases import prepared
 from tests.fuzz.mutate import CANARY
 from tests.support.avro import record
-from worker.core import letters
-from worker.core.avro import Undecodable
-from worker.core.identity import IdentityRules
+from worker.core.avro.schema import Undecodable
+from worker.core.letters.codec import WorkerIdentity, encode
+from worker.core.letters.letter import letter_of_record, letter_of_refusal
 from worker.core.model import Event, Letter, Now
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
-from worker.kafka.letters import WorkerIdentity, encode
-from worker.kafka.schemas import bundled
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
+from worker.registry.directory import bundled
 
 DETAIL_CHARACTERS_MAX = 600
 # CPU time, on a machine that others use too: what is wrong takes minutes or for ever.
@@ -78,7 +78,7 @@ def _outcome(name: str, data: bytes) -> str | None:
     except Undecodable as problem:
         detail = str(problem)
         _judge_detail(detail, names=False)
-        _judge_letter(letters.of_record(source, detail, _NOW))
+        _judge_letter(letter_of_record(source, detail, _NOW))
         return detail
     _judge_value(name, data)
     if event is not None:
@@ -112,7 +112,7 @@ def _judge_event(event: Event, data: bytes) -> None:
         assert checked.key is not None or checked.refusals
         for refusal in checked.refusals:
             _judge_detail(refusal.detail, names=True)
-            _judge_letter(letters.of_refusal(record(data), event, refusal, _NOW))
+            _judge_letter(letter_of_refusal(record(data), event, refusal, _NOW))
 
 
 def _judge_detail(detail: str, *, names: bool) -> None:

@@ -25,11 +25,11 @@ from tests.simulation.plan import (
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
-from worker.core.decode import SchemaMissing, Undecodable
-from worker.core.identity import IdentityRules
+from worker.core.events.decode import SchemaMissing, Undecodable
 from worker.core.model import Event, Letter, Record, User
-from worker.core.policy import AttributeRules
-from worker.core.preflight import Preflight
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 
 SETTLE_SECONDS = 240.0  # once faults have stopped, everything is settled within this
 RESTART_SECONDS = 1.5
@@ -60,7 +60,7 @@ class Catalogue:
 
 
 class CatalogueDecoder:
-    """Has the interface of `worker.core.decode.Decoder`."""
+    """Has the interface of `worker.core.events.decode.Decoder`."""
 
     def __init__(self, events: dict[bytes, tuple[int, Event | None]]) -> None:
         self._events = events

@@ -15,10 +15,10 @@ from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS, 
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.reading import Reading
 from tests.simulation.senders import Senders
-from worker.core.decode import Decoder
 from worker.core.engine import Engine
+from worker.core.events.decode import Decoder
 from worker.core.model import Letter, Partition
-from worker.lease import Lease
+from worker.live.lease import Lease
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster

@@ -7,18 +7,19 @@ from typing import TypeAlias
 
 import pytest
 
-from worker.core import outbox, verdict
-from worker.core.dispatch import Dispatch
+from worker.core.delivery import verdict
+from worker.core.delivery.gate import Gate, Passage
+from worker.core.delivery.judge import Dispatch
+from worker.core.delivery.rate import Rate
+from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
-from worker.core.entry import Change, Entry, Item
-from worker.core.gate import Gate, Passage
 from worker.core.intake import Intake
-from worker.core.ledger import Ledger
+from worker.core.letters import outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
-from worker.core.rate import Rate
-from worker.core.verdict import Verdict
-from worker.core.window import Window
-from worker.lease import Lease
+from worker.core.waiting.entry import Change, Entry, Item
+from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.window import Window
+from worker.live.lease import Lease
 
 Mutation: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
@@ -122,7 +123,7 @@ def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> Non
         judged = verdict.judge(reply, ever_delivered=ever_delivered)
         return instead if judged is meant else judged
 
-    patch.setattr("worker.core.dispatch.judge", judge)
+    patch.setattr("worker.core.delivery.judge.judge", judge)
 
 
 def ignores_retry_after(patch: pytest.MonkeyPatch) -> None:

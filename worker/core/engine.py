@@ -13,21 +13,21 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from worker.core.decode import Decoder
-from worker.core.dispatch import Dispatch
-from worker.core.entry import Entry
-from worker.core.gate import Halt, HaltReason
+from worker.core.delivery.gate import Halt, HaltReason
+from worker.core.delivery.judge import Dispatch
+from worker.core.delivery.verdict import Verdict
+from worker.core.events.decode import Decoder
+from worker.core.facts import Delivery, News, Notice
 from worker.core.intake import Intake
-from worker.core.ledger import Ledger
+from worker.core.letters.outbox import Held, Outbox
+from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
-from worker.core.news import Delivery, News, Notice
 from worker.core.options import Options
-from worker.core.outbox import Held, Outbox
-from worker.core.preflight import Preflight
-from worker.core.storm import Credit, Storm
+from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
-from worker.core.verdict import Verdict
-from worker.core.window import Window
+from worker.core.waiting.entry import Entry
+from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.window import Window
 
 RESUME_BELOW = 0.8  # of the memory budget: paused partitions are resumed below it
 

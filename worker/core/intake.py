@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from worker.core import letters
-from worker.core.decode import Decoder, SchemaMissing, Undecodable
-from worker.core.entry import Change
-from worker.core.ledger import Ledger
+from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
+from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
+from worker.core.letters.outbox import Held, Outbox
 from worker.core.model import Event, Letter, Now, Partition, Record
-from worker.core.outbox import Held, Outbox
-from worker.core.preflight import Preflight
+from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
-from worker.core.window import Window
+from worker.core.waiting.entry import Change
+from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.window import Window
 
 RECORD_BYTES = 400  # what a waiting record takes beyond its key and value, in bytes
 
@@ -96,7 +96,7 @@ class Intake:
         try:
             event = self._decoder.decode(record)
         except Undecodable as problem:
-            self._post(letters.of_record(record, str(problem), now), ledger, record, now)
+            self._post(letter_of_record(record, str(problem), now), ledger, record, now)
             return
         if event is None:
             self._totals.ignored += 1
@@ -107,16 +107,16 @@ class Intake:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
-            self._post(letters.of_refusal(record, event, refusal, now), ledger, record, now)
+            self._post(letter_of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:
             self._totals.ignored += not checked.refusals
             return
         change = Change(
             ledger,
-            letters.source_of(record, event.event_id),
+            source_of(record, event.event_id),
             occurred_at_ms=event.occurred_at_ms,
             record_key=record.key,
-            headers=letters.trace_context(record.headers),
+            headers=trace_context(record.headers),
         )
         self._totals.changes += 1
         self._outbox.relieve()

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
-from worker.kafka.client import RateLimit, in_words
+from worker.kafka.connection import RateLimit, in_words
 
 _AGAIN_SECONDS: Final = 0.1
 _NOTES_SECONDS: Final = 2.0

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
-from worker.kafka.client import Connection, Properties, admin_properties
+from worker.kafka.connection import Connection, Properties, admin_properties
 
 ENDS_REFRESH_SECONDS: Final = 5.0
 

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from structlog.typing import FilteringBoundLogger
 
-from worker.kafka.client import Connection, Properties, admin_properties, connecting, in_words
+from worker.kafka.connection import Connection, Properties, admin_properties, connecting, in_words
 
 _BROKER_DEFAULT_REPLICATION: Final = -1
 _VISIBLE_WITHIN_SECONDS: Final = 10.0

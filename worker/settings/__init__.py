@@ -1,4 +1,4 @@
 """The worker's settings: their model, their rules, and the sources they come from.
 
-Other code imports from `worker.config`.
+Other code imports from `worker.settings.load`.
 """

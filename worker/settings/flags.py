@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from worker.config import ConfigurationError, Loaded, load
+from worker.settings.load import ConfigurationError, Loaded, load
 from worker.settings.names import FILE_VARIABLE, NAMES, Name
 from worker.settings.table import default_text
 

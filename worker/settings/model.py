@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from worker.core.policy import FORBIDDEN
+from worker.core.rules.policy import FORBIDDEN
 from worker.settings.values import (
     ANY_CASE,
     AS_LIST,
@@ -105,7 +105,7 @@ class SchemaSettings(Section):
 
 
 class MappingSettings(Section):
-    """Where the fields lie in the event; `worker.core.mapping.Mapping` says it in full.
+    """Where the fields lie in the event; `worker.core.events.mapping.Mapping` says it in full.
 
     The defaults fit `schemas/profile_changed.avsc`. An empty path: there is no such field.
     """
@@ -294,7 +294,7 @@ class LogSettings(Section):
 
 
 class Settings(Section):
-    """The whole configuration, frozen. `worker.config.load` makes it from its sources and checks its rules."""
+    """The whole configuration, frozen. `worker.settings.load.load` makes it from its sources and checks its rules."""
 
     kafka: KafkaSettings
     schemas: SchemaSettings = SchemaSettings()

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from worker.core.mapping import Mapping
-from worker.core.policy import AttributeRules
-from worker.kafka.client import refused, uses_kip_848
+from worker.core.events.mapping import Mapping
+from worker.core.rules.policy import AttributeRules
+from worker.kafka.connection import refused, uses_kip_848
 from worker.settings.model import Settings
 from worker.settings.names import NAMES
 

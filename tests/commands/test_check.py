@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.schema_registry import Schema
+
+from tests.support.brokers import RunningBroker, unique_name
+from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, schema_directory
+from tests.support.registry import Registry
+from worker.registry.registry import connect
+from worker.sandbox.server import Sandbox
+from worker.sandbox.service import Settings
+
+TOKEN = "the-right-token"
+WRONG_TOKEN = "a-wrong-token"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(Settings(tokens=(TOKEN,))) as served:
+        yield served
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken, and yet refuses: nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
+    """All is well but for the brokers."""
+    return {
+        "WORKER_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}",
+        "WORKER_SCHEMAS__DIRECTORY": str(schema_directory(tmp_path / "schemas")),
+        "WORKER_ATTENTIVE__BASE_URL": sandbox.url,
+        "WORKER_ATTENTIVE__TOKEN": TOKEN,
+    }
+
+
+@pytest.fixture
+def sound(no_kafka: dict[str, str], real_kafka: RunningBroker) -> dict[str, str]:
+    """Settings in which nothing is wrong; the dead-letter topic does not exist yet."""
+    topic = unique_name("changes")
+    real_kafka.create_topic(topic, 3)
+    return no_kafka | {
+        "WORKER_KAFKA__BOOTSTRAP_SERVERS": real_kafka.bootstrap_servers,
+        "WORKER_KAFKA__TOPICS": topic,
+        "WORKER_KAFKA__GROUP_ID": unique_name("group"),
+        "WORKER_KAFKA__DEAD_LETTER_TOPIC": f"{topic}.dead-letter",
+    }
+
+
+def run(settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "check", *arguments],
+        env={**inherited, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
+    )
+
+
+def findings(settings: Mapping[str, str], exit_status: int) -> list[dict[str, Any]]:
+    done = run(settings, "--json")
+    assert done.returncode == exit_status, done.stdout + done.stderr
+    assert done.stderr == ""
+    for secret in (TOKEN, WRONG_TOKEN):
+        assert secret not in done.stdout
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def bad(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The findings that are not ok, by check; one each."""
+    by_check = {finding["check"]: finding for finding in found if finding["level"] != "ok"}
+    assert len(by_check) == sum(finding["level"] != "ok" for finding in found)
+    return by_check
+
+
+@pytest.mark.kafka
+def test_a_sound_configuration_is_ok_throughout_and_nothing_is_created(
+    sound: dict[str, str], real_kafka: RunningBroker
+) -> None:
+    done = run(sound)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["ok", "settings"],
+        ["ok", "brokers"],
+        ["ok", "topics"],
+        ["ok", "group"],
+        ["ok", "dead"],
+        ["ok", "schemas"],
+        ["ok", "token"],
+    ]
+    assert "3 partitions" in lines[2]
+    assert "attributes:write only the first call shows" in lines[6]
+    assert sound["WORKER_KAFKA__DEAD_LETTER_TOPIC"] not in real_kafka.admin.list_topics(timeout=10).topics
+
+
+@pytest.mark.kafka
+def test_a_dead_letter_topic_that_exists_is_asked_whether_it_may_be_written(
+    sound: dict[str, str], real_kafka: RunningBroker
+) -> None:
+    real_kafka.create_topic(sound["WORKER_KAFKA__DEAD_LETTER_TOPIC"], 3)
+    [found] = [one for one in findings(sound, 0) if one["check"] == "dead letters"]
+    assert found["what"].endswith("may be written")
+
+
+@pytest.mark.kafka
+def test_a_missing_topic_fails_and_a_pattern_without_a_match_warns(sound: dict[str, str]) -> None:
+    missing = unique_name("missing")
+    found = findings(sound | {"WORKER_KAFKA__TOPICS": f"{missing},^{missing}.*"}, 1)
+    assert [(one["level"], one["check"]) for one in found if one["level"] != "ok"] == [
+        ("fail", "topics"),
+        ("warn", "topics"),
+    ]
+    assert missing in found[2]["what"]
+    assert "does not exist" in found[2]["what"]
+
+
+@pytest.mark.kafka
+def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real_kafka: RunningBroker) -> None:
+    stem = unique_name("regional")
+    real_kafka.create_topic(f"{stem}.eu", 2)
+    real_kafka.create_topic(f"{stem}.us", 3)
+    [found] = [one for one in findings(sound | {"WORKER_KAFKA__TOPICS": f"^{stem}"}, 0) if one["check"] == "topics"]
+    assert found["what"].endswith("5 partitions in 2 topics")
+
+
+@pytest.mark.slow
+def test_every_check_is_made_though_no_broker_answers(no_kafka: dict[str, str]) -> None:
+    found = findings(no_kafka, 1)
+    assert bad(found).keys() == {"brokers", "topics", "group", "dead letters"}
+    assert "no broker answers" in bad(found)["brokers"]["what"]
+    assert {one["check"] for one in found if one["level"] == "ok"} == {"settings", "schemas", "token"}
+
+
+@pytest.mark.kafka
+def test_a_wrong_token_fails(sound: dict[str, str]) -> None:
+    problem = bad(findings(sound | {"WORKER_ATTENTIVE__TOKEN": WRONG_TOKEN}, 1))["token"]
+    assert "401" in problem["what"]
+    assert "current API key" in problem["mend"]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(("status", "advice"), [(403, "attributes:write"), (404, "BASE_URL"), (503, "try again")])
+def test_an_unwelcome_answer_about_the_token_says_how_to_mend_it(
+    sound: dict[str, str], sandbox: Sandbox, status: int, advice: str
+) -> None:
+    sandbox.set_faults([{"match": {"path": "/v1/me"}, "status": status}])
+    try:
+        problem = bad(findings(sound, 1))["token"]
+    finally:
+        sandbox.set_faults([])
+    assert str(status) in problem["what"]
+    assert advice in problem["mend"]
+
+
+@pytest.mark.kafka
+def test_a_destination_that_never_answers_is_given_up(sound: dict[str, str], sandbox: Sandbox) -> None:
+    sandbox.set_faults([{"match": {"path": "/v1/me"}, "delay": 60}])
+    try:
+        problem = bad(findings(sound | {"WORKER_ATTENTIVE__TIMEOUT_SECONDS": "1"}, 1))["token"]
+    finally:
+        sandbox.set_faults([])
+    assert "in time" in problem["what"]
+
+
+@pytest.mark.kafka
+def test_a_schema_that_is_no_avro_fails(sound: dict[str, str]) -> None:
+    (Path(sound["WORKER_SCHEMAS__DIRECTORY"]) / "8.avsc").write_text("{")
+    assert "8.avsc" in bad(findings(sound, 1))["schemas"]["what"]
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("mapping", "level", "text"),
+    [
+        ({"WORKER_MAPPING__ATTRIBUTES": "traits"}, "fail", "no field traits"),
+        ({"WORKER_MAPPING__EVENT_ID": "id"}, "warn", "event_id: id"),
+        ({"WORKER_IDENTITY__ORDER": "phone", "WORKER_MAPPING__PHONE": "mobile"}, "fail", "phone: mobile"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_told(
+    sound: dict[str, str], mapping: dict[str, str], level: str, text: str
+) -> None:
+    problem = bad(findings(sound | mapping, 1 if level == "fail" else 0))["schemas"]
+    assert problem["level"] == level
+    assert f"{SCHEMA_ID}.avsc" in problem["what"]
+    assert text in problem["what"]
+
+
+@pytest.mark.kafka
+def test_bare_avro_is_checked_by_its_writer_schema(sound: dict[str, str], tmp_path: Path) -> None:
+    del sound["WORKER_SCHEMAS__DIRECTORY"]
+    path = tmp_path / "writer.avsc"
+    bare = sound | {"WORKER_SCHEMAS__FRAMING": "none", "WORKER_SCHEMAS__WRITER_SCHEMA": str(path)}
+    done = run(bare)
+    assert done.returncode == 2
+    assert "WRITER_SCHEMA" in done.stderr
+    path.write_text('{"type": "nonsense"}')
+    assert "Avro" in bad(findings(bare, 1))["schemas"]["what"]
+    path.write_text(json.dumps(PROFILE_CHANGED))
+    assert not bad(findings(bare, 0))
+
+
+@pytest.mark.kafka
+def test_a_registry_that_does_not_answer_fails(sound: dict[str, str], closed_port: int) -> None:
+    del sound["WORKER_SCHEMAS__DIRECTORY"]
+    properties = json.dumps({"basic.auth.user.info": "user:hunter2"})
+    url = f"http://127.0.0.1:{closed_port}"
+    done = run(sound | {"WORKER_SCHEMAS__REGISTRY_URL": url, "WORKER_SCHEMAS__REGISTRY_PROPERTIES": properties})
+    assert done.returncode == 1
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "fail  schemas" in done.stdout
+    assert "ok    token" in done.stdout
+
+
+@pytest.mark.kafka
+@pytest.mark.registry
+def test_a_registry_is_asked_for_each_topics_subject_and_nothing_is_registered(
+    sound: dict[str, str], registry: Registry
+) -> None:
+    del sound["WORKER_SCHEMAS__DIRECTORY"]
+    topic = sound["WORKER_KAFKA__TOPICS"]
+    sound["WORKER_SCHEMAS__REGISTRY_URL"] = registry.url
+    assert "no subject" in bad(findings(sound, 0))["schemas"]["what"]
+    with closing(connect(registry.url, {})) as client:
+        client.register_schema(f"{topic}-value", Schema(json.dumps(PROFILE_CHANGED), "AVRO"))
+        found = findings(sound, 0)
+        assert not bad(found)
+        assert f"{topic}-value, version" in found[5]["what"]
+        assert f"{topic}.dead-letter-value" not in client.get_subjects()
+        other = {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}]}
+        client.register_schema(f"{topic}.dead-letter-value", Schema(json.dumps(other), "AVRO"))
+        assert "may not follow" in bad(findings(sound, 1))["schemas"]["what"]
+
+
+def test_a_configuration_that_does_not_load_ends_with_2() -> None:
+    done = run({"WORKER_WINDOW__SECOND": "1"})
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "did you mean" in done.stderr

@@ -1,0 +1,120 @@
+"""What users may set, and what they are told of a connection."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import structlog
+from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
+
+from worker.kafka.connection import Connection, consumer_properties, producer_properties, refused
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"enable.auto.commit": "true"},
+        {"enable.auto.offset.store": "True"},
+        {"enable.idempotence": "false"},
+        {"acks": "1"},
+        {"request.required.acks": "0"},
+        {"transactional.id": "t"},
+        {"bootstrap.servers": "b"},
+        {"metadata.broker.list": "b"},
+        {"group.id": "g"},
+        {"max.in.flight": "6"},
+        {"group.protocol": "consumer", "session.timeout.ms": "1000"},
+        {"group.protocol": "CONSUMER", "partition.assignment.strategy": "range"},
+    ],
+)
+def test_what_the_guarantees_rest_on_is_refused_by_name(properties: dict[str, str]) -> None:
+    [message] = refused(properties)
+    assert message.startswith(f"{list(properties)[-1]}: ")
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"security.protocol": "SASL_SSL", "sasl.password": "secret", "ssl.ca.pem": "x"},
+        {"enable.auto.commit": "false", "enable.idempotence": "TRUE", "acks": "-1", "max.in.flight": "5"},
+        {"partition.assignment.strategy": "roundrobin", "group.instance.id": "pod-0", "session.timeout.ms": "6000"},
+        {"group.protocol": "consumer", "group.remote.assignor": "uniform", "auto.offset.reset": "latest"},
+        {"isolation.level": "read_uncommitted"},
+    ],
+)
+def test_the_rest_passes_through(properties: dict[str, str]) -> None:
+    assert refused(properties) == []
+    for completed in (consumer_properties(properties), producer_properties(properties)):
+        passed = {name: value for name, value in properties.items() if name not in {"acks", "enable.idempotence"}}
+        assert passed.items() <= completed.items()
+
+
+def test_the_broker_drives_a_group_of_the_new_protocol() -> None:
+    assert "partition.assignment.strategy" not in consumer_properties({"group.protocol": "consumer"})
+    assert consumer_properties({})["partition.assignment.strategy"] == "cooperative-sticky"
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection("test", structlog.get_logger())
+
+
+def statistics(state: str) -> str:
+    return json.dumps({"brokers": {"b": {"state": state}}})
+
+
+def test_a_cause_outlives_its_consequences_until_a_broker_answers(connection: Connection) -> None:
+    report = connection.callbacks()["stats_cb"]
+    assert callable(report)
+    connection.failed(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error"))
+    connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert "sasl.password" in (connection.problem or "")
+    report(statistics("AUTH_REQ"))
+    assert connection.problem is not None
+    report(statistics("UP"))
+    assert connection.problem is None
+
+
+def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None:
+    connection.failed(KafkaError(KafkaError._TRANSPORT, "b:1: Connect failed: Connection refused"))
+    connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert connection.problem is not None
+    assert connection.problem.startswith("no broker answers")
+    assert "Connection refused" in connection.problem
+
+
+def test_an_outage_is_logged_once_a_minute_for_each_kind(connection: Connection) -> None:
+    with capture_logs() as lines:
+        for _ in range(100):
+            connection.failed(KafkaError(KafkaError._TRANSPORT, "refused"))
+            connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "down"))
+    assert [line["code"] for line in lines] == ["_TRANSPORT", "_ALL_BROKERS_DOWN"]
+
+
+def test_warnings_of_the_other_clients_properties_are_left_out(connection: Connection) -> None:
+    with capture_logs() as lines:
+        warning = "Configuration property acks is a producer property and will be ignored by this consumer instance"
+        connection.log(30, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-1", warning)
+        connection.log(30, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-1", "Configuration property x is deprecated")
+    assert [line["text"] for line in lines] == ["Configuration property x is deprecated"]
+
+
+def test_a_topic_that_is_gone_is_no_trouble_of_the_connection() -> None:
+    """A broker that answers does not bring the topic back: its owner is told, and asks after it."""
+    gone: list[int] = []
+    connection = Connection(
+        "consumer", structlog.get_logger(), on_topic_gone=lambda error: gone.append(int(error.code()))
+    )
+    connection.failed(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, "t [0]: topic does not exist"))
+    assert gone == [KafkaError.UNKNOWN_TOPIC_OR_PART]
+    assert connection.problem is None
+
+
+def test_a_fatal_error_stays(connection: Connection) -> None:
+    """Fenced, or out of step: brokers that answer do not mend it, only a new client does."""
+    connection.failed(KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer"))
+    connection.answered()
+    assert "fenced" in (connection.fatal or "")
+    assert connection.problem is not None

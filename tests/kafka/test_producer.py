@@ -1,0 +1,258 @@
+"""Letters out: acknowledged, or handed back in words; the same on the mock and on a real Kafka where both can."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import fastavro
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.kafka.member import LOG, Member, until
+from tests.support.brokers import Broker, LocalBroker, RunningBroker, unique_name
+from worker.core.letters.codec import Encoded, WorkerIdentity, encode, letter_id
+from worker.core.model import Letter, Partition, Reason, Record, Source
+from worker.kafka.producer import DeadLetters
+from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_total, write_problem
+
+pytestmark = pytest.mark.slow
+
+SCHEMA = cast("dict[str, object]", fastavro.parse_schema(json.loads(Path("schemas/dead_letter.avsc").read_text())))
+
+
+def bare(letter: Letter, max_bytes: int) -> Encoded:
+    return encode(letter, worker=WorkerIdentity("1", "i", "g"), schema=SCHEMA, schema_id=None, max_bytes=max_bytes)
+
+
+def letter(offset: int, value: bytes = b"\xff") -> Letter:
+    return Letter(
+        reason=Reason.UNDECODABLE,
+        detail="bad framing",
+        failed_at_ms=1_700_000_000_000,
+        attempts=0,
+        sources=(Source(Partition("profile-changes", 1), offset, 1_700_000_000_000),),
+        user=None,
+        attributes=(),
+        record_key=b"user",
+        record_value=value,
+        headers=(("traceparent", b"00-a-b-01"),),
+    )
+
+
+@contextmanager
+def dead_letters(broker: Broker, topic: str, properties: Mapping[str, str] | None = None) -> Iterator[DeadLetters]:
+    made = DeadLetters(
+        {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": "500", **(properties or {})},
+        topic,
+        bare,
+        LOG,
+    )
+    yield made
+    made.close(0)
+
+
+def decided(publisher: DeadLetters, count: int, seconds: float = 30) -> list[tuple[Letter, str | None]]:
+    results: list[tuple[Letter, str | None]] = []
+    deadline = time.monotonic() + seconds
+    while len(results) < count:
+        assert time.monotonic() < deadline, (results, publisher.problem)
+        results += publisher.results()
+    return results
+
+
+def read(broker: Broker, topic: str, count: int) -> list[tuple[Record, dict[str, object]]]:
+    with Member(broker, topic, unique_name("reader")) as member:
+        until(lambda: len(member.records) >= count, member)
+    return [
+        (record, cast("dict[str, object]", fastavro.schemaless_reader(io.BytesIO(record.value or b""), SCHEMA, None)))
+        for record in member.records
+    ]
+
+
+class TestContract:
+    def test_a_letter_is_acknowledged_and_there(self, broker: Broker, topic: str) -> None:
+        with dead_letters(broker, topic) as publisher:
+            sent = [letter(offset) for offset in range(50)]
+            for each in sent:
+                publisher.publish(each)
+            results = decided(publisher, 50)
+        assert {id(each) for each, _ in results} == {id(each) for each in sent}
+        assert [error for _, error in results] == [None] * 50
+        found = read(broker, topic, 50)
+        assert {datum["id"] for _, datum in found} == {letter_id(each) for each in sent}
+        record, _ = found[0]
+        assert record.key == b"user"
+        assert dict(record.headers).keys() >= {"reason", "source.offset", "traceparent"}
+
+    def test_close_waits_for_what_was_published(self, broker: Broker, topic: str) -> None:
+        with dead_letters(broker, topic) as publisher:
+            publisher.publish(letter(1))
+            publisher.close(20)
+            [(_, error)] = publisher.results()
+            assert error is None
+
+    def test_a_full_local_queue_keeps_letters_in_order(self, broker: Broker, topic: str) -> None:
+        with dead_letters(broker, topic, {"queue.buffering.max.messages": "2"}) as publisher:
+            for offset in range(30):
+                publisher.publish(letter(offset))
+            results = decided(publisher, 30)
+        assert [each.sources[0].offset for each, _ in results] == list(range(30))
+
+    def test_its_topic_is_created_once(self, broker: Broker) -> None:
+        admin = Admin({"bootstrap.servers": broker.bootstrap_servers}, LOG)
+        name = unique_name("dead-letter")
+        with pytest.raises(TopicsUnavailable, match="does not exist"):
+            partition_total(admin, [name])
+        first = ensure_dead_letter_topic(admin, name, 4)
+        assert (first.partitions, first.created, first.problem) == (4, True, None)
+        second = ensure_dead_letter_topic(admin, name, 9)
+        assert (second.partitions, second.created, second.problem) == (4, False, None)
+        assert partition_total(admin, [name]) == 4
+        assert partition_total(admin, [f"^{name[:-1]}.$"]) == 4
+
+
+@pytest.mark.kafka
+class TestRealBroker:
+    def test_a_compacted_topic_is_refused_since_it_keeps_one_letter_of_a_user(self, real_kafka: RunningBroker) -> None:
+        name = unique_name("compacted")
+        real_kafka.create_topic(name, 1, {"cleanup.policy": "compact"})
+        outcome = ensure_dead_letter_topic(Admin({"bootstrap.servers": real_kafka.bootstrap_servers}, LOG), name, 1)
+        assert "set its cleanup.policy to delete" in str(outcome.problem)
+
+    def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(self, real_kafka: RunningBroker) -> None:
+        """Small ones beside it are written whole: a broker refuses a batch for its largest record's sake."""
+        topic = unique_name("small")
+        real_kafka.create_topic(topic, 1, {"max.message.bytes": "20000"})
+        noise = bytes(range(256)) * 400
+        with dead_letters(real_kafka, topic, {"compression.type": "none"}) as publisher:
+            for each in (letter(1), letter(2, noise), letter(3)):
+                publisher.publish(each)
+            assert {error for _, error in decided(publisher, 3)} == {None}
+        details = {datum["id"]: datum["detail"] for _, datum in read(real_kafka, topic, 3)}
+        assert sorted(map(str, details.values())) == ["bad framing", "bad framing", "bad framing [cut to fit: value]"]
+
+    def test_a_missing_topic_is_an_error_in_words(self, real_kafka: RunningBroker) -> None:
+        with dead_letters(
+            real_kafka, unique_name("missing"), {"topic.metadata.propagation.max.ms": "500"}
+        ) as publisher:
+            publisher.publish(letter(1))
+            [(_, error)] = decided(publisher, 1)
+        assert "the topic does not exist" in str(error)
+
+    def test_a_fatal_error_replaces_the_producer(self, real_kafka: RunningBroker) -> None:
+        """The library tells error_cb of a broken sequence; no broker breaks one on demand, so the test does."""
+        topic = unique_name("fatal")
+        real_kafka.create_topic(topic, 1)
+        with dead_letters(real_kafka, topic, {"linger.ms": "20000", "batch.num.messages": "100"}) as publisher:
+            publisher.publish(letter(1))
+            publisher._connection.failed(KafkaError(KafkaError._FATAL, "sequence broken", fatal=True))
+            [(handed_back, error)] = publisher.results()
+            assert "sequence broken" in str(error)
+            publisher.publish(handed_back)
+            publisher.close(20)
+            assert [error for _, error in publisher.results()] == [None]
+
+    def test_an_outage_hands_letters_back_and_ends(self, own_broker: LocalBroker) -> None:
+        own_broker.start()
+        own_broker.create_topic("letters", 1)
+        with dead_letters(own_broker, "letters", {"message.timeout.ms": "2000"}) as publisher:
+            publisher.publish(letter(1))
+            assert [error for _, error in decided(publisher, 1)] == [None]
+            own_broker.kill()
+            publisher.publish(letter(2))
+            [(handed_back, error)] = decided(publisher, 1)
+            assert "not acknowledged in time" in str(error)
+            # librdkafka tells of the connection first, and of the whole cluster soon after.
+            assert re.search("Connection refused|no broker answers", str(publisher.problem))
+            own_broker.start()
+            publisher.publish(handed_back)
+            assert [error for _, error in decided(publisher, 1)] == [None]
+            assert publisher.problem is None
+
+
+@pytest.fixture(scope="module")
+def secured_kafka(tmp_path_factory: pytest.TempPathFactory, real_kafka: RunningBroker) -> Iterator[LocalBroker]:
+    """Passwords on a second listener, and no rights there but those given."""
+    assert real_kafka.real  # where there is no real Kafka, this skips or fails as demanded
+    login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_worker="right";'
+    broker = LocalBroker(
+        tmp_path_factory.mktemp("secured"),
+        {
+            "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl.plain.sasl.jaas.config": login,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        },
+        {"SASL": "SASL_PLAINTEXT"},
+    )
+    broker.start()
+    broker.create_topic("forbidden", 1)
+    yield broker
+    broker.stop()
+
+
+def login(broker: LocalBroker, password: str) -> dict[str, str]:
+    return {
+        "bootstrap.servers": broker.address("SASL"),
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "worker",
+        "sasl.password": password,
+    }
+
+
+@pytest.mark.kafka
+class TestSecurity:
+    def test_a_wrong_password_is_said_by_every_client(
+        self, secured_kafka: LocalBroker, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        wrong = login(secured_kafka, "wr0ng-pw")
+        with Member(secured_kafka, "forbidden", "g", wrong) as member:
+            until(lambda: "authentication failed" in (member.subscription.problem or ""), member)
+        with dead_letters(secured_kafka, "forbidden", wrong) as publisher:
+            wait(lambda: bool(publisher.results()) or "authentication failed" in (publisher.problem or ""))
+        with pytest.raises(TopicsUnavailable, match="authentication failed"):
+            partition_total(Admin(wrong, LOG), ["forbidden"], timeout_seconds=2)
+        assert "wr0ng-pw" not in "".join(capsys.readouterr())
+
+    def test_a_plaintext_client_on_a_secured_listener_is_told(self, secured_kafka: LocalBroker) -> None:
+        plain = {"bootstrap.servers": secured_kafka.address("SASL")}
+        with Member(secured_kafka, "forbidden", "g", plain) as member:
+            until(lambda: "security.protocol" in (member.subscription.problem or ""), member)
+
+    def test_missing_rights_are_named(self, secured_kafka: LocalBroker) -> None:
+        right = login(secured_kafka, "right")
+        admin = Admin(right, LOG)
+        with pytest.raises(TopicsUnavailable, match="topic forbidden: not authorised"):
+            partition_total(admin, ["forbidden"])
+        assert "not authorised" in str(ensure_dead_letter_topic(admin, "forbidden", 1).problem)
+        assert "not authorised" in str(ensure_dead_letter_topic(admin, "new", 1).problem)
+        assert "not authorised" in str(write_problem(admin, "forbidden"))
+        with Member(secured_kafka, "forbidden", "g", right) as member:
+            until(lambda: "not authorised" in (member.subscription.problem or ""), member)
+
+    def test_a_forbidden_topic_hands_letters_back(self, secured_kafka: LocalBroker) -> None:
+        """The second one is refused by `produce` itself, which raises; the first by its delivery report."""
+        with dead_letters(secured_kafka, "forbidden", login(secured_kafka, "right")) as publisher:
+            for offset in (1, 2):
+                publisher.publish(letter(offset))
+                [(_, error)] = decided(publisher, 1)
+                assert "not authorised for the topic" in str(error)
+
+    def test_a_writable_topic_has_no_problem(self, secured_kafka: LocalBroker) -> None:
+        admin = Admin({"bootstrap.servers": secured_kafka.bootstrap_servers}, LOG)
+        assert write_problem(admin, "forbidden") is None  # the super user asks
+        assert "does not exist" in str(write_problem(admin, "nowhere"))
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline

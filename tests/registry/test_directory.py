@@ -1,0 +1,89 @@
+"""Schemas as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.avro import fields
+from worker.registry.directory import DirectorySchemas, bundled
+
+ROW = fields(("id", "string"))
+
+
+def put(directory: Path, name: str, schema: object) -> None:
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    (directory / name).write_text(text, encoding="utf-8")
+
+
+def asked(schemas: DirectorySchemas, schema_id: int) -> list[tuple[int, object | None]]:
+    schemas.request(schema_id)
+    return schemas.answers()
+
+
+def test_an_id_is_a_file_and_no_file_is_no_schema(tmp_path: Path) -> None:
+    put(tmp_path, "7.avsc", ROW)
+    put(tmp_path, "notes.txt", "not looked at")
+    schemas = DirectorySchemas(tmp_path)
+    assert asked(schemas, 7) == [(7, ROW)]
+    assert asked(schemas, 8) == [(8, None)]
+    assert schemas.answers() == []
+    assert (schemas.waiting(), schemas.dead_letter_schema_id()) == (None, 0)
+
+
+def test_a_file_that_comes_later_is_answered_unasked(tmp_path: Path) -> None:
+    schemas = DirectorySchemas(tmp_path)
+    assert asked(schemas, 8) == [(8, None)]
+    put(tmp_path, "8.avsc", ROW)
+    assert schemas.answers() == [(8, ROW)]
+    assert schemas.answers() == []
+
+
+def test_the_file_of_the_dead_letter_gives_its_id(tmp_path: Path) -> None:
+    put(tmp_path, "7.avsc", ROW)
+    put(tmp_path, "42.avsc", bundled("dead_letter"))
+    assert DirectorySchemas(tmp_path).dead_letter_schema_id() == 42
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("7.avsc", '{"type": "record",\n oops', "7.avsc: not JSON at line 2, column 2"),
+        ("7.avsc", {"type": "record", "name": "R"}, "7.avsc: not a valid Avro schema"),
+        ("profile.avsc", ROW, "profile.avsc: name the file by the schema id"),
+        ("07.avsc", ROW, "07.avsc: name the file by the schema id"),
+        ("99999999999.avsc", ROW, "99999999999.avsc: name the file by the schema id"),
+    ],
+)
+def test_a_broken_file_stops_the_start_and_is_named(tmp_path: Path, name: str, content: object, says: str) -> None:
+    put(tmp_path, name, content)
+    with pytest.raises(ValueError, match="avsc") as caught:
+        DirectorySchemas(tmp_path)
+    assert says in str(caught.value)
+
+
+def test_a_file_broken_since_the_start_is_waited_for(tmp_path: Path) -> None:
+    schemas = DirectorySchemas(tmp_path)
+    put(tmp_path, "7.avsc", "{half")
+    assert asked(schemas, 7) == []
+    assert "7.avsc: not JSON" in (schemas.waiting() or "")
+    put(tmp_path, "7.avsc", ROW)
+    assert asked(schemas, 7) == [(7, ROW)]
+    assert schemas.waiting() is None
+
+
+def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gone cannot be read"):
+        DirectorySchemas(tmp_path / "gone")
+
+
+def test_a_broken_file_that_is_needed_no_more_is_no_problem_any_more(tmp_path: Path) -> None:
+    """The partition whose record named it went to another worker."""
+    schemas = DirectorySchemas(tmp_path)
+    put(tmp_path, "7.avsc", "{half")
+    assert asked(schemas, 7) == []
+    assert schemas.waiting()
+    schemas.answers()
+    assert schemas.waiting() is None

@@ -1,0 +1,53 @@
+"""The same source against a real Confluent-compatible registry."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+
+from tests.support.avro import body, fields, framed, record
+from tests.support.registry import Registry
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
+from worker.registry.directory import RegistrySchemas
+
+pytestmark = pytest.mark.registry
+
+DEADLINE_SECONDS = 30.0
+COUNTRY = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
+CUSTOMER = {**fields(("id", "string"), ("land", "geo.Country"), name="Customer"), "namespace": "crm"}
+
+
+def test_a_real_registry_gives_schemas_with_references_and_takes_the_dead_letters(registry: Registry) -> None:
+    with SchemaRegistryClient({"url": registry.url}) as client:
+        client.register_schema("source-country", Schema(json.dumps(COUNTRY), "AVRO"))
+        reference = SchemaReference("geo.Country", "source-country", 1)
+        customer = client.register_schema("source-customer", Schema(json.dumps(CUSTOMER), "AVRO", [reference]))
+    unknown = customer + 1_000_000
+    schemas = RegistrySchemas(registry.url, {}, "source-letters")
+    answered: dict[int, object] = {}
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while len(answered) < 2 or schemas.dead_letter_schema_id() is None:
+            assert time.monotonic() < deadline, schemas.waiting()
+            for schema_id in {customer, unknown} - answered.keys():
+                schemas.request(schema_id)
+            answered.update(schemas.answers())
+            time.sleep(0.01)
+        assert schemas.waiting() is None
+    finally:
+        schemas.close()
+    assert answered[unknown] is None
+    with SchemaRegistryClient({"url": registry.url}) as client:
+        assert schemas.dead_letter_schema_id() == client.get_latest_version("source-letters-value").schema_id
+    decoder = Decoder(Mapping(client_user_id="id", attributes="*"))
+    decoder.add(customer, answered[customer])
+    written = body(
+        {**CUSTOMER, "fields": [CUSTOMER["fields"][0], {"name": "land", "type": COUNTRY}]}, {"id": "u", "land": "DE"}
+    )
+    event = decoder.decode(record(framed(customer, written)))
+    assert event is not None
+    assert dict(event.attributes) == {"land": "DE"}

@@ -1,0 +1,239 @@
+"""Schemas by a registry: what counts as an answer, and what is waited out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.avro import body, fields, framed, record
+from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping
+from worker.registry.directory import RegistrySchemas, bundled
+
+pytestmark = pytest.mark.slow
+
+ROW = fields(("id", "string"))
+DEADLINE_SECONDS = 10.0
+
+
+@pytest.fixture
+def stub() -> Iterator[StubRegistry]:
+    with stub_registry() as stub:
+        yield stub
+
+
+@contextmanager
+def source(url: str, **properties: Any) -> Iterator[RegistrySchemas]:  # noqa: ANN401 - the client's own settings
+    schemas = RegistrySchemas(url, properties, "letters")
+    try:
+        yield schemas
+    finally:
+        schemas.close()
+
+
+def until(holds: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the caller waits for
+    """What `holds` gives as soon as it is true, or a failure when the deadline passes."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+    return found
+
+
+def answer(schemas: RegistrySchemas, schema_id: int) -> object:
+    schemas.request(schema_id)
+    ((answered, schema),) = until(schemas.answers)
+    assert answered == schema_id
+    return schema
+
+
+def test_a_schema_is_fetched_once_however_often_it_is_asked_for(stub: StubRegistry) -> None:
+    stub.hold(7, ROW)
+    with source(stub.url) as schemas:
+        for _ in range(50):
+            schemas.request(7)
+        assert until(schemas.answers) == [(7, ROW)]
+        assert answer(schemas, 7) == ROW
+        assert schemas.waiting() is None
+    assert [path for path in stub.asked if path.startswith("GET")] == ["GET /schemas/ids/7"]
+
+
+def test_only_the_registrys_own_word_means_that_an_id_does_not_exist(stub: StubRegistry) -> None:
+    with source(stub.url) as schemas:
+        assert answer(schemas, 404) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ((404, b"<html>nothing here</html>"), "HTTP 404; no registry answers at that path"),
+        ((404, {"message": "No static resource"}), "HTTP 404; no registry answers at that path"),
+        ((404, {"error_code": 404, "message": "HTTP 404 Not Found"}), "HTTP 404, error code 404; no registry answers"),
+        ((200, b"<html>welcome</html>"), "the answer is not a schema registry's"),
+        ((200, ["odd"]), "the answer is not a schema registry's"),
+        ((301, b""), "HTTP 301; it redirects"),
+        ((401, {"error_code": 40101, "message": "bob:hunter2 is wrong"}), "HTTP 401, error code 40101; it wants other"),
+        ((403, b"hunter2"), "HTTP 403; these credentials may not"),
+        ((500, {"error_code": 50001, "message": "hunter2"}), "HTTP 500, error code 50001"),
+        ((503, b""), "HTTP 503"),
+    ],
+)
+def test_everything_else_is_waited_out_and_explained_without_secrets(
+    stub: StubRegistry, fault: tuple[int, object], says: str
+) -> None:
+    stub.hold(7, ROW)
+    stub.fault = lambda path: fault if "ids" in path else None
+    with source(stub.url.replace("//", "//bob:hunter2@")) as schemas:
+        schemas.request(7)
+        text = until(schemas.waiting)
+        assert f"cannot fetch a schema at {stub.url}: {says}" in text
+        assert "hunter2" not in text
+        assert schemas.answers() == []
+        stub.fault = lambda _path: None
+        assert until(schemas.answers) == [(7, ROW)]
+        until(lambda: schemas.waiting() is None)
+    assert "bob:hunter2" in stub.authorization
+
+
+def test_a_registry_that_is_down_is_waited_for(stub: StubRegistry) -> None:
+    with stub_registry() as gone:
+        url = gone.url
+    with source(url.replace("//", "//bob:hunter2@")) as schemas:
+        schemas.request(7)
+        text = until(schemas.waiting)
+        assert "ConnectError: Connection refused" in text
+        assert "hunter2" not in text
+        assert schemas.dead_letter_schema_id() is None
+    with source(f"{url},{stub.url}") as schemas:
+        stub.hold(7, ROW)
+        assert answer(schemas, 7) == ROW
+
+
+def test_an_id_that_always_fails_does_not_stand_before_others(stub: StubRegistry) -> None:
+    stub.hold(8, ROW)
+    stub.fault = lambda path: (500, b"") if path.startswith("/schemas/ids/7") else None
+    with source(stub.url) as schemas:
+        schemas.request(7)
+        until(schemas.waiting)
+        schemas.request(8)
+        assert until(schemas.answers) == [(8, ROW)]
+        schemas.request(9)
+        assert until(schemas.answers) == [(9, None)]
+
+
+def test_the_dead_letters_schema_is_registered_without_holding_up_reading(stub: StubRegistry) -> None:
+    stub.hold(7, ROW)
+    stub.fault = lambda path: (403, b"") if path.startswith("/subjects") else None
+    with source(stub.url) as schemas:
+        assert "cannot register letters-value" in until(schemas.waiting)
+        assert answer(schemas, 7) == ROW
+        assert schemas.dead_letter_schema_id() is None
+        stub.fault = lambda _path: None
+        assert until(schemas.dead_letter_schema_id) == 901
+        until(lambda: schemas.waiting() is None)
+    ((subject, sent),) = stub.registered
+    assert subject == "letters-value"
+    assert '"DeadLetter"' in sent["schema"]
+
+
+def test_types_of_other_subjects_are_put_inside(stub: StubRegistry) -> None:
+    """A diamond: both branches refer to Country, one of them by the name of a file."""
+    country = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
+    address = {**fields(("land", "geo.Country"), name="Address"), "namespace": "crm"}
+    root = fields(("id", "string"), ("land", "geo.Country"), ("home", "crm.Address"), ("work", "crm.Address"))
+    stub.hold(1, country)
+    stub.hold(2, address, references=[{"name": "geo.Country", "subject": "country", "version": 3}])
+    stub.hold(
+        7,
+        root,
+        references=[
+            {"name": "address.avsc", "subject": "address", "version": 1},
+            {"name": "geo.Country", "subject": "country", "version": 3},
+        ],
+    )
+    stub.subjects = {("country", "3"): 1, ("address", "1"): 2}
+    with source(stub.url) as schemas:
+        schema = answer(schemas, 7)
+    decoder = Decoder(Mapping(client_user_id="id", attributes="home"))
+    decoder.add(7, schema)
+    inline = fields(
+        ("id", "string"),
+        ("land", country),
+        ("home", {**address, "fields": [{"name": "land", "type": "geo.Country"}]}),
+        ("work", "crm.Address"),
+    )
+    datum = {"id": "u1", "land": "FR", "home": {"land": "DE"}, "work": {"land": "FR"}}
+    event = decoder.decode(record(framed(7, body(inline, datum))))
+    assert event is not None
+    assert dict(event.attributes) == {"land": "DE"}
+
+
+def test_a_schema_that_is_not_avro_is_an_answer_too(stub: StubRegistry) -> None:
+    stub.hold(7, 'syntax = "proto3";', schemaType="PROTOBUF")
+    stub.hold(8, "{broken")
+    decoder = Decoder(Mapping())
+    with source(stub.url) as schemas:
+        for schema_id in (7, 8):
+            decoder.add(schema_id, answer(schemas, schema_id))
+            with pytest.raises(Exception, match=f"schema {schema_id}: not a valid Avro schema"):
+                decoder.decode(record(framed(schema_id, b"\0")))
+
+
+def test_the_clients_own_properties_pass_through(stub: StubRegistry) -> None:
+    stub.hold(7, ROW)
+    basic = {"basic.auth.user.info": "ann:pass", "timeout": "3", "max.retries": "9"}
+    bearer = {
+        "bearer.auth.credentials.source": "STATIC_TOKEN",
+        "bearer.auth.token": "t0ken",
+        "bearer.auth.logical.cluster": "lsrc-1",
+    }
+    for properties, header in ((basic, "ann:pass"), (bearer, "Bearer t0ken")):
+        stub.authorization.clear()
+        with source(stub.url, **properties) as schemas:
+            assert answer(schemas, 7) == ROW
+        assert header in stub.authorization
+
+
+@pytest.mark.parametrize(
+    ("url", "properties", "says"),
+    [
+        ("ftp://bob:hunter2@registry", {}, "ftp://registry"),
+        ("http://registry", {"no.such.property": "hunter2"}, "no.such.property"),
+        ("http://registry", {"ssl.ca.location": "/no/such/file"}, "settings"),
+        ("http://registry", {"timeout": "soon"}, "timeout: 'soon' is not a number"),
+    ],
+)
+def test_settings_that_the_client_refuses_are_explained_without_secrets(
+    url: str, properties: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ValueError, match="schema registry") as caught:
+        RegistrySchemas(url, properties, "letters")
+    assert says in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_flood_of_ids_is_bounded_and_still_answered(stub: StubRegistry) -> None:
+    stub.fault = lambda path: (503, b"") if "ids" in path else None
+    with source(stub.url) as schemas:
+        for schema_id in range(5_000):
+            schemas.request(schema_id)
+        stub.fault = lambda path: NOT_FOUND if "ids" in path else None
+        answered: list[tuple[int, object]] = []
+
+        def enough() -> bool:
+            answered.extend(schemas.answers())
+            return len(answered) >= 1_000
+
+        until(enough)
+    assert len(answered) < 1_100
+
+
+def test_the_bundled_schemas_are_found() -> None:
+    assert bundled("profile_changed")["name"] == "ProfileChanged"
+    with pytest.raises(FileNotFoundError):
+        bundled("nothing")

@@ -1,0 +1,155 @@
+"""The rules that bind several settings, or a setting and the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worker.settings.load import ConfigurationError, Settings, load
+
+MINIMAL = {
+    "WORKER_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+    "WORKER_SCHEMAS__REGISTRY_URL": "http://registry:8081",
+    "WORKER_ATTENTIVE__TOKEN": "tk-3f9a",
+}
+
+
+def settings(**changes: str | None) -> Settings:
+    """Loads the required settings with changes by variable; None takes one away."""
+    merged = MINIMAL | {f"WORKER_{name}": value for name, value in changes.items() if value is not None}
+    removed = {f"WORKER_{name}" for name, value in changes.items() if value is None}
+    return load(None, {}, {name: value for name, value in merged.items() if name not in removed}).settings
+
+
+def problems(**changes: str | None) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        settings(**changes)
+    return list(caught.value.problems)
+
+
+def test_one_token_is_required_and_only_one(tmp_path: Path) -> None:
+    assert "a token is required" in problems(ATTENTIVE__TOKEN=None)[0]
+    assert "both set; keep one" in problems(ATTENTIVE__TOKEN_FILE=str(tmp_path / "token"))[0]
+    settings(ATTENTIVE__TOKEN=None, ATTENTIVE__TOKEN_FILE=str(tmp_path / "comes-later"))
+    [problem] = problems(ATTENTIVE__TOKEN=None, ATTENTIVE__TOKEN_FILE=str(tmp_path / "none" / "token"))
+    assert "does not exist" in problem
+
+
+@pytest.mark.parametrize("token", ["two words", "ключ", "a\x01b"])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token: str) -> None:
+    [problem] = problems(ATTENTIVE__TOKEN=token)
+    assert "no token has" in problem
+    assert token not in problem
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://[::1]:1", "http://localhost", "http://a.localhost:1"])
+def test_plain_http_goes_to_loopback(url: str) -> None:
+    assert settings(ATTENTIVE__BASE_URL=f"{url}/").attentive.base_url == url
+
+
+@pytest.mark.parametrize("url", ["http://example.com/v1", "http://10.0.0.1", "http://127.0.0.1.example.com"])
+def test_plain_http_to_elsewhere_must_be_allowed(url: str) -> None:
+    assert "would send the token unencrypted" in problems(ATTENTIVE__BASE_URL=url)[0]
+    assert settings(ATTENTIVE__BASE_URL=url, ATTENTIVE__ALLOW_PLAIN_HTTP="true").attentive.base_url == url
+
+
+@pytest.mark.parametrize(
+    ("topics", "dead_letters", "told"),
+    [
+        ("a,b", "b", "is one of kafka.topics"),
+        ("^a.*", "a.dead-letter", "matches the pattern '^a.*'"),
+        ("^a$,c", "c", "is one of kafka.topics"),
+    ],
+)
+def test_the_worker_never_reads_its_own_dead_letters(topics: str, dead_letters: str, told: str) -> None:
+    assert told in problems(KAFKA__TOPICS=topics, KAFKA__DEAD_LETTER_TOPIC=dead_letters)[0]
+
+
+@pytest.mark.parametrize("servers", [",,", "a:9092,", "http://a:9092", "a:port", "a:9092;b:9092 c", " "])
+def test_a_broker_that_nothing_can_lead_to_is_told_of(servers: str) -> None:
+    assert problems(KAFKA__BOOTSTRAP_SERVERS=servers)
+
+
+@pytest.mark.parametrize(
+    "servers", ["a", "a:9092, b.example.com:9093", "[::1]:9092", "SASL_SSL://a:9092", "10.0.0.1:9"]
+)
+def test_brokers_as_librdkafka_takes_them(servers: str) -> None:
+    assert settings(KAFKA__BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
+
+
+def test_topics_are_names_or_patterns() -> None:
+    assert settings(KAFKA__TOPICS="^a$,b", KAFKA__DEAD_LETTER_TOPIC="a.dead-letter").kafka.topics == ("^a$", "b")
+    assert "is no topic name" in problems(KAFKA__TOPICS="a b")[0]
+    assert "is broken" in problems(KAFKA__TOPICS="^a(")[0]
+
+
+@pytest.mark.parametrize(
+    ("properties", "told"),
+    [
+        ({"bootstrap.servers": "b"}, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
+        ({"metadata.broker.list": "b"}, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
+        ({"group.id": "g"}, "set WORKER_KAFKA__GROUP_ID instead"),
+        ({"enable.auto.commit": True}, "enable.auto.commit: "),
+        ({"session.timeout.ms": "soon"}, "session.timeout.ms: must be a whole number of milliseconds"),
+    ],
+)
+def test_properties_that_the_guarantees_rest_on_are_refused(properties: dict[str, object], told: str) -> None:
+    assert any(told in problem for problem in problems(KAFKA__PROPERTIES=json.dumps(properties)))
+
+
+def test_deadlines_end_before_kafka_loses_patience() -> None:
+    assert "must be below max.poll.interval.ms (300 s)" in problems(SHUTDOWN__DRAIN_SECONDS="300")[0]
+    assert "must be below session.timeout.ms (45 s)" in problems(ATTENTIVE__TIMEOUT_SECONDS="45")[0]
+    longer = json.dumps({"max.poll.interval.ms": 900_000, "session.timeout.ms": 60_000})
+    settings(SHUTDOWN__DRAIN_SECONDS="300", ATTENTIVE__TIMEOUT_SECONDS="45", KAFKA__PROPERTIES=longer)
+    [drain, timeout] = problems(
+        KAFKA__PROPERTIES=json.dumps({"max.poll.interval.ms": 9000, "session.timeout.ms": 9000})
+    )
+    assert timeout.startswith("shutdown.drain_seconds: ") != drain.startswith("shutdown.drain_seconds: ")
+
+
+def test_a_lease_ends_before_the_session_where_the_worker_knows_the_session() -> None:
+    assert "must be below session.timeout.ms (45 s)" in problems(KAFKA__LEASE_SECONDS="45")[0]
+    settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"session.timeout.ms": 60000}')
+    settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"group.protocol": "consumer"}')
+
+
+def test_each_framing_has_its_source_of_schemas(tmp_path: Path) -> None:
+    schema = tmp_path / "writer.avsc"
+    schema.write_text('"string"', encoding="utf-8")
+    settings(SCHEMAS__REGISTRY_URL=None, SCHEMAS__FRAMING="none", SCHEMAS__WRITER_SCHEMA=str(schema))
+    settings(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(tmp_path))
+    settings(SCHEMAS__READER_SCHEMA=str(schema))
+    assert "source is required" in problems(SCHEMAS__REGISTRY_URL=None)[0]
+    assert "both set; keep one" in problems(SCHEMAS__DIRECTORY=str(tmp_path))[0]
+    assert "has no effect" in problems(SCHEMAS__WRITER_SCHEMA=str(schema))[0]
+    assert (
+        "is required where schemas.framing is none" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__FRAMING="none")[0]
+    )
+    assert "url: set WORKER_SCHEMAS__REGISTRY_URL" in problems(SCHEMAS__REGISTRY_PROPERTIES='{"url": "x"}')[0]
+
+
+def test_paths_are_looked_at(tmp_path: Path) -> None:
+    assert "does not exist" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path / "none"))[0]
+    assert "is not a file" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path))[0]
+    assert "is not a directory" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(tmp_path / "none"))[0]
+
+
+def test_retries_grow_from_the_first_pause_to_the_longest() -> None:
+    assert "above attentive.retry_max_seconds" in problems(ATTENTIVE__RETRY_BASE_SECONDS="31")[0]
+
+
+def test_the_mapping_and_the_policy_have_their_say() -> None:
+    [problem] = problems(MAPPING__RENAME='{"a": "x", "b": "x"}')
+    assert problem.startswith("environment variable WORKER_MAPPING__RENAME: two attributes")
+    [problem] = problems(MAPPING__PHONE="user..phone")
+    assert problem.startswith("environment variable WORKER_MAPPING__PHONE: ")
+    [problem] = problems(ATTRIBUTES__DENY="@other")
+    assert problem.startswith("environment variable WORKER_ATTRIBUTES__DENY: @other is no known list")
+
+
+def test_some_identifier_must_be_within_reach() -> None:
+    assert "names no identifier" in problems(IDENTITY__ORDER="phone", MAPPING__PHONE="")[0]
+    settings(IDENTITY__ORDER="phone,email", MAPPING__PHONE="")

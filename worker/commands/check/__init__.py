@@ -1,0 +1,102 @@
+"""`attribute-worker check`: proves a configuration before a deploy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import click
+import structlog
+
+from worker import logs, wiring
+from worker.attentive.account import Problem, whoami
+from worker.commands.check.finding import ASK_SECONDS, Finding, Level
+from worker.commands.check.kafka import check_kafka
+from worker.commands.check.schemas import check_schemas
+from worker.settings.flags import SettingsCommand, settings_options
+from worker.settings.load import DEFAULT, Loaded, Settings
+from worker.wiring import Unusable
+
+FAILED_EXIT = 1
+_COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+_CHECK_WIDTH = 14
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  attribute-worker check --config worker.yaml
+  attribute-worker check --json | jq 'select(.level != "ok")'""",
+)
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line: level, check, what, mend.")
+def command(loaded: Loaded, *, as_json: bool) -> None:
+    """Prove a configuration before a deploy.
+
+    Asks the brokers, the schema registry and Attentive what `run` would need of them; writes, registers and creates
+    nothing. One line for each check, with `ok`, `warn` or `fail`; every check is made, whatever the others found.
+
+    Exit status: 0 no check failed; 1 one did; 2 the configuration itself is wrong.
+    """
+    settings = loaded.settings
+    # What the clients have to say is said by the checks, in words.
+    logs.configure("error", settings.log.format, wiring.identity(settings).instance)
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "settings": lambda: _check_settings(loaded),
+        "brokers": lambda: check_kafka(settings, structlog.get_logger("worker")),
+        "schemas": lambda: check_schemas(settings),
+        "token": lambda: _check_token(settings),
+    }
+    failed = False
+    for name, check in checks.items():
+        for finding in _found(name, check):
+            failed |= finding.level is Level.FAIL
+            click.echo(json.dumps(asdict(finding), ensure_ascii=False) if as_json else _line(finding))
+    sys.exit(FAILED_EXIT if failed else 0)
+
+
+def _found(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The check's findings; a fault of its own is one more, so that the other checks are still made."""
+    try:
+        yield from check()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are worth making
+        structlog.get_logger("worker").error("check ended early", check=name, exc_info=error)
+        yield Finding.fail(name, f"ended early by {type(error).__name__}", "see the log line on stderr")
+
+
+def _check_settings(loaded: Loaded) -> Iterator[Finding]:
+    settings = loaded.settings
+    try:
+        wiring.preflight(settings)
+    except Unusable as error:
+        yield Finding.fail("settings", str(error))
+        return
+    given = sum(source != DEFAULT for source in loaded.sources.values())
+    yield Finding.ok("settings", f"{given} given, the others by default; `attribute-worker config` shows them")
+
+
+def _check_token(settings: Settings) -> Iterator[Finding]:
+    attentive = settings.attentive
+    seconds = min(attentive.timeout_seconds, ASK_SECONDS)
+    try:
+        answer = whoami(attentive.base_url, wiring.token(settings), seconds, user_agent=wiring.USER_AGENT)
+    except (ValueError, ImportError):  # its text may hold the proxy's password
+        yield Finding.fail("token", "the environment names a proxy that cannot be used", "check HTTPS_PROXY, ALL_PROXY")
+        return
+    if isinstance(answer, Problem):
+        yield Finding.fail("token", answer.what, answer.mend)
+        return
+    yield Finding.ok(
+        "token",
+        f"application '{answer.application}' of '{answer.company}'; "
+        "whether it has the permission attributes:write only the first call shows",
+    )
+
+
+def _line(finding: Finding) -> str:
+    word = click.style(f"{finding.level:<5}", fg=_COLOURS[finding.level])
+    mend = f"; {finding.mend}" if finding.mend else ""
+    return f"{word} {finding.check:<{_CHECK_WIDTH}} {finding.what}{mend}"

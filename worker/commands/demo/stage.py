@@ -1,0 +1,242 @@
+"""What the demo runs on: an embedded Kafka, and the worker as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from fastavro import parse_schema, schemaless_reader
+
+from worker.commands.demo.traffic import SCHEMA_ID, Planned
+from worker.core.model import Reason
+from worker.registry.bundled import bundled
+
+TOPIC = "profile-changes"
+DEAD_LETTER_TOPIC = "profile-changes.dead-letter"
+GROUP = "attribute-worker-demo"
+
+_METADATA_SECONDS = 10.0
+_READ_SECONDS = 10.0
+_FLUSH_SECONDS = 10.0
+_STATUS_SECONDS = 2.0
+_KILL_AFTER_SECONDS = 10.0
+_FRAME_BYTES = 5
+_QUIET = {"log_level": "2"}  # the mock announces itself on stderr otherwise
+
+Provoked = frozenset[tuple[str, int, int]]
+"""Dead letters by reason, and by partition and offset of the change that each carries."""
+
+
+class StageFailed(Exception):
+    """Something under the demo failed, not what it shows; the message says what."""
+
+
+class EmbeddedKafka:
+    """librdkafka's mock broker; it lives as long as this object, and other processes reach it too."""
+
+    def __init__(self) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": "mock", "test.mock.num.brokers": "1", "linger.ms": "5", **_QUIET}
+        )
+        brokers = self._producer.list_topics(timeout=_METADATA_SECONDS).brokers.values()
+        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+        self._producer.list_topics(TOPIC, timeout=_METADATA_SECONDS)  # which makes it
+        self._provoked: set[tuple[str, int, int]] = set()
+        self._failure: KafkaError | None = None
+        self.acknowledged = 0
+
+    def produce(self, events: Sequence[Planned]) -> None:
+        """Writes the events, in order; `acknowledged` counts those that arrived.
+
+        Raises:
+            StageFailed: an event could not be written.
+        """
+        for event in events:
+
+            def arrived(error: KafkaError | None, message: Message, reason: Reason | None = event.provokes) -> None:
+                self._arrived(error, message, reason)
+
+            self._producer.produce(TOPIC, event.encode(), event.key, on_delivery=arrived)
+        self._producer.poll(0)
+        if self._failure is not None:
+            raise StageFailed(f"the embedded Kafka refused an event: {self._failure}")
+
+    def flush(self) -> None:
+        """Waits until every event has arrived.
+
+        Raises:
+            StageFailed: one did not.
+        """
+        if self._producer.flush(_FLUSH_SECONDS) or self._failure is not None:
+            raise StageFailed(f"the embedded Kafka took no more events: {self._failure or 'no answer in time'}")
+
+    @property
+    def provoked(self) -> Provoked:
+        """The dead letters that the events written so far must lead to."""
+        return frozenset(self._provoked)
+
+    def dead_letters(self) -> list[Mapping[str, Any]]:
+        """Every dead letter in the topic.
+
+        Raises:
+            StageFailed: the topic could not be read to its end.
+        """
+        schema = parse_schema(bundled("dead_letter"))
+        return [
+            schemaless_reader(BytesIO((message.value() or b"")[_FRAME_BYTES:]), schema, None)  # type: ignore[misc]  # a record schema gives a dict
+            for message in self._read(DEAD_LETTER_TOPIC)
+        ]
+
+    def committed(self) -> int:
+        """How many events lie before the offsets that the worker's group has committed."""
+        consumer = self._consumer(GROUP)
+        try:
+            offsets = consumer.committed(self._partitions(TOPIC), timeout=_READ_SECONDS)
+            return sum(max(0, offset.offset) for offset in offsets)
+        finally:
+            consumer.close()
+
+    def _arrived(self, error: KafkaError | None, message: Message, reason: Reason | None) -> None:
+        if error is not None:
+            self._failure = error
+            return
+        self.acknowledged += 1
+        if reason is not None:
+            self._provoked.add((reason.value, message.partition() or 0, message.offset() or 0))
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        described = self._producer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic]
+        return [TopicPartition(topic, number, 0) for number in described.partitions]
+
+    def _read(self, topic: str) -> list[Message]:
+        consumer = self._consumer("demo-proof")
+        open_partitions = self._partitions(topic)
+        left = {partition.partition for partition in open_partitions}
+        consumer.assign(open_partitions)
+        messages: list[Message] = []
+        deadline = time.monotonic() + _READ_SECONDS
+        try:
+            while left:
+                if time.monotonic() > deadline:
+                    raise StageFailed(f"{topic} could not be read to its end")
+                for message in consumer.consume(500, 0.1):
+                    error = message.error()
+                    if error is None:
+                        messages.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public name for it
+                        left.discard(message.partition() or 0)
+        finally:
+            consumer.close()
+        return messages
+
+    def _consumer(self, group: str) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "group.id": group,
+                "enable.auto.commit": "false",
+                "enable.partition.eof": "true",
+                **_QUIET,
+            }
+        )
+
+
+class WorkerDied(Exception):
+    """The worker ended by itself; `lines` are the last of its log."""
+
+    def __init__(self, status: int, lines: Sequence[str]) -> None:
+        super().__init__(f"the worker ended by itself, with status {status}")
+        self.lines = lines
+
+
+class WorkerProcess:
+    """`attribute-worker run`, configured by its environment alone; a context manager that does not outlive it."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        """`directory` takes its log; `settings` are all the `WORKER_` variables it sees, but those for the log."""
+        self._log = directory / "worker.log"
+        self._client = httpx.Client(trust_env=False, timeout=_STATUS_SECONDS)
+        self._url: str | None = None
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.upper().startswith(("WORKER_", "OTEL_"))
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "run"],
+                env={**inherited, **settings, "WORKER_LOG__FORMAT": "json", "WORKER_LOG__LEVEL": "info"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for the demo, which then stops the worker.
+                process_group=0,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._client.close()
+
+    def status(self) -> Mapping[str, Any] | None:
+        """What `/status` says now; None while it does not answer yet.
+
+        Raises:
+            WorkerDied: there is no worker any more.
+        """
+        ended = self._process.poll()
+        if ended is not None:
+            raise WorkerDied(ended, self.last_lines())
+        self._url = self._url or self._served()
+        if self._url is None:
+            return None
+        try:
+            document: Mapping[str, Any] = self._client.get(f"{self._url}/status").raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            return None
+        return document
+
+    def stop(self) -> int:
+        """Asks it to stop by SIGTERM, as Kubernetes does, and returns its exit status; kills it if it does not end."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(_KILL_AFTER_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def last_lines(self, count: int = 12) -> list[str]:
+        """The end of its log."""
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            return [line.rstrip("\n") for line in deque(log, count)]
+
+    def _served(self) -> str | None:
+        """The address in its log; a line that is only half written waits for the next look."""
+        for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and entry.get("event") == "serving":
+                return f"http://{entry['host']}:{entry['port']}"
+        return None
+
+
+def write_schemas(directory: Path) -> None:
+    """Fills a directory of `<id>.avsc`, in place of a registry."""
+    for schema_id, name in ((SCHEMA_ID, "profile_changed"), (SCHEMA_ID + 1, "dead_letter")):
+        (directory / f"{schema_id}.avsc").write_text(json.dumps(bundled(name)), encoding="utf-8")

@@ -1,0 +1,233 @@
+"""Avro bytes to Python values, strictly and within bounds: closures compiled once per schema.
+
+fastavro reads trustingly, and has no stricter mode: a negative union or enum index counts from the end, so that a
+corrupt record becomes another value; numbers past 64 bits wrap around; what a reader schema leaves out may be cut
+short. It recurses in C as deep as the bytes say, until the process ends, and builds as many items of no bytes as an
+array claims. Walking each record before fastavro read it cost more than the reading. Reading it here costs less than
+either, since a byte is an index away, and not a call of a stream's `read`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import fastavro.read
+
+from worker.core.avro.primitives import (
+    ENDS,
+    PRIMITIVES,
+    Misfit,
+    Read,
+    check_end,
+    enum,
+    fixed,
+    read_block,
+    read_long,
+    read_string,
+)
+from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
+
+_DEPTH_MAX = 64
+"""Levels of a recursive type; real trees are shallower, and the stack is far from its end."""
+_OBJECTS_MAX = 262_144
+"""Records, arrays, maps, and values of no bytes, in one record: a single byte may ask for any number of them."""
+_TOO_MANY = f"more than {_OBJECTS_MAX} records, arrays, maps and values that take no bytes, in one record"
+_BRANCHES_OF_ONE_BYTE = 64
+_NAME_SHOWN_MAX = 60
+
+
+class _Spent:
+    """What the record at hand has used up of the bounds above."""
+
+    __slots__ = ("depth", "objects")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.objects = 0
+
+    def build(self, objects: int) -> None:
+        self.objects += objects
+        if self.objects > _OBJECTS_MAX:
+            raise Misfit(_TOO_MANY)
+
+
+class Reader:
+    """Reads records of one schema, one at a time."""
+
+    def __init__(self, avro: AvroType) -> None:
+        self._avro = avro
+        self._spent = _Spent()
+        self._named: dict[str, Read] = {}
+        self._weights: dict[str, int] = {}
+        self._kinds: dict[str, Callable[[Any], Read]] = {
+            "union": self._union,
+            "array": self._array,
+            "map": self._map,
+            "enum": enum,
+            "fixed": fixed,
+        }
+        if self._weight(avro.root) > _OBJECTS_MAX:
+            raise Undecodable(f"its schema has {_TOO_MANY}")
+        self._root = self._compile(avro.root)
+
+    def read(self, data: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
+        """The value that begins at `start` and ends with the data.
+
+        Raises:
+            Undecodable: The bytes do not fit the schema, or pass the bounds above; says at which field.
+        """
+        self._spent.depth = self._spent.objects = 0
+        try:
+            value, end = self._root(data, start)
+        except (Misfit, IndexError) as misfit:
+            raise Undecodable(_reason(misfit)) from None
+        except RecursionError:
+            raise Undecodable("its schema's types are nested too deep to be read") from None
+        if end != len(data):
+            raise Undecodable(f"{len(data) - end} bytes follow the end of the record")
+        return value
+
+    def _compile(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
+        kind = kind_of(schema)
+        if kind in self._avro.names:
+            return self._by_name(kind)
+        if is_record(schema):
+            return self._record(schema)
+        compiled = self._kinds.get(kind)
+        read = _logical(schema, PRIMITIVES[kind] if compiled is None else compiled(schema))
+        if isinstance(schema, dict) and "name" in schema:
+            self._named[schema["name"]] = read
+        return read
+
+    def _by_name(self, name: str) -> Read:
+        if not self._avro.recursive:
+            return self._named[name]
+        named, spent, weight = self._named, self._spent, self._weight(name)
+
+        def read(data: bytes, at: int) -> tuple[Any, int]:
+            spent.build(weight)
+            spent.depth += 1
+            if spent.depth > _DEPTH_MAX:
+                raise Misfit(f"nested more than {_DEPTH_MAX} deep")
+            # Looked up late: a recursive type is used before its own reading is complete.
+            result = named[name](data, at)
+            spent.depth -= 1
+            return result
+
+        return read
+
+    def _record(self, schema: dict[str, Any]) -> Read:
+        own = _shown(str(schema["name"]).rpartition(".")[2])
+        fields: list[tuple[str, Read]] = []
+
+        def record(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+            value: dict[str, Any] = {}
+            name = ""
+            try:
+                for name, read in fields:
+                    value[name], at = read(data, at)
+            except (Misfit, IndexError) as misfit:
+                raise Undecodable(f"{own}.{_shown(name)}: {_reason(misfit)}") from None
+            return value, at
+
+        self._named[schema["name"]] = record
+        fields.extend((field["name"], self._compile(field["type"])) for field in schema["fields"])
+        return record
+
+    def _union(self, schema: list[Any]) -> Read:
+        branches = [self._compile(branch) for branch in schema]
+        by_byte = {index << 1: read for index, read in enumerate(branches[:_BRANCHES_OF_ONE_BYTE])}
+
+        def union(data: bytes, at: int) -> tuple[Any, int]:
+            read = by_byte.get(data[at])
+            if read is not None:
+                return read(data, at + 1)
+            index, at = read_long(data, at)
+            if not 0 <= index < len(branches):
+                raise Misfit("no such union branch in the schema")
+            return branches[index](data, at)
+
+        return union
+
+    def _array(self, schema: dict[str, Any]) -> Read:
+        item = self._compile(schema["items"])
+        weight = self._weight(schema["items"])
+        build = self._spent.build
+
+        def array(data: bytes, at: int) -> tuple[list[Any], int]:
+            items: list[Any] = []
+            while data[at]:
+                count, at, end = read_block(data, at)
+                if not count:
+                    return items, at
+                if weight:
+                    build(count * weight)
+                for _ in range(count):
+                    value, at = item(data, at)
+                    items.append(value)
+                if end is not None:
+                    check_end(at, end)
+            return items, at + 1
+
+        return array
+
+    def _map(self, schema: dict[str, Any]) -> Read:
+        item = self._compile(schema["values"])
+        weight = self._weight(schema["values"])
+        build = self._spent.build
+
+        def read_map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+            items: dict[str, Any] = {}
+            while data[at]:
+                count, at, end = read_block(data, at)
+                if not count:
+                    return items, at
+                if weight:
+                    build(count * weight)
+                for _ in range(count):
+                    key, at = read_string(data, at)
+                    items[key], at = item(data, at)
+                if end is not None:
+                    check_end(at, end)
+            return items, at + 1
+
+        return read_map
+
+    def _weight(self, schema: Any) -> int:  # noqa: ANN401 - as above
+        """The objects that a value of this schema is made of and that its bytes do not bound, at most.
+
+        Not those inside its arrays, its maps and the recursive types it names: these are counted as they are read.
+        """
+        schema = self._avro.resolve(schema)
+        kind = kind_of(schema)
+        if kind == "union":
+            return max((self._weight(branch) for branch in schema if kind_of(branch) != "null"), default=0)
+        if not is_record(schema):
+            return int(kind in {"array", "map", "null"} or (kind == "fixed" and int(schema["size"]) == 0))
+        name = schema["name"]
+        if name not in self._weights:
+            self._weights[name] = 1  # for where it names itself
+            self._weights[name] = 1 + sum(self._weight(field["type"]) for field in schema["fields"])
+        return self._weights[name]
+
+
+def _reason(misfit: Misfit | IndexError) -> str:
+    return ENDS if type(misfit) is IndexError else str(misfit)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME_SHOWN_MAX else name[:_NAME_SHOWN_MAX] + "…"
+
+
+def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """The same, made into what `render` says that the logical type means."""
+    if not isinstance(schema, dict) or "logicalType" not in schema:
+        return read
+    convert = fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"]
+
+    def logical(data: bytes, at: int) -> tuple[Any, int]:
+        value, at = read(data, at)
+        return convert(value, schema, None), at
+
+    return logical

@@ -1,0 +1,233 @@
+"""The event in a decoded record: closures compiled once per schema, so that a record costs only look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from worker.core.avro.render import Nanoseconds
+from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
+from worker.core.events.mapping import Found, Keys, Mapping, find, names_of
+from worker.core.model import Event, User
+
+Decoded: TypeAlias = dict[str, Any]
+_Getter: TypeAlias = Callable[[Decoded], Any]
+_Attributes: TypeAlias = Callable[[Decoded], dict[str, object]]
+_Custom: TypeAlias = Callable[[Decoded], tuple[tuple[str, str], ...]]
+
+_SCALARS = frozenset({"boolean", "int", "long", "float", "double", "string", "enum"})
+_NAMES_CACHED = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_NO_CUSTOM: tuple[tuple[str, str], ...] = ()
+
+
+def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | None]:
+    """What makes an event of a decoded record; None for one that `ignore_when_null` passes over.
+
+    Raises:
+        Undecodable: The mapping cannot be used on this schema. The extractor itself raises it too, for an identifier
+            that is neither text nor a whole number.
+    """
+    phone = _text(mapping.phone, "phone", avro)
+    email = _text(mapping.email, "email", avro)
+    client_user_id = _text(mapping.client_user_id, "client_user_id", avro)
+    custom = _custom(mapping, avro)
+    attributes = _attributes(mapping, avro)
+    occurred_at = _getter(_found(mapping.occurred_at, avro))
+    event_id = _getter(_found(mapping.event_id, avro))
+    guards = [_by_keys(found.keys) for found in _found(mapping.ignore_when_null, avro)]
+
+    def extract(data: Decoded) -> Event | None:
+        if guards and all(guard(data) is None for guard in guards):
+            return None
+        return Event(
+            User(phone(data), email(data), client_user_id(data), custom(data)),
+            attributes(data),
+            milliseconds(occurred_at(data)),
+            _event_id(event_id(data)),
+        )
+
+    return extract
+
+
+def milliseconds(value: object) -> int | None:
+    """A time as milliseconds since 1970, or None where it is none. A time without a zone is taken as UTC."""
+    kind = type(value)
+    if kind is datetime:
+        moment: datetime = value  # type: ignore[assignment]  # its exact type was just compared
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+    if kind is int:
+        return value  # type: ignore[return-value]  # as above
+    if isinstance(value, Nanoseconds):
+        return value.count // 1_000_000
+    if isinstance(value, str):
+        try:
+            return milliseconds(datetime.fromisoformat(value))
+        except ValueError:
+            return None
+    return None
+
+
+def _event_id(value: object) -> str | None:
+    if type(value) is str:
+        return value
+    return str(value) if type(value) is int else None
+
+
+def _found(path: str, avro: AvroType) -> list[Found]:
+    return find(avro, path) if path else []
+
+
+def _by_keys(keys: Keys) -> _Getter:
+    if len(keys) == 1:
+        (only,) = keys
+        return lambda data: data.get(only)
+
+    def get(data: Decoded) -> Any:  # noqa: ANN401 - whatever Avro gave
+        value: Any = data
+        for key in keys:
+            if type(value) is not dict:
+                return None
+            value = value.get(key)
+        return value
+
+    return get
+
+
+def _getter(found: list[Found]) -> _Getter:
+    """The first present of what a path leads to; a blank text is not present."""
+    getters = [_by_keys(one.keys) for one in found]
+    if len(getters) == 1:
+        return getters[0]
+
+    def first(data: Decoded) -> Any:  # noqa: ANN401 - whatever Avro gave
+        for get in getters:
+            value = get(data)
+            if value is not None and not (type(value) is str and not value.strip()):
+                return value
+        return None
+
+    return first
+
+
+def _as_text(value: object, setting: str) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        return str(value)
+    raise Undecodable(f"{setting}: the field holds {type(value).__name__}; text or a whole number is needed")
+
+
+def _text(path: str, setting: str, avro: AvroType) -> Callable[[Decoded], str | None]:
+    get = _getter(_found(path, avro))
+
+    def text(data: Decoded) -> str | None:
+        value = get(data)
+        return value if value is None or type(value) is str else _as_text(value, setting)
+
+    return text
+
+
+def _custom(mapping: Mapping, avro: AvroType) -> _Custom:
+    labelled = list(mapping.labelled("custom_identifiers"))
+    if not labelled:
+        return lambda _data: _NO_CUSTOM
+    if labelled[0][0]:
+        getters = [(name, _text(path, f"custom_identifiers {name}", avro)) for name, path in labelled]
+        return lambda data: tuple((name, value) for name, get in getters if (value := get(data)) is not None)
+    get = _getter(find(avro, labelled[0][1]))
+
+    def custom(data: Decoded) -> tuple[tuple[str, str], ...]:
+        value = get(data)
+        if not value:
+            return _NO_CUSTOM
+        pairs = value.items() if type(value) is dict else map(_pair, value if type(value) is list else (value,))
+        return tuple(
+            (_as_text(name, "custom_identifiers"), _as_text(item, "custom_identifiers"))
+            for name, item in pairs
+            if item is not None
+        )
+
+    return custom
+
+
+def _pair(item: object) -> tuple[object, object]:
+    if type(item) is dict and "name" in item and "value" in item:
+        return item["name"], item["value"]
+    raise Undecodable("custom_identifiers: neither a map nor an array of records with the fields name and value")
+
+
+def _attributes(mapping: Mapping, avro: AvroType) -> _Attributes:
+    if not mapping.attributes:
+        return lambda _data: {}
+    readers = [(_by_keys(found.keys), _fields(mapping, avro, found)) for found in find(avro, mapping.attributes)]
+
+    def attributes(data: Decoded) -> dict[str, object]:
+        for get, read in readers:
+            value = get(data)
+            if type(value) is dict:
+                return read(value)
+        return {}
+
+    return attributes
+
+
+def _fields(mapping: Mapping, avro: AvroType, found: Found) -> _Attributes:
+    """What reads the attributes out of the map or record that was found."""
+    records = [schema for schema in found.types if is_record(schema)]
+    if records:
+        return _of_record(mapping, avro, found.keys, records)
+    if any(kind_of(schema) != "map" for schema in found.types):
+        raise Undecodable(f"attributes: {'.'.join(found.keys)} is neither a map nor a record in this schema")
+    if not (mapping.exclude or mapping.prefix or mapping.rename):
+        return lambda value: value
+
+    @lru_cache(maxsize=_NAMES_CACHED)
+    def named(name: str) -> str | None:
+        return _destination_name(mapping, (name,))
+
+    return lambda value: {new: item for name, item in value.items() if (new := named(name)) is not None}
+
+
+def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[str, Any]]) -> _Attributes:
+    used = {
+        one.keys
+        for setting, path in mapping.paths()
+        if setting != "attributes"
+        for one in find(avro, path)
+    }  # fmt: skip
+    names: dict[str, str] = {}
+    for record in records:
+        for declared in record["fields"]:
+            name = declared["name"]
+            new = _destination_name(mapping, tuple(names_of(declared)))
+            if new is None or (*at, name) in used or not _may_be_scalar(avro, declared["type"]):
+                continue
+            names[name] = new
+    if len(set(names.values())) < len(names):
+        raise Undecodable("attributes: rename and prefix give two fields of this schema the same name")
+    pairs = tuple(names.items())
+    if len(records) == 1:
+        return lambda value: {new: value[name] for name, new in pairs}
+    return lambda value: {new: value[name] for name, new in pairs if name in value}
+
+
+def _destination_name(mapping: Mapping, names: tuple[str, ...]) -> str | None:
+    """The attribute's name at the destination, None where it is excluded; `names` are its own and its aliases."""
+    if any(fnmatchcase(name, pattern) for name in names for pattern in mapping.exclude):
+        return None
+    for name in names:
+        if name in mapping.rename:
+            return mapping.rename[name]
+    return mapping.prefix + names[0]
+
+
+def _may_be_scalar(avro: AvroType, schema: Any) -> bool:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    return any(
+        kind_of(branch) in _SCALARS or (isinstance(branch, dict) and "logicalType" in branch)
+        for branch in avro.branches(schema)
+    )

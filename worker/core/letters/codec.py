@@ -1,0 +1,234 @@
+"""A dead letter's bytes: Avro as `schemas/dead_letter.avsc` says, framed as the input is, and cut to fit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import fastavro
+
+from worker.core.letters.cuts import CUTS, LAST_CUTS, Datum
+from worker.core.letters.letter import trace_context
+from worker.core.model import Letter, LostAttribute, Source, User
+
+TEXT_MAX_BYTES: Final = 4096
+"""Bound of an attribute's `text` and of the response's body (contract of the dead-letter schema)."""
+
+Headers = list[tuple[str, str | bytes | None]]
+Encoded = tuple[bytes | None, bytes, Headers]
+"""Kafka key, value and headers."""
+
+# Bounds and no ranges: `in` asks a range about an int's subclass by counting through it.
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+_DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: what readers can show
+_REQUEST_ID_MAX_BYTES: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Which process this is, among the replicas and over its restarts."""
+
+    version: str
+    instance: str
+    group_id: str
+
+
+def letter_id(letter: Letter) -> str:
+    """Name a letter by its content: the same sources, attributes and reason give the same 32 hex digits."""
+    content = [
+        letter.reason.value,
+        sorted([source.partition.topic, source.partition.number, source.offset] for source in letter.sources),
+        sorted([attribute.name, *_fingerprint(attribute.value)] for attribute in letter.attributes),
+    ]
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def encode(
+    letter: Letter,
+    *,
+    worker: WorkerIdentity,
+    schema: Mapping[str, object],
+    schema_id: int | None,
+    max_bytes: int,
+) -> Encoded:
+    """Write a letter.
+
+    Args:
+        letter: what to write.
+        worker: who writes it.
+        schema: `dead_letter.avsc`, parsed by fastavro.
+        schema_id: frames the value as Confluent does (a zero byte and the id in 4 bytes); None leaves it bare.
+        max_bytes: bound of key and value together. A letter over it is cut as `worker.core.letters.cuts` says, and
+            `detail` names what was cut. A letter whose smallest form is larger, 6 KB at most, is given as it is.
+    """
+    key = letter.record_key
+    datum = _datum(letter, worker)
+    value = _framed(datum, schema, schema_id)
+    cuts: list[str] = []
+
+    def excess() -> int:
+        return len(value) + len(key or b"") - max_bytes
+
+    def cut_again(name: str) -> bytes:
+        cuts.append(name)
+        return _framed({**datum, "detail": f"{datum['detail']}{_cut_note(cuts)}"}, schema, schema_id)
+
+    for phase in (CUTS, LAST_CUTS):
+        for name, cut in phase:
+            if excess() > 0 and cut(datum, excess() + len(_cut_note([*cuts, name]))):
+                value = cut_again(name)
+        if key is not None and 0 < excess() <= len(key):
+            key = None
+            value = cut_again("key")
+    return key, value, _headers(letter)
+
+
+def _cut_note(cuts: list[str]) -> str:
+    return f" [cut to fit: {', '.join(cuts)}]"
+
+
+def _framed(datum: Datum, schema: Mapping[str, object], schema_id: int | None) -> bytes:
+    buffer = io.BytesIO()
+    if schema_id is not None:
+        buffer.write(b"\0" + schema_id.to_bytes(4, "big"))
+    fastavro.schemaless_writer(buffer, dict(schema), datum)
+    return buffer.getvalue()
+
+
+def _headers(letter: Letter) -> Headers:
+    headers: Headers = [("reason", letter.reason.value.encode())]
+    if letter.sources:
+        first = letter.sources[0]
+        headers += [
+            ("source.topic", first.partition.topic.encode()),
+            ("source.partition", str(first.partition.number).encode()),
+            ("source.offset", str(first.offset).encode()),
+        ]
+    # `encode` bounds key and value alone, so these are bounded by themselves.
+    return headers + list(trace_context(letter.headers))
+
+
+def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
+    answer = letter.answer
+    return {
+        "id": letter_id(letter),
+        "reason": letter.reason.value,
+        "detail": _utf8(letter.detail, TEXT_MAX_BYTES),
+        "failed_at": letter.failed_at_ms,
+        "attempts": letter.attempts,
+        "worker": {"version": worker.version, "instance": worker.instance, "group_id": worker.group_id},
+        "sources": [_source(source) for source in letter.sources],
+        "user": None if letter.user is None else _user(letter.user),
+        "attributes": [_attribute(attribute) for attribute in letter.attributes],
+        "response": None
+        if answer is None
+        else {
+            "status": answer.status,
+            "request_id": None if answer.request_id is None else _utf8(answer.request_id, _REQUEST_ID_MAX_BYTES),
+            "body": _utf8(answer.body, TEXT_MAX_BYTES),
+        },
+        "key": None if letter.record_value is None else letter.record_key,
+        "value": letter.record_value,
+    }
+
+
+def _source(source: Source) -> Datum:
+    return {
+        "topic": source.partition.topic,
+        "partition": source.partition.number,
+        "offset": source.offset,
+        "timestamp": min(max(source.timestamp_ms, _DATES_MIN_MS), _DATES_MAX_MS),
+        "event_id": None if source.event_id is None else _utf8(source.event_id),
+    }
+
+
+def _user(user: User) -> Datum:
+    return {
+        "phone": None if user.phone is None else _utf8(user.phone),
+        "email": None if user.email is None else _utf8(user.email),
+        "client_user_id": None if user.client_user_id is None else _utf8(user.client_user_id),
+        "custom_identifiers": [{"name": _utf8(name), "value": _utf8(value)} for name, value in user.custom],
+    }
+
+
+def _attribute(attribute: LostAttribute) -> Datum:
+    value, text = _value(attribute.value)
+    occurred_at = attribute.occurred_at_ms
+    return {
+        "name": _utf8(attribute.name),
+        "value": value,
+        # A time that no calendar has is in the event's own record; readers would fail on it here.
+        "occurred_at": None
+        if occurred_at is None or not _DATES_MIN_MS <= occurred_at <= _DATES_MAX_MS
+        else occurred_at,
+        "partition": attribute.partition,
+        "offset": attribute.offset,
+        "text": text,
+    }
+
+
+def _value(raw: object) -> tuple[object, str | None]:
+    """Split a raw value into the schema's `value` and, where that cannot hold it exactly, `text`."""
+    value: object
+    text: str | None = None
+    match raw:
+        case Decimal():
+            nearest = float(raw) if raw.is_finite() else math.nan
+            value, text = (nearest if math.isfinite(nearest) else None), _utf8(str(raw), TEXT_MAX_BYTES)
+        case str():
+            value = _utf8(raw)
+        case datetime() | time():
+            value = raw.isoformat()
+        case UUID():
+            value = str(raw)
+        case None | bool() | float() | date():  # the union has a date of its own
+            return raw, None
+        case int() if _LONG_MIN <= raw <= _LONG_MAX:
+            return raw, None
+        case _:
+            value, text = None, _json(raw)
+    return value, text
+
+
+def _json(raw: object) -> str:
+    """JSON of any value, cut at `TEXT_MAX_BYTES` without building more than that."""
+    parts: list[str] = []
+    size = 0
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, default=_json_default).iterencode(raw):
+            parts.append(part[:TEXT_MAX_BYTES])
+            size += len(part)
+            if size > TEXT_MAX_BYTES:
+                break
+    except (RecursionError, TypeError, ValueError):
+        # Nested too deep, a key that is no string, an integer of thousands of digits: what was written so far stands.
+        parts.append("…")
+    return _utf8("".join(parts), TEXT_MAX_BYTES)
+
+
+def _json_default(raw: object) -> object:
+    if isinstance(raw, bytes | bytearray | memoryview):
+        # 4 characters for 3 bytes: more than TEXT_MAX_BYTES would be cut anyway.
+        return base64.b64encode(bytes(raw[:TEXT_MAX_BYTES])).decode()
+    return str(raw)
+
+
+def _fingerprint(raw: object) -> tuple[str, str]:
+    value, text = _value(raw)
+    return type(value).__name__, f"{value!r}/{text!r}"
+
+
+def _utf8(text: str, max_bytes: int | None = None) -> str:
+    """Text that Avro can hold (lone surrogates are written out), at most `max_bytes` long in UTF-8."""
+    data = text.encode("utf-8", "backslashreplace")
+    return data[:max_bytes].decode("utf-8", "ignore")

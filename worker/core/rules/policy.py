@@ -1,0 +1,113 @@
+"""Which attributes may be sent, by name: the allow-list, the deny-list, and what Attentive forbids outright.
+
+Deny patterns look through spelling: `SocialSecurity`, `social-security` and `social_security` are one name. Words are
+split at separators, at changes of case and before digits; `*` and `?` stand for any characters. Allow patterns are
+compared as they are, since the destination's names are case sensitive.
+
+`@forbidden` stands for the categories that Attentive's disclaimer on personal information excludes. A name is caught
+where it *is* such a thing, not where it merely holds the word: `race` and `customer_race` are denied,
+`race_day_shoe_size` is not; `passport` and `passport_number` are, `passport_tier` (a loyalty programme) is not;
+`card_number` is, `gift_card_number` is not. No list of names is complete: an allow-list is the stronger protection.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+
+from worker.core.rules.forbidden import is_forbidden
+
+FORBIDDEN = "@forbidden"
+NULLS = ("drop", "reject", "empty_string")
+_NAME_CHARACTERS_MAX = 200
+_LOOKED_AT_MAX = 1_000
+_DECISIONS_CACHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRules:
+    """What is sent.
+
+    Attributes:
+        allow: Name patterns; empty allows all. A name that none matches is passed over without a dead letter.
+        deny: Name patterns; a match is a dead letter `sensitive_data` without its value. `@forbidden` stands for the
+            built-in list, so that patterns of one's own can be added to it: `@forbidden,internal_*`.
+        nulls: `drop` leaves null attributes out, `reject` makes a dead letter of them, `empty_string` sends "".
+
+    Raises:
+        ValueError: A pattern is empty or names an unknown list, or `nulls` is unknown.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = (FORBIDDEN,)
+    nulls: str = "drop"
+
+    def __post_init__(self) -> None:
+        if not all(pattern.strip() for pattern in (*self.allow, *self.deny)):
+            raise ValueError("an attribute name pattern is empty")
+        for pattern in self.deny:
+            if pattern.startswith("@") and pattern != FORBIDDEN:
+                raise ValueError(f"{pattern} is no known list of attribute names; {FORBIDDEN} is the only one")
+        if self.nulls not in NULLS:
+            raise ValueError(f"attribute nulls is one of {', '.join(NULLS)}")
+
+
+class Decision(Enum):
+    """What becomes of an attribute by its name alone."""
+
+    SEND = "send"
+    PASS_OVER = "pass over"  # noqa: S105 - no password
+    DENY = "deny"
+    BAD_NAME = "bad name"
+
+
+class Policy:
+    """Decides by name, and remembers: events use the same few names over and over."""
+
+    def __init__(self, rules: AttributeRules) -> None:
+        self._allow = rules.allow
+        self._denies = [_deny(pattern) for pattern in rules.deny]
+        self._decisions: dict[str, Decision] = {}
+
+    def decide(self, name: str) -> Decision:
+        """The decision for a name; what the allow-list leaves out is passed over, even where it is denied too."""
+        decision = self._decisions.get(name)
+        if decision is None:
+            decision = self._judge(name)
+            if len(name) <= _NAME_CHARACTERS_MAX:
+                if len(self._decisions) >= _DECISIONS_CACHED:
+                    self._decisions.clear()
+                self._decisions[name] = decision
+        return decision
+
+    def _judge(self, name: str) -> Decision:
+        looked_at = name[:_LOOKED_AT_MAX]
+        if self._allow and not any(fnmatchcase(looked_at, pattern) for pattern in self._allow):
+            return Decision.PASS_OVER
+        words = _words(looked_at)
+        if any(deny(words) for deny in self._denies):
+            return Decision.DENY
+        return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX else Decision.BAD_NAME
+
+
+def _deny(pattern: str) -> Callable[[str], bool]:
+    if pattern == FORBIDDEN:
+        return is_forbidden
+    parts = re.split(r"([*?]+)", pattern)
+    glob = "".join(part if part[:1] in {"*", "?"} else _spelled(part) for part in parts).strip("_")
+    return lambda words: fnmatchcase(words, glob)
+
+
+def _words(name: str) -> str:
+    """A name as lower-case words joined by `_`: `SSNNumber2` is `ssn_number_2`."""
+    return _spelled(name).strip("_")
+
+
+def _spelled(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text)[:_LOOKED_AT_MAX]  # one character may become eighteen
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", "_", text)
+    return re.sub(r"[\W_]+", "_", text).casefold()

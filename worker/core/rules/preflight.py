@@ -1,0 +1,126 @@
+"""What can be known before any call: who the user is, what may be sent, and what the API would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import cast
+
+from worker.core.avro.render import Unsupported, raw, scalar
+from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
+from worker.core.rules.identity import IdentityRules, name_user
+from worker.core.rules.policy import AttributeRules, Decision, Policy
+
+_SHOWN_MAX = 5
+_NAME_SHOWN_MAX = 60
+_SENT_AS_THEY_ARE = frozenset({bool, int, str, Decimal})
+_SEND = Decision.SEND
+
+
+class Preflight:
+    """Checks events against the rules; keeps nothing of an event but the decisions on attribute names."""
+
+    def __init__(self, identity: IdentityRules, attributes: AttributeRules) -> None:
+        self._identity = identity
+        self._nulls = attributes.nulls
+        self._policy = Policy(attributes)
+
+    def check(self, event: Event) -> Checked:
+        """What of an event is to be sent, and what is refused: one refusal per reason.
+
+        Where the user cannot be named, that is the one refusal, and it carries every attribute that is not passed over.
+        """
+        key, user, fault = name_user(event.user, self._identity)
+        if key is None:
+            return self._unnamed(event.attributes, fault)
+        decide = self._policy.decide
+        accepted: dict[str, Scalar] = {}
+        rest: list[tuple[str, object]] | None = None
+        for name, value in event.attributes.items():
+            if type(value) in _SENT_AS_THEY_ARE and decide(name) is _SEND:
+                accepted[name] = cast("Scalar", value)
+            elif rest is None:
+                rest = [(name, value)]
+            else:
+                rest.append((name, value))
+        if rest is None:
+            return Checked(key, user, accepted)
+        refused, passed_over = self._sift(rest, accepted)
+        return Checked(key, user, accepted, refused, passed_over)
+
+    def _sift(
+        self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
+    ) -> tuple[tuple[Refusal, ...], int]:
+        """Put what can be sent into `accepted`; return the refusals, and how many were passed over."""
+        refused: dict[Reason, _Refused] = {}
+        passed_over = 0
+        for name, value in attributes:
+            decision = self._policy.decide(name)
+            if self._passes_over(decision, value):
+                passed_over += 1
+            elif decision is Decision.DENY:
+                refused.setdefault(Reason.SENSITIVE_DATA, _Refused()).add(name, None, "denied by policy")
+            elif decision is Decision.BAD_NAME:
+                refused.setdefault(Reason.INVALID_ATTRIBUTE_NAME, _Refused()).add(name, value, _name_fault(name))
+            else:
+                try:
+                    accepted[name] = self._rendered(value)
+                except Unsupported as what:
+                    refused.setdefault(Reason.UNSUPPORTED_VALUE, _Refused()).add(name, value, str(what))
+        return tuple(one.refusal(reason) for reason, one in refused.items()), passed_over
+
+    def _passes_over(self, decision: Decision, value: object) -> bool:
+        """By the allow-list, or as a null: one of a denied name holds nothing sensitive."""
+        return decision is Decision.PASS_OVER or (value is None and self._nulls == "drop")
+
+    def _rendered(self, value: object) -> Scalar:
+        if value is not None:
+            return scalar(value)
+        if self._nulls == "empty_string":
+            return ""
+        raise Unsupported("null")
+
+    def _unnamed(self, attributes: Mapping[str, object], fault: str | None) -> Checked:
+        kept: dict[str, object] = {}
+        passed_over = 0
+        for name, value in attributes.items():
+            decision = self._policy.decide(name)
+            if self._passes_over(decision, value):
+                passed_over += 1
+            else:
+                kept[name] = None if decision is Decision.DENY else raw(value)
+        if fault is None:
+            wanted = ", ".join(self._identity.order)
+            refusal = Refusal(Reason.NO_IDENTITY, f"none of {wanted} is present", kept)
+        else:
+            refusal = Refusal(Reason.INVALID_IDENTITY, fault, kept)
+        return Checked(None, User(), {}, (refusal,), passed_over)
+
+
+class _Refused:
+    """The attributes of one event that are refused for one reason."""
+
+    __slots__ = ("attributes", "whys")
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, object] = {}
+        self.whys: list[str] = []
+
+    def add(self, name: str, value: object, why: str) -> None:
+        self.attributes[name] = raw(value)
+        if len(self.whys) < _SHOWN_MAX:
+            self.whys.append(f"{_shown(name)}: {why}")
+
+    def refusal(self, reason: Reason) -> Refusal:
+        more = len(self.attributes) - len(self.whys)
+        return Refusal(reason, "; ".join(self.whys) + (f"; and {more} more" if more else ""), self.attributes)
+
+
+def _name_fault(name: str) -> str:
+    return f"a name of {len(name)} characters; at most 200 are taken" if name else "an attribute has no name"
+
+
+def _shown(name: str) -> str:
+    cut = name[: _NAME_SHOWN_MAX + 1]
+    shown = cut if cut.isprintable() and cut else repr(cut)  # ten characters for one, at worst
+    return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
