@@ -45,11 +45,9 @@ class Member:
                 **(properties or {}),
             },
             [topics] if isinstance(topics, str) else topics,
-            on_assigned=self._assigned,
-            on_revoked=self._revoked,
-            on_lost=self._lost,
-            log=LOG,
+            LOG,
         )
+        self.subscription.subscribe(self)
 
     def poll(self, timeout_seconds: float = 0.02) -> list[Record]:
         records = self.subscription.poll(timeout_seconds)
@@ -74,17 +72,17 @@ class Member:
         if self.open:
             self.close()
 
-    def _assigned(self, partitions: list[Partition]) -> None:
+    def assigned(self, partitions: list[Partition]) -> None:
         self.held.update(partitions)
         self.events.append(("assigned", frozenset(partitions)))
 
-    def _revoked(self, partitions: list[Partition]) -> None:
+    def revoked(self, partitions: list[Partition]) -> None:
         if self._when_revoked is not None:
             self._when_revoked(self, partitions)
         self.held.difference_update(partitions)
         self.events.append(("revoked", frozenset(partitions)))
 
-    def _lost(self, partitions: list[Partition]) -> None:
+    def lost(self, partitions: list[Partition]) -> None:
         self.held.difference_update(partitions)
         self.events.append(("lost", frozenset(partitions)))
 

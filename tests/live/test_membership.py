@@ -1,150 +1,187 @@
-"""The loop around the engine: what a drain, a commit and the notes beside offsets come to. The brokers are a script."""
+"""What a drain, a commit and the notes beside offsets come to, in virtual time."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from itertools import count
 
-import structlog
+import pytest
 
-from tests.core.drive import P0, P1, SCHEMA, doubling, encode
-from worker.core.engine import Engine
-from worker.core.events.decode import Decoder
-from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.model import Partition, Record
-from worker.core.options import Options
-from worker.core.rules.identity import IdentityRules
-from worker.core.rules.policy import AttributeRules
-from worker.core.rules.preflight import Preflight
-from worker.kafka.member import Subscription
-from worker.live.lease import Lease
-from worker.live.membership import Pace, Parts, Shell, clock
-from worker.live.share import Share
-
-GARBAGE = b"\xff"
+from tests.core.drive import OK, P0, P1, encode
+from tests.live.rig import GARBAGE, Rig, record
+from worker.core.facts import DrainEnded, DrainOutcome
+from worker.core.model import Call, Reply
 
 
-class Brokers:
-    """Takes every commit, and tells the notes that the test has put there."""
-
-    joined = True
-    problem = None
-    commits_refused = 0
-    silent_seconds = 0.0
-
-    def __init__(self) -> None:
-        self.acknowledged: dict[Partition, int] = {}
-        self.commits: list[tuple[dict[Partition, int], str]] = []
-        self.noted: list[str] | None = []
-        self.records: list[Record] = []
-        self.when_polled: Callable[[], None] = lambda: None
-
-    def poll(self, _: float) -> list[Record]:
-        self.when_polled()
-        taken, self.records = self.records, []
-        return taken
-
-    def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
-        del wait
-        self.commits.append((dict(offsets), note))
-        self.acknowledged |= offsets
-
-    def committed(self) -> Mapping[Partition, int]:
-        return self.acknowledged
-
-    def notes(self, _: Iterable[Partition]) -> list[str] | None:
-        return self.noted
-
-    def ends(self) -> Mapping[Partition, int]:
-        return {}
-
-    def pause(self, _: Iterable[Partition]) -> None: ...
-
-    resume = pause
-
-    def close(self) -> None: ...
+def unanswered(_: Call) -> Reply | None:
+    return None
 
 
-class Silent:
-    """Any part that the test does not look at: each method does nothing."""
-
-    def __getattr__(self, _: str) -> Callable[..., None]:
-        return lambda *_, **__: None
-
-
-def shell_of(drain_seconds: float) -> tuple[Shell, Brokers]:
-    """A shell that holds two partitions, whose calls are never answered."""
-    engine = Engine(
-        Options(window_seconds=0.0),
-        decoder=Decoder(FieldMapping(), writer_schema=SCHEMA),
-        preflight=Preflight(IdentityRules(), AttributeRules()),
-        backoff=doubling,
-        now=clock(),
-    )
-    silent: Any = Silent()
-    senders: Any = SimpleNamespace(free=10, replies=lambda *_: [], submit=lambda _: None, abort=lambda _: None)
-    letters: Any = SimpleNamespace(results=list, publish=lambda _: None)
-    parts = Parts(
-        engine=engine,
-        senders=senders,
-        token=silent,
-        letters=letters,
-        schemas=None,
-        lease=Lease(40.0),
-        board=silent,
-        telemetry=silent,
-        reporter=silent,
-        log=structlog.get_logger(),
-    )
-    shell, brokers = Shell(parts, Pace(1_000.0, drain_seconds), Share(lambda: 2)), Brokers()
-    shell.subscribed(cast("Subscription", brokers))
-    shell.on_assigned([P0, P1])
-    return shell, brokers
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.hold()
+    return rig
 
 
-def record(partition: Partition, offset: int, value: bytes | None) -> Record:
-    return Record(partition, offset, 0, b"key", value)
+def outcomes(rig: Rig) -> list[DrainOutcome]:
+    return [fact.outcome for fact in rig.facts if isinstance(fact, DrainEnded)]
 
 
-def test_a_revoke_amid_a_stop_begins_no_deadline_of_its_own() -> None:
-    shell, brokers = shell_of(drain_seconds=0.6)
-    brokers.records = [record(partition, 0, encode(number, {"a": 1})) for number, partition in enumerate((P0, P1))]
-    shell.turn()
-    begun = time.monotonic()
-    revoked: list[Partition] = []
-
-    def revoke() -> None:
-        if not revoked and time.monotonic() - begun > 0.4:
-            revoked.append(P0)
-            shell.on_revoked([P0])
-
-    brokers.when_polled = revoke
-    shell.stop()
-    assert revoked
-    assert time.monotonic() - begun < 0.95
+# -- drains ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_note_of_what_was_spent_reaches_all_partitions_though_a_revoke_committed_it_for_one() -> None:
-    shell, brokers = shell_of(drain_seconds=0.05)
-    brokers.records = [record(P0, 0, None), record(P1, 0, None)]
-    shell.turn()
-    assert brokers.commits.pop() == ({P0: 1, P1: 1}, "letters-spent 0 0")
-    brokers.records = [record(P0, 1, GARBAGE), record(P0, 2, None)]
-    shell.turn()
-    shell.on_revoked([P0])
-    assert brokers.commits.pop() == ({P0: 1}, "letters-spent 1 0")
-    shell.stop()
-    assert brokers.commits.pop() == ({P1: 1}, "letters-spent 1 0")
+def test_a_stop_delivers_what_waits_commits_it_and_leaves_the_group() -> None:
+    rig = Rig(window_seconds=600.0)
+    rig.hold()
+    rig.turn(record(P0, 0, encode(1, {"a": 1})))
+    assert rig.finish(rig.membership.begin_stop()) < 0.2
+    assert [call.properties for call in rig.destination.calls] == [{"a": 1}]
+    assert rig.brokers.commits[-1] == ({P0: 1}, "letters-spent 0 0")
+    assert rig.brokers.closed
+    assert outcomes(rig) == [DrainOutcome.DONE]
 
 
-def test_a_note_that_could_not_be_read_is_asked_for_again_and_not_written_over() -> None:
-    shell, brokers = shell_of(drain_seconds=0.05)
-    brokers.noted = None
-    brokers.records = [record(P0, 0, None)]
-    shell.turn()
-    assert brokers.commits == []
-    brokers.noted = ["letters-spent 40 0"]
-    shell.stop()
-    assert brokers.commits == [({P0: 1}, "letters-spent 40 0")]
+def test_a_revoke_amid_a_stop_keeps_to_the_deadline_of_the_stop(rig: Rig) -> None:
+    rig.destination.answer = unanswered
+    rig.turn(record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    assert rig.finish(stop, seconds=15.0) == pytest.approx(15.0, abs=0.1)
+    revoke = rig.membership.begin_revoke([P0])
+    assert revoke is not None
+    assert rig.finish(revoke) == pytest.approx(5.0, abs=0.1)
+    assert rig.finish(stop) == pytest.approx(0.0, abs=0.1)
+
+
+def test_a_stop_amid_which_a_revoke_was_cut_is_cut_itself(rig: Rig) -> None:
+    rig.destination.answer = lambda call: None if call.user.phone == "+13110000000" else OK
+    rig.turn(record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    revoke = rig.membership.begin_revoke([P0])
+    assert revoke is not None
+    rig.finish(revoke)
+    rig.finish(stop)
+    assert (stop.outcome, stop.left) == (DrainOutcome.CUT, 1)
+
+
+def test_a_stop_whose_partitions_become_anothers_is_not_done(rig: Rig) -> None:
+    rig.destination.answer = unanswered
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    rig.finish(stop, seconds=1.0)
+    rig.membership.lost([P0, P1])
+    rig.finish(stop)
+    assert (stop.outcome, stop.left) == (DrainOutcome.GONE, 1)
+    assert rig.brokers.acknowledged == {P0: 0}
+
+
+def test_a_stop_amid_which_the_lease_runs_out_is_not_done() -> None:
+    rig = Rig(lease_seconds=5.0)
+    rig.hold()
+    rig.destination.answer = unanswered
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    rig.finish(stop, seconds=1.0)
+    rig.advance(6.0)  # the process was frozen
+    rig.finish(stop)
+    assert (stop.outcome, stop.left) == (DrainOutcome.GONE, 1)
+    assert rig.brokers.acknowledged == {P0: 0}
+
+
+def test_a_revoke_amid_which_the_lease_runs_out_commits_nothing_and_the_turn_rejoins() -> None:
+    rig = Rig(lease_seconds=5.0)
+    rig.hold()
+    rig.destination.answer = unanswered
+    rig.turn(record(P0, 0, encode(0, {"a": 1})), record(P1, 0, None))
+    commits = len(rig.brokers.commits)
+    revoke = rig.membership.begin_revoke([P0])
+    assert revoke is not None
+    rig.advance(6.0)
+    rig.finish(revoke)
+    assert revoke.outcome is DrainOutcome.GONE
+    assert len(rig.brokers.commits) == commits
+    rig.turn()
+    assert rig.brokers.rejoined == 1
+    assert rig.membership.begin_revoke([P1]) is None, "it went with the lease"
+
+
+@pytest.mark.parametrize("ending", ["stop", "revoke"])
+def test_a_drain_calls_what_backs_off(rig: Rig, ending: str) -> None:
+    """Once 503, then well: a back-off that is longer than the drain must not decide that nothing is sent."""
+    attempts = count()
+    rig.destination.answer = lambda _: Reply(503) if next(attempts) < 5 else OK
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    for _ in range(4):
+        rig.advance(16.0)
+        rig.turn()
+    assert len(rig.destination.calls) == 5, "the next one is due in 16 s"
+    drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
+    assert drain is not None
+    assert rig.finish(drain) < 1.0
+    assert drain.outcome is DrainOutcome.DONE
+    assert rig.brokers.acknowledged == {P0: 1}
+
+
+def test_a_drain_tries_again_soon_what_fails_while_it_goes_on(rig: Rig) -> None:
+    attempts = count()
+    rig.destination.answer = lambda _: Reply(503) if next(attempts) < 8 else OK
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    drain = rig.membership.begin_stop()
+    assert rig.finish(drain) < 20.0
+    assert drain.outcome is DrainOutcome.DONE
+
+
+@pytest.mark.parametrize("ending", ["stop", "revoke"])
+def test_a_drain_does_not_wait_for_letters_that_only_a_good_record_could_release(ending: str) -> None:
+    rig = Rig(storm_letters_max=2)
+    rig.hold()
+    rig.turn(*(record(P0, offset, GARBAGE) for offset in range(10)))
+    assert len(rig.topic.letters) == 2
+    drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
+    assert drain is not None
+    assert rig.finish(drain) == 0.0
+    assert (drain.outcome, drain.left) == (DrainOutcome.CUT, 8)
+    assert rig.brokers.acknowledged == {P0: 2}
+
+
+def test_a_drain_sends_what_can_be_sent_beside_letters_that_are_withheld() -> None:
+    rig = Rig(storm_letters_max=2, window_seconds=600.0)
+    rig.hold()
+    rig.turn(record(P0, 0, encode(0, {"a": 1})), *(record(P0, offset, GARBAGE) for offset in range(1, 10)))
+    drain = rig.membership.begin_stop()
+    assert rig.finish(drain) < 1.0
+    assert len(rig.destination.calls) == 1
+    assert drain.outcome is DrainOutcome.CUT
+
+
+# -- commits and notes -----------------------------------------------------------------------------------------------
+
+
+def test_the_note_of_what_was_spent_reaches_all_partitions_though_a_revoke_committed_it_for_one(rig: Rig) -> None:
+    rig.turn(record(P0, 0, None), record(P1, 0, None))
+    assert rig.brokers.commits.pop() == ({P0: 1, P1: 1}, "letters-spent 0 0")
+    rig.turn(record(P0, 1, GARBAGE), record(P0, 2, None))
+    revoke = rig.membership.begin_revoke([P0])
+    assert revoke is not None
+    rig.finish(revoke)
+    assert rig.brokers.commits.pop() == ({P0: 3}, "letters-spent 1 0")
+    rig.finish(rig.membership.begin_stop())
+    assert rig.brokers.commits.pop() == ({P1: 1}, "letters-spent 1 0")
+
+
+def test_a_note_that_could_not_be_read_is_asked_for_again_and_not_written_over(rig: Rig) -> None:
+    rig.brokers.noted = None
+    rig.turn(record(P0, 0, None))
+    assert rig.brokers.commits == []
+    rig.brokers.noted = ["letters-spent 40 0"]
+    rig.finish(rig.membership.begin_stop())
+    assert rig.brokers.commits == [({P0: 1}, "letters-spent 40 0")]
+
+
+@pytest.mark.parametrize("ending", ["stop", "revoke"])
+def test_a_partition_whose_note_was_never_read_is_given_up_uncommitted(rig: Rig, ending: str) -> None:
+    rig.brokers.noted = None
+    rig.turn(record(P0, 0, None))
+    drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
+    assert drain is not None
+    rig.finish(drain)
+    assert rig.brokers.commits == []

@@ -13,7 +13,7 @@ _FAILURES_BEFORE_CLOSING = 5
 class Closedness:
     """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
 
-    __slots__ = ("_failures", "_forgotten", "_letters", "_out", "_successes", "_wait_until", "closed")
+    __slots__ = ("_failures", "_forgotten", "_letters", "_out", "_successes", "closed", "wait_until")
 
     def __init__(self) -> None:
         self.closed = False
@@ -22,14 +22,14 @@ class Closedness:
         self._letters: set[Letter] = set()
         self._out: set[Call] = set()
         self._forgotten: set[Call] = set()
-        self._wait_until = 0.0
+        self.wait_until = 0.0
 
     def replied(self, call: Call, reply: Reply, now: float, options: Options) -> None:
         """The worker takes in a reply. One that it had given up tells it nothing but when to come again."""
         self._out.discard(call)
         if reply.retry_after_seconds:
-            self._wait_until = max(
-                self._wait_until, now + min(reply.retry_after_seconds, options.retry_after_max_seconds)
+            self.wait_until = max(
+                self.wait_until, now + min(reply.retry_after_seconds, options.retry_after_max_seconds)
             )
         cut_short = reply.failure is Failure.TIMEOUT and call.timeout_seconds < options.timeout_seconds
         if call in self._forgotten or cut_short:
@@ -52,8 +52,8 @@ class Closedness:
 
     def starting(self, call: Call, now: float) -> None:
         """The worker starts a call."""
-        if now < self._wait_until - 1e-6:
-            raise PromiseBroken("retry-after", f"a call {self._wait_until - now:.2f} s too early")
+        if now < self.wait_until - 1e-6:
+            raise PromiseBroken("retry-after", f"a call {self.wait_until - now:.2f} s too early")
         if self.closed:
             self._out.add(call)
             if len(self._out) > 1:

@@ -157,7 +157,7 @@ class Cluster:
 
     def backoff(self, failures: int) -> float:
         """Exponential with full jitter, as the worker's own; that one's generator is not this run's."""
-        return self.rng.uniform(0.0, min(4.0, 0.2 * 2.0 ** min(failures, 10)))
+        return self.rng.uniform(0.0, min(self.plan.backoff_max_seconds, 0.2 * 2.0 ** min(failures, 10)))
 
     def next_epoch(self) -> int:
         """A number for an assignment of a partition; later ones are greater."""
@@ -254,7 +254,7 @@ class Cluster:
                 self.timeline.wall_step_ms += int(fault.how) * 1000
             case "retain":
                 self._retain(fault)
-            case "crash" | "freeze" | "isolate" | "stop" if member is not None and not member.stopping:
+            case "crash" | "freeze" | "isolate" | "stop" if member is not None:
                 self._strike(fault, member, until)
         self.commits.failing, self.commits.slow = self._on("commit_fails"), self._on("commit_slow")
 
@@ -270,7 +270,7 @@ class Cluster:
                 answer(schema_id)
 
     def _strike(self, fault: Fault, member: Member, until: float) -> None:
-        if member.frozen or member.isolated:
+        if member.frozen or member.isolated or (member.stop_asked and fault.kind in {"crash", "stop"}):
             return
         if fault.kind == "freeze":
             member.freeze()

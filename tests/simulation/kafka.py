@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from tests.simulation.timeline import Timeline
 from worker.core.model import Partition, Record
 
-Note: TypeAlias = tuple[int, int]
-"""What a worker commits beside an offset: see `Engine.letters_spent`."""
+Note: TypeAlias = str
+"""What a worker commits beside an offset."""
 
 JOIN_SECONDS = 0.4  # from a change of the group to the first member's hearing of it, at least
 SYNC_SECONDS = 0.1  # from the last revoke to the first assignment: whoever was thrown out knows it by then
@@ -160,7 +161,11 @@ class Group:
 
 
 class Commits:
-    """The way of a commit from a member to the coordinator and back."""
+    """The way of a commit from a member to the coordinator and back.
+
+    The commits of one member go over one connection and are taken in the order they were sent in. Only a slow one,
+    which the client sends again after an error, may come behind a later one.
+    """
 
     def __init__(self, timeline: Timeline, group: Group, rng: random.Random) -> None:
         self.failing = False
@@ -168,9 +173,17 @@ class Commits:
         self._timeline = timeline
         self._group = group
         self._rng = rng
+        self._under_way: dict[Participant, deque[Callable[[], None]]] = {}
+
+    def unheard(self) -> bool:
+        """Whether a question to the coordinator has no answer in time."""
+        return self.failing and self._rng.random() < 0.5
 
     def now(self, member: Participant, generation: int, offsets: Mapping[int, int], note: Note) -> bool:
-        """A commit that is waited for."""
+        """A commit that is waited for, behind those that are under way."""
+        under_way = self._under_way.get(member)
+        while under_way:
+            under_way.popleft()()
         if self.failing and self._rng.random() < 0.8:
             return False
         return self._group.commit(member, generation, offsets, note)
@@ -181,15 +194,20 @@ class Commits:
         generation: int,
         offsets: Mapping[int, int],
         note: Note,
-        answered: Callable[[object], None],
+        answered: Callable[[Mapping[int, int]], None],
     ) -> None:
         """A commit in the background. It may be lost on its way, or its answer may be, or it comes long after."""
         if self.failing and self._rng.random() < 0.5:
             return
 
-        def arrive(_: object) -> None:
+        def arrive() -> None:
             taken = self._group.commit(member, generation, offsets, note)
             if taken and not (self.failing and self._rng.random() < 0.5):
                 self._timeline.after(0.01, answered, offsets)
 
-        self._timeline.after(self._rng.uniform(1.0, 9.0) if self.slow else 0.01, arrive)
+        if self.slow:
+            self._timeline.after(self._rng.uniform(1.0, 9.0), lambda _: arrive())
+            return
+        under_way = self._under_way.setdefault(member, deque())
+        under_way.append(arrive)
+        self._timeline.after(0.01, lambda _: under_way.popleft()() if under_way and under_way[0] is arrive else None)

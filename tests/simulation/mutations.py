@@ -19,7 +19,9 @@ from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scala
 from worker.core.waiting.entry import Change, Entry, Item
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.window import Window
+from worker.live.drain import Drain
 from worker.live.lease import Lease
+from worker.live.offsets import Offsets
 
 Mutation: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
@@ -205,6 +207,26 @@ def settles_late_replies_of_another_assignment(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(Ledger, "drop", lambda _: None)
 
 
+def writes_over_notes_that_it_has_not_read(patch: pytest.MonkeyPatch) -> None:
+    """What the previous owner of a partition had spent is forgotten."""
+    patch.setattr(Offsets, "gained", lambda *_: None)
+
+
+def drains_while_nothing_can_end(patch: pytest.MonkeyPatch) -> None:
+    """A drain waits for dead letters that only a good record could release."""
+    patch.setattr(Engine, "awaits_good_records", lambda *_: False)
+
+
+def calls_a_drain_done_whose_partitions_were_lost(patch: pytest.MonkeyPatch) -> None:
+    """What went away amid a drain counts as drained."""
+    patch.setattr(Drain, "lose", lambda *_: None)
+
+
+def lets_a_drain_wait_out_a_backoff(patch: pytest.MonkeyPatch) -> None:
+    """What is to be tried again is not made due."""
+    patch.setattr(Window, "end_backoff", lambda *_: None)
+
+
 ALL: Sequence[Mutation] = (
     commits_past_an_open_entry,
     folds_in_reverse,
@@ -227,4 +249,8 @@ ALL: Sequence[Mutation] = (
     forgets_the_lease,
     trusts_in_a_silent_coordinator,
     settles_late_replies_of_another_assignment,
+    writes_over_notes_that_it_has_not_read,
+    drains_while_nothing_can_end,
+    calls_a_drain_done_whose_partitions_were_lost,
+    lets_a_drain_wait_out_a_backoff,
 )

@@ -80,6 +80,7 @@ class Plan:
     shared: frozenset[int]  # users whose records lie in two partitions
     records: tuple[Produced, ...]
     faults: tuple[Fault, ...]
+    backoff_max_seconds: float = 4.0
 
     @property
     def brokers_lead(self) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.simulation.closedness import Closedness
 from tests.simulation.plan import NUMBERS
+from tests.simulation.promises import PromiseBroken
 from worker.core.model import Call, Failure, Reply
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
+    from tests.simulation.member import Member
 
 _ABORT_SECONDS = 0.05  # within this an abort reaches its request, which may arrive before
 
@@ -39,13 +42,13 @@ class Flight:
 class Senders:
     """The requests of one worker. Their threads go on while its main loop is busy, and freeze with it."""
 
-    def __init__(self, cluster: Cluster, owner: object, wake: Callable[[], None], may_send: Callable[[], bool]) -> None:
+    def __init__(self, cluster: Cluster, owner: Member, may_send: Callable[[], bool]) -> None:
         self.alive = True
+        self.closedness = Closedness()
         self._flights: dict[Call, Flight] = {}
         self._cluster = cluster
         self._timeline = cluster.timeline
         self._owner = owner
-        self._wake = wake
         self._may_send = may_send
         self._finished: list[tuple[Call, Reply]] = []
 
@@ -54,11 +57,17 @@ class Senders:
         """Calls that may be submitted now."""
         return self._cluster.plan.options.concurrency - len(self._flights)
 
-    def submit(self, call: Call, epoch: int, reach: Mapping[int, int]) -> None:
-        """Sends a call of the `epoch`-th assignment; the worker had read its partitions up to `reach`."""
+    def submit(self, call: Call) -> None:
+        """Sends a call, by the worker's present assignment and by what it has read."""
         cluster, now = self._cluster, self._timeline.now
+        self.closedness.starting(call, now)
+        drain = self._owner.drain
+        if drain is not None and now + call.timeout_seconds > drain.deadline + 1e-6:
+            raise PromiseBroken("bounded", f"{self._owner}: call {call.number} may outlast the drain")
         latency = cluster.attentive.latency()
-        flight = Flight(self, call, NUMBERS[call.user], epoch, reach, now + min(latency, call.timeout_seconds))
+        user = NUMBERS[call.user]
+        epoch = self._owner.epoch(user)
+        flight = Flight(self, call, user, epoch, self._owner.reach(), now + min(latency, call.timeout_seconds))
         self._flights[call] = flight
         cluster.note(self._owner, "call", call)
         cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
@@ -71,16 +80,18 @@ class Senders:
         if latency > call.timeout_seconds:
             self._timeline.at(flight.back_at, self.came, (flight, Reply(None, Failure.TIMEOUT)))
 
-    def replies(self) -> list[tuple[Call, Reply]]:
+    def replies(self, _: float = 0.0) -> list[tuple[Call, Reply]]:
         """The calls that finished since the last look."""
         finished, self._finished = self._finished, []
-        for call, _ in finished:
+        for call, reply in finished:
             del self._flights[call]
+            self.closedness.replied(call, reply, self._timeline.now, self._cluster.plan.options)
         return finished
 
     def abort(self, calls: Iterable[Call]) -> None:
         """Cuts calls short: nothing more is written, but what was on its way may get through before the cut does."""
         for call in calls:
+            self.closedness.forgotten(call)
             self._flights[call].cut = True
             self._timeline.after(self._cluster.rng.uniform(0.0, _ABORT_SECONDS), self._cut, self._flights[call])
 
@@ -119,7 +130,7 @@ class Senders:
             self._uncount(flight, reply)
             self._cluster.note(self._owner, "reply", (flight.call, reply))
             self._finished.append((flight.call, reply))
-            self._wake()
+            self._owner.wake()
 
     def landed(self, flight: Flight) -> bool:
         """A request reaches the destination; False where its connection is closed, or its bytes never left."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
+from tests.simulation import drills
 from tests.simulation.cluster import Cluster
 from tests.simulation.mutations import ALL, Mutation
-from tests.simulation.plan import make
+from tests.simulation.plan import Plan, make
 from tests.simulation.promises import PromiseBroken
 
 pytestmark = pytest.mark.slow
@@ -17,13 +20,14 @@ SEEDS_MAX = 2_000
 @pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.__name__)
 def test_a_deliberate_fault_is_caught(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutation(monkeypatch)
-    assert any(caught(seed) for seed in range(SEEDS_MAX)), f"not caught: {mutation.__doc__}"
+    plans = chain(drills.ALL, (make(seed) for seed in range(SEEDS_MAX)))
+    assert any(caught(plan) for plan in plans), f"not caught: {mutation.__doc__}"
 
 
-def caught(seed: int) -> bool:
+def caught(plan: Plan) -> bool:
     """Whether the oracle says so: a core that stumbles over its own mutation proves nothing."""
     try:
-        Cluster(make(seed)).run()
+        Cluster(plan).run()
     except PromiseBroken:
         return True
     except (KeyError, AttributeError, ValueError):

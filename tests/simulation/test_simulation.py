@@ -6,9 +6,10 @@ import secrets
 
 import pytest
 
+from tests.simulation import drills
 from tests.simulation.__main__ import explained, report
 from tests.simulation.kept import KEPT
-from tests.simulation.plan import make
+from tests.simulation.plan import Plan, make
 from tests.simulation.shrink import broken_by
 
 _BATCH = 100
@@ -43,6 +44,11 @@ def test_five_hundred_fresh_clusters(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_cluster_that_once_broke_a_promise(seed: int) -> None:
     """What each one found stands beside it in kept.py."""
     keeps_every_promise(seed, 1)
+
+
+@pytest.mark.parametrize("plan", drills.ALL)
+def test_a_drain_that_meets_trouble(plan: Plan) -> None:
+    assert broken_by(plan) is None, explained(plan)
 
 
 def test_a_seed_is_the_same_run_every_time() -> None:

@@ -18,6 +18,18 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs, wiring
 from worker.attentive.senders import SendersStoppedError
+from worker.core.facts import (
+    Assigned,
+    CallEnded,
+    CommitEnded,
+    DrainEnded,
+    DrainOutcome,
+    Fact,
+    LeaseRanOut,
+    LetterFailed,
+    PartitionsLost,
+    Revoked,
+)
 from worker.core.letters.codec import WorkerIdentity
 from worker.core.totals import Totals
 from worker.kafka.connection import PropertiesRefused, RateLimit
@@ -29,9 +41,11 @@ from worker.kafka.topics import (
     partition_counts,
     partition_total,
 )
+from worker.live.exchange import Exchange
 from worker.live.lease import Lease
-from worker.live.membership import Pace, Parts, Shell, clock
-from worker.live.report import REMIND_SECONDS, Reporter
+from worker.live.loop import Loop, clock
+from worker.live.membership import Membership, Pace
+from worker.live.report import OUTCOMES, REMIND_SECONDS, Reporter
 from worker.live.share import Share
 from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
@@ -147,63 +161,84 @@ class Run:
             return 0
         schemas = wiring.schemas(self._settings)
         letters = wiring.dead_letters(self._settings, self._who, schemas, self._log)
-        parts = Parts(
-            engine=self._engine,
+        group = Subscription(wiring.member_properties(self._settings), self._settings.kafka.topics, self._log)
+        exchange = Exchange(
+            self._engine,
             senders=self._senders,
-            token=self._token,
             letters=letters,
             schemas=schemas,
-            lease=self._lease,
+            token=self._token,
+            clock=clock,
+            tell=self._tell,
+        )
+        reporter = Reporter(
+            self._engine,
+            self._who,
+            token=self._token,
+            schemas=schemas,
             board=self._board,
             telemetry=self._telemetry,
-            reporter=Reporter(
-                self._engine,
-                self._who,
-                token=self._token,
-                schemas=schemas,
-                board=self._board,
-                telemetry=self._telemetry,
-                log=self._log,
-            ),
             log=self._log,
         )
         pace = Pace(
             commit_seconds=self._settings.kafka.commit_interval_seconds,
             drain_seconds=self._settings.shutdown.drain_seconds,
         )
-        shell = Shell(parts, pace, Share(self._partition_total))
+        share = Share(self._partition_total)
+        membership = Membership(exchange, group, lease=self._lease, share=share, pace=pace, reporter=reporter)
+        loop = Loop(membership, exchange, group)
         self._senders.start()
         self._lease.begin()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
         try:
-            self._loop(shell)
+            drain = loop.run(lambda: self._stop.asked, self._say_stopping)
         finally:
             self._senders.close(CLOSE_SECONDS)
             letters.close(CLOSE_SECONDS)
             if schemas is not None:
                 schemas.close()
-        if shell.left_over is not None:
-            self._log.warning("stopped with work left", left=shell.left_over, note="uncommitted, so it is sent again")
+        if drain.outcome is not DrainOutcome.DONE:
+            self._log.warning(
+                "stopped with work left", drain=drain.outcome, left=drain.left, note="uncommitted, so it is sent again"
+            )
             return UNFINISHED_EXIT
         self._log.info("stopped", **_summary(self._engine.totals))
         return 0
 
-    def _loop(self, shell: Shell) -> None:
-        shell.subscribed(
-            Subscription(
-                wiring.member_properties(self._settings),
-                self._settings.kafka.topics,
-                on_assigned=shell.on_assigned,
-                on_revoked=shell.on_revoked,
-                on_lost=shell.on_lost,
-                log=self._log,
-            )
-        )
-        while not self._stop.asked:
-            shell.turn()
+    def _say_stopping(self) -> None:
         self._log.info("stopping", drain_seconds=self._settings.shutdown.drain_seconds)
-        shell.stop()
+
+    def _tell(self, fact: Fact) -> None:
+        log, telemetry = self._log, self._telemetry
+        match fact:
+            case CallEnded():
+                telemetry.call_finished(fact.seconds, OUTCOMES[fact.verdict])
+            case LetterFailed():
+                telemetry.dead_letter_failed()
+            case Assigned():
+                telemetry.rebalanced("assigned")
+                log.info("assigned", gained=fact.gained, held=fact.held)
+            case Revoked():
+                telemetry.rebalanced("revoked")
+                log.info(
+                    "revoked",
+                    lost=fact.lost,
+                    held=fact.held,
+                    drained=fact.outcome is DrainOutcome.DONE,
+                    seconds=round(fact.seconds, 2),
+                )
+            case PartitionsLost():
+                telemetry.rebalanced("lost")
+                log.warning("partitions lost", lost=fact.lost, held=fact.held)
+            case DrainEnded():
+                telemetry.drain_finished(fact.seconds, complete=fact.outcome is DrainOutcome.DONE)
+                if fact.outcome is not DrainOutcome.DONE:
+                    log.warning("drain cut", outcome=fact.outcome, left=fact.left)
+            case CommitEnded():
+                telemetry.commit_finished(fact.seconds, ok=fact.ok)
+            case LeaseRanOut():
+                log.warning(fact.why, silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
 
     def _partition_total(self) -> int | None:
         try:

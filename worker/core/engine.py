@@ -89,10 +89,21 @@ class Engine:
         self._dispatch.deadline = deadline
         self._leaving = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         self._window.hasten(self._leaving)
+        self._window.end_backoff(self._leaving)
+        self._dispatch.gate.probe_soon(-math.inf)
 
     def drained(self, partitions: Iterable[Partition]) -> bool:
         """Whether everything that was read of these partitions is settled."""
         return all(self._ledgers[partition].idle for partition in partitions if partition in self._ledgers)
+
+    def unsettled(self, partitions: Iterable[Partition]) -> int:
+        """How many entries and dead letters hold offsets of these partitions."""
+        return sum(self._ledgers[partition].unsettled for partition in partitions if partition in self._ledgers)
+
+    def awaits_good_records(self, partitions: Iterable[Partition]) -> bool:
+        """Whether all that is unsettled of these are dead letters that wait for credit, which only records earn."""
+        ledgers = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
+        return all(ledger.unsettled == ledger.withheld for ledger in ledgers)
 
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: nothing of them is sent, settled or committed any more.

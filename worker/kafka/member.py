@@ -23,6 +23,7 @@ from worker.kafka.connection import (
 )
 from worker.kafka.ends import Ends
 from worker.kafka.records import record_of
+from worker.live.ports import Listener
 
 COMMIT_SECONDS: Final = 5.0
 """How long a commit that waits does so, unless told otherwise."""
@@ -40,30 +41,15 @@ class SourceFailed(Exception):
 
 
 class Subscription:
-    """A member of the group. Every method is called from the main thread only.
-
-    The three callbacks run inside `poll` (and `close`); an exception out of one is raised by that call.
+    """A member of the group, from `subscribe` on. Every method is called from the main thread only.
 
     Args:
         properties: the user's librdkafka properties with `bootstrap.servers` and `group.id`.
         topics: names; one that starts with `^` is a pattern.
-        on_assigned: called with the partitions that came, also when none did.
-        on_revoked: called with the partitions that are about to go. Still owned: commits are accepted until it
-            returns, and no other member gets them before. It may take up to `max.poll.interval.ms`.
-        on_lost: called with partitions that are already gone: commits for them would be refused.
         log: receives rate-limited lines that hold no record's content.
     """
 
-    def __init__(
-        self,
-        properties: Properties,
-        topics: Sequence[str],
-        *,
-        on_assigned: Callable[[list[Partition]], None],
-        on_revoked: Callable[[list[Partition]], None],
-        on_lost: Callable[[list[Partition]], None],
-        log: FilteringBoundLogger,
-    ) -> None:
+    def __init__(self, properties: Properties, topics: Sequence[str], log: FilteringBoundLogger) -> None:
         self._assignment_seen = False
         self._idle_member = False
         self._in_callback = self._closing = False
@@ -79,7 +65,6 @@ class Subscription:
         self._topic_problems: dict[str, str] = {}
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
-        self._on_assigned, self._on_revoked, self._on_lost = on_assigned, on_revoked, on_lost
         with connecting():
             self._consumer = Consumer(
                 {
@@ -90,6 +75,11 @@ class Subscription:
             )
         self._commits.begin(self._consumer)
         self._topics = list(topics)
+        self._listener: Listener
+
+    def subscribe(self, listener: Listener) -> None:
+        """Asks to be let into the group."""
+        self._listener = listener
         self._subscribe()
 
     @property
@@ -182,7 +172,7 @@ class Subscription:
         self._consumer.resume([TopicPartition(*partition) for partition in held])
         self._paused -= held
 
-    def ends(self) -> Mapping[Partition, int]:
+    def end_offsets(self) -> Mapping[Partition, int]:
         """High watermarks as last heard; a partition of which nothing was heard yet is absent. Never waits.
 
         Those of paused partitions are up to `ENDS_REFRESH_SECONDS` old.
@@ -281,14 +271,14 @@ class Subscription:
             self._topic_problems.pop(partition.topic, None)
         self._assignment_seen = True
         self._connection.answered()
-        self._guarded(self._on_assigned, gained)
+        self._guarded(self._listener.assigned, gained)
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._on_revoked, _plain(partitions))
+        self._leave(self._listener.revoked, _plain(partitions))
 
     def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment_seen = self._idle_member = False
-        self._leave(self._on_lost, _plain(partitions))
+        self._leave(self._listener.lost, _plain(partitions))
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         self._guarded(callback, partitions)

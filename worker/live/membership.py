@@ -1,60 +1,28 @@
-"""The shell around the engine: it polls, performs what the engine decides, and says how things stand.
+"""What a worker owes its consumer group: which partitions are its own, how they are given up, what is committed.
 
-One thread owns all of this. Senders, the dead-letter producer, the schema registry and the health server have threads
-of their own, and are met here through queues and snapshots only.
+It is a machine of steps. Whoever owns the loop polls the group, tells what came, and turns it; nothing here waits for
+time to pass. `worker.live.loop` drives it by the real clock, the simulation by a virtual one.
+
+The paths: a record comes by `turn`; a revoke is `begin_revoke` and then `Drain.step` until it has an outcome; a stop is
+`begin_stop`, and the same.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-from structlog.typing import FilteringBoundLogger
-
-from worker.attentive.senders import Senders
-from worker.attentive.token import Token
-from worker.core.delivery.gate import HaltReason
-from worker.core.engine import Engine
-from worker.core.letters.storm import note_of, spent_of
-from worker.core.model import Now, Partition
-from worker.kafka.member import Subscription
-from worker.kafka.producer import DeadLetters
+from worker.core.facts import Assigned, DrainEnded, LeaseRanOut, PartitionsLost, Revoked
+from worker.core.model import Now, Partition, Record
+from worker.live.drain import Drain
+from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.lease import Lease
-from worker.live.report import OUTCOMES, Membership, Reporter
+from worker.live.offsets import Offsets
+from worker.live.ports import Group
 from worker.live.share import Share
-from worker.ops.board import Board
-from worker.ops.telemetry import Telemetry
-from worker.registry.directory import SchemaSource
-
-POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
-BUSY_POLL_SECONDS = 0.01  # while replies or delivery reports are expected
-NOTES_RETRY_SECONDS = 2.0  # while the brokers did not tell what lies beside the committed offsets
-TOKEN_SECONDS = 1.0  # how often a halted worker looks whether its token is another one
-
-_LASTING_HALTS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})
-
-
-def clock() -> Now:
-    """The present, by both clocks."""
-    return Now(time.monotonic(), time.time_ns() // 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the shell drives. `schemas` is None where all records have the one schema that the settings name."""
-
-    engine: Engine
-    senders: Senders
-    token: Token
-    letters: DeadLetters
-    schemas: SchemaSource | None
-    lease: Lease
-    board: Board
-    telemetry: Telemetry
-    reporter: Reporter
-    log: FilteringBoundLogger
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,282 +33,214 @@ class Pace:
     drain_seconds: float
 
 
-class Shell:
-    """Turns the loop: records in, calls out, offsets committed."""
+class Reporter(Protocol):
+    """Publishes how things stand. Told at every step, and slow only now and then."""
 
-    def __init__(self, parts: Parts, pace: Pace, share: Share) -> None:
-        self._parts = parts
-        self._engine = parts.engine
-        self._log = parts.log
-        self._pace = pace
+    def report(self, now: Now, membership: Membership) -> None:
+        """Looks at the engine and at this membership."""
+
+
+class Membership:
+    """One worker in its group, from its first assignment to its stop."""
+
+    def __init__(
+        self, exchange: Exchange, group: Group, *, lease: Lease, share: Share, pace: Pace, reporter: Reporter
+    ) -> None:
+        """Holds nothing yet: partitions come by `assigned`."""
+        self._exchange = exchange
+        self._engine = exchange.engine
+        self._clock = exchange.clock
+        self._tell = exchange.tell
+        self._group = group
+        self._lease = lease
         self._share = share
-        self._source: Subscription | None = None
+        self._pace = pace
+        self._reporter = reporter
+        self._offsets = Offsets(group, self._engine, self._clock)
         self._held: set[Partition] = set()
         self._paused: set[Partition] = set()
-        self._unread: set[Partition] = set()  # partitions that came, and whose notes were not read yet
-        self._notes_at = 0.0
+        self._stopping: Drain | None = None
+        self._revoking: Drain | None = None  # a revoke's callback has not returned; a stop may be under way around it
         self._commit_at = 0.0
-        self._token_at = 0.0
-        self._fenced = False
-        self._spent: tuple[int, int] | None = self._engine.letters_spent  # as committed last
-        self._refused = 0
-        self._stop_by: float | None = None  # the deadline of the drain that ends this worker
-        self.left_over: int | None = None  # entries and letters that the final drain did not finish; None: all
+        self._rejoins = False  # the lease ran out: this turn ends with a new membership
 
-    def subscribed(self, source: Subscription) -> None:
-        """The source whose callbacks are this shell's."""
-        self._source = source
+    # -- a turn ----------------------------------------------------------------------------------------------------
 
-    def turn(self) -> None:
-        """One turn of the loop: it waits for replies while there are calls under way, else for records."""
-        patience = self._patience_seconds()
-        in_flight = self._engine.in_flight
-        records = self.source.poll(0.0 if in_flight else patience)
-        self._restore()
+    def turn(self, records: Sequence[Record], wait_seconds: float = 0.0) -> None:
+        """Everything that follows a poll. Waits up to `wait_seconds` for a reply where a call is in flight."""
+        self._offsets.read_notes()
         if records:
-            self._engine.receive(records, clock())
-        self._perform(wait_seconds=patience if in_flight and not records else 0.0)
-        now = clock()
+            self._engine.receive(records, self._clock())
+        self._step(wait_seconds)
+        now = self._clock().mono
         self._match_pauses()
-        if now.mono >= self._commit_at:
-            self._commit_at = now.mono + self._pace.commit_seconds
-            self._commit(wait=False)
-        if now.mono >= self._share.ask_at:
+        if now >= self._commit_at:
+            self._commit_at = now + self._pace.commit_seconds
+            self._offsets.commit(wait=False)
+        if now >= self._share.ask_at:
             self._take_share(ask=True)
-        if self._fenced:
-            self._fenced = False
-            self.source.rejoin()
+        if self._rejoins:
+            self._rejoins = False
+            self._group.rejoin()
 
-    def stop(self) -> None:
-        """Drains what is open within the deadline, commits, and leaves the group.
+    def next_due(self, now: Now) -> float:
+        """The earliest instant at which time alone gives a turn something to do, in monotonic seconds."""
+        return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.read_due)
 
-        Drained first and left then: `close` gives up the membership before it tells of the revoke where the brokers
-        drive the group (KIP-848), and another worker would send for the same users meanwhile.
-        """
-        started = time.monotonic()
-        self._stop_by = started + self._pace.drain_seconds
-        self.source.pause(self._held)
-        self._engine.draining(self._held, self._stop_by)
-        complete = self._drain(self._held, self._stop_by, polling=True)
-        self.left_over = None if complete else self._engine.open_entries + self._engine.letters_waiting
-        self._notes_at = 0.0
-        self._restore()
-        self._commit(wait=True)
-        self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
-        self._drop(list(self._held))
-        self.source.close()
-        self._report(clock())
+    # -- partitions come and go --------------------------------------------------------------------------------------
 
-    @property
-    def source(self) -> Subscription:
-        """The subscription; an error before there is one."""
-        if self._source is None:
-            raise RuntimeError("the shell is not subscribed yet")
-        return self._source
-
-    # -- rebalance: these run inside `source.poll` and `source.close` ----------------------------------------------
-
-    def on_assigned(self, partitions: list[Partition]) -> None:
-        """Partitions came: each begins a new ledger."""
-        self._parts.telemetry.rebalanced("assigned")
+    def assigned(self, partitions: Collection[Partition]) -> None:
+        """Partitions came, each with a new ledger. Amid a stop nothing of them is read."""
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
-        self._unread.update(partitions)
-        if self._stop_by is not None:
-            self.source.pause(partitions)
+        self._offsets.gained(partitions)
+        if self._stopping is not None:
+            self._group.pause(partitions)
         self._take_share(ask=True)
-        self._log.info("assigned", gained=len(partitions), held=len(self._held))
+        self._tell(Assigned(len(partitions), len(self._held)))
 
-    def on_revoked(self, partitions: list[Partition]) -> None:
-        """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
-        partitions = [partition for partition in partitions if partition in self._held]
-        if not partitions:
-            return  # a stop or a fence has dropped them already
-        self._parts.telemetry.rebalanced("revoked")
-        started = time.monotonic()
-        deadline = min(started + self._pace.drain_seconds, self._stop_by or math.inf)
-        self._engine.draining(partitions, deadline)
-        complete = self._drain(set(partitions), deadline)
-        self._commit(wait=True, only=set(partitions))
-        self._drop(partitions)
-        if self._stop_by is not None:
-            self._engine.draining(self._held, self._stop_by)
-        seconds = time.monotonic() - started
-        self._parts.telemetry.drain_finished(seconds, complete=complete)
-        self._log.info(
-            "revoked", lost=len(partitions), held=len(self._held), drained=complete, seconds=round(seconds, 2)
-        )
+    def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
+        """Partitions are about to go. The drain commits and drops them when it ends; None where none of them is held.
 
-    def on_lost(self, partitions: list[Partition]) -> None:
-        """Partitions are another's already: drop, commit nothing."""
-        self._parts.telemetry.rebalanced("lost")
-        self._drop(partitions)
-        self._log.warning("partitions lost", lost=len(partitions), held=len(self._held))
-
-    def _drain(self, partitions: Collection[Partition], deadline: float, *, polling: bool = False) -> bool:
-        """Sends and settles until nothing of these is open; with `polling` the membership is kept alive meanwhile.
-
-        Records that a poll brings all the same are not taken in: nothing commits them, so the next owner reads them.
+        A stop or a lease that ran out has dropped what is not held any more. Amid a stop its deadline holds.
         """
-        open_before = self._engine.open_entries
-        while not self._engine.drained(partitions):
-            if polling:
-                self.source.poll(0.0)
-            if time.monotonic() >= deadline or self._hopeless():
-                left, letters = self._engine.open_entries, self._engine.letters_waiting
-                self._log.warning("drain cut", open_before=open_before, left=left, letters=letters)
-                return False
-            self._perform(wait_seconds=BUSY_POLL_SECONDS)
-        return True
+        leaving = self._held.intersection(partitions)
+        if not leaving:
+            return None
+        bound = math.inf if self._stopping is None else self._stopping.deadline
+        self._revoking = self._begin(leaving, bound, self._end_revoke)
+        return self._revoking
 
-    def _hopeless(self) -> bool:
-        """Whether waiting on would deliver nothing: people must mend the halt, and nothing is under way."""
-        halt, busy = self._engine.halt, self._engine.in_flight or self._engine.letters_waiting
-        return halt is not None and halt.reason in _LASTING_HALTS and not busy
+    def lost(self, partitions: Collection[Partition]) -> None:
+        """Partitions are another member's already: what is open of them is dropped, and nothing is committed."""
+        self._give_up(partitions)
+        self._tell(PartitionsLost(len(partitions), len(self._held)))
 
-    def _drop(self, partitions: list[Partition]) -> None:
-        self._parts.senders.abort(self._engine.dropped(partitions))
-        self._held.difference_update(partitions)
-        self._paused.difference_update(partitions)
-        self._unread.difference_update(partitions)
-        self._take_share(ask=False)
+    # -- the end -----------------------------------------------------------------------------------------------------
 
-    def _restore(self) -> None:
-        """A flood of dead letters that a restart or a rebalance interrupted goes on where it stood.
+    def begin_stop(self) -> Drain:
+        """All that is held is drained, committed and dropped; only then the drain leaves the group.
 
-        Not asked in the callback: librdkafka would wait for itself there. Records of the partitions are taken in after.
+        The other way round, under KIP-848, `close` gives the membership up before it tells of the revoke: another
+        worker would send for the same users while this one still drains.
         """
-        if not self._unread or time.monotonic() < self._notes_at:
-            return
-        notes = self.source.notes(self._unread)
-        if notes is None:
-            self._notes_at = time.monotonic() + NOTES_RETRY_SECONDS
-            return
-        for note in notes:
-            if (spent := spent_of(note)) is not None:
-                self._engine.restore_letters_spent(spent)
-        self._unread.clear()
+        self._group.pause(self._held)
+        self._stopping = self._begin(self._held, math.inf, self._end_stop)
+        return self._stopping
 
-    # -- what the engine decides -----------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """Something was raised: drops everything, commits nothing, and leaves the group at once."""
+        self._drop(list(self._held))
+        self._group.close()
 
-    def _perform(self, wait_seconds: float = 0.0) -> None:
-        self._parts.board.turn()
-        silent_seconds = self._parts.lease.renew()
-        unheard_seconds = self.source.silent_seconds if self._held else 0.0
+    # -- how things stand --------------------------------------------------------------------------------------------
+
+    @property
+    def joined(self) -> bool:
+        """Whether this is a member of the group."""
+        return self._group.joined
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the brokers, in words."""
+        return self._group.problem
+
+    @property
+    def draining(self) -> bool:
+        """Whether a stop is under way."""
+        return self._stopping is not None
+
+    @property
+    def paused(self) -> Collection[Partition]:
+        """Partitions of which no records are read for now."""
+        return self._paused
+
+    def committed(self) -> Mapping[Partition, int]:
+        """Committed offsets, as acknowledged."""
+        return self._group.committed()
+
+    def end_offsets(self) -> Mapping[Partition, int]:
+        """The end of each partition's log, as last heard."""
+        return self._group.end_offsets()
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _step(self, wait_seconds: float = 0.0) -> None:
+        self._renew_lease()
+        self._exchange.step(wait_seconds)
+        self._reporter.report(self._clock(), self)
+
+    def _renew_lease(self) -> None:
+        silent_seconds = self._lease.renew()
+        unheard_seconds = self._group.silent_seconds if self._held else 0.0
         if silent_seconds:
             self._fence("woke up late", silent_seconds)
-        elif not self._parts.lease.heard(unheard_seconds):
+        elif not self._lease.heard(unheard_seconds):
             self._fence("cut off from the group", unheard_seconds)
-        self._exchange_schemas()
-        self._exchange_calls(wait_seconds)
-        self._exchange_letters()
-        self._report(clock())
 
-    def _fence(self, what: str, silent_seconds: float) -> None:
-        """The lease ran out: what this process held may be another's, who may have sent newer values since.
-
-        Everything goes, as if the partitions were lost, and the membership is begun anew by the next turn.
-        """
-        self._log.warning(what, silent_seconds=round(silent_seconds, 1), dropped=len(self._held))
-        self._drop(list(self._held))
-        self._fenced = True
-        self._parts.lease.begin()
-
-    def _exchange_calls(self, wait_seconds: float) -> None:
-        engine, senders, telemetry = self._engine, self._parts.senders, self._parts.telemetry
-        for call, reply in senders.replies(wait_seconds):
-            verdict = engine.replied(call, reply, clock())
-            telemetry.call_finished(reply.seconds, OUTCOMES[verdict])
-        now = clock()
-        if engine.halt is not None and now.mono >= self._token_at:
-            self._token_at = now.mono + TOKEN_SECONDS
-            if self._parts.token.reload():
-                engine.token_changed(now)
-        for call in engine.calls(senders.free, now):
-            senders.submit(call)
-
-    def _exchange_letters(self) -> None:
-        engine, letters = self._engine, self._parts.letters
-        for letter, error in letters.results():
-            if error is None:
-                engine.letter_written(letter, clock())
-            else:
-                self._parts.telemetry.dead_letter_failed()
-                engine.letter_failed(letter, error, clock())
-        if not engine.letters_waiting or not self._can_frame_letters():
-            return
-        for letter in engine.letters(clock()):
-            letters.publish(letter)
-
-    def _can_frame_letters(self) -> bool:
-        """Whether the id of the dead letter's own schema is known; until then letters wait in the outbox."""
-        return self._parts.schemas is None or self._parts.schemas.dead_letter_schema_id() is not None
-
-    def _exchange_schemas(self) -> None:
-        schemas = self._parts.schemas
-        if schemas is None:
-            return
-        for schema_id, schema in schemas.answers():
-            self._engine.schema(schema_id, schema, clock())
-        for schema_id in self._engine.missing_schemas:
-            schemas.request(schema_id)
+    def _fence(self, why: str, silent_seconds: float) -> None:
+        """What this process held may be another's, who may have sent newer values since: all of it goes."""
+        self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._held)))
+        self._give_up(list(self._held))
+        self._rejoins = True
+        self._lease.begin()
 
     def _match_pauses(self) -> None:
         wanted = self._engine.paused()
-        if wanted == self._paused:
-            return
-        self.source.pause(wanted - self._paused)
-        self.source.resume(self._paused - wanted)
-        self._log.debug("pause", paused=len(wanted), held=len(self._held), held_bytes=self._engine.held_bytes)
-        self._paused = wanted
-
-    def _commit(self, *, wait: bool, only: set[Partition] | None = None) -> None:
-        committed, spent = self.source.committed(), self._engine.letters_spent
-        if self.source.commits_refused != self._refused:  # the note may have gone with it, though no offset did
-            self._refused, self._spent = self.source.commits_refused, None
-        offsets = {
-            partition: offset
-            for partition, offset in self._engine.committable().items()
-            if (committed.get(partition) != offset or spent != self._spent)
-            and (partition not in self._unread if only is None else partition in only)
-        }
-        if not offsets:
-            return
-        self._spent = spent if only is None else None  # the others still carry the note from before
-        started = time.monotonic()
-        self.source.commit(offsets, note=note_of(spent), wait=wait)
-        if wait:
-            done = self.source.committed()
-            ok = all(done.get(partition) == offset for partition, offset in offsets.items())
-            self._parts.telemetry.commit_finished(time.monotonic() - started, ok=ok)
-
-    def _patience_seconds(self) -> float:
-        """How long this turn may wait: until time alone gives the engine something to do, and never long."""
-        engine = self._engine
-        busy = engine.in_flight or engine.letters_waiting or engine.missing_schemas
-        longest = BUSY_POLL_SECONDS if busy else POLL_SECONDS
-        now = clock()
-        ahead = engine.next_wakeup(now) - now.mono
-        # What is due and was not just sent waits for something other than time.
-        return min(longest, ahead) if ahead > 0 else BUSY_POLL_SECONDS
+        if wanted != self._paused:
+            self._group.pause(wanted - self._paused)
+            self._group.resume(self._paused - wanted)
+            self._paused = wanted
 
     def _take_share(self, *, ask: bool) -> None:
-        now = clock()
+        now = self._clock()
         if ask:
             self._share.ask(now.mono)
         self._engine.share(self._share.of(len(self._held)), now)
 
-    def _report(self, now: Now) -> None:
-        source = self._source
-        if source is None:
-            return
-        membership = Membership(
-            joined=source.joined,
-            committed=source.committed(),
-            ends=source.ends(),
-            paused=self._paused,
-            problem=source.problem,
-            draining=self._stop_by is not None,
-        )
-        self._parts.reporter.report(now, membership)
+    def _begin(self, partitions: Collection[Partition], bound: float, end: Callable[[Drain], None]) -> Drain:
+        now = self._clock()
+        deadline = min(now.mono + self._pace.drain_seconds, bound)
+        act = partial(self._step, BUSY_SECONDS)
+        return Drain(self._engine, partitions, begun=now, deadline=deadline, act=act, end=end)
+
+    def _end_revoke(self, drain: Drain) -> None:
+        self._commit_and_drop(drain)
+        self._revoking = None
+        if self._stopping is not None:
+            self._stopping.include(drain)
+            self._stopping.resume()
+        outcome = drain.outcome
+        if outcome is not None:
+            seconds = self._clock().mono - drain.begun.mono
+            self._tell(Revoked(len(drain.partitions), len(self._held), outcome, seconds))
+
+    def _end_stop(self, drain: Drain) -> None:
+        self._offsets.read_notes(now_or_never=True)
+        self._commit_and_drop(drain)
+        self._group.close()
+        self._reporter.report(self._clock(), self)
+
+    def _commit_and_drop(self, drain: Drain) -> None:
+        partitions = list(drain.partitions)
+        committed = self._offsets.commit(wait=True, only=partitions)
+        if committed is not None:
+            self._tell(committed)
+        self._drop(partitions)
+        if drain.outcome is not None:
+            self._tell(DrainEnded(self._clock().mono - drain.begun.mono, drain.outcome, drain.left))
+
+    def _give_up(self, partitions: Collection[Partition]) -> None:
+        """Drops what is another's, also from the drains that are under way."""
+        for drain in (self._revoking, self._stopping):
+            if drain is not None:
+                drain.lose(partitions)
+        self._drop(partitions)
+
+    def _drop(self, partitions: Collection[Partition]) -> None:
+        self._exchange.drop(partitions)
+        self._held.difference_update(partitions)
+        self._paused.difference_update(partitions)
+        self._offsets.gone(partitions)
+        self._take_share(ask=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,7 +13,8 @@ from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
 from worker.core.letters.codec import WorkerIdentity
-from worker.core.model import Now, Partition
+from worker.core.model import Now
+from worker.live.membership import Membership
 from worker.ops.board import Board
 from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
 from worker.ops.telemetry import Outcome, Telemetry
@@ -45,18 +45,6 @@ OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """The Kafka side of things. Offsets are those of the next record."""
-
-    joined: bool = False
-    committed: Mapping[Partition, int] = field(default_factory=dict)
-    ends: Mapping[Partition, int] = field(default_factory=dict)
-    paused: Collection[Partition] = ()
-    problem: str | None = None
-    draining: bool = False
-
-
 class Reporter:
     """Tells what the engine did and what the worker waits for. Used by the main thread, at every turn."""
 
@@ -85,6 +73,7 @@ class Reporter:
 
     def report(self, now: Now, membership: Membership) -> None:
         """Logs what is new, and publishes the status a few times a second."""
+        self._board.turn()
         notices, deliveries = self._engine.news()
         for delivery in deliveries:
             self._telemetry.entry_delivered(delivery.changes, delivery.age_seconds)
@@ -159,13 +148,14 @@ class Reporter:
 
 
 def _partitions(engine: Engine, now: Now, membership: Membership) -> tuple[PartitionStatus, ...]:
+    committed, ends = membership.committed(), membership.end_offsets()
     return tuple(
         PartitionStatus(
             topic=partition.topic,
             partition=partition.number,
             position=progress.position,
-            committed=membership.committed.get(partition),
-            end=membership.ends.get(partition),
+            committed=committed.get(partition),
+            end=ends.get(partition),
             paused=partition in membership.paused,
             oldest_undelivered_seconds=_age_seconds(progress.oldest_undelivered_ms, now),
         )

@@ -26,6 +26,7 @@ from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.window import Window
 
+DRAIN_BACKOFF_SECONDS = 1.0  # the longest pause before another try amid a drain
 SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
 # An entry ends as `server_error` only if it failed this often itself, while this many calls for others succeeded.
 POISON_FAILURES = 5
@@ -270,7 +271,11 @@ class Dispatch:
                 self._resume(now, probe=True)
             self._give_up(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
-            self._again(entry, now.mono + self._backoff(entry.failures))
+            self._again(entry, now.mono + self._backoff_seconds(entry.failures))
+
+    def _backoff_seconds(self, failures: int) -> float:
+        """How long an entry waits before it is tried again. Amid a drain never so long that the deadline decides."""
+        return min(self._backoff(failures), math.inf if self.deadline == math.inf else DRAIN_BACKOFF_SECONDS)
 
     def _is_poison(self, entry: Entry, reply: Reply, now: Now) -> bool:
         """Whether it is this entry that fails, not the destination. An outage does not count against it."""
@@ -299,7 +304,7 @@ class Dispatch:
         self._totals.retries += 1
         if self._is_probe(flight) and (halt := self.gate.halt) is not None:
             self._close(flight, halt.reason, halt.detail, now)
-        self._again(flight.entry, now.mono + self._backoff(1))
+        self._again(flight.entry, now.mono + self._backoff_seconds(1))
 
     def _halted(self, flight: _Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
         self._close(flight, reason, in_words(reply), now)

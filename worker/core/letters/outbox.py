@@ -67,10 +67,15 @@ class Outbox:
         # What policy forbids says nothing of the producer's health.
         elif letter.reason is Reason.SENSITIVE_DATA or self.records.admits(letter, wall_ms):
             self._release(letter)
+        else:
+            owner.ledger.withheld += 1
 
     def relieve(self) -> None:
         """A record went well: what a flood held back may be written, as far as that earns it."""
         for letter in self.records.relieve():
+            owner = self._owners[letter]
+            if isinstance(owner, Held) and owner.ledger.live:
+                owner.ledger.withheld -= 1
             self._release(letter)
 
     def forget_dropped(self) -> None:

@@ -18,13 +18,20 @@ class Ledger:
     An offset is held once for everything that must be settled before it may be committed; it may be held
     several times (an attribute in an entry, another in a dead letter). Gaps between offsets, as compaction
     and transactions leave them, are never held and so need no action.
+
+    Attributes:
+        live: whether the partition is still assigned.
+        unsettled: holds of any offset; each is an entry or a dead letter of a record.
+        withheld: those of them that only a good record can release: dead letters that wait for credit.
     """
 
-    __slots__ = ("_holds", "_newest", "_position", "live", "partition")
+    __slots__ = ("_holds", "_newest", "_position", "live", "partition", "unsettled", "withheld")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.live = True
+        self.unsettled = 0
+        self.withheld = 0
         self._position: int | None = None
         self._newest = -1
         # offset -> [number of holders, the record's timestamp in ms], in offset order. An OrderedDict, since
@@ -38,6 +45,7 @@ class Ledger:
 
     def hold(self, offset: int, timestamp_ms: int) -> None:
         """Keeps `offset` from being committed until it is settled as often as it was held."""
+        self.unsettled += 1
         held = self._holds.get(offset)
         if held is not None:
             held[0] += 1
@@ -58,6 +66,7 @@ class Ledger:
             return
         held = self._holds[offset]
         held[0] -= 1
+        self.unsettled -= 1
         if held[0] == 0:
             del self._holds[offset]
 
@@ -66,6 +75,7 @@ class Ledger:
         self.live = False
         self._position = None
         self._holds.clear()
+        self.unsettled = self.withheld = 0
 
     @property
     def position(self) -> int | None:

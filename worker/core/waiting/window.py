@@ -96,6 +96,16 @@ class Window:
         for entry in hastened:
             self._line_up(entry)
 
+    def end_backoff(self, ledgers: Iterable[Ledger]) -> None:
+        """Makes every entry due that holds one of these and waits to be tried again."""
+        leaving = set(ledgers)
+        standing = [(order, entry) for item in self._retries if _stands(item) for _, order, entry in [item]]
+        for _, entry in standing:
+            if not leaving.isdisjoint(entry.holds):
+                entry.not_before = -math.inf
+        self._retries = [(entry.not_before, order, entry) for order, entry in standing]
+        heapq.heapify(self._retries)
+
     def forget(self, ledger: Ledger) -> list[Entry]:
         """The partition went away: what came by it is dropped. Returns the entries in flight that lost it all.
 

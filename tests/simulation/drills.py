@@ -1,0 +1,60 @@
+"""Plans made by hand, for what chance brings about too seldom: drains that meet trouble."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tests.simulation.plan import Fault, Plan, Produced, make
+from tests.simulation.timeline import BEGINNING
+
+_CALM: Final = replace(
+    make(0),
+    partitions=1,
+    workers=1,
+    eager=False,
+    options=replace(make(0).options, window_seconds=0.3, storm_letters_max=3, max_bytes=10_000_000, concurrency=8),
+    latency_seconds=0.05,
+    largest_call=100,
+    poll_records=500,
+    not_found=frozenset(),
+    unexpected=frozenset(),
+    poison=frozenset(),
+    shared=frozenset(),
+    backoff_max_seconds=60.0,
+    faults=(),
+)
+
+
+def _record(at: float, user: int, kind: str = "change") -> Produced:
+    return Produced(BEGINNING + at, 0, user, kind, {} if kind == "garbage" else {"p0": user}, 0, 1)
+
+
+def _fault(at: float, seconds: float, kind: str, how: str = "") -> Fault:
+    return Fault(BEGINNING + at, seconds, kind, 0, how)
+
+
+STOP_IN_A_FLOOD_OF_GARBAGE: Final = replace(
+    _CALM,
+    records=(_record(1.0, 1), *(_record(2.0, 2, "garbage") for _ in range(30))),
+    faults=(_fault(6.0, 1.0, "stop"),),
+)
+"""Nothing but withheld letters is left: the drain must end at once."""
+
+STOP_WHILE_ONE_BACKS_OFF: Final = replace(
+    _CALM,
+    seed=1,  # by its jitter the next try is still far away
+    poison=frozenset({2}),
+    records=(_record(3.0, 2), *(_record(at, 3 + index) for index, at in enumerate((3.2, 3.6, 4.0, 5.0, 7.0, 10.0)))),
+    faults=(_fault(2.0, 16.0, "poison"), _fault(18.5, 1.0, "stop")),
+)
+"""A user's calls are well again, and its next try is further away than the drain's deadline."""
+
+FREEZE_AMID_A_STOP: Final = replace(
+    _CALM,
+    records=tuple(_record(3.0, user) for user in range(12)),
+    faults=(_fault(2.0, 20.0, "outage", "500"), _fault(5.0, 1.0, "stop"), _fault(6.0, 14.0, "freeze", "between")),
+)
+"""The lease runs out while the drain waits: what it held is another's when it wakes."""
+
+ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP)

@@ -1,0 +1,193 @@
+"""A worker's side of the model of Kafka: what it reads, pauses and commits, and what it knows to be committed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+from tests.simulation.plan import LEASE_SECONDS
+from tests.simulation.promises import PromiseBroken
+from worker.core.model import Partition, Record
+from worker.live.ports import Listener
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.member import Member
+
+_LOOP_SECONDS = 0.1  # the longest time between two turns of the real loop
+_COMMIT_ATTEMPTS = 3  # of a commit that is waited for outside a callback
+
+
+@dataclass(slots=True)
+class Contact:
+    """The way to the brokers. `since`: when it was cut; None while it is there."""
+
+    since: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the way is cut."""
+        return self.since is not None
+
+    def silent_seconds(self, now: float) -> float:
+        """How long the coordinator was not heard."""
+        return 0.0 if self.since is None else now - self.since
+
+    @property
+    def misses_at(self) -> float:
+        """When a loop that turns all the time notices that it was not heard for too long."""
+        return -inf if self.since is None else self.since + LEASE_SECONDS + _LOOP_SECONDS
+
+
+@dataclass(slots=True)
+class Told:
+    """What the next poll hears from the coordinator."""
+
+    what: str
+    partitions: list[int]
+    generation: int
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """The port `worker.live.ports.Group`. Of what it fetches, nothing is lost or doubled within one assignment.
+
+    Attributes:
+        told: what the coordinator has said and no poll has heard yet.
+        held: partitions of the present assignment, by number.
+        in_callback: whether a revoke's callback has not returned.
+    """
+
+    cluster: Cluster
+    member: Member
+    contact: Contact = field(default_factory=Contact)
+    told: deque[Told] = field(default_factory=deque)
+    held: set[int] = field(default_factory=set)
+    in_callback: bool = False
+    joined: bool = True
+    problem: str | None = None
+    commits_refused: int = 0
+    generation: int = -1
+    _paused: set[Partition] = field(default_factory=set)
+    _next: dict[int, int] = field(default_factory=dict)  # as an index into the log
+    _epochs: dict[int, int] = field(default_factory=dict)
+    _committed: dict[Partition, int] = field(default_factory=dict)
+    _unread_notes: set[int] = field(default_factory=set)
+
+    def gained(self, partitions: Iterable[int], generation: int) -> None:
+        """Reading begins where the group has committed."""
+        group, logs = self.cluster.group, self.cluster.logs
+        self.generation = generation
+        for number in partitions:
+            self.held.add(number)
+            self._next[number] = logs[number].index(group.committed.get(number, 0))
+            self._epochs[number] = self.cluster.next_epoch()
+            self._unread_notes.add(number)
+
+    def gone(self, partitions: Iterable[int]) -> None:
+        """The partitions are not this worker's any more: its callback has returned."""
+        for number in partitions:
+            self.held.discard(number)
+            self._unread_notes.discard(number)
+            self._paused.discard(self.cluster.logs[number].partition)
+            self._committed.pop(self.cluster.logs[number].partition, None)
+
+    def epoch(self, number: int) -> int:
+        """The number of the present assignment of a partition."""
+        return self._epochs[number]
+
+    # -- the port ----------------------------------------------------------------------------------------------------
+
+    @property
+    def silent_seconds(self) -> float:
+        """As librdkafka's statistics tell it, which do not come inside a callback."""
+        return 0.0 if self.in_callback else self.contact.silent_seconds(self.cluster.timeline.now)
+
+    def subscribe(self, listener: Listener) -> None:
+        """The member that drives this tells what is heard itself, since a revoke's callback takes many turns."""
+
+    def poll(self, _: float) -> list[Record]:
+        """The next records of what is held and not paused, up to the plan's number of a poll."""
+        room = self.cluster.plan.poll_records
+        records: list[Record] = []
+        for number in self.held:
+            log = self.cluster.logs[number]
+            index = self._next[number]
+            if index >= len(log.records) or log.partition in self._paused:
+                continue
+            index = max(index, log.index(log.start))
+            taken = log.records[index : index + room - len(records)]
+            records += taken
+            self._next[number] = index + len(taken)
+        return records
+
+    def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
+        """One that is waited for is sent again until it is taken, for a while; in a callback it is sent once."""
+        plain = {partition.number: offset for partition, offset in offsets.items()}
+        if unread := self._unread_notes.intersection(plain):
+            raise PromiseBroken(
+                "storm", f"{self.member} writes over the note of {sorted(unread)}, which it has not read"
+            )
+        self.cluster.oracle.committing(plain)
+        self.cluster.note(self.member, "commits" if wait else "commit", plain)
+        commits = self.cluster.commits
+        if self.contact.lost:
+            taken = False
+        elif wait:
+            attempts = 1 if self.in_callback else _COMMIT_ATTEMPTS
+            taken = any(commits.now(self.member, self.generation, plain, note) for _ in range(attempts))
+        else:
+            commits.later(self.member, self.generation, plain, note, self._acknowledged)
+            return
+        if taken:
+            self._acknowledged(plain)
+        else:
+            self.commits_refused += 1
+            self.cluster.oracle.excuse_duplicates()
+
+    def committed(self) -> Mapping[Partition, int]:
+        """What the coordinator is known to have taken."""
+        return self._committed
+
+    def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
+        """None while the coordinator cannot be asked: what is settled is then not committed, and may be sent again."""
+        if self.contact.lost or self.cluster.commits.unheard():
+            self.cluster.oracle.excuse_duplicates()
+            return None
+        numbers = [partition.number for partition in partitions]
+        self._unread_notes.difference_update(numbers)
+        notes, committed = self.cluster.group.notes, self.cluster.group.committed
+        self._acknowledged({number: committed[number] for number in numbers if number in committed})
+        return [notes[number] for number in numbers if number in notes]
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """As `Group.pause`."""
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """As `Group.resume`."""
+        self._paused.difference_update(partitions)
+
+    def end_offsets(self) -> Mapping[Partition, int]:
+        """Nobody looks here."""
+        return {}
+
+    def rejoin(self) -> None:
+        """What the coordinator had said before is of the membership that ends."""
+        self.gone(sorted(self.held))
+        self.told.clear()
+        self.cluster.leave(self.member)
+        self.cluster.join(self.member)
+
+    def close(self) -> None:
+        """The membership ends, and with it this worker's life."""
+        self.gone(sorted(self.held))
+        self.member.left()
+
+    def _acknowledged(self, offsets: Mapping[int, int]) -> None:
+        for number, offset in offsets.items():
+            if number in self.held:
+                self._committed[self.cluster.logs[number].partition] = offset
