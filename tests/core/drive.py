@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -57,6 +58,24 @@ def encode(user: int, attributes: Mapping[str, object], *, event_id: str = "e") 
     return stream.getvalue()
 
 
+def options(**changed: float) -> Options:
+    """Limits that suit most tests, some of them changed."""
+    usual = Options(
+        window_seconds=5.0,
+        max_bytes=256 * 1024 * 1024,
+        requests_per_second=150.0,
+        concurrency=32,
+        timeout_seconds=10.0,
+        retry_after_max_seconds=300.0,
+        probe_max_seconds=10.0,
+        server_error_seconds=300.0,
+        calls_per_entry_max=40,
+        storm_letters_max=40,
+        storm_share_max=0.5,
+    )
+    return replace(usual, **changed)  # type: ignore[arg-type]  # the callers' keywords name the fields
+
+
 def doubling(failures: int) -> float:
     """A back-off without jitter: 1, 2, 4, 8 … 30 s."""
     return min(30.0, 2.0 ** (failures - 1))
@@ -88,12 +107,11 @@ class Driver:
         *partitions: Partition,
         backoff: Callable[[int], float] = doubling,
         decoder: Decoder | None = None,
-        **options: float,
+        **limits: float,
     ) -> None:
-        limits: dict[str, Any] = {"window_seconds": 0.0, "requests_per_second": 10_000.0, **options}
         self.now = STARTED
         self.engine = Engine(
-            Options(**limits),
+            options(**{"window_seconds": 0.0, "requests_per_second": 10_000.0, **limits}),
             decoder=decoder or Decoder(FieldMapping(), writer_schema=SCHEMA),
             preflight=Preflight(IdentityRules(), AttributeRules()),
             backoff=backoff,

@@ -132,18 +132,18 @@ def test_leaving_partitions_make_their_entries_due_and_no_others() -> None:
     log.change(2, staying, 0.0)
     log.change(3, staying, 0.0)
     assert log.change(3, leaving, 0.0)
-    window.hasten([leaving])
+    window.make_due([leaving])
     assert taken(window, 1.0) == [(1, 1), (3, 4)]
     assert taken(window, 5.0) == [(2, 2)]
 
 
-def test_a_hastened_entry_still_waits_for_its_user() -> None:
+def test_an_entry_made_due_early_still_waits_for_its_user() -> None:
     window, ledger = Window(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     first = one(window.take(5.0))
     log.change(1, ledger, 5.0)
-    window.hasten([ledger])
+    window.make_due([ledger])
     assert taken(window, 6.0) == []
     window.settle(first)
     assert taken(window, 6.0) == [(1, 2)]
@@ -191,7 +191,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     again = Ledger(P0)
     log.change(1, again, 1.0)
     assert taken(window, 99.0) == []
-    window.landed(flying)
+    window.call_ended(flying)
     assert taken(window, 99.0) == [(1, 2)]
 
 
@@ -252,7 +252,7 @@ class WindowModel(RuleBasedStateMachine):
     def land(self, entry: Entry, how: str, delay: float) -> None:
         if not entry.holds:
             self.orphans.remove(entry)
-            self.window.landed(entry)
+            self.window.call_ended(entry)
         elif how == "settle":
             entry.isolation = None
             self.window.settle(entry)
@@ -261,8 +261,8 @@ class WindowModel(RuleBasedStateMachine):
             self.window.retry(entry, self.now + delay)
 
     @rule(partition=st.sampled_from([P0, P1]))
-    def hasten(self, partition: Partition) -> None:
-        self.window.hasten([self.ledgers[partition]])
+    def make_due(self, partition: Partition) -> None:
+        self.window.make_due([self.ledgers[partition]])
 
     @rule(partition=st.sampled_from([P0, P1]))
     def drop(self, partition: Partition) -> None:

@@ -9,12 +9,11 @@ from typing import Any, cast
 
 import structlog
 
-from tests.core.drive import P0, P1, SCHEMA, doubling, encode
+from tests.core.drive import P0, P1, SCHEMA, doubling, encode, options
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.model import Partition, Record
-from worker.core.options import Options
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -77,7 +76,7 @@ class Silent:
 def shell_of(drain_seconds: float) -> tuple[Shell, Brokers]:
     """A shell that holds two partitions, whose calls are never answered."""
     engine = Engine(
-        Options(window_seconds=0.0),
+        options(window_seconds=0.0),
         decoder=Decoder(FieldMapping(), writer_schema=SCHEMA),
         preflight=Preflight(IdentityRules(), AttributeRules()),
         backoff=doubling,

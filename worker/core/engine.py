@@ -88,7 +88,7 @@ class Engine:
         """The partitions are to go away: their entries are due at once, and no call outlasts `deadline`."""
         self._dispatch.deadline = deadline
         self._leaving = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
-        self._window.hasten(self._leaving)
+        self._window.make_due(self._leaving)
 
     def drained(self, partitions: Iterable[Partition]) -> bool:
         """Whether everything that was read of these partitions is settled."""
@@ -133,7 +133,7 @@ class Engine:
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
-        self._window.hasten(self._leaving)  # what waited for it is of partitions that are about to go
+        self._window.make_due(self._leaving)  # what waited for it is of partitions that are about to go
 
     def paused(self) -> set[Partition]:
         """The partitions of which no more records should come for now."""
@@ -184,7 +184,7 @@ class Engine:
     @property
     def letters_waiting(self) -> int:
         """Dead letters that are not acknowledged yet, without those that a flood holds back."""
-        return len(self._outbox) - self._outbox.records.held
+        return len(self._outbox) - self._outbox.records.withheld
 
     # -- what others may know --------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class Engine:
         records = self._outbox.records
         if self._dispatch.gate.halt is not None or records.since_ms is None:
             return self._dispatch.gate.halt
-        detail = f"{records.held} dead letters of records that cannot be used are held back"
+        detail = f"{records.withheld} dead letters of records that cannot be used are held back"
         if self._short_of_memory:
             detail += "; they fill the memory, and no more is read: mend what makes them so, or raise the bound"
         return Halt(HaltReason.REJECTION_STORM, records.since_ms, detail)

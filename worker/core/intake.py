@@ -119,7 +119,7 @@ class Intake:
             headers=trace_context(record.headers),
         )
         self._totals.changes += 1
-        self._outbox.relieve()
+        self._outbox.earn_and_release()
         shared = self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono)
         self._totals.shared_users += shared
 

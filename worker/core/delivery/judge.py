@@ -122,7 +122,7 @@ class Dispatch:
         if flight.entry.place is Place.GONE:
             # Its partitions went away: whatever came of it is the next owner's to find out.
             self._end_probe(flight, now)
-            self._window.landed(flight.entry)
+            self._window.call_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
         return verdict

@@ -68,9 +68,9 @@ class Outbox:
         elif letter.reason is Reason.SENSITIVE_DATA or self.records.admits(letter, wall_ms):
             self._release(letter)
 
-    def relieve(self) -> None:
+    def earn_and_release(self) -> None:
         """A record went well: what a flood held back may be written, as far as that earns it."""
-        for letter in self.records.relieve():
+        for letter in self.records.earn_and_release():
             self._release(letter)
 
     def forget_dropped(self) -> None:

@@ -59,43 +59,43 @@ class Storm:
 
     def __init__(self, credit: Credit) -> None:
         self.credit = credit
-        self._held: deque[Letter] = deque()
+        self._withheld: deque[Letter] = deque()
         self._since_ms: int | None = None
 
     def admits(self, letter: Letter, wall_ms: int) -> bool:
         """Whether the letter may be written now; else it is held until credit is earned."""
-        if not self.credit.exhausted and not self._held:
+        if not self.credit.exhausted and not self._withheld:
             self.credit.spend()
             return True
-        if not self._held:
+        if not self._withheld:
             self._since_ms = wall_ms
-        self._held.append(letter)
+        self._withheld.append(letter)
         return False
 
-    def relieve(self) -> list[Letter]:
+    def earn_and_release(self) -> list[Letter]:
         """A success. Returns the held letters that may be written now."""
         self.credit.earn()
         released = []
-        while self._held and not self.credit.exhausted:
+        while self._withheld and not self.credit.exhausted:
             self.credit.spend()
-            released.append(self._held.popleft())
+            released.append(self._withheld.popleft())
         return released
 
-    def forget(self, lives: Callable[[Letter], bool]) -> list[Letter]:
+    def forget(self, is_wanted: Callable[[Letter], bool]) -> list[Letter]:
         """Drops the held letters that are not wanted any more, and returns them."""
-        dropped = [letter for letter in self._held if not lives(letter)]
-        self._held = deque(letter for letter in self._held if lives(letter))
+        dropped = [letter for letter in self._withheld if not is_wanted(letter)]
+        self._withheld = deque(letter for letter in self._withheld if is_wanted(letter))
         return dropped
 
     @property
-    def held(self) -> int:
+    def withheld(self) -> int:
         """Letters that wait for a success."""
-        return len(self._held)
+        return len(self._withheld)
 
     @property
     def since_ms(self) -> int | None:
         """When the first of the held letters had to wait, in milliseconds since the epoch; None while none does."""
-        return self._since_ms if self._held else None
+        return self._since_ms if self._withheld else None
 
 
 def note_of(spent: tuple[int, int]) -> str:

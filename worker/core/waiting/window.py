@@ -87,20 +87,20 @@ class Window:
         entry.settle()
         self._release(entry)
 
-    def hasten(self, ledgers: Iterable[Ledger]) -> None:
+    def make_due(self, ledgers: Iterable[Ledger]) -> None:
         """Makes every waiting entry due that holds one of these: their partitions are about to go away."""
         leaving = set(ledgers)
-        hastened = [
+        early = [
             entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)
         ]
-        for entry in hastened:
+        for entry in early:
             self._line_up(entry)
 
     def forget(self, ledger: Ledger) -> list[Entry]:
         """The partition went away: what came by it is dropped. Returns the entries in flight that lost it all.
 
-        These keep their users busy until they have `landed`: the destination may still be at work on their calls, and
-        must not get a newer value before the older one.
+        These keep their users busy until `call_ended`: the destination may still be working on the call, and must not
+        get a newer value before the older one.
         """
         orphans = []
         known = len(self)
@@ -120,7 +120,7 @@ class Window:
             self._sweep()
         return orphans
 
-    def landed(self, orphan: Entry) -> None:
+    def call_ended(self, orphan: Entry) -> None:
         """The call of an entry that lost its partitions has ended: the user's next entry may go."""
         self._release(orphan)
 
