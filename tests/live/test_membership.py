@@ -93,7 +93,7 @@ def shell_of(drain_seconds: float) -> tuple[Shell, Brokers]:
         schemas=None,
         lease=Lease(40.0),
         board=silent,
-        telemetry=silent,
+        observer=silent,
         reporter=silent,
         log=structlog.get_logger(),
     )

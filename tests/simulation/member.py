@@ -301,7 +301,7 @@ class Member:
                 raise PromiseBroken("bounded", f"{self}: call {call.number} may outlast the drain")
             self.senders.submit(call, self._epoch(NUMBERS[call.user]), self._reach())
         self._exchange_letters()
-        engine.news()
+        engine.facts()
 
     def _epoch(self, user: int) -> int:
         """The assignment by which a user's call is sent; 0 where the user has two partitions, and so no order."""

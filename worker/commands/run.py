@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs, wiring
 from worker.attentive.senders import SendersStoppedError
+from worker.core.facts import Observers
 from worker.core.letters.codec import WorkerIdentity
 from worker.core.totals import Totals
 from worker.kafka.connection import PropertiesRefused, RateLimit
@@ -31,6 +32,7 @@ from worker.kafka.topics import (
 )
 from worker.live.lease import Lease
 from worker.live.membership import Pace, Parts, Shell, clock
+from worker.live.narrate import Narrator
 from worker.live.report import REMIND_SECONDS, Reporter
 from worker.live.share import Share
 from worker.ops.board import Board
@@ -155,14 +157,13 @@ class Run:
             schemas=schemas,
             lease=self._lease,
             board=self._board,
-            telemetry=self._telemetry,
+            observer=Observers(Narrator(self._log), self._telemetry),
             reporter=Reporter(
                 self._engine,
                 self._who,
                 token=self._token,
                 schemas=schemas,
                 board=self._board,
-                telemetry=self._telemetry,
                 log=self._log,
             ),
             log=self._log,

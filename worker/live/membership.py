@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
+from worker.core import facts
 from worker.core.delivery.gate import HaltReason
 from worker.core.engine import Engine
 from worker.core.letters.storm import note_of, spent_of
@@ -22,10 +23,9 @@ from worker.core.model import Now, Partition
 from worker.kafka.member import Subscription
 from worker.kafka.producer import DeadLetters
 from worker.live.lease import Lease
-from worker.live.report import OUTCOMES, Membership, Reporter
+from worker.live.report import Membership, Reporter
 from worker.live.share import Share
 from worker.ops.board import Board
-from worker.ops.telemetry import Telemetry
 from worker.registry.directory import SchemaSource
 
 POLL_SECONDS = 0.1  # the longest wait for records while nothing else is to be done
@@ -52,7 +52,7 @@ class Parts:
     schemas: SchemaSource | None
     lease: Lease
     board: Board
-    telemetry: Telemetry
+    observer: facts.Observer
     reporter: Reporter
     log: FilteringBoundLogger
 
@@ -71,6 +71,7 @@ class Shell:
     def __init__(self, parts: Parts, pace: Pace, share: Share) -> None:
         self._parts = parts
         self._engine = parts.engine
+        self._observe = parts.observer.observe
         self._log = parts.log
         self._pace = pace
         self._share = share
@@ -117,8 +118,7 @@ class Shell:
         Drained first and left then: `close` gives up the membership before it tells of the revoke where the brokers
         drive the group (KIP-848), and another worker would send for the same users meanwhile.
         """
-        started = time.monotonic()
-        self._stop_by = started + self._pace.drain_seconds
+        self._stop_by = time.monotonic() + self._pace.drain_seconds
         self.source.pause(self._held)
         self._engine.draining(self._held, self._stop_by)
         complete = self._drain(self._held, self._stop_by, polling=True)
@@ -126,7 +126,6 @@ class Shell:
         self._notes_at = 0.0
         self._restore()
         self._commit(wait=True)
-        self._parts.telemetry.drain_finished(time.monotonic() - started, complete=complete)
         self._drop(list(self._held))
         self.source.close()
         self._report(clock())
@@ -142,7 +141,6 @@ class Shell:
 
     def on_assigned(self, partitions: list[Partition]) -> None:
         """Partitions came: each begins a new ledger."""
-        self._parts.telemetry.rebalanced("assigned")
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
@@ -150,14 +148,13 @@ class Shell:
         if self._stop_by is not None:
             self.source.pause(partitions)
         self._take_share(ask=True)
-        self._log.info("assigned", gained=len(partitions), held=len(self._held))
+        self._observe(facts.Assigned(len(partitions), len(self._held)))
 
     def on_revoked(self, partitions: list[Partition]) -> None:
         """Partitions are about to go, and wait for this: flush, drain within the deadline, commit, drop."""
         partitions = [partition for partition in partitions if partition in self._held]
         if not partitions:
             return  # a stop or a fence has dropped them already
-        self._parts.telemetry.rebalanced("revoked")
         started = time.monotonic()
         deadline = min(started + self._pace.drain_seconds, self._stop_by or math.inf)
         self._engine.draining(partitions, deadline)
@@ -167,32 +164,31 @@ class Shell:
         if self._stop_by is not None:
             self._engine.draining(self._held, self._stop_by)
         seconds = time.monotonic() - started
-        self._parts.telemetry.drain_finished(seconds, complete=complete)
-        self._log.info(
-            "revoked", lost=len(partitions), held=len(self._held), drained=complete, seconds=round(seconds, 2)
-        )
+        outcome = facts.DrainOutcome.DONE if complete else facts.DrainOutcome.CUT
+        self._observe(facts.Revoked(len(partitions), len(self._held), outcome, seconds))
 
     def on_lost(self, partitions: list[Partition]) -> None:
         """Partitions are another's already: drop, commit nothing."""
-        self._parts.telemetry.rebalanced("lost")
         self._drop(partitions)
-        self._log.warning("partitions lost", lost=len(partitions), held=len(self._held))
+        self._observe(facts.PartitionsLost(len(partitions), len(self._held)))
 
     def _drain(self, partitions: Collection[Partition], deadline: float, *, polling: bool = False) -> bool:
         """Sends and settles until nothing of these is open; with `polling` the membership is kept alive meanwhile.
 
         Records that a poll brings all the same are not taken in: nothing commits them, so the next owner reads them.
         """
-        open_before = self._engine.open_entries
-        while not self._engine.drained(partitions):
+        engine, open_before, started = self._engine, self._engine.open_entries, time.monotonic()
+        outcome = facts.DrainOutcome.DONE
+        while not engine.drained(partitions):
             if polling:
                 self.source.poll(0.0)
             if time.monotonic() >= deadline or self._hopeless():
-                left, letters = self._engine.open_entries, self._engine.letters_waiting
-                self._log.warning("drain cut", open_before=open_before, left=left, letters=letters)
-                return False
+                outcome = facts.DrainOutcome.CUT
+                break
             self._perform(wait_seconds=BUSY_POLL_SECONDS)
-        return True
+        seconds = time.monotonic() - started
+        self._observe(facts.DrainEnded(outcome, seconds, open_before, engine.open_entries, engine.letters_waiting))
+        return outcome is facts.DrainOutcome.DONE
 
     def _hopeless(self) -> bool:
         """Whether waiting on would deliver nothing: people must mend the halt, and nothing is under way."""
@@ -229,29 +225,28 @@ class Shell:
         silent_seconds = self._parts.lease.renew()
         unheard_seconds = self.source.silent_seconds if self._held else 0.0
         if silent_seconds:
-            self._fence("woke up late", silent_seconds)
+            self._fence(facts.LeaseEnd.LOOP_STOOD_STILL, silent_seconds)
         elif not self._parts.lease.heard(unheard_seconds):
-            self._fence("cut off from the group", unheard_seconds)
+            self._fence(facts.LeaseEnd.COORDINATOR_SILENT, unheard_seconds)
         self._exchange_schemas()
         self._exchange_calls(wait_seconds)
         self._exchange_letters()
         self._report(clock())
 
-    def _fence(self, what: str, silent_seconds: float) -> None:
+    def _fence(self, why: facts.LeaseEnd, silent_seconds: float) -> None:
         """The lease ran out: what this process held may be another's, who may have sent newer values since.
 
         Everything goes, as if the partitions were lost, and the membership is begun anew by the next turn.
         """
-        self._log.warning(what, silent_seconds=round(silent_seconds, 1), dropped=len(self._held))
+        self._observe(facts.LeaseRanOut(why, silent_seconds, len(self._held)))
         self._drop(list(self._held))
         self._fenced = True
         self._parts.lease.begin()
 
     def _exchange_calls(self, wait_seconds: float) -> None:
-        engine, senders, telemetry = self._engine, self._parts.senders, self._parts.telemetry
+        engine, senders = self._engine, self._parts.senders
         for call, reply in senders.replies(wait_seconds):
-            verdict = engine.replied(call, reply, clock())
-            telemetry.call_finished(reply.seconds, OUTCOMES[verdict])
+            engine.replied(call, reply, clock())
         now = clock()
         if engine.halt is not None and now.mono >= self._token_at:
             self._token_at = now.mono + TOKEN_SECONDS
@@ -266,7 +261,6 @@ class Shell:
             if error is None:
                 engine.letter_written(letter, clock())
             else:
-                self._parts.telemetry.dead_letter_failed()
                 engine.letter_failed(letter, error, clock())
         if not engine.letters_waiting or not self._can_frame_letters():
             return
@@ -313,7 +307,7 @@ class Shell:
         if wait:
             done = self.source.committed()
             ok = all(done.get(partition) == offset for partition, offset in offsets.items())
-            self._parts.telemetry.commit_finished(time.monotonic() - started, ok=ok)
+            self._observe(facts.CommitEnded(time.monotonic() - started, ok))
 
     def _patience_seconds(self) -> float:
         """How long this turn may wait: until time alone gives the engine something to do, and never long."""
@@ -332,6 +326,8 @@ class Shell:
         self._engine.share(self._share.of(len(self._held)), now)
 
     def _report(self, now: Now) -> None:
+        for fact in self._engine.facts():
+            self._observe(fact)
         source = self._source
         if source is None:
             return
