@@ -43,7 +43,7 @@ class Calm(Outbox):
     def __init__(self) -> None:
         self.memory = Memory(10**9, Facts())
         account = Credit(1_000, 0.5)
-        super().__init__(doubling, records=Storm(account), calls=Credit(1_000, 0.5), memory=self.memory)
+        super().__init__(doubling, storm=Storm(account), call_credit=Credit(1_000, 0.5), memory=self.memory)
 
     def about(self, one: Letter, offset: int = 0, ledger: Ledger | None = None) -> None:
         """Adds a letter about the record at that offset."""
@@ -105,7 +105,7 @@ def test_a_letter_of_a_partition_that_went_away_is_not_written() -> None:
     assert outbox.due(0.0) == [alive]
     outbox.acknowledged(alive, STARTED)
     assert (len(outbox), outbox.memory.held_bytes) == (0, 0)
-    assert (outbox.calls.spent, outbox.records.credit.spent) == (0, 1), "what is not written costs nothing"
+    assert (outbox.call_credit.spent, outbox.storm.credit.spent) == (0, 1), "what is not written costs nothing"
 
 
 def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_again() -> None:

@@ -19,7 +19,6 @@ from worker.core.delivery.rate import Rate
 from worker.core.delivery.refusals import Refusals
 from worker.core.delivery.schedule import Schedule
 from worker.core.delivery.settlement import Settlement
-from worker.core.delivery.verdict import Verdict
 from worker.core.events.decode import Decoder
 from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
 from worker.core.intake import Intake
@@ -68,8 +67,8 @@ class Engine:
         facts = self._facts = Facts()
         memory = self._memory = Memory(options.max_bytes, facts)
         window = self._window = Window(options.window_seconds, memory)
-        records, calls = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
-        outbox = self._outbox = Outbox(backoff, records=Storm(records), calls=calls, memory=memory)
+        record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
+        outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
             Rate(options.requests_per_second, now.mono),
@@ -174,13 +173,13 @@ class Engine:
         """Starts the calls to be made now, at most `free`."""
         return self._schedule.calls(free, now, hurry=self._memory.short)
 
-    def replied(self, call: Call, reply: Reply, now: Now) -> Verdict:
-        """Takes in what came back for a call. Returns what it means.
+    def replied(self, call: Call, reply: Reply, now: Now) -> None:
+        """Takes in what came back for a call.
 
         Raises:
             KeyError: the call is not in flight.
         """
-        return self._judge.replied(call, reply, now)
+        self._judge.replied(call, reply, now)
 
     def token_changed(self, now: Now) -> None:
         """The token is another one: a destination that halted the worker may be probed at once."""
@@ -206,12 +205,12 @@ class Engine:
     @property
     def letters_waiting(self) -> int:
         """Dead letters without an acknowledgement. Those withheld for want of credit do not count."""
-        return len(self._outbox) - self._outbox.records.withheld
+        return len(self._outbox) - self._outbox.storm.withheld
 
     @property
     def letters_spent(self) -> tuple[int, int]:
         """Dead letters that no success has made up for, of records and of calls. Committed beside the offsets."""
-        return self._outbox.records.credit.spent, self._outbox.calls.spent
+        return self._outbox.storm.credit.spent, self._outbox.call_credit.spent
 
     def restore_letters_spent(self, spent: tuple[int, int]) -> None:
         """What the previous owner of assigned partitions had spent: a restart earns no credit.
@@ -219,8 +218,8 @@ class Engine:
         Even without any credit left the gate stays open until a call is refused: the note of a quiet partition may be
         old, and there may be no entry to probe with.
         """
-        self._outbox.records.credit.restore(spent[0])
-        self._outbox.calls.restore(spent[1])
+        self._outbox.storm.credit.restore(spent[0])
+        self._outbox.call_credit.restore(spent[1])
 
     # -- what the loop decides by, and what others may know --------------------------------------------------------
 
@@ -261,13 +260,13 @@ class Engine:
     @property
     def halt(self) -> Halt | None:
         """Why nothing but single probes is sent, or why no letter is written; None where all goes on."""
-        gate, records = self._destination.gate, self._outbox.records
-        if gate.halt is not None or records.since_ms is None:
+        gate, storm = self._destination.gate, self._outbox.storm
+        if gate.halt is not None or storm.since_ms is None:
             return gate.halt
-        detail = f"{records.withheld} dead letters of records that cannot be used are held back"
+        detail = f"{storm.withheld} dead letters of records that cannot be used are held back"
         if self._memory.short:
             detail += "; they fill the memory, and no more is read: mend what makes them so, or raise the bound"
-        return Halt(HaltReason.REJECTION_STORM, records.since_ms, detail)
+        return Halt(HaltReason.REJECTION_STORM, storm.since_ms, detail)
 
     def facts(self) -> list[Fact]:
         """What happened since the last look, oldest first."""
@@ -279,7 +278,7 @@ class Engine:
         return EngineStatus(
             halt=self.halt,
             letters_problem=self._outbox.problem,
-            letters_withheld=self._outbox.records.withheld,
+            letters_withheld=self._outbox.storm.withheld,
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,

@@ -56,8 +56,8 @@ class Judge:
         self._successes = 0
         self._odd_successes: set[int] = set()
 
-    def replied(self, call: Call, reply: Reply, now: Now) -> Verdict:
-        """Takes in what came back for a call. Returns what it means."""
+    def replied(self, call: Call, reply: Reply, now: Now) -> None:
+        """Takes in what came back for a call."""
         flight = self._schedule.ended(call)
         self._totals.replies[str(reply.status or reply.failure)] += 1
         self._rate.observe(reply, now.mono)
@@ -75,7 +75,6 @@ class Judge:
             self._settlement.orphan_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
-        return verdict
 
     def _act(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         match verdict:
@@ -102,7 +101,7 @@ class Judge:
             self._odd_successes.add(reply.status or 0)
             self._facts.tell(UnusualSuccess(reply.status or 0))
         self._resume(now, probe=flight.call.probe)
-        self._outbox.calls.earn()
+        self._outbox.call_credit.earn()
         self._refusals.taken(flight.call.properties, now.mono)
         entry = flight.entry
         entry.delivered = True
@@ -173,7 +172,7 @@ class Judge:
 
         It may probe meanwhile, and is delivered once the storm is over.
         """
-        if exhausted := self._outbox.calls.exhausted:
+        if exhausted := self._outbox.call_credit.exhausted:
             self._close(flight, HaltReason.REJECTION_STORM, _STORM, now)
             flight.entry.isolation, flight.entry.answered = None, 0
             self._settlement.call_again(flight.entry, now.mono)

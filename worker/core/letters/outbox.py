@@ -61,18 +61,18 @@ class _Pending:
 class Outbox:
     """Letters without an acknowledgement: due, being written, or withheld until there is credit for them."""
 
-    def __init__(self, backoff: Callable[[int], float], *, records: Storm, calls: Credit, memory: Memory) -> None:
+    def __init__(self, backoff: Callable[[int], float], *, storm: Storm, call_credit: Credit, memory: Memory) -> None:
         """Empty.
 
         Args:
             backoff: the pause in seconds after the n-th failure in a row to write any letter.
-            records: bounds the letters of records that cannot be used.
-            calls: bounds the letters of calls that the destination refused; ask it before `add_of_call`.
+            storm: bounds the letters of records that cannot be used, and keeps those withheld.
+            call_credit: bounds the letters of calls that the destination refused; ask it before `add_of_call`.
             memory: counts what the letters take.
         """
         self._backoff = backoff
-        self.records = records
-        self.calls = calls
+        self.storm = storm
+        self.call_credit = call_credit
         self._memory = memory
         self._pending: dict[Letter, _Pending] = {}
         self._due: list[tuple[float, int, Letter]] = []
@@ -86,26 +86,26 @@ class Outbox:
 
     def add_of_call(self, letter: Letter, owner: Owner) -> None:
         """A letter about a refused call. It is due at once."""
-        self._add(letter, _Pending(owner, self.calls))
-        self.calls.spend()
+        self._add(letter, _Pending(owner, self.call_credit))
+        self.call_credit.spend()
         self._make_due(letter)
 
     def add_of_record(self, letter: Letter, owner: Owner, wall_ms: int) -> None:
         """A letter about a record that cannot be used. It is due as soon as there is credit for it."""
         # What policy forbids tells nothing of the producer's health.
         free = letter.reason is Reason.SENSITIVE_DATA
-        self._add(letter, _Pending(owner, None if free else self.records.credit))
-        if free or self.records.admits(letter, wall_ms):
+        self._add(letter, _Pending(owner, None if free else self.storm.credit))
+        if free or self.storm.admits(letter, wall_ms):
             self._make_due(letter)
 
     def earn_and_release(self) -> None:
         """A record went well: that earns credit, and withheld letters may be written as far as the credit goes."""
-        for letter in self.records.earn_and_release():
+        for letter in self.storm.earn_and_release():
             self._make_due(letter)
 
     def forget_dropped(self) -> None:
         """Partitions went away: the next owner writes their letters."""
-        for letter in self.records.forget(self._is_wanted):
+        for letter in self.storm.forget(self._is_wanted):
             self._remove(letter)
         unwanted = [letter for _, _, letter in self._due if not self._is_wanted(letter)]
         self._due = [item for item in self._due if self._is_wanted(item[2])]
