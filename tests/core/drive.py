@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 from fastavro import parse_schema, schemaless_writer
 
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.facts import Notice
+from worker.core.facts import Fact
 from worker.core.model import Call, Failure, Letter, Now, Partition, Record, Reply, Scalar, UserKey
 from worker.core.options import Options
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
+from worker.core.status import EngineStatus
 from worker.registry.directory import bundled
 
 P0, P1, P2 = (Partition("profile-changes", number) for number in range(3))
@@ -25,6 +27,8 @@ SCHEMA: Any = bundled("profile_changed")
 _PARSED = parse_schema(bundled("profile_changed"))
 STARTED = Now(1_000.0, 1_700_000_000_000)
 STEP_SECONDS = 0.05
+
+_Told = TypeVar("_Told")
 
 Answer = Callable[[Call], Reply]
 
@@ -55,6 +59,24 @@ def encode(user: int, attributes: Mapping[str, object], *, event_id: str = "e") 
     }
     schemaless_writer(stream, _PARSED, event)
     return stream.getvalue()
+
+
+def options(**changed: float) -> Options:
+    """Limits that suit most tests, some of them changed."""
+    usual = Options(
+        window_seconds=5.0,
+        max_bytes=256 * 1024 * 1024,
+        requests_per_second=150.0,
+        concurrency=32,
+        timeout_seconds=10.0,
+        retry_after_max_seconds=300.0,
+        probe_max_seconds=10.0,
+        server_error_seconds=300.0,
+        calls_per_entry_max=40,
+        storm_letters_max=40,
+        storm_share_max=0.5,
+    )
+    return replace(usual, **changed)  # type: ignore[arg-type]  # the callers' keywords name the fields
 
 
 def doubling(failures: int) -> float:
@@ -88,12 +110,11 @@ class Driver:
         *partitions: Partition,
         backoff: Callable[[int], float] = doubling,
         decoder: Decoder | None = None,
-        **options: float,
+        **limits: float,
     ) -> None:
-        limits: dict[str, Any] = {"window_seconds": 0.0, "requests_per_second": 10_000.0, **options}
         self.now = STARTED
         self.engine = Engine(
-            Options(**limits),
+            options(**{"window_seconds": 0.0, "requests_per_second": 10_000.0, **limits}),
             decoder=decoder or Decoder(FieldMapping(), writer_schema=SCHEMA),
             preflight=Preflight(IdentityRules(), AttributeRules()),
             backoff=backoff,
@@ -105,7 +126,7 @@ class Driver:
         self.ends: Counter[Partition] = Counter()
         self.sent: list[Call] = []
         self.written: list[Letter] = []
-        self.notices: list[Notice] = []
+        self.facts: list[Fact] = []
         self.letters_fail = False
 
     # -- the log ---------------------------------------------------------------------------------------------------
@@ -160,7 +181,7 @@ class Driver:
         for call in calls:
             self.reply(call, answer(call))
         self.post()
-        self.notices += self.engine.news()[0]
+        self.facts += self.engine.facts()
         return calls
 
     def run(self, answer: Answer, seconds: float) -> None:
@@ -173,14 +194,19 @@ class Driver:
     # -- what came of it -------------------------------------------------------------------------------------------
 
     @property
+    def status(self) -> EngineStatus:
+        """How the engine stands."""
+        return self.engine.status(self.now)
+
+    @property
     def committable(self) -> int | None:
         """Of the first partition."""
         return self.engine.committable().get(P0)
 
-    def heard(self, event: str) -> list[Notice]:
-        """The notices of that name."""
-        self.notices += self.engine.news()[0]
-        return [notice for notice in self.notices if notice.event == event]
+    def told(self, kind: type[_Told]) -> list[_Told]:
+        """The facts of that kind."""
+        self.facts += self.engine.facts()
+        return [fact for fact in self.facts if isinstance(fact, kind)]
 
     def lost(self) -> list[tuple[str, str, object]]:
         """Every attribute in a written letter: reason, name, value."""

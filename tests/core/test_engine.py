@@ -10,6 +10,7 @@ import pytest
 from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, TIMEOUT, Account, Driver, encode, phone
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
+from worker.core.facts import Delivered, MemoryFreed, MemoryFull, SharedUser, UnusualSuccess
 from worker.core.model import Record, Reply
 
 WITHIN_SECONDS = 60.0
@@ -75,7 +76,7 @@ def test_another_success_is_a_delivery_and_told_once(status: int) -> None:
     driver.change(2, {"a": 1})
     driver.run(lambda _: Reply(status), WITHIN_SECONDS)
     assert driver.committable == 2
-    assert [notice.fields for notice in driver.heard("unusual_success")] == [{"status": status}]
+    assert driver.told(UnusualSuccess) == [UnusualSuccess(status)]
 
 
 # -- records that make no call ---------------------------------------------------------------------------------------
@@ -115,14 +116,14 @@ def test_a_letter_that_is_not_taken_blocks_the_commit_and_is_written_again() -> 
     driver.change(1, {"a": 1})
     driver.letters_fail = True
     driver.run(Account(), 600.0)
-    assert (driver.committable, driver.engine.letters_waiting, driver.engine.letters_problem) == (
+    assert (driver.committable, driver.engine.letters_waiting, driver.status.letters_problem) == (
         0,
         1,
         "the topic is down",
     )
     driver.letters_fail = False
     driver.run(Account(), WITHIN_SECONDS)
-    assert (driver.committable, len(driver.written), driver.engine.letters_problem) == (2, 1, None)
+    assert (driver.committable, len(driver.written), driver.status.letters_problem) == (2, 1, None)
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -141,6 +142,19 @@ def test_past_the_memory_budget_partitions_pause_and_what_waits_is_hurried_out()
     assert driver.engine.held_bytes < 80_000
     driver.change(user, {"a": 1})
     assert driver.calls() == []
+
+
+def test_memory_is_short_and_hurries_whether_anyone_asks_or_not() -> None:
+    driver = Driver(window_seconds=3_600.0, max_bytes=100_000)
+    for user in range(200):
+        driver.change(user, {"a": 1})
+    assert driver.status.memory_short
+    (full,) = driver.told(MemoryFull)
+    assert full.held_bytes > 100_000
+    assert driver.turn(Account()), "their window has not ended"
+    driver.run(Account(), WITHIN_SECONDS)
+    (freed,) = driver.told(MemoryFreed)
+    assert freed.held_bytes <= 80_000
 
 
 def test_between_the_two_marks_partitions_stay_as_they_are() -> None:
@@ -241,7 +255,7 @@ def test_the_counts_add_up() -> None:
         "dead_letters": 2,
         "replies": 2,
     }
-    assert len(driver.heard("user_in_several_partitions")) == 1
+    assert len(driver.told(SharedUser)) == 1
 
 
 def test_a_user_in_several_partitions_is_told_though_the_record_waited_for_its_schema() -> None:
@@ -250,7 +264,7 @@ def test_a_user_in_several_partitions_is_told_though_the_record_waited_for_its_s
     driver.record(framed(1, encode(1, {"a": 2})), P1)
     driver.engine.schema(1, SCHEMA, driver.now)
     driver.change(2, {}, P0)
-    assert len(driver.heard("user_in_several_partitions")) == 1
+    assert len(driver.told(SharedUser)) == 1
 
 
 def test_a_delivery_tells_how_old_its_first_change_was() -> None:
@@ -259,8 +273,21 @@ def test_a_delivery_tells_how_old_its_first_change_was() -> None:
     driver.change(1, {"a": 2})
     driver.advance(7.5)
     driver.reply(driver.call(), OK)
-    (delivery,) = driver.engine.news()[1]
-    assert (delivery.changes, delivery.age_seconds) == (2, 8.5)  # the driver's first second is before the record
+    (delivered,) = driver.told(Delivered)
+    assert (delivered.changes, delivered.calls, delivered.age_seconds) == (
+        2,
+        1,
+        8.5,
+    )  # the driver's first second is before the record
+
+
+def test_a_record_from_the_future_has_age_zero() -> None:
+    """A producer's clock may be ahead of ours."""
+    driver = Driver()
+    record = Record(P0, 0, STARTED.wall_ms + 3_600_000, b"key", encode(1, {"a": 1}))
+    driver.engine.receive([record], driver.now)
+    driver.reply(driver.call(), OK)
+    assert [delivered.age_seconds for delivered in driver.told(Delivered)] == [0.0]
 
 
 def test_the_wakeup_is_the_instant_of_the_next_call() -> None:

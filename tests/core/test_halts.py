@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.drive import P0, Account, Driver, warm
+from worker.core.facts import Halted, Resumed
 from worker.core.model import Failure, Reply
 
 WITHIN_SECONDS = 60.0
@@ -29,12 +30,12 @@ def test_a_halt_keeps_everything_probes_and_goes_on_by_itself(reply: Reply, reas
     assert driver.engine.halt is not None
     assert driver.engine.halt.reason == reason
     assert (driver.written, driver.committable, driver.engine.open_entries) == ([], 0, 10)
-    assert len(driver.heard("halted")) == 1
+    assert len(driver.told(Halted)) == 1
     assert 300 / 10 <= len(driver.sent) <= 10 + 300 / 10 + 5
     driver.run(account, WITHIN_SECONDS)
     assert driver.engine.committable() == {P0: 10}
-    (resumed,) = driver.heard("resumed")
-    assert resumed.fields["reason"] == reason
+    (resumed,) = driver.told(Resumed)
+    assert resumed.reason == reason
 
 
 def test_a_wrong_url_that_says_so_halts_after_successes_too() -> None:
@@ -61,7 +62,7 @@ def test_an_outage_that_turns_into_a_refused_token_is_told() -> None:
         driver.change(user, {"a": user})
     driver.run(lambda _: Reply(503), 30.0)
     driver.run(lambda _: Reply(401), 30.0)
-    assert [notice.fields["reason"] for notice in driver.heard("halted")] == ["unavailable", "unauthorized"]
+    assert [halted.reason for halted in driver.told(Halted)] == ["unavailable", "unauthorized"]
 
 
 @pytest.mark.parametrize("status", [429, 503, 500])
@@ -70,7 +71,7 @@ def test_retry_after_holds_everyone_back(status: int) -> None:
     driver.change(1, {"a": 1})
     driver.reply(driver.call(), Reply(status, retry_after_seconds=40.0))
     driver.change(2, {"a": 2})
-    assert driver.engine.throttled(driver.now)
+    assert driver.status.throttled
     driver.run(account, 39.0)
     assert len(driver.sent) == 1
     driver.run(account, WITHIN_SECONDS)
@@ -91,8 +92,8 @@ def test_429s_never_halt_and_never_make_a_dead_letter() -> None:
         driver.change(user, {"a": user})
     driver.run(lambda _: Reply(429), 600.0)
     assert (driver.written, driver.engine.halt, driver.committable) == ([], None, 0)
-    assert driver.engine.rate_allowed < driver.engine.rate_share / 2
-    assert driver.engine.throttled(driver.now)
+    assert driver.status.rate_allowed < driver.status.rate_share / 2
+    assert driver.status.throttled
 
 
 def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_again() -> None:
@@ -107,7 +108,7 @@ def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_aga
     asked = len(driver.sent)
     driver.change(29, {"b": "newer"})
     driver.run(account, WITHIN_SECONDS)
-    assert len(driver.heard("resumed")) == 1
+    assert len(driver.told(Resumed)) == 1
     assert driver.engine.committable() == {P0: 31}
     assert len(driver.written) == 10
     assert account.of(29) == {"a": 29, "b": "newer"}
@@ -118,13 +119,13 @@ def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
     """The note of a partition that rests may be old: with nothing to probe with, nothing would end the halt."""
     driver, account = Driver(storm_letters_max=10), Account(lambda _, value: value == "bad")
     driver.engine.restore_letters_spent((0, 10))
-    assert driver.heard("halted") == []
+    assert driver.told(Halted) == []
     driver.change(1, {"a": "bad"})
     driver.run(account, WITHIN_SECONDS)
-    assert (len(driver.heard("halted")), driver.written) == (1, [])
+    assert (len(driver.told(Halted)), driver.written) == (1, [])
     driver.change(2, {"a": "good"})
     driver.run(account, WITHIN_SECONDS)
-    assert len(driver.heard("resumed")) == 1
+    assert len(driver.told(Resumed)) == 1
     assert (len(driver.written), account.of(2)) == (1, {"a": "good"})
 
 

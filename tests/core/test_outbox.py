@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from tests.core.drive import P0, doubling, key
-from worker.core.letters.outbox import Held, Outbox, Owner
+from tests.core.drive import P0, STARTED, doubling
+from worker.core.facts import Facts
+from worker.core.letters.outbox import OffsetOwner, Outbox
 from worker.core.letters.storm import Credit, Storm
-from worker.core.model import Letter, Reason, User
-from worker.core.waiting.entry import Entry, Place
+from worker.core.model import Letter, Now, Reason
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 
 
 def letter(value: bytes = b"") -> Letter:
@@ -25,41 +26,60 @@ def letter(value: bytes = b"") -> Letter:
     )
 
 
-def held(offset: int = 0, ledger: Ledger | None = None) -> Held:
-    return Held(ledger or Ledger(P0), offset)
+class User:
+    """The owner of letters about refused calls."""
+
+    def __init__(self) -> None:
+        self.is_wanted = True
+        self.written = 0
+
+    def letter_written(self, _: Now) -> None:
+        self.written += 1
 
 
-def calm_outbox() -> Outbox:
-    """One whose letters are never held back."""
-    return Outbox(doubling, records=Storm(Credit(1_000, 0.5)), calls=Credit(1_000, 0.5))
+class Calm(Outbox):
+    """One whose letters are never withheld."""
+
+    def __init__(self) -> None:
+        self.memory = Memory(10**9, Facts())
+        account = Credit(1_000, 0.5)
+        super().__init__(doubling, storm=Storm(account), call_credit=Credit(1_000, 0.5), memory=self.memory)
+
+    def about(self, one: Letter, offset: int = 0, ledger: Ledger | None = None) -> None:
+        """Adds a letter about the record at that offset."""
+        ledger = ledger or Ledger(P0)
+        ledger.hold(offset, 0)
+        self.add_of_record(one, OffsetOwner(ledger, offset), 0)
 
 
 def test_a_letter_is_due_at_once_and_once() -> None:
-    outbox = calm_outbox()
+    outbox = Calm()
     first, second = letter(), letter()
-    outbox.add(first, held(1), 0)
-    outbox.add(second, held(2), 0)
+    outbox.about(first, 1)
+    outbox.about(second, 2)
     assert outbox.next_due() == -math.inf
     assert outbox.due(0.0) == [first, second]
     assert outbox.due(1e9) == []
     assert (outbox.next_due(), len(outbox)) == (math.inf, 2)
 
 
-def test_an_acknowledged_letter_gives_back_whom_it_settles() -> None:
-    outbox = calm_outbox()
-    owners: list[Owner] = [held(1), Entry(key(1), User(), 0.0)]
+def test_an_acknowledged_letter_settles_its_owner() -> None:
+    outbox, ledger, user = Calm(), Ledger(P0), User()
     letters = [letter(), letter()]
-    for one, owner in zip(letters, owners, strict=True):
-        outbox.add(one, owner, 0)
+    outbox.about(letters[0], 1, ledger)
+    outbox.add_of_call(letters[1], user)
     outbox.due(0.0)
-    assert [outbox.acknowledged(one) for one in letters] == owners
-    assert (len(outbox), outbox.held_bytes) == (0, 0)
+    assert (ledger.idle, user.written) == (False, 0)
+    for one in letters:
+        outbox.acknowledged(one, STARTED)
+    assert (ledger.idle, user.written) == (True, 1)
+    assert (len(outbox), outbox.memory.held_bytes) == (0, 0)
 
 
 def test_a_letter_that_was_not_taken_comes_again_later_and_later() -> None:
-    outbox = calm_outbox()
+    outbox = Calm()
     only = letter()
-    outbox.add(only, held(), 0)
+    outbox.about(only)
     now = 0.0
     for pause in (1.0, 2.0, 4.0, 8.0):
         assert outbox.due(now) == [only]
@@ -69,28 +89,29 @@ def test_a_letter_that_was_not_taken_comes_again_later_and_later() -> None:
         assert outbox.next_due() == now + pause
         now += pause
     assert outbox.due(now) == [only]
-    outbox.acknowledged(only)
+    outbox.acknowledged(only, STARTED)
     assert outbox.problem is None
 
 
 def test_a_letter_of_a_partition_that_went_away_is_not_written() -> None:
-    outbox = calm_outbox()
-    gone, entry = Ledger(P0), Entry(key(1), User(), 0.0)
-    alive = letter()
-    outbox.add(letter(b"x" * 50), held(1, gone), 0)
-    outbox.add(letter(), entry, 0)
-    outbox.add(alive, held(2), 0)
+    outbox = Calm()
+    gone, user, alive = Ledger(P0), User(), letter()
+    outbox.about(letter(b"x" * 50), 1, gone)
+    outbox.add_of_call(letter(), user)
+    outbox.about(alive, 2)
     gone.drop()
-    entry.place = Place.GONE
+    user.is_wanted = False
+    outbox.forget_dropped()
     assert outbox.due(0.0) == [alive]
-    outbox.acknowledged(alive)
-    assert (len(outbox), outbox.held_bytes) == (0, 0)
+    outbox.acknowledged(alive, STARTED)
+    assert (len(outbox), outbox.memory.held_bytes) == (0, 0)
+    assert (outbox.call_credit.spent, outbox.storm.credit.spent) == (0, 1), "what is not written costs nothing"
 
 
 def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_again() -> None:
-    outbox = calm_outbox()
+    outbox = Calm()
     ledger, only = Ledger(P0), letter()
-    outbox.add(only, held(1, ledger), 0)
+    outbox.about(only, 1, ledger)
     outbox.due(0.0)
     ledger.drop()
     outbox.failed(only, "", 0.0)
@@ -99,8 +120,8 @@ def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_agai
 
 
 def test_the_record_that_a_letter_carries_counts_as_memory() -> None:
-    outbox = calm_outbox()
-    outbox.add(letter(), held(), 0)
-    empty = outbox.held_bytes
-    outbox.add(letter(b"x" * 10_000), held(), 0)
-    assert outbox.held_bytes == 2 * empty + 10_000
+    outbox = Calm()
+    outbox.about(letter())
+    empty = outbox.memory.held_bytes
+    outbox.about(letter(b"x" * 10_000))
+    assert outbox.memory.held_bytes == 2 * empty + 10_000

@@ -220,9 +220,9 @@ def test_a_problem_with_letters_ends_with_the_last_of_them() -> None:
     driver.letters_fail = True
     driver.record(b"\xff\xff")
     driver.post()
-    assert driver.engine.letters_problem
+    assert driver.status.letters_problem
     driver.engine.dropped([P0])
-    assert driver.engine.letters_problem is None
+    assert driver.status.letters_problem is None
 
 
 def test_what_waited_for_its_schema_is_flushed_too() -> None:

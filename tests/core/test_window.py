@@ -10,13 +10,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.core.drive import P0, P1, key
 from worker.core.delivery.isolation import Isolation
+from worker.core.facts import Facts
 from worker.core.model import Partition, Source, User
 from worker.core.waiting.entry import Change, Entry
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
 
 SECONDS = 5.0
 USER = User()
+
+
+def memory_of() -> Memory:
+    return Memory(10**9, Facts())
+
+
+def window_of(seconds: float, memory: Memory | None = None) -> Window:
+    return Window(seconds, memory or memory_of())
 
 
 class Log:
@@ -52,7 +62,7 @@ def one(entry: Entry | None) -> Entry:
 
 
 def test_entries_become_due_in_the_order_of_their_first_change() -> None:
-    window, ledger = Window(SECONDS), Ledger(P0)
+    window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     for user, now in ((1, 0.0), (2, 1.0), (3, 2.0), (1, 4.0)):
         log.change(user, ledger, now)
@@ -63,13 +73,13 @@ def test_entries_become_due_in_the_order_of_their_first_change() -> None:
 
 
 def test_a_window_of_nothing_sends_at_once() -> None:
-    window = Window(0.0)
+    window = window_of(0.0)
     Log(window).change(1, Ledger(P0), 3.0)
     assert taken(window, 3.0) == [(1, 1)]
 
 
 def test_while_a_call_is_in_flight_the_next_entry_of_its_user_waits() -> None:
-    window, ledger = Window(SECONDS), Ledger(P0)
+    window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     first = one(window.take(5.0))
@@ -84,7 +94,8 @@ def test_while_a_call_is_in_flight_the_next_entry_of_its_user_waits() -> None:
 
 
 def test_a_retry_waits_for_its_time_and_takes_newer_changes_along() -> None:
-    window, ledger = Window(SECONDS), Ledger(P0)
+    memory, ledger = memory_of(), Ledger(P0)
+    window = window_of(SECONDS, memory)
     log = Log(window)
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
@@ -97,11 +108,11 @@ def test_a_retry_waits_for_its_time_and_takes_newer_changes_along() -> None:
     assert taken(window, 20.0) == [(1, 3)]
     assert ledger.committable == 1
     window.settle(entry)
-    assert (ledger.committable, window.held_bytes, len(window)) == (4, 0, 0)
+    assert (ledger.committable, memory.held_bytes, len(window)) == (4, 0, 0)
 
 
 def test_retries_of_one_instant_go_in_the_order_in_which_they_failed() -> None:
-    window, ledger = Window(0.0), Ledger(P0)
+    window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     for user in (1, 2, 3):
         log.change(user, ledger, 0.0)
@@ -112,7 +123,7 @@ def test_retries_of_one_instant_go_in_the_order_in_which_they_failed() -> None:
 
 
 def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
-    window, ledger = Window(SECONDS), Ledger(P0)
+    window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
@@ -126,37 +137,37 @@ def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
 
 
 def test_leaving_partitions_make_their_entries_due_and_no_others() -> None:
-    window, leaving, staying = Window(SECONDS), Ledger(P0), Ledger(P1)
+    window, leaving, staying = window_of(SECONDS), Ledger(P0), Ledger(P1)
     log = Log(window)
     log.change(1, leaving, 0.0)
     log.change(2, staying, 0.0)
     log.change(3, staying, 0.0)
     assert log.change(3, leaving, 0.0)
-    window.hasten([leaving])
+    window.make_due([leaving])
     assert taken(window, 1.0) == [(1, 1), (3, 4)]
     assert taken(window, 5.0) == [(2, 2)]
 
 
-def test_a_hastened_entry_still_waits_for_its_user() -> None:
-    window, ledger = Window(SECONDS), Ledger(P0)
+def test_an_entry_made_due_early_still_waits_for_its_user() -> None:
+    window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     first = one(window.take(5.0))
     log.change(1, ledger, 5.0)
-    window.hasten([ledger])
+    window.make_due([ledger])
     assert taken(window, 6.0) == []
     window.settle(first)
     assert taken(window, 6.0) == [(1, 2)]
 
 
 def test_hurry_takes_what_is_not_due() -> None:
-    window = Window(SECONDS)
+    window = window_of(SECONDS)
     Log(window).change(1, Ledger(P0), 0.0)
     assert taken(window, 0.0, hurry=True) == [(1, 1)]
 
 
 def test_probes_go_round_so_that_one_bad_user_cannot_keep_the_gate_closed() -> None:
-    window, ledger = Window(0.0), Ledger(P0)
+    window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     for user in (1, 2, 3):
         log.change(user, ledger, 0.0)
@@ -169,7 +180,7 @@ def test_probes_go_round_so_that_one_bad_user_cannot_keep_the_gate_closed() -> N
 
 
 def test_a_dropped_partition_takes_waiting_entries_along_and_names_those_in_flight() -> None:
-    window, ledger = Window(0.0), Ledger(P0)
+    window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     flying = one(window.take(0.0))
@@ -182,7 +193,7 @@ def test_a_dropped_partition_takes_waiting_entries_along_and_names_those_in_flig
 
 def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     """Two requests for one user at a time could leave the older value behind."""
-    window, ledger = Window(0.0), Ledger(P0)
+    window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
     flying = one(window.take(0.0))
@@ -191,7 +202,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     again = Ledger(P0)
     log.change(1, again, 1.0)
     assert taken(window, 99.0) == []
-    window.landed(flying)
+    window.call_ended(flying)
     assert taken(window, 99.0) == [(1, 2)]
 
 
@@ -200,7 +211,8 @@ class WindowModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.window = Window(SECONDS)
+        self.memory = memory_of()
+        self.window = window_of(SECONDS, self.memory)
         self.log = Log(self.window)
         self.now = 0.0
         self.ledgers: dict[Partition, Ledger] = {P0: Ledger(P0), P1: Ledger(P1)}
@@ -252,7 +264,7 @@ class WindowModel(RuleBasedStateMachine):
     def land(self, entry: Entry, how: str, delay: float) -> None:
         if not entry.holds:
             self.orphans.remove(entry)
-            self.window.landed(entry)
+            self.window.call_ended(entry)
         elif how == "settle":
             entry.isolation = None
             self.window.settle(entry)
@@ -261,8 +273,8 @@ class WindowModel(RuleBasedStateMachine):
             self.window.retry(entry, self.now + delay)
 
     @rule(partition=st.sampled_from([P0, P1]))
-    def hasten(self, partition: Partition) -> None:
-        self.window.hasten([self.ledgers[partition]])
+    def make_due(self, partition: Partition) -> None:
+        self.window.make_due([self.ledgers[partition]])
 
     @rule(partition=st.sampled_from([P0, P1]))
     def drop(self, partition: Partition) -> None:
@@ -275,7 +287,7 @@ class WindowModel(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_counted(self) -> None:
-        assert self.window.held_bytes == sum(entry.size_bytes for entry in self.window.entries())
+        assert self.memory.held_bytes == sum(entry.size_bytes for entry in self.window.entries())
         assert len(self.window) == len(list(self.window.entries()))
         keys = [entry.key for entry in self.window.entries() if entry.isolation is None]
         assert len(keys) <= 2 * len(set(keys))
@@ -300,7 +312,7 @@ class WindowModel(RuleBasedStateMachine):
         for (user, ledger), value in self.newest.items():
             reached = max((at for (who, _), at in self.reached.items() if who == user), default=0)
             assert reached >= value or not ledger.live, "a value was lost"
-        assert (len(self.window), self.window.held_bytes) == (0, 0)
+        assert (len(self.window), self.memory.held_bytes) == (0, 0)
         for ledger in self.ledgers.values():
             assert ledger.idle
             assert ledger.committable == ledger.position

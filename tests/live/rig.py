@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, doubling
+from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, doubling, options
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.facts import Fact
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
-from worker.core.options import Options
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -20,7 +18,7 @@ from worker.live.drain import Drain
 from worker.live.exchange import Exchange
 from worker.live.lease import Lease
 from worker.live.membership import Membership, Pace
-from worker.live.ports import Listener
+from worker.live.ports import Listener, Standing
 from worker.live.share import Share
 
 GARBAGE = b"\xff"
@@ -126,15 +124,14 @@ class Unchanging:
 class Rig:
     """A membership that holds two partitions, P0 and P1."""
 
-    def __init__(self, *, drain_seconds: float = 20.0, lease_seconds: float = 40.0, **options: float) -> None:
-        limits: dict[str, Any] = {"window_seconds": 0.0, "requests_per_second": 10_000.0, **options}
+    def __init__(self, *, drain_seconds: float = 20.0, lease_seconds: float = 40.0, **limits: float) -> None:
         self.now = STARTED
         self.brokers = Brokers()
         self.destination = Destination()
         self.topic = Topic()
         self.facts: list[Fact] = []
         self.engine = Engine(
-            Options(**limits),
+            options(**{"window_seconds": 0.0, "requests_per_second": 10_000.0, **limits}),
             decoder=Decoder(FieldMapping(), writer_schema=SCHEMA),
             preflight=Preflight(IdentityRules(), AttributeRules()),
             backoff=doubling,
@@ -147,7 +144,7 @@ class Rig:
             schemas=None,
             token=Unchanging(),
             clock=lambda: self.now,
-            tell=self.facts.append,
+            observer=self,
         )
         self.membership = Membership(
             self.exchange,
@@ -158,7 +155,10 @@ class Rig:
             reporter=self,
         )
 
-    def report(self, _: Now, __: Membership) -> None:
+    def observe(self, fact: Fact) -> None:
+        self.facts.append(fact)
+
+    def report(self, _: Now, __: Standing) -> None:
         """Nobody reads it."""
 
     def hold(self) -> None:

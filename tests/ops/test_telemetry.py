@@ -16,6 +16,20 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from worker.core.delivery.verdict import Verdict
+from worker.core.facts import (
+    Assigned,
+    CallEnded,
+    CommitEnded,
+    Delivered,
+    DrainEnded,
+    DrainOutcome,
+    Fact,
+    LetterFailed,
+    PartitionsLost,
+    Revoked,
+)
+from worker.core.model import Reason
 from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.server import OpsServer
@@ -93,12 +107,12 @@ def worker() -> Iterator[Scraped]:
 
 
 def record_one_of_each(telemetry: Telemetry) -> None:
-    telemetry.call_finished(0.2, "delivered")
-    telemetry.entry_delivered(3, 45.0)
-    telemetry.commit_finished(0.01, ok=True)
-    telemetry.drain_finished(2.0, complete=False)
-    telemetry.rebalanced("assigned")
-    telemetry.dead_letter_failed()
+    telemetry.observe(CallEnded(Verdict.DELIVERED, 200, None, 0.2))
+    telemetry.observe(Delivered(changes=3, calls=1, age_seconds=45.0))
+    telemetry.observe(CommitEnded(0.01, ok=True))
+    telemetry.observe(DrainEnded(DrainOutcome.CUT, 2.0, left=3))
+    telemetry.observe(Assigned(gained=2, held=2))
+    telemetry.observe(LetterFailed(Reason.REJECTED, "the topic is down"))
 
 
 def test_every_name_has_the_prefix_one_unit_and_known_labels(worker: Scraped) -> None:
@@ -173,10 +187,24 @@ def test_events_fall_into_buckets_that_fit(worker: Scraped) -> None:
     assert worker.value("dead_letter_failures_total") == 1
 
 
-def test_a_record_from_the_future_has_age_zero(worker: Scraped) -> None:
-    """A producer's clock may be ahead of ours."""
-    worker.telemetry.entry_delivered(1, -5.0)
-    assert worker.value("delivery_age_seconds_sum") == 0
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_a_word(worker: Scraped, verdict: Verdict) -> None:
+    worker.telemetry.observe(CallEnded(verdict, None, None, 0.2))
+    counts = [
+        sample.value
+        for family in worker.families().values()
+        for sample in family.samples
+        if sample.name == "attribute_worker_call_duration_seconds_count"
+    ]
+    assert counts == [1]
+
+
+@pytest.mark.parametrize(
+    ("fact", "kind"), [(Revoked(1, 0, DrainOutcome.DONE, 0.1), "revoked"), (PartitionsLost(1, 0), "lost")]
+)
+def test_partitions_that_go_are_a_rebalance(worker: Scraped, fact: Fact, kind: str) -> None:
+    worker.telemetry.observe(fact)
+    assert worker.value("rebalances_total", kind=kind) == 1
 
 
 def test_scrapes_at_the_same_time_each_get_everything_once(worker: Scraped) -> None:

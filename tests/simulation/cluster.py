@@ -220,7 +220,7 @@ class Cluster:
 
     def arrived(self, flight: Flight) -> None:
         """A request reaches the destination, or not."""
-        if not flight.senders.landed(flight):
+        if not flight.senders.arrives(flight):
             return
         reply = self.attentive.answer(
             flight.user,

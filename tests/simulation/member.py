@@ -23,6 +23,7 @@ from worker.live.drain import Drain
 from worker.live.exchange import Exchange
 from worker.live.lease import Lease
 from worker.live.membership import Membership, Pace
+from worker.live.ports import Standing
 from worker.live.share import Share
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Member:
             schemas=Schemas(cluster, self),
             token=Token(),
             clock=self._timeline.instant,
-            tell=self._heard,
+            observer=self,
         )
         self.membership = Membership(
             exchange,
@@ -286,11 +287,11 @@ class Member:
 
     # -- what the loop tells -----------------------------------------------------------------------------------------
 
-    def report(self, _: Now, __: Membership) -> None:
-        """The end of each step."""
-        self.engine.news()
+    def report(self, _: Now, __: Standing) -> None:
+        """Nobody reads it."""
 
-    def _heard(self, fact: Fact) -> None:
+    def observe(self, fact: Fact) -> None:
+        """A lease that ran out excuses what is sent again."""
         if isinstance(fact, LeaseRanOut):
             self._cluster.note(self, "fenced", sorted(self.group.held))
             self._cluster.oracle.excuse_duplicates()

@@ -9,15 +9,16 @@ import pytest
 
 from worker.core.delivery import verdict
 from worker.core.delivery.gate import Gate, Passage
-from worker.core.delivery.judge import Dispatch
 from worker.core.delivery.rate import Rate
+from worker.core.delivery.schedule import Schedule
 from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
 from worker.core.intake import Intake
-from worker.core.letters import outbox
+from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
 from worker.core.waiting.entry import Change, Entry, Item
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
 from worker.live.drain import Drain
 from worker.live.lease import Lease
@@ -38,16 +39,16 @@ def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
 
 def settles_on_send(patch: pytest.MonkeyPatch) -> None:
     """What was sent is taken for delivered."""
-    original = Dispatch._call
+    original = Schedule._start
 
-    def call(self: Dispatch, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
+    def call(self: Schedule, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
         made = original(self, entry, names, probe=probe, now=now)
         for ledger, offset in entry.holds.items():
             ledger.settle(offset)
         entry.holds = {}
         return made
 
-    patch.setattr(Dispatch, "_call", call)
+    patch.setattr(Schedule, "_start", call)
 
 
 def settles_before_the_letter_is_acknowledged(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def settles_before_the_letter_is_acknowledged(patch: pytest.MonkeyPatch) -> None
 
 def writes_letters_of_a_lost_partition(patch: pytest.MonkeyPatch) -> None:
     """A letter that waits is written though its partition is another's."""
-    patch.setattr(outbox, "_lives", lambda _: True)
+    patch.setattr(Outbox, "_is_wanted", lambda *_: True)
 
 
 def keeps_entries_of_a_lost_partition(patch: pytest.MonkeyPatch) -> None:
@@ -97,8 +98,8 @@ def sends_two_calls_for_a_user(patch: pytest.MonkeyPatch) -> None:
     """A user's next entry does not wait for the one in flight."""
     original = Window.__init__
 
-    def init(self: Window, seconds: float) -> None:
-        original(self, seconds)
+    def init(self: Window, seconds: float, memory: Memory) -> None:
+        original(self, seconds, memory)
         patch.setattr(self, "_busy", _NeverBusy())
 
     patch.setattr(Window, "__init__", init)
@@ -169,16 +170,16 @@ def dead_letters_the_whole_call(patch: pytest.MonkeyPatch) -> None:
 
 def lets_records_pass_one_that_waits_for_its_schema(patch: pytest.MonkeyPatch) -> None:
     """Only the record itself waits; the later ones of its partition go on."""
-    original = Intake.take
+    original = Intake.receive
 
-    def take(self: Intake, ledger: Ledger, record: Record, now: Now) -> None:
+    def receive(self: Intake, ledger: Ledger, record: Record, now: Now) -> None:
         waiting = self._stalled.pop(ledger, None)
         original(self, ledger, record, now)
         if waiting is not None:
             waiting.extend(self._stalled.get(ledger, ()))
             self._stalled[ledger] = waiting
 
-    patch.setattr(Intake, "take", take)
+    patch.setattr(Intake, "receive", receive)
 
 
 def forgets_the_lease(patch: pytest.MonkeyPatch) -> None:

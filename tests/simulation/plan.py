@@ -122,6 +122,7 @@ def make(seed: int) -> Plan:
         server_error_seconds=8.0,
         calls_per_entry_max=rng.choice((8, 40, 40)),
         storm_letters_max=1_000 if small else rng.choice((3, 40)),
+        storm_share_max=0.5,
     )
     return Plan(
         seed=seed,

@@ -132,7 +132,7 @@ class Senders:
             self._finished.append((flight.call, reply))
             self._owner.wake()
 
-    def landed(self, flight: Flight) -> bool:
+    def arrives(self, flight: Flight) -> bool:
         """A request reaches the destination; False where its connection is closed, or its bytes never left."""
         if flight.over or flight.unwritten:
             return False

@@ -32,7 +32,7 @@ class Vigil:
         engine = self._member.engine
         self._calls_before[drain] = engine.totals.calls - engine.in_flight
         leaving = {engine._ledgers[partition] for partition in drain.partitions}  # the entries have no other list
-        if not engine.throttled(drain.begun) and any(
+        if not engine.status(drain.begun).throttled and any(
             entry.place in _UNSENT and leaving & entry.holds.keys() for entry in engine._window.entries()
         ):
             self._unsent.add(drain)

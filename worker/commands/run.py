@@ -18,18 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs, wiring
 from worker.attentive.senders import SendersStoppedError
-from worker.core.facts import (
-    Assigned,
-    CallEnded,
-    CommitEnded,
-    DrainEnded,
-    DrainOutcome,
-    Fact,
-    LeaseRanOut,
-    LetterFailed,
-    PartitionsLost,
-    Revoked,
-)
+from worker.core.facts import DrainOutcome, Observers
 from worker.core.letters.codec import WorkerIdentity
 from worker.core.totals import Totals
 from worker.kafka.connection import PropertiesRefused, RateLimit
@@ -45,7 +34,8 @@ from worker.live.exchange import Exchange
 from worker.live.lease import Lease
 from worker.live.loop import Loop, clock
 from worker.live.membership import Membership, Pace
-from worker.live.report import OUTCOMES, REMIND_SECONDS, Reporter
+from worker.live.narrate import Narrator
+from worker.live.report import REMIND_SECONDS, Reporter
 from worker.live.share import Share
 from worker.ops.board import Board
 from worker.ops.server import AddressUnavailableError, OpsServer
@@ -169,7 +159,7 @@ class Run:
             schemas=schemas,
             token=self._token,
             clock=clock,
-            tell=self._tell,
+            observer=Observers(Narrator(self._log), self._telemetry),
         )
         reporter = Reporter(
             self._engine,
@@ -177,7 +167,6 @@ class Run:
             token=self._token,
             schemas=schemas,
             board=self._board,
-            telemetry=self._telemetry,
             log=self._log,
         )
         pace = Pace(
@@ -208,37 +197,6 @@ class Run:
 
     def _say_stopping(self) -> None:
         self._log.info("stopping", drain_seconds=self._settings.shutdown.drain_seconds)
-
-    def _tell(self, fact: Fact) -> None:
-        log, telemetry = self._log, self._telemetry
-        match fact:
-            case CallEnded():
-                telemetry.call_finished(fact.seconds, OUTCOMES[fact.verdict])
-            case LetterFailed():
-                telemetry.dead_letter_failed()
-            case Assigned():
-                telemetry.rebalanced("assigned")
-                log.info("assigned", gained=fact.gained, held=fact.held)
-            case Revoked():
-                telemetry.rebalanced("revoked")
-                log.info(
-                    "revoked",
-                    lost=fact.lost,
-                    held=fact.held,
-                    drained=fact.outcome is DrainOutcome.DONE,
-                    seconds=round(fact.seconds, 2),
-                )
-            case PartitionsLost():
-                telemetry.rebalanced("lost")
-                log.warning("partitions lost", lost=fact.lost, held=fact.held)
-            case DrainEnded():
-                telemetry.drain_finished(fact.seconds, complete=fact.outcome is DrainOutcome.DONE)
-                if fact.outcome is not DrainOutcome.DONE:
-                    log.warning("drain cut", outcome=fact.outcome, left=fact.left)
-            case CommitEnded():
-                telemetry.commit_finished(fact.seconds, ok=fact.ok)
-            case LeaseRanOut():
-                log.warning(fact.why, silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
 
     def _partition_total(self) -> int | None:
         try:

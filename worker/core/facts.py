@@ -1,76 +1,154 @@
-"""What people and metrics should hear of, collected until the shell asks."""
+"""Facts: what happened, as values, for everyone who watches the worker (logs, metrics, traces, receipts).
+
+The engine collects its facts until the loop asks for them; the loop adds its own and hands all of them to the
+observers. No fact holds an identifier or an attribute value, and none is made per record or per change.
+
+    class Successes:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def observe(self, fact: Fact) -> None:
+            if isinstance(fact, CallEnded) and fact.verdict is Verdict.DELIVERED:
+                self.calls += 1
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
+from worker.core.model import Failure, Reason
+
+FACTS_MAX: Final = 10_000
+"""Facts that wait for the loop to ask; then the oldest are forgotten. One turn makes a few hundred at most."""
+
+# -- calls and entries: told by the core -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that people should hear of once: `event` names it, `fields` hold no identifier and no value."""
+class CallMade:
+    """A request starts. `attributes` counts what it carries; `probe` marks the one that a closed gate lets through."""
 
-    event: str
-    fields: Mapping[str, object]
+    attributes: int
+    probe: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A settled entry of which something reached the destination.
+class CallEnded:
+    """A request ended: with a `status`, or with a `failure` in its place. `seconds` run from its start."""
 
-    `age_seconds` runs from its first change's record timestamp to the settlement.
+    verdict: Verdict
+    status: int | None
+    failure: Failure | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An entry is settled, and at least one of its attributes reached the destination.
+
+    `age_seconds` runs from the record timestamp of its first change to this moment; `calls` were made for it.
     """
 
     changes: int
+    calls: int
     age_seconds: float
 
 
-@dataclass(slots=True)
-class News:
-    """Notices and deliveries since the last look."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The destination refused one attribute alone. With `stepped_back` its earlier value is tried next."""
 
-    notices: list[Notice] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+    stepped_back: bool
 
-    def tell(self, event: str, **fields: object) -> None:
-        """Adds a notice."""
-        self.notices.append(Notice(event, fields))
 
-    def take(self) -> tuple[list[Notice], list[Delivery]]:
-        """Everything since the last look."""
-        taken = (self.notices, self.deliveries)
-        self.notices, self.deliveries = [], []
-        return taken
+@dataclass(frozen=True, slots=True)
+class UnusualSuccess:
+    """The first success with this status, which is not 200."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedUser:
+    """For the first time a user's changes came from two partitions: Kafka gives them no order. Told once."""
+
+
+# -- dead letters, halts and memory: told by the core ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LetterWritten:
+    """The dead-letter topic acknowledged a letter of so many attributes; `calls` were made before it was given up."""
+
+    reason: Reason
+    attributes: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFailed:
+    """The dead-letter topic did not take a letter this time; it is written again."""
+
+    reason: Reason
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The gate closed, or a probe met another obstacle than before. `detail` is for people."""
+
+    reason: HaltReason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The gate opened again after `halted_seconds`."""
+
+    reason: HaltReason
+    halted_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFull:
+    """The memory budget is exceeded: partitions pause, and entries go before their window ends."""
+
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFreed:
+    """Enough memory is free again: partitions resume."""
+
+    held_bytes: int
+
+
+# -- partitions: told by the loop ------------------------------------------------------------------------------------
 
 
 class DrainOutcome(StrEnum):
     """How a drain ended."""
 
     DONE = "done"  # everything was settled
-    CUT = "cut"  # the deadline came, or waiting on would have settled nothing
-    GONE = "gone"  # partitions became another member's before they were settled
+    CUT = "cut"  # by its deadline, or because waiting longer would have delivered nothing
+    GONE = "gone"  # its partitions went to another worker meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
-    """A reply, or what stands for one, was taken in."""
+class LeaseEnd(StrEnum):
+    """Why the lease ran out."""
 
-    verdict: Verdict
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class LetterFailed:
-    """The dead-letter topic did not take a letter; it is written again."""
+    LOOP_STOOD_STILL = "loop_stood_still"  # the process was frozen, or the machine slept
+    COORDINATOR_SILENT = "coordinator_silent"  # no word from the group's coordinator
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """Partitions came."""
+    """`gained` partitions came; `held` are assigned now."""
 
     gained: int
     held: int
@@ -78,7 +156,7 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Partitions were drained as far as it went, and given up."""
+    """`lost` partitions were given back in order; `held` remain. `seconds` include the drain and its commit."""
 
     lost: int
     held: int
@@ -88,7 +166,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class PartitionsLost:
-    """Partitions are another member's already: what was open of them was dropped."""
+    """`lost` partitions went to another worker without a revoke; `held` remain."""
 
     lost: int
     held: int
@@ -96,16 +174,16 @@ class PartitionsLost:
 
 @dataclass(frozen=True, slots=True)
 class DrainEnded:
-    """A drain, of a revoke or of a stop, has an outcome."""
+    """A drain ended, at a revoke or a stop. `left` entries and dead letters of its partitions were not settled."""
 
-    seconds: float
     outcome: DrainOutcome
+    seconds: float
     left: int
 
 
 @dataclass(frozen=True, slots=True)
 class CommitEnded:
-    """A commit that was waited for, at a revoke or a stop."""
+    """A commit that the loop waited for, at a revoke or a stop, succeeded or not."""
 
     seconds: float
     ok: bool
@@ -113,13 +191,69 @@ class CommitEnded:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRanOut:
-    """The loop was silent, or did not hear the group, for too long: everything that was held was dropped."""
+    """Another worker may own the partitions by now, so all `dropped` of them were dropped. It rejoins the group.
 
-    why: str
+    `silent_seconds` is how long the loop stood still, or the coordinator said nothing.
+    """
+
+    why: LeaseEnd
     silent_seconds: float
     dropped: int
 
 
 Fact: TypeAlias = (
-    CallEnded | LetterFailed | Assigned | Revoked | PartitionsLost | DrainEnded | CommitEnded | LeaseRanOut
+    CallMade
+    | CallEnded
+    | Delivered
+    | Refused
+    | UnusualSuccess
+    | SharedUser
+    | LetterWritten
+    | LetterFailed
+    | Halted
+    | Resumed
+    | MemoryFull
+    | MemoryFreed
+    | Assigned
+    | Revoked
+    | PartitionsLost
+    | DrainEnded
+    | CommitEnded
+    | LeaseRanOut
 )
+
+
+class Observer(Protocol):
+    """Someone who is told of every fact, on the main thread: it must not wait for anything."""
+
+    def observe(self, fact: Fact) -> None:
+        """Takes notice of a fact, or passes over it."""
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def observe(self, fact: Fact) -> None:
+        """Tells each of them, in order."""
+        for observer in self._observers:
+            observer.observe(fact)
+
+
+class Facts:
+    """The facts since the last look."""
+
+    def __init__(self) -> None:
+        self._facts: deque[Fact] = deque(maxlen=FACTS_MAX)
+
+    def tell(self, fact: Fact) -> None:
+        """Adds a fact."""
+        self._facts.append(fact)
+
+    def take(self) -> list[Fact]:
+        """Everything since the last look, oldest first."""
+        taken = list(self._facts)
+        self._facts.clear()
+        return taken

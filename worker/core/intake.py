@@ -1,7 +1,8 @@
-"""From records to open entries and dead letters: decode, preflight, absorb.
+"""From records to open entries and dead letters.
 
-A record whose schema is not known yet stalls its partition: it and those behind it wait here, in order, until the
-registry has answered. The other partitions go on.
+Two halves: `events.reading.read` finds out what a record says, and `Intake.take` checks that by preflight and absorbs
+it. Between them a record whose schema is not known yet stalls its partition: it and those behind it wait here, in
+order, until the registry has answered. The other partitions go on.
 """
 
 from __future__ import annotations
@@ -9,41 +10,66 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
+from worker.core.events.decode import Decoder
+from worker.core.events.reading import NeedsSchema, PassedOver, Understood, Unreadable, read
+from worker.core.facts import Facts, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
-from worker.core.letters.outbox import Held, Outbox
+from worker.core.letters.outbox import OffsetOwner, Outbox
 from worker.core.model import Event, Letter, Now, Partition, Record
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Change
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
 
-RECORD_BYTES = 400  # what a waiting record takes beyond its key and value, in bytes
+RECORD_BYTES = 400  # what a stalled record takes beyond its key and value, in bytes
 
 
 class Intake:
-    """Takes records of live partitions in; what becomes of each is held in its ledger before the next is read."""
+    """Takes records in. The ledger holds what a record leaves to do before the next record is read."""
 
     def __init__(
-        self, decoder: Decoder, preflight: Preflight, *, window: Window, outbox: Outbox, totals: Totals
+        self,
+        decoder: Decoder,
+        preflight: Preflight,
+        *,
+        window: Window,
+        outbox: Outbox,
+        memory: Memory,
+        totals: Totals,
+        facts: Facts,
     ) -> None:
         self._decoder = decoder
         self._preflight = preflight
         self._window = window
         self._outbox = outbox
+        self._memory = memory
         self._totals = totals
+        self._facts = facts
         self._stalled: dict[Ledger, deque[Record]] = {}
         self._missing: dict[Ledger, int] = {}
-        self.held_bytes = 0
 
-    def take(self, ledger: Ledger, record: Record, now: Now) -> None:
-        """Takes in the next record of a partition."""
+    def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
+        """The next record of a partition: it is taken in, or waits behind one whose schema is missing."""
         waiting = self._stalled.get(ledger)
         if waiting is None and self._admit(ledger, record, now):
             return
         self._stalled.setdefault(ledger, deque()).append(record)
-        self.held_bytes += RECORD_BYTES + record.size_bytes
+        self._memory.add(RECORD_BYTES + record.size_bytes)
+
+    def take(self, ledger: Ledger, record: Record, said: Understood, now: Now) -> None:
+        """Takes in what the record said: changes go into entries, and what cannot be used becomes dead letters."""
+        match said:
+            case Event():
+                self._take_event(ledger, record, said, now)
+            case Unreadable():
+                self._post(letter_of_record(record, said.detail, now), ledger, record, now)
+            case PassedOver():
+                self._totals.tombstones += said.tombstone
+                self._totals.ignored += 1
+        self._totals.records += 1
+        ledger.read(record.offset)
 
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry has answered (None: it has no such schema): the partitions that wait for it go on."""
@@ -52,9 +78,9 @@ class Intake:
             self._resume(ledger, now)
 
     def forget(self, ledger: Ledger) -> None:
-        """The partition went away, and with it what waits of it."""
+        """The partition went away, and its stalled records with it."""
         for record in self._stalled.pop(ledger, ()):
-            self.held_bytes -= RECORD_BYTES + record.size_bytes
+            self._memory.add(-RECORD_BYTES - record.size_bytes)
         self._missing.pop(ledger, None)
 
     @property
@@ -74,36 +100,19 @@ class Intake:
             if not self._admit(ledger, waiting[0], now):
                 return
             record = waiting.popleft()
-            self.held_bytes -= RECORD_BYTES + record.size_bytes
+            self._memory.add(-RECORD_BYTES - record.size_bytes)
         del self._stalled[ledger]
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
-        """Takes one record in; False where its schema must be had first."""
-        try:
-            self._decode(ledger, record, now)
-        except SchemaMissing as missing:
-            self._missing[ledger] = missing.schema_id
+        """Reads one record and takes it in; False where its schema must be had first."""
+        said = read(record, self._decoder)
+        if isinstance(said, NeedsSchema):
+            self._missing[ledger] = said.schema_id
             return False
-        self._totals.records += 1
-        ledger.read(record.offset)
+        self.take(ledger, record, said, now)
         return True
 
-    def _decode(self, ledger: Ledger, record: Record, now: Now) -> None:
-        if record.value is None:
-            self._totals.tombstones += 1
-            self._totals.ignored += 1
-            return
-        try:
-            event = self._decoder.decode(record)
-        except Undecodable as problem:
-            self._post(letter_of_record(record, str(problem), now), ledger, record, now)
-            return
-        if event is None:
-            self._totals.ignored += 1
-        else:
-            self._admit_event(ledger, record, event, now)
-
-    def _admit_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
+    def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
@@ -119,10 +128,12 @@ class Intake:
             headers=trace_context(record.headers),
         )
         self._totals.changes += 1
-        self._outbox.relieve()
-        shared = self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono)
-        self._totals.shared_users += shared
+        self._outbox.earn_and_release()
+        if self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono):
+            if not self._totals.shared_users:
+                self._facts.tell(SharedUser())
+            self._totals.shared_users += 1
 
     def _post(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)
-        self._outbox.add(letter, Held(ledger, record.offset), now.wall_ms)
+        self._outbox.add_of_record(letter, OffsetOwner(ledger, record.offset), now.wall_ms)

@@ -1,7 +1,7 @@
-"""The words of the domain, shared by the core and its shell.
+"""The words of the domain, shared by the core and everything around it.
 
-Nothing here prints an identifier or a value: every field that could hold one is left out of `repr`,
-so that a log line, an assertion or a traceback cannot leak it.
+Nothing here prints an identifier or a value: `repr` leaves out every field that could hold one, so no log line,
+assertion or traceback can leak it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
 def headers_bytes(headers: Headers) -> int:
-    """What the headers hold, without Python's own overhead."""
+    """What the headers take, without Python's own overhead."""
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 class Now(NamedTuple):
     """An instant, by both clocks: `mono` in monotonic seconds, `wall_ms` in milliseconds since the epoch.
 
-    Everything that waits or expires goes by `mono`; `wall_ms` is only ever shown or written down.
+    Everything that waits or expires goes by `mono`. `wall_ms` is only shown and written down.
     """
 
     mono: float
@@ -53,7 +53,7 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """What the record holds, without Python's own overhead."""
+        """What the record takes, without Python's own overhead."""
         return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
 
 
@@ -71,7 +71,7 @@ class UserKey(NamedTuple):
     """The one identifier that names a user, for coalescing and order.
 
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
-    An email's domain is in lower case here (and only here).
+    Here, and only here, an email's domain is in lower case.
     """
 
     kind: str
@@ -84,7 +84,7 @@ class UserKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded record, before any rule was applied. Attribute values are whatever Avro gave."""
+    """A decoded record, before any rule is applied. Attribute values are whatever Avro gave."""
 
     user: User
     attributes: Mapping[str, object] = field(repr=False)
@@ -109,9 +109,9 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What preflight found before any call: attributes that must not or cannot be sent.
+    """What preflight refuses before any call: attributes that must not or cannot be sent.
 
-    `detail` is for people and holds no identifier and no value (attribute names it may hold).
+    `detail` is for people. It may hold attribute names, and never an identifier or a value.
     Values of `attributes` are raw; a denied attribute's value is already None.
     """
 
@@ -122,10 +122,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An event after preflight. `key` is None where the user cannot be named (then `accepted` is empty).
+    """An event after preflight. `key` is None if the user cannot be named; then `accepted` is empty.
 
-    `user` holds only the identifiers that are to be sent. `passed_over` counts attributes left out by a
-    stated rule (nulls dropped, names not on the allow-list).
+    `user` holds only the identifiers to send. `passed_over` counts the attributes that a stated rule leaves out (nulls
+    dropped, names not on the allow-list).
     """
 
     key: UserKey | None
@@ -167,10 +167,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Letter:
-    """A dead letter to be written; compared by identity, since each settles its own sources.
+    """A dead letter to be written. Letters compare by identity, since each settles its own owner.
 
-    `record_key` is the source record's key and becomes the letter's; `record_value` is set only for
-    reason `undecodable`.
+    `record_key` is the source record's key and becomes the letter's. `record_value` is set only for the reason
+    `undecodable`.
     """
 
     reason: Reason

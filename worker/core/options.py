@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Names and meaning are those of the settings."""
+    """Names, meanings and defaults are those of the settings."""
 
-    window_seconds: float = 5.0
-    max_bytes: int = 256 * 1024 * 1024
-    requests_per_second: float = 150.0
-    concurrency: int = 32
-    timeout_seconds: float = 10.0
-    retry_after_max_seconds: float = 300.0
-    probe_max_seconds: float = 10.0
-    server_error_seconds: float = 300.0
-    calls_per_entry_max: int = 40
-    storm_letters_max: int = 40
-    storm_share_max: float = 0.5
+    window_seconds: float
+    max_bytes: int
+    requests_per_second: float
+    concurrency: int
+    timeout_seconds: float
+    retry_after_max_seconds: float
+    probe_max_seconds: float
+    server_error_seconds: float
+    calls_per_entry_max: int
+    storm_letters_max: int
+    storm_share_max: float

@@ -12,15 +12,15 @@ class Totals:
 
     Attributes:
         records: records taken in, of every kind.
-        tombstones: records without a value, passed over.
-        ignored: records that left nothing to send or to dead-letter, tombstones included.
+        tombstones: records without a value; they are passed over.
+        ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
         passed_over: attributes left out by a stated rule (nulls dropped, names not on the allow-list).
-        changes: changes of a user that were taken into an entry.
-        shared_users: changes that joined an entry which already held another partition's.
+        changes: changes of users that went into an entry.
+        shared_users: changes that went into an entry with changes of another partition.
         calls: requests made.
         calls_saved: changes that were settled without a call of their own.
         delivered_entries: entries settled of which something reached the destination.
-        retries: calls that are made again because the destination failed or throttled.
+        retries: calls that must be made again because the destination failed or throttled.
         replies: replies by status code, or by the failure's name.
         dead_letters: acknowledged dead letters by reason.
     """
@@ -40,10 +40,10 @@ class Totals:
 
     @property
     def saved_ratio(self) -> float | None:
-        """The share of calls that coalescing spared, 0 to 1; None before the first call."""
+        """The share of calls that coalescing saved, 0 to 1; None before the first call."""
         asked = self.calls + self.calls_saved
         return self.calls_saved / asked if asked else None
 
     def snapshot(self) -> Totals:
-        """A copy that stands still, for other threads to read."""
+        """A copy that no longer changes, for other threads to read."""
         return replace(self, replies=Counter(self.replies), dead_letters=Counter(self.dead_letters))

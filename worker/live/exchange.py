@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from worker.core.engine import Engine
-from worker.core.facts import CallEnded, Fact, LetterFailed
+from worker.core.facts import Observer
 from worker.core.model import Partition
 from worker.live.ports import Clock, DeadLetters, Schemas, Senders, Token
 
@@ -37,12 +37,12 @@ class Exchange:
         schemas: Schemas | None,
         token: Token,
         clock: Clock,
-        tell: Callable[[Fact], None],
+        observer: Observer,
     ) -> None:
-        """`schemas` is None where all records have the one schema that the settings name; `tell` gets every fact."""
+        """`schemas` is None where all records have the one schema that the settings name."""
         self.engine = engine
         self.clock = clock
-        self.tell = tell
+        self.observer = observer
         self._senders = senders
         self._letters = letters
         self._schemas = schemas
@@ -59,6 +59,8 @@ class Exchange:
         self._look_for_another_token()
         self._make_calls()
         self._step_letters()
+        for fact in self.engine.facts():
+            self.observer.observe(fact)
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """These went away: nothing of them is sent any more, and their calls are cut short."""
@@ -80,8 +82,7 @@ class Exchange:
 
     def _take_replies(self, wait_seconds: float) -> None:
         for call, reply in self._senders.replies(wait_seconds):
-            verdict = self.engine.replied(call, reply, self.clock())
-            self.tell(CallEnded(verdict, reply.seconds))
+            self.engine.replied(call, reply, self.clock())
 
     def _look_for_another_token(self) -> None:
         now = self.clock()
@@ -101,7 +102,6 @@ class Exchange:
                 engine.letter_written(letter, self.clock())
             else:
                 engine.letter_failed(letter, error, self.clock())
-                self.tell(LetterFailed())
         if engine.letters_waiting and self._can_frame_letters():
             for letter in engine.letters(self.clock()):
                 self._letters.publish(letter)

@@ -13,15 +13,14 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
-from worker.core.facts import Assigned, DrainEnded, LeaseRanOut, PartitionsLost, Revoked
+from worker.core.facts import Assigned, DrainEnded, LeaseEnd, LeaseRanOut, PartitionsLost, Revoked
 from worker.core.model import Now, Partition, Record
 from worker.live.drain import Drain
 from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.lease import Lease
 from worker.live.offsets import Offsets
-from worker.live.ports import Group
+from worker.live.ports import Group, Reporter
 from worker.live.share import Share
 
 
@@ -31,13 +30,6 @@ class Pace:
 
     commit_seconds: float
     drain_seconds: float
-
-
-class Reporter(Protocol):
-    """Publishes how things stand. Told at every step, and slow only now and then."""
-
-    def report(self, now: Now, membership: Membership) -> None:
-        """Looks at the engine and at this membership."""
 
 
 class Membership:
@@ -50,7 +42,7 @@ class Membership:
         self._exchange = exchange
         self._engine = exchange.engine
         self._clock = exchange.clock
-        self._tell = exchange.tell
+        self._tell = exchange.observer.observe
         self._group = group
         self._lease = lease
         self._share = share
@@ -175,11 +167,11 @@ class Membership:
         silent_seconds = self._lease.renew()
         unheard_seconds = self._group.silent_seconds if self._held else 0.0
         if silent_seconds:
-            self._fence("woke up late", silent_seconds)
+            self._fence(LeaseEnd.LOOP_STOOD_STILL, silent_seconds)
         elif not self._lease.heard(unheard_seconds):
-            self._fence("cut off from the group", unheard_seconds)
+            self._fence(LeaseEnd.COORDINATOR_SILENT, unheard_seconds)
 
-    def _fence(self, why: str, silent_seconds: float) -> None:
+    def _fence(self, why: LeaseEnd, silent_seconds: float) -> None:
         """What this process held may be another's, who may have sent newer values since: all of it goes."""
         self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._held)))
         self._give_up(list(self._held))
@@ -229,7 +221,7 @@ class Membership:
             self._tell(committed)
         self._drop(partitions)
         if drain.outcome is not None:
-            self._tell(DrainEnded(self._clock().mono - drain.begun.mono, drain.outcome, drain.left))
+            self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))
 
     def _give_up(self, partitions: Collection[Partition]) -> None:
         """Drops what is another's, also from the drains that are under way."""

@@ -6,7 +6,7 @@ No method waits, except where it says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol, TypeAlias
 
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
@@ -80,6 +80,39 @@ class Group(Protocol):
 
     def close(self) -> None:
         """Leaves the group. Waits, for seconds at most."""
+
+
+class Standing(Protocol):
+    """How the worker stands in its group, for those who only look."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is a member."""
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the brokers or a topic, in words."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether a stop is under way."""
+
+    @property
+    def paused(self) -> Collection[Partition]:
+        """Partitions of which no records are read for now."""
+
+    def committed(self) -> Mapping[Partition, int]:
+        """Committed offsets, as acknowledged."""
+
+    def end_offsets(self) -> Mapping[Partition, int]:
+        """The end of each partition's log, as last heard."""
+
+
+class Reporter(Protocol):
+    """Publishes how things stand. Told at every step, and slow only now and then."""
+
+    def report(self, now: Now, standing: Standing) -> None:
+        """Looks at the engine and at the membership."""
 
 
 class Senders(Protocol):

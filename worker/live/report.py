@@ -1,4 +1,4 @@
-"""How things stand, for people and machines: log lines, metrics, and the status on the board."""
+"""How things stand: the status on the board, and one line a minute about what the worker waits for."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from worker.attentive.token import Token
+from worker.core.delivery import gate
 from worker.core.delivery.gate import HaltReason
-from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
 from worker.core.letters.codec import WorkerIdentity
 from worker.core.model import Now
-from worker.live.membership import Membership
+from worker.core.status import EngineStatus
+from worker.live.ports import Standing
 from worker.ops.board import Board
 from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
-from worker.ops.telemetry import Outcome, Telemetry
 from worker.registry.directory import SchemaSource
 
-PUBLISH_SECONDS = 0.25
+REPORT_SECONDS = 0.25
 REMIND_SECONDS = 60.0
 
-_WARNINGS: Final = frozenset({"halted", "unusual_success"})
-# How to mend what a halt waits for; an outage is not the user's to mend.
+# How to mend what a halt waits for. Nobody here can mend an outage.
 _MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.UNAUTHORIZED: "the token must be its app's current one, and the app have attributes:write; "
     "a token file is read again by itself",
@@ -32,21 +31,10 @@ _MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.REJECTION_STORM: "see what the dead letters written last say; if they are right, "
     "raise WORKER_STORM__LETTERS_MAX and restart",
 }
-OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
-    Verdict.DELIVERED: "delivered",
-    Verdict.REFUSED: "refused",
-    Verdict.NOT_FOUND: "dead_letter",
-    Verdict.UNEXPECTED: "dead_letter",
-    Verdict.RETRY: "retry",
-    Verdict.THROTTLED: "retry",
-    Verdict.UNAUTHORIZED: "halted",
-    Verdict.WRONG_URL: "halted",
-    Verdict.ABORTED: "aborted",
-}
 
 
 class Reporter:
-    """Tells what the engine did and what the worker waits for. Used by the main thread, at every turn."""
+    """Says how things stand, a few times a second. Used by the main thread, at every turn."""
 
     def __init__(
         self,
@@ -56,7 +44,6 @@ class Reporter:
         token: Token,
         schemas: SchemaSource | None,
         board: Board,
-        telemetry: Telemetry,
         log: FilteringBoundLogger,
     ) -> None:
         self._engine = engine
@@ -64,30 +51,25 @@ class Reporter:
         self._token = token
         self._schemas = schemas
         self._board = board
-        self._telemetry = telemetry
         self._log = log
-        self._publish_at = 0.0
+        self._report_at = 0.0
         self._obstacle: str | None = None
         self._obstacle_since = 0.0
         self._remind_at = 0.0
 
-    def report(self, now: Now, membership: Membership) -> None:
-        """Logs what is new, and publishes the status a few times a second."""
+    def report(self, now: Now, standing: Standing) -> None:
+        """Publishes the status and reminds of what the worker waits for; between two times it does nothing."""
         self._board.turn()
-        notices, deliveries = self._engine.news()
-        for delivery in deliveries:
-            self._telemetry.entry_delivered(delivery.changes, delivery.age_seconds)
-        for notice in notices:
-            level = self._log.warning if notice.event in _WARNINGS else self._log.info
-            level(notice.event, **notice.fields)
-        self._remind(now, membership)
-        if now.mono >= self._publish_at or membership.draining:
-            self._publish_at = now.mono + PUBLISH_SECONDS
-            self._board.publish(self._status(now, membership))
+        if now.mono < self._report_at and not standing.draining:
+            return
+        self._report_at = now.mono + REPORT_SECONDS
+        engine, schemas_problem = self._engine.status(now), self._schemas_problem()
+        self._remind(now, engine, schemas_problem, standing)
+        self._board.publish(self._status(now, engine, schemas_problem, standing))
 
-    def _remind(self, now: Now, membership: Membership) -> None:
+    def _remind(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> None:
         """One line a minute about what the worker waits for, and since when."""
-        obstacle, detail = self._waiting(membership)
+        obstacle, detail = self._obstacle_of(engine, schemas_problem, standing)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
             self._remind_at = now.mono
@@ -99,28 +81,27 @@ class Reporter:
             reason=obstacle,
             since=datetime.fromtimestamp(self._obstacle_since, UTC).isoformat(timespec="seconds"),
             detail=detail,
-            open_entries=self._engine.open_entries,
-            held_bytes=self._engine.held_bytes,
+            open_entries=engine.open_entries,
+            held_bytes=engine.held_bytes,
         )
 
-    def _waiting(self, membership: Membership) -> tuple[str | None, str | None]:
+    def _obstacle_of(
+        self, engine: EngineStatus, schemas_problem: str | None, standing: Standing
+    ) -> tuple[str | None, str | None]:
         """What keeps the worker from its job, in a word and in a sentence; the most pressing of them."""
-        engine = self._engine
         if engine.halt is not None:
-            return str(engine.halt.reason), self._detail(engine.halt.reason, engine.halt.detail)
-        if engine.letters_problem is not None:
-            return "dead_letter_topic", engine.letters_problem
-        waiting = self._schemas.waiting() if self._schemas is not None else None
-        if waiting is not None:
-            return "schema_registry", waiting
-        return ("kafka", membership.problem) if membership.problem is not None else (None, None)
+            return str(engine.halt.reason), self._detail(engine.halt)
+        problems = {
+            "dead_letter_topic": engine.letters_problem,
+            "schema_registry": schemas_problem,
+            "kafka": standing.problem,
+        }
+        return next(((word, problem) for word, problem in problems.items() if problem is not None), (None, None))
 
-    def _status(self, now: Now, membership: Membership) -> Status:
-        engine = self._engine
-        waiting = self._schemas.waiting() if self._schemas is not None else None
+    def _status(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> Status:
         return Status(
-            state=_state(engine, now, membership),
-            halt=self._halt(),
+            state=_state(engine, standing),
+            halt=self._halt(engine),
             version=self._identity.version,
             instance=self._identity.instance,
             group_id=self._identity.group_id,
@@ -128,27 +109,30 @@ class Reporter:
             open_entries=engine.open_entries,
             in_flight=engine.in_flight,
             held_bytes=engine.held_bytes,
-            partitions=_partitions(engine, now, membership),
-            totals=engine.totals.snapshot(),
-            joined=membership.joined,
-            problem=engine.letters_problem or waiting or membership.problem,
+            partitions=_partitions(engine, now, standing),
+            totals=engine.totals,
+            joined=standing.joined,
+            problem=engine.letters_problem or schemas_problem or standing.problem,
         )
 
-    def _halt(self) -> Halt | None:
-        halt = self._engine.halt
+    def _schemas_problem(self) -> str | None:
+        return self._schemas.waiting() if self._schemas is not None else None
+
+    def _halt(self, engine: EngineStatus) -> Halt | None:
+        halt = engine.halt
         if halt is None:
             return None
         since = datetime.fromtimestamp(halt.since_ms / 1000, UTC)
-        return Halt(str(halt.reason), since, self._detail(halt.reason, halt.detail))
+        return Halt(str(halt.reason), since, self._detail(halt))
 
-    def _detail(self, reason: HaltReason, detail: str) -> str:
+    def _detail(self, halt: gate.Halt) -> str:
         """What the worker met, and how to mend it."""
-        mend = _MENDS.get(reason)
-        return self._token.problem or (f"{detail}; {mend}" if mend else detail)
+        mend = _MENDS.get(halt.reason)
+        return self._token.problem or (f"{halt.detail}; {mend}" if mend else halt.detail)
 
 
-def _partitions(engine: Engine, now: Now, membership: Membership) -> tuple[PartitionStatus, ...]:
-    committed, ends = membership.committed(), membership.end_offsets()
+def _partitions(engine: EngineStatus, now: Now, standing: Standing) -> tuple[PartitionStatus, ...]:
+    committed, ends = standing.committed(), standing.end_offsets()
     return tuple(
         PartitionStatus(
             topic=partition.topic,
@@ -156,21 +140,21 @@ def _partitions(engine: Engine, now: Now, membership: Membership) -> tuple[Parti
             position=progress.position,
             committed=committed.get(partition),
             end=ends.get(partition),
-            paused=partition in membership.paused,
+            paused=partition in standing.paused,
             oldest_undelivered_seconds=_age_seconds(progress.oldest_undelivered_ms, now),
         )
-        for partition, progress in sorted(engine.progress().items())
+        for partition, progress in sorted(engine.progress.items())
     )
 
 
-def _state(engine: Engine, now: Now, membership: Membership) -> State:
-    if membership.draining:
+def _state(engine: EngineStatus, standing: Standing) -> State:
+    if standing.draining:
         return State.DRAINING
     if engine.halt is not None:
         return State.HALTED
-    if not membership.joined:
+    if not standing.joined:
         return State.STARTING
-    return State.THROTTLED if engine.throttled(now) else State.RUNNING
+    return State.THROTTLED if engine.throttled else State.RUNNING
 
 
 def _age_seconds(timestamp_ms: int | None, now: Now) -> float | None:

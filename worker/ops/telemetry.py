@@ -1,29 +1,54 @@
-"""All telemetry, in one place: one function per event, and instruments that read the board.
+"""All metrics in one place: an observer of facts, and instruments that read the board.
 
-What `Status` already counts costs nothing per event: observable instruments read it when `/metrics` is asked.
-Only distributions (call time, age at delivery, ...) are recorded as they happen.
+What `Status` counts already costs nothing per call: observable instruments read it when somebody asks `/metrics`.
+Only distributions (call time, age at delivery, ...) and rare events are recorded as they happen.
 
-Instrument names carry no unit: the Prometheus exporter appends `_seconds`, `_bytes` and `_total`, and a name that
-has one of them already would differ between it and any other OpenTelemetry exporter. Labels come from closed
-sets, HTTP statuses and assigned partitions, never from an event.
+Instrument names carry no unit: the Prometheus exporter appends `_seconds`, `_bytes` and `_total`. A name that already
+ends so would differ between that exporter and any other. Labels come from closed sets, HTTP statuses and assigned
+partitions, never from a record.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 from prometheus_client import CollectorRegistry
 
+from worker.core.delivery.verdict import Verdict
+from worker.core.facts import (
+    Assigned,
+    CallEnded,
+    CommitEnded,
+    Delivered,
+    DrainEnded,
+    DrainOutcome,
+    Fact,
+    LetterFailed,
+    PartitionsLost,
+    Revoked,
+)
 from worker.ops.board import Board
 from worker.ops.gauges import observe_board
 
 Outcome = Literal["delivered", "refused", "dead_letter", "retry", "halted", "aborted"]
 """What became of one call: see the table of replies."""
 
-RebalanceKind = Literal["assigned", "revoked", "lost"]
+_OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
+    Verdict.DELIVERED: "delivered",
+    Verdict.REFUSED: "refused",
+    Verdict.NOT_FOUND: "dead_letter",
+    Verdict.UNEXPECTED: "dead_letter",
+    Verdict.RETRY: "retry",
+    Verdict.THROTTLED: "retry",
+    Verdict.UNAUTHORIZED: "halted",
+    Verdict.WRONG_URL: "halted",
+    Verdict.ABORTED: "aborted",
+}
+_DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0)
@@ -32,7 +57,7 @@ _CHANGES = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 1
 
 
 class Telemetry:
-    """The meters of one worker. Every method may be called from any thread.
+    """The meters of one worker, as an observer. Every method may be called from any thread.
 
     No exporter is started: `registry` is what `/metrics` serves. With `OTEL_SDK_DISABLED=true` nothing is
     recorded and the registry is empty.
@@ -84,7 +109,7 @@ class Telemetry:
         self._drain = meter.create_histogram(
             "attribute_worker_drain_duration",
             unit="s",
-            description="Time to flush and settle at a stop or a revoke, by whether everything was settled.",
+            description="Time to flush and settle at a stop or a revoke, by how it ended.",
             explicit_bucket_boundaries_advisory=_PAUSE_SECONDS,
         )
         self._rebalances = meter.create_counter(
@@ -96,30 +121,28 @@ class Telemetry:
             description="Attempts to write a dead letter that failed; each is tried again.",
         )
 
-    def call_finished(self, seconds: float, outcome: Outcome) -> None:
-        """A request ended, with a reply or without."""
-        self._call.record(seconds, {"outcome": outcome})
-
-    def entry_delivered(self, changes: int, age_seconds: float) -> None:
-        """An entry was delivered; its age is counted from its oldest record's timestamp until it was settled."""
-        self._changes.record(changes)
-        self._age.record(max(age_seconds, 0.0))
-
-    def commit_finished(self, seconds: float, *, ok: bool) -> None:
-        """A commit that was waited for, at a stop or a revoke, was answered or failed."""
-        self._commit.record(seconds, {"result": "ok" if ok else "failed"})
-
-    def drain_finished(self, seconds: float, *, complete: bool) -> None:
-        """A drain ended; `complete` is false where its deadline cut it."""
-        self._drain.record(seconds, {"result": "complete" if complete else "cut"})
-
-    def rebalanced(self, kind: RebalanceKind) -> None:
-        """Partitions were assigned, revoked or lost."""
-        self._rebalances.add(1, {"kind": kind})
-
-    def dead_letter_failed(self) -> None:
-        """A dead letter could not be written this time."""
-        self._letter_failures.add(1)
+    def observe(self, fact: Fact) -> None:
+        """Records what the board's status does not count."""
+        match fact:
+            case CallEnded():
+                self._call.record(fact.seconds, {"outcome": _OUTCOMES[fact.verdict]})
+            case Delivered():
+                self._changes.record(fact.changes)
+                self._age.record(fact.age_seconds)
+            case CommitEnded():
+                self._commit.record(fact.seconds, {"result": "ok" if fact.ok else "failed"})
+            case DrainEnded():
+                self._drain.record(fact.seconds, {"result": _DRAINS[fact.outcome]})
+            case Assigned():
+                self._rebalances.add(1, {"kind": "assigned"})
+            case Revoked():
+                self._rebalances.add(1, {"kind": "revoked"})
+            case PartitionsLost():
+                self._rebalances.add(1, {"kind": "lost"})
+            case LetterFailed():
+                self._letter_failures.add(1)
+            case _:
+                pass
 
     def close(self) -> None:
         """Stop recording and empty the registry. What is recorded after is dropped."""

@@ -1,7 +1,7 @@
 """One gate before all senders: open, ramping up after an outage, paused, or closed with single probes.
 
-An outage must not be answered by every sender retrying at once, and a destination that refuses everyone must not
-be asked by everyone. A closed gate lets one real entry through at a time, each after a longer pause.
+In an outage not every sender may retry at once, and a destination that refuses everyone need not be asked by everyone.
+A closed gate lets one real entry through at a time, each after a longer pause.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, StrEnum, auto
 
 from worker.core.model import UserKey
 
-# So many different users failed in a row, or so many calls whoever they were for: then it is the destination.
+# If so many different users fail in a row, or so many calls for whichever users, the destination is to blame.
 FAILING_USERS = 3
 FAILING_CALLS = 5
 
@@ -29,7 +29,7 @@ class HaltReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A closed gate: why, since when (milliseconds since the epoch), and what the latest call met."""
+    """A closed gate: why, since when (milliseconds since the epoch), and what the latest call ran into."""
 
     reason: HaltReason
     since_ms: int
@@ -45,14 +45,25 @@ class Passage(Enum):
 
 
 class Gate:
-    """Lets calls through as the destination's replies allow; every instant is in monotonic seconds."""
+    """Lets calls through as the destination's replies allow. Every instant is in monotonic seconds.
+
+        gate.passage(in_flight=3, now=10.0)  # FREE
+        gate.close(HaltReason.UNAUTHORIZED, "status 401", probe=False, now=10.1, wall_ms=wall_ms)
+        gate.passage(in_flight=2, now=10.2)  # NONE: not before the first pause is over
+        gate.passage(in_flight=0, now=12.0)  # PROBE: send one call and tell `probe_started`
+        gate.succeeded(12.1, probe=True)  # the Halt that this ends; the gate opens one call wide
+
+    Attributes:
+        halt: why the gate is closed; None while it is open.
+        opened_at: when a halt last ended that was the destination's doing, not one bad user's.
+    """
 
     def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
         """`backoff` gives the pause after the n-th failed probe, in seconds; it is cut to `probe_max_seconds`."""
         self._backoff = backoff
         self._probe_max_seconds = probe_max_seconds
         self._concurrency = concurrency
-        self._allowed = concurrency  # calls in flight; grows from 1 after a halt
+        self._allowed = concurrency  # how many calls may be in flight; after a halt it grows from 1
         self._failing_users: set[UserKey] = set()
         self._failing_calls = 0
         self._failed_probes = 0
@@ -63,7 +74,7 @@ class Gate:
         self.opened_at = -math.inf
 
     def passage(self, in_flight: int, now: float) -> Passage:
-        """What may be sent now, with `in_flight` calls under way."""
+        """What may be sent now, while `in_flight` calls have no reply yet."""
         if now < self._paused_until:
             return Passage.NONE
         if self.halt is not None:
@@ -71,13 +82,13 @@ class Gate:
         return Passage.FREE if in_flight < self._allowed else Passage.NONE
 
     def next_passage(self) -> float:
-        """The earliest instant at which a passage may open by time alone."""
+        """The earliest instant at which time alone may open a passage."""
         if self.halt is None:
             return self._paused_until
         return math.inf if self._probing else max(self._paused_until, self._probe_at)
 
     def probe_started(self) -> None:
-        """The single probe is on its way."""
+        """The single probe is in flight: no other call may go before it ends."""
         self._probing = True
 
     def paused(self, now: float) -> bool:
@@ -85,15 +96,15 @@ class Gate:
         return now < self._paused_until
 
     def pause(self, seconds: float, now: float) -> None:
-        """The destination asked to be left alone for so long."""
+        """The destination asked for a pause of so many seconds."""
         self._paused_until = max(self._paused_until, now + seconds)
 
     def succeeded(self, now: float, *, probe: bool) -> Halt | None:
-        """An entry got through. Returns the halt that this ends, if there was one."""
+        """A call succeeded. Returns the halt that this ends, if there was one."""
         if self.halt is not None and not probe:
-            return None  # a call from before the halt: it says nothing of now
-        # What fewer users met may be one user's own failing, which closes the gate while no one else makes a call:
-        # were that an outage, an entry that can never succeed would begin anew with each success of another.
+            return None  # it was sent before the halt, so it tells nothing about now
+        # If fewer than FAILING_USERS users failed, one bad user may have closed the gate. Don't count that as an
+        # outage: it would restart that user's server_error timer with every success of another user.
         one_user = len(self._failing_users) < FAILING_USERS
         self._failing_users.clear()
         self._failing_calls = 0
@@ -109,12 +120,12 @@ class Gate:
         return ended
 
     def blames(self, key: UserKey) -> bool:
-        """Whether nobody but this user met a failing destination since an entry got through last."""
+        """Whether only this user's calls failed since the last success."""
         closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
         return not closed and self._failing_users <= {key}
 
     def failed(self, key: UserKey, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
-        """A call met a failing destination. Returns whether this closed the gate."""
+        """A call failed as calls do in an outage. Returns whether this closed the gate."""
         self._failing_calls += 1
         if len(self._failing_users) < FAILING_USERS:
             self._failing_users.add(key)
@@ -126,7 +137,7 @@ class Gate:
         """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new."""
         known = self.halt
         if known is not None and not probe:
-            return False  # a call from before the halt: it says nothing new
+            return False  # it was sent before the halt, so it tells nothing new
         self._failed_again(now)
         if known is not None and known.reason is reason:
             self.halt = Halt(reason, known.since_ms, detail)
@@ -140,9 +151,9 @@ class Gate:
         self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
 
     def probe_ended(self, now: float) -> None:
-        """The probe ended with an answer that says nothing of the halt: the next one need not wait.
+        """The probe's answer does not tell whether the halt is over: the next probe need not wait.
 
-        In a storm of refusals it does: one more of them is no news, and a search goes on through many.
+        In a storm of refusals it waits: one more refusal is no news, and a search makes many of them.
         """
         if (halt := self.halt) is not None and halt.reason is HaltReason.REJECTION_STORM:
             self._failed_again(now)
@@ -150,5 +161,5 @@ class Gate:
             self._probing, self._probe_at = False, now
 
     def probe_soon(self, now: float) -> None:
-        """Something changed (a new token): the next probe need not wait."""
+        """Something has changed (a new token): the next probe need not wait."""
         self._probe_at = now

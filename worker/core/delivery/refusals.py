@@ -1,7 +1,7 @@
-"""What the destination refused lately, and what it took: so that the next users are spared the search.
+"""What the destination refused lately, and what it took: this spares the next users most of the search.
 
-A hint: whatever is suspected is still tried alone before it becomes a dead letter. Only the refusal of two
-values that were taken of others lately, each alone, is taken for the user's.
+It is only a hint: a suspect is still tried alone before it becomes a dead letter. One conclusion is drawn: if two
+values that the destination took from others lately are refused, each alone, then the user is what is refused.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from worker.core.model import Scalar
 
 KEPT_MAX: Final = 10_000  # of each kind
 KEPT_SECONDS: Final = 900.0  # then the destination may have changed its mind (a value was added to an enumeration)
-# So many different values of one type were refused for a name, and none taken since: it is the type.
+# If so many different values of one type were refused for a name, and none taken since, the type is to blame.
 REFUSED_VALUES_FOR_TYPE: Final = 3
-# More names than these in an error's text, or all of the call's, point at none: halving finds the bad ones sooner.
+# An error's text with more names than these, or with all of the call's, is no hint: halving is faster then.
 SUSPECTS_MAX: Final = 8
 LONG_VALUE_CHARACTERS: Final = 64  # a longer one is remembered by its hash
 
@@ -59,15 +59,15 @@ class Refusals:
         return [name for name, value in properties.items() if self._is_suspect(name, value, now)]
 
     def trusted(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
-        """The names whose very value was taken lately: to refuse two of them, each alone, is to refuse the user."""
+        """The names whose very value was taken lately. If two of them are refused alone, the user is refused."""
         return [name for name, value in properties.items() if self._taken.get(_pair(name, value), now) > now]
 
     def search(self, properties: Mapping[str, Scalar], message: str, now: float) -> Isolation:
-        """How to look for what was refused of a call: by what the error says, else by what is remembered."""
+        """How to search a refused call: by what the error's text says, else by what is remembered."""
         suspected = named_in(message, properties) or self.suspects(properties, now)
         if suspected and len(suspected) < len(properties) and len(suspected) <= SUSPECTS_MAX:
             return Isolation(properties, refused=True, suspected=suspected)
-        # One alone is no proof: the destination may have changed its mind, or the text may speak of an attribute.
+        # One refused probe is no proof: the destination may have changed its mind, or the text may mean an attribute.
         trusted = self.trusted(properties, now)
         probes = [*trusted, *(name for name in properties if name not in trusted)][:2]
         told = len(trusted) > 1 or speaks_of_user(message, properties)

@@ -1,4 +1,4 @@
-"""What a reply means for the call that it answers: the table of replies, as code."""
+"""What a reply means for its call: the table of replies, as code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.core.model import Failure, Reply
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
 _CLIENT_ERROR = range(400, 500)
-# Worth another try though they are client errors: time-out, too early, too many requests.
+# Client errors that are worth another try: time-out, too early, too many requests.
 _RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _ISOLATED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 _UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -27,14 +27,14 @@ class Verdict(Enum):
     """What is to be done about a call."""
 
     DELIVERED = auto()
-    REFUSED = auto()  # find the attributes that are to blame
+    REFUSED = auto()  # search for the bad attributes
     NOT_FOUND = auto()  # dead letter
     UNEXPECTED = auto()  # dead letter
     RETRY = auto()  # the destination failed
-    THROTTLED = auto()  # the destination is well and wants fewer calls
+    THROTTLED = auto()  # the destination works, and wants fewer calls
     UNAUTHORIZED = auto()  # halt
     WRONG_URL = auto()  # halt
-    ABORTED = auto()  # cut short by the worker itself: its partitions went away
+    ABORTED = auto()  # cut short by the worker itself, because its partitions went away
 
 
 def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
@@ -42,8 +42,8 @@ def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
 
     Args:
         reply: what came back.
-        ever_delivered: whether this process has had a success. Before the first one a 404 says that the URL is
-            wrong rather than that the user is unknown.
+        ever_delivered: whether a call of this process ever succeeded. Before that a 404 means a wrong URL rather than
+            an unknown user.
     """
     status = reply.status
     if status is None:

@@ -1,4 +1,4 @@
-"""Dead letters, made from what they are about."""
+"""Makes dead letters: of an entry, of a record, of what preflight refused."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now
 from worker.core.waiting.entry import Entry
 
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
-_TRACE_BYTES_MAX = 512  # what W3C Trace Context asks for at least to be handed on
+_TRACE_BYTES_MAX = 512  # W3C Trace Context asks to pass on at least so much
 
 
 def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
-    """The named attributes of an entry, with the reply that sealed their fate."""
+    """The named attributes of an entry, with the reply because of which they are given up."""
     newest = entry.items[names[-1]].change
     return Letter(
         reason=reason,
@@ -68,9 +68,9 @@ def source_of(record: Record, event_id: str | None) -> Source:
 
 
 def trace_context(headers: Headers) -> Headers:
-    """The headers that a dead letter hands on, so that a trace goes through it: each once, and none that is large.
+    """The headers that a dead letter passes on, so that a trace goes through it: each once, and only small ones.
 
-    A producer's header of a megabyte would fill the memory, and keep the letter out of its topic.
+    A header of a megabyte would fill the memory, and the topic would refuse the letter.
     """
     kept = {name: value for name, value in headers if name in _TRACE_CONTEXT}
     return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _TRACE_BYTES_MAX)

@@ -17,11 +17,11 @@ ENTRY_BYTES = 900
 CHANGE_BYTES = 260
 ITEM_BYTES = 180
 
-_Told: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the partition that it came by
+_OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the partition that it came by
 
 
 class Change:
-    """What a record says about one user, without its attributes: those lie in the entry, by name."""
+    """What a record says about one user, without its attributes: the entry keeps those, by name."""
 
     __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source", "uses")
 
@@ -39,10 +39,10 @@ class Change:
         self.occurred_at_ms = occurred_at_ms
         self.record_key = record_key
         self.headers = headers
-        self.uses = 0  # values that came by it and are still kept
+        self.uses = 0  # values that came by this change and are still kept
 
     def release(self) -> int:
-        """One of its values is kept no longer. Returns the bytes that this frees, as a number below 0."""
+        """Drops one of its values. Returns the bytes that this frees, as a number below 0."""
         self.uses -= 1
         return 0 if self.uses else -self.size_bytes
 
@@ -54,10 +54,10 @@ class Change:
 
 
 class Item:
-    """An attribute's newest value, and the distinct older ones that stand behind it should it be refused.
+    """An attribute's newest value, and the distinct older values to fall back on if it is refused.
 
     Of a partition's equal older values only the latest is kept: what the destination refused once it refuses again.
-    Equal ones of two partitions are both kept, since either partition may go away.
+    Equal values of two partitions are both kept, since either partition may go away.
     """
 
     __slots__ = ("change", "older", "value")
@@ -65,11 +65,11 @@ class Item:
     def __init__(self, value: Scalar, change: Change) -> None:
         self.value = value
         self.change = change
-        self.older: dict[_Told, Change] | None = None
+        self.older: dict[_OldValue, Change] | None = None
         change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
-        """A newer value of the attribute; returns by how many bytes this grew, without the change itself."""
+        """Takes a newer value. Returns by how many bytes the item grew, without the change itself."""
         change.uses += 1
         if self.has(value) and change.ledger is self.change.ledger:
             freed, self.change = self.change.release(), change
@@ -85,7 +85,7 @@ class Item:
         return freed + (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
-        """Whether this is the newest value, to the destination: True is not 1 there."""
+        """Whether this is the newest value as the destination sees it: True is not 1 there."""
         return value == self.value and type(value) is type(self.value)
 
     def history(self) -> Iterator[tuple[Scalar, Change]]:
@@ -95,15 +95,15 @@ class Item:
         yield self.value, self.change
 
     def step_back(self) -> bool:
-        """The newest value was refused: the one before it takes its place. False where there is none."""
+        """Replaces the refused newest value by the one before it. False where there is none."""
         refused = (type(self.value), self.value)
-        self.older = {told: change for told, change in (self.older or {}).items() if told[:2] != refused}
+        self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
     def forget(self, ledger: Ledger) -> bool:
         """Drops every value that came by `ledger`; False where nothing is left."""
         if self.older:
-            self.older = {told: change for told, change in self.older.items() if change.ledger is not ledger}
+            self.older = {old: change for old, change in self.older.items() if change.ledger is not ledger}
         return self.change.ledger is not ledger or self._step_back()
 
     def _step_back(self) -> bool:
@@ -114,19 +114,25 @@ class Item:
 
 
 class Place(Enum):
-    """Where an entry stands. The window's queues are left lazily: an entry counts only where its place says."""
+    """Where an entry stands. The window's queues may hold stale references: only the place counts."""
 
     WINDOW = auto()  # absorbing, waiting for its window to end
     BLOCKED = auto()  # absorbing, due, and a call of the same user is in flight
     READY = auto()  # absorbing, due, next in line
     RETRY = auto()  # waiting out a back-off
     IN_FLIGHT = auto()  # a call is on its way
-    POSTED = auto()  # nothing is left to send; its dead letters are on their way
+    POSTED = auto()  # nothing is left to send; its dead letters wait for their acknowledgements
     GONE = auto()  # settled, merged into another entry, or its partitions went away
 
 
 class Entry:
     """The changes of one user that the next call carries.
+
+        entry = Entry(key, user, opened_at=100.0)
+        entry.absorb(user, first_change, {"tier": "silver", "age": 40})
+        entry.absorb(user, second_change, {"tier": "gold"})
+        entry.fold()  # {"tier": "gold", "age": 40}
+        entry.settle()  # delivered: the ledgers of both changes may move on
 
     Attributes:
         opened_at: when its first change arrived, in monotonic seconds.
@@ -134,10 +140,14 @@ class Entry:
         oldest_ms: the timestamp of its first change's record, in milliseconds since the epoch.
         delivered: whether any of it reached the destination.
         calls: requests made for it so far.
-        answered: those of them that the destination took or refused; the others say nothing of what they carried.
-        failures: how often in a row it was answered by something that is worth another try.
+        answered: those of them that the destination took or refused; the others tell nothing about what they carried.
+        failures: calls in a row that failed in a way that is worth another try.
         failing_since: the first of these, in monotonic seconds.
-        letters: dead letters on their way that must be acknowledged before it is settled.
+        successes_when_failing: how many calls had succeeded, for anyone, at that instant.
+        isolation: the search for refused attributes, while there is one.
+        size_bytes: what it takes in memory.
+        pending_letters: dead letters that must be acknowledged before it is settled.
+        holds: for each ledger, the lowest of the entry's offsets: the ledger holds it until the entry is settled.
     """
 
     __slots__ = (
@@ -151,10 +161,10 @@ class Entry:
         "isolation",
         "items",
         "key",
-        "letters",
         "not_before",
         "oldest_ms",
         "opened_at",
+        "pending_letters",
         "place",
         "size_bytes",
         "successes_when_failing",
@@ -177,15 +187,15 @@ class Entry:
         self.failures = 0
         self.failing_since = 0.0
         self.successes_when_failing = 0
-        self.letters = 0
+        self.pending_letters = 0
         self.isolation: Isolation | None = None
         self.size_bytes = ENTRY_BYTES
 
     def absorb(self, user: User, change: Change, attributes: Mapping[str, Scalar]) -> None:
-        """A newer change of the same user, whose offset is held unless an earlier one of its partition is."""
+        """Takes in a newer change of the same user. Its offset is held, unless a lower one of its partition is."""
         ledger, offset = change.ledger, change.source.offset
-        held = self.holds.get(ledger)
-        if held is None or offset < held:
+        lowest = self.holds.get(ledger)
+        if lowest is None or offset < lowest:
             ledger.hold(offset, change.source.timestamp_ms)
             self._answer_for(ledger, offset)
         self.user = user
@@ -214,7 +224,7 @@ class Entry:
                 self.items[name] = item
                 continue
             for value, change in item.history():
-                # Counted with the newer entry already; what it frees of this one is not.
+                # The value's bytes came with the newer entry's size. Only what it frees of this entry is new.
                 self.size_bytes += min(0, mine.supersede(value, change))
                 change.release()
         for ledger, offset in newer.holds.items():
@@ -222,13 +232,18 @@ class Entry:
         newer.items, newer.holds, newer.place = {}, {}, Place.GONE
 
     def _answer_for(self, ledger: Ledger, offset: int) -> None:
-        """Takes a hold over; of two, the lower one stands for both (it is the newer one where the log went back)."""
-        held = self.holds.get(ledger)
-        if held is None:
+        """Takes a hold over. The lower of two stands for both (it is the newer one where the log went back)."""
+        known = self.holds.get(ledger)
+        if known is None:
             self.holds[ledger] = offset
             return
-        self.holds[ledger] = min(held, offset)
-        ledger.settle(max(held, offset))
+        self.holds[ledger] = min(known, offset)
+        ledger.settle(max(known, offset))
+
+    @property
+    def is_wanted(self) -> bool:
+        """False once it is settled or merged, or all its partitions went away."""
+        return self.place is not Place.GONE
 
     def fold(self) -> dict[str, Scalar]:
         """The last value of every attribute that is neither delivered nor refused."""

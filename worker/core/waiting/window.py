@@ -1,6 +1,6 @@
 """The entries that wait for their call, in the order in which they become due.
 
-One user has at most one entry that absorbs changes and at most one that is in flight. An entry that must be tried
+A user has at most one entry that absorbs changes and at most one whose call is in flight. An entry that must be tried
 again absorbs the user's newer changes, so that an outage's backlog shrinks in calls.
 """
 
@@ -15,14 +15,23 @@ from itertools import chain, count
 from worker.core.model import Scalar, User, UserKey
 from worker.core.waiting.entry import Change, Entry, Place
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 
 
 class Window:
-    """Holds every entry from its first change until it is settled; every instant is in monotonic seconds."""
+    """Keeps every entry from its first change until it is settled. Every instant is in monotonic seconds.
 
-    def __init__(self, seconds: float) -> None:
+    window = Window(5.0, memory)
+    window.absorb(key, user, change, {"tier": "gold"}, now=100.0)
+    window.take(104.9)  # None: its window has not ended
+    entry = window.take(105.0)  # in flight: the user's later changes open the next entry
+    window.settle(entry)  # or window.retry(entry, not_before=107.0)
+    """
+
+    def __init__(self, seconds: float, memory: Memory) -> None:
         """`seconds`: from a user's first waiting change to the call; 0 makes an entry due at once."""
         self._seconds = seconds
+        self._memory = memory
         self._absorbing: dict[UserKey, Entry] = {}
         self._busy: dict[UserKey, Entry] = {}
         # The window is the same for all, so entries become due in the order in which they were opened.
@@ -30,13 +39,12 @@ class Window:
         self._ready: deque[Entry] = deque()
         self._retries: list[tuple[float, int, Entry]] = []
         self._order = count()
-        self.held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._absorbing) + len(self._busy)
 
     def absorb(self, key: UserKey, user: User, change: Change, attributes: Mapping[str, Scalar], now: float) -> bool:
-        """Takes a user's change into the entry that waits for it. Returns whether the user spans partitions."""
+        """Takes a user's change into the entry that waits for it. Returns whether that entry spans partitions."""
         entry = self._absorbing.get(key)
         before = 0
         if entry is None:
@@ -45,30 +53,30 @@ class Window:
         else:
             before = entry.size_bytes
         entry.absorb(user, change, attributes)
-        self.held_bytes += entry.size_bytes - before
+        self._memory.add(entry.size_bytes - before)
         return len(entry.holds) > 1
 
     def take(self, now: float, *, hurry: bool = False) -> Entry | None:
-        """The next entry that may be sent, now in flight; None where none is due.
+        """The next entry that is due, now in flight; None where none is.
 
-        With `hurry`, those are due whose window has not ended: memory is short.
+        With `hurry` an entry is due before its window has ended: memory is short.
         """
         entry = self._due_retry(now) or self._first_ready() or self._first_due(now, hurry=hurry)
-        return None if entry is None else self._dispatch(entry)
+        return None if entry is None else self._take_off(entry)
 
     def take_probe(self, now: float) -> Entry | None:
-        """The entry by which a closed gate is probed.
+        """The entry by which a closed gate is probed, now in flight.
 
-        One that is due and was not tried yet, else the one whose back-off ends first, whether it has ended or not:
-        so no single user can keep the gate closed.
+        First an entry that is due and was not tried yet; else the one whose back-off ends first, ended or not. So no
+        single user can keep the gate closed.
         """
         entry = self._first_ready() or self._first_due(now, hurry=False) or self._due_retry(math.inf)
-        return None if entry is None else self._dispatch(entry)
+        return None if entry is None else self._take_off(entry)
 
     def retry(self, entry: Entry, not_before: float) -> None:
-        """The entry's call is to be made again, with whatever came for the user meanwhile.
+        """The entry's call is made again, together with whatever came for the user meanwhile.
 
-        An entry whose refused attributes are being searched keeps to its own: it stays the user's busy one.
+        While refused attributes are searched the entry takes nothing in: it stays the user's busy one.
         """
         entry.not_before = not_before
         entry.place = Place.RETRY
@@ -76,41 +84,39 @@ class Window:
             del self._busy[entry.key]
             newer = self._absorbing.get(entry.key)
             if newer is not None:
-                self.held_bytes -= entry.size_bytes + newer.size_bytes
+                before = entry.size_bytes + newer.size_bytes
                 entry.merge(newer)
-                self.held_bytes += entry.size_bytes
+                self._memory.add(entry.size_bytes - before)
             self._absorbing[entry.key] = entry
         heapq.heappush(self._retries, (not_before, next(self._order), entry))
 
     def settle(self, entry: Entry) -> None:
-        """The entry is done with: its offsets are settled, and the user's next entry may go."""
+        """The entry is done: its offsets are settled, and the user's next entry may go."""
         entry.settle()
         self._release(entry)
 
-    def hasten(self, ledgers: Iterable[Ledger]) -> None:
-        """Makes every waiting entry due that holds one of these: their partitions are about to go away."""
+    def make_due(self, ledgers: Iterable[Ledger]) -> None:
+        """Every waiting entry with an offset of these is due at once: their partitions are about to go away."""
         leaving = set(ledgers)
-        hastened = [
-            entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)
-        ]
-        for entry in hastened:
+        due = [entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)]
+        for entry in due:
             self._line_up(entry)
 
     def end_backoff(self, ledgers: Iterable[Ledger]) -> None:
-        """Makes every entry due that holds one of these and waits to be tried again."""
+        """Every entry with an offset of these that waits to be tried again is due at once."""
         leaving = set(ledgers)
-        standing = [(order, entry) for item in self._retries if _stands(item) for _, order, entry in [item]]
-        for _, entry in standing:
+        current = [item for item in self._retries if _is_current(item)]
+        for _, _, entry in current:
             if not leaving.isdisjoint(entry.holds):
                 entry.not_before = -math.inf
-        self._retries = [(entry.not_before, order, entry) for order, entry in standing]
+        self._retries = [(entry.not_before, order, entry) for _, order, entry in current]
         heapq.heapify(self._retries)
 
     def forget(self, ledger: Ledger) -> list[Entry]:
-        """The partition went away: what came by it is dropped. Returns the entries in flight that lost it all.
+        """The partition went away: what came by it is dropped. Returns the entries in flight that have nothing left.
 
-        These keep their users busy until they have `landed`: the destination may still be at work on their calls, and
-        must not get a newer value before the older one.
+        They keep their users busy until `call_ended`: the destination may still be working on the call, and must not
+        get a newer value before the older one.
         """
         orphans = []
         known = len(self)
@@ -130,18 +136,18 @@ class Window:
             self._sweep()
         return orphans
 
-    def landed(self, orphan: Entry) -> None:
-        """The call of an entry that lost its partitions has ended: the user's next entry may go."""
+    def call_ended(self, orphan: Entry) -> None:
+        """The call ended of an entry whose partitions went away: the user's next entry may go."""
         self._release(orphan)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry that is not settled, and those that lost their partitions while a call was in flight."""
+        """Every entry that is not settled, those included whose partitions went away while a call was in flight."""
         return chain(self._absorbing.values(), self._busy.values())
 
     def next_due(self, *, probing: bool = False) -> float:
         """The earliest instant at which an entry becomes due by time alone; infinite where none does.
 
-        With `probing`, a back-off counts for nothing: `take_probe` would take the entry.
+        With `probing`, a back-off does not count: `take_probe` would take the entry.
         """
         self._drop_stale()
         if self._ready or (probing and self._retries):
@@ -150,10 +156,10 @@ class Window:
         return min(due, self._retries[0][0] if self._retries else math.inf)
 
     def _sweep(self) -> None:
-        """Places that mean nothing any more go: those behind one that waits for long would pile up."""
+        """Removes stale places: behind one entry that waits for long they would pile up."""
         self._ready = deque(entry for entry in self._ready if entry.place is Place.READY)
         self._waiting = deque(entry for entry in self._waiting if entry.place is Place.WINDOW)
-        self._retries = [item for item in self._retries if _stands(item)]
+        self._retries = [item for item in self._retries if _is_current(item)]
         heapq.heapify(self._retries)
 
     def _drop_stale(self) -> None:
@@ -161,10 +167,10 @@ class Window:
             self._ready.popleft()
         while self._waiting and self._waiting[0].place is not Place.WINDOW:
             self._waiting.popleft()
-        while self._retries and not _stands(self._retries[0]):
+        while self._retries and not _is_current(self._retries[0]):
             heapq.heappop(self._retries)
 
-    def _dispatch(self, entry: Entry) -> Entry:
+    def _take_off(self, entry: Entry) -> Entry:
         entry.place = Place.IN_FLIGHT
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
@@ -172,8 +178,8 @@ class Window:
         return entry
 
     def _release(self, entry: Entry) -> None:
-        """The entry leaves; the user's next one, if it waited for this, comes into line."""
-        self.held_bytes -= entry.size_bytes
+        """The entry leaves. If the user's next entry waited for it, that one lines up."""
+        self._memory.add(-entry.size_bytes)
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
             return
@@ -193,7 +199,7 @@ class Window:
     def _due_retry(self, now: float) -> Entry | None:
         while self._retries and self._retries[0][0] <= now:
             item = heapq.heappop(self._retries)
-            if _stands(item):
+            if _is_current(item):
                 return item[2]
         return None
 
@@ -219,7 +225,7 @@ class Window:
         return None
 
 
-def _stands(item: tuple[float, int, Entry]) -> bool:
+def _is_current(item: tuple[float, int, Entry]) -> bool:
     """Whether a place among the retries still means its entry: it may have been sent, merged or dropped since."""
     not_before, _, entry = item
     return entry.place is Place.RETRY and entry.not_before == not_before

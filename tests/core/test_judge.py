@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.drive import P0, REFUSED, TIMEOUT, Account, Driver, phone, warm
+from worker.core.facts import Halted, Resumed
 from worker.core.model import Failure, Reply, Scalar
 
 WITHIN_SECONDS = 60.0
@@ -122,7 +123,7 @@ def test_one_user_that_fails_for_long_while_others_succeed_is_a_server_error() -
     assert driver.committable == 0
     others_succeed(driver, 1, 60.0, account)
     assert driver.lost() == [("server_error", "a", 1), ("server_error", "b", 2)]
-    assert driver.heard("halted") == []
+    assert driver.told(Halted) == []
     driver.run(account, WITHIN_SECONDS)
     assert driver.committable == driver.ends[P0]
 
@@ -260,4 +261,4 @@ def test_one_bad_user_cannot_keep_the_gate_closed() -> None:
     driver.turn(lambda _: Reply(500))
     driver.run(lambda call: Reply(500) if call.user.phone == phone(0) else account(call), WITHIN_SECONDS)
     assert (account.of(1), account.of(2)) == ({"a": 1}, {"a": 2})
-    assert len(driver.heard("resumed")) == 1
+    assert len(driver.told(Resumed)) == 1

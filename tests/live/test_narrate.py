@@ -1,0 +1,89 @@
+"""Facts as log lines: the events and fields that people, alerts and the other tests look for."""
+
+from __future__ import annotations
+
+import pytest
+from structlog.testing import CapturingLogger
+
+from worker.core import facts
+from worker.core.delivery.gate import HaltReason
+from worker.core.delivery.verdict import Verdict
+from worker.core.model import Reason
+from worker.live.narrate import Narrator
+
+QUIET = (
+    facts.CallMade(3, probe=False),
+    facts.CallEnded(Verdict.DELIVERED, 200, None, 0.1),
+    facts.Delivered(2, 1, 0.5),
+    facts.Refused(stepped_back=True),
+    facts.LetterWritten(Reason.REJECTED, 1, 2),
+    facts.LetterFailed(Reason.REJECTED, "down"),
+    facts.CommitEnded(0.1, ok=True),
+    facts.DrainEnded(facts.DrainOutcome.DONE, 0.1, 0),
+    facts.DrainEnded(facts.DrainOutcome.GONE, 0.1, 3),
+)
+
+
+def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
+    log = CapturingLogger()
+    Narrator(log).observe(fact)
+    return [(call.method_name, call.args[0], call.kwargs) for call in log.calls]
+
+
+@pytest.mark.parametrize(
+    ("fact", "level", "event", "fields"),
+    [
+        (
+            facts.Halted(HaltReason.WRONG_URL, "status 302"),
+            "warning",
+            "halted",
+            {"reason": "wrong_url", "detail": "status 302"},
+        ),
+        (
+            facts.Resumed(HaltReason.WRONG_URL, 12.5),
+            "info",
+            "resumed",
+            {"reason": "wrong_url", "halted_seconds": 12.5},
+        ),
+        (facts.UnusualSuccess(202), "warning", "unusual_success", {"status": 202}),
+        (facts.SharedUser(), "info", "user_in_several_partitions", {}),
+        (facts.MemoryFull(10), "debug", "memory full", {"held_bytes": 10}),
+        (facts.MemoryFreed(8), "debug", "memory freed", {"held_bytes": 8}),
+        (facts.Assigned(2, 3), "info", "assigned", {"gained": 2, "held": 3}),
+        (
+            facts.Revoked(1, 2, facts.DrainOutcome.CUT, 1.234),
+            "info",
+            "revoked",
+            {"lost": 1, "held": 2, "drained": False, "seconds": 1.23},
+        ),
+        (facts.PartitionsLost(3, 0), "warning", "partitions lost", {"lost": 3, "held": 0}),
+        (
+            facts.DrainEnded(facts.DrainOutcome.CUT, 2.0, 4),
+            "warning",
+            "drain cut",
+            {"left": 4, "seconds": 2.0},
+        ),
+        (
+            facts.LeaseRanOut(facts.LeaseEnd.LOOP_STOOD_STILL, 50.04, 2),
+            "warning",
+            "woke up late",
+            {"silent_seconds": 50.0, "dropped": 2},
+        ),
+        (
+            facts.LeaseRanOut(facts.LeaseEnd.COORDINATOR_SILENT, 50.04, 2),
+            "warning",
+            "cut off from the group",
+            {"silent_seconds": 50.0, "dropped": 2},
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_fact_that_people_should_hear_of_is_one_line(
+    fact: facts.Fact, level: str, event: str, fields: dict[str, object]
+) -> None:
+    assert lines(fact) == [(level, event, fields)]
+
+
+@pytest.mark.parametrize("fact", QUIET, ids=lambda fact: type(fact).__name__)
+def test_what_happens_at_every_call_is_no_line(fact: facts.Fact) -> None:
+    assert lines(fact) == []

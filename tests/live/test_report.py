@@ -1,0 +1,137 @@
+"""How things stand: the status on the board, and the reminder of what the worker waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from structlog.testing import CapturingLogger
+
+from tests.core.drive import P0, Driver
+from worker.attentive.token import Token
+from worker.core.letters.codec import WorkerIdentity
+from worker.core.model import Partition, Reply
+from worker.live.report import REMIND_SECONDS, REPORT_SECONDS, Reporter
+from worker.ops.board import Board
+from worker.ops.status import State, Status
+from worker.registry.directory import SchemaSource
+
+
+@dataclass
+class Standing:
+    """A member of the group, or none."""
+
+    joined: bool = False
+    problem: str | None = None
+    draining: bool = False
+    paused: frozenset[Partition] = frozenset()
+    offsets: dict[Partition, int] = field(default_factory=dict)
+    ends: dict[Partition, int] = field(default_factory=dict)
+
+    def committed(self) -> dict[Partition, int]:
+        return self.offsets
+
+    def end_offsets(self) -> dict[Partition, int]:
+        return self.ends
+
+
+JOINED = Standing(joined=True, offsets={P0: 0}, ends={P0: 5})
+
+
+@dataclass
+class Schemas:
+    """A schema source that waits for its registry, or not."""
+
+    problem: str | None = None
+
+    def waiting(self) -> str | None:
+        return self.problem
+
+
+@dataclass
+class Reported:
+    """An engine and what is said of it."""
+
+    driver: Driver = field(default_factory=Driver)
+    schemas: Schemas = field(default_factory=Schemas)
+    log: CapturingLogger = field(default_factory=CapturingLogger)
+    board: Board = field(
+        default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
+    )
+
+    def __post_init__(self) -> None:
+        self.reporter = Reporter(
+            self.driver.engine,
+            WorkerIdentity("1", "a", "g"),
+            token=Token.given("t"),
+            schemas=cast("SchemaSource", self.schemas),
+            board=self.board,
+            log=cast("Any", self.log),
+        )
+
+    def report(self, membership: Standing = JOINED, *, after: float = REPORT_SECONDS) -> Status:
+        self.driver.advance(after)
+        self.reporter.report(self.driver.now, membership)
+        return self.board.status
+
+    @property
+    def reminders(self) -> list[str]:
+        return [call.kwargs["reason"] for call in self.log.calls if call.args[0] == "waiting"]
+
+
+def test_the_board_shows_what_the_engine_and_the_group_know() -> None:
+    reported = Reported()
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(200))
+    reported.driver.change(2, {"a": 1})
+    status = reported.report()
+    assert (status.state, status.joined, status.open_entries, status.totals.calls) == (State.RUNNING, True, 1, 1)
+    assert status.rate.limit == 10_000.0
+    (partition,) = status.partitions
+    assert (partition.position, partition.committed, partition.end, partition.paused) == (2, 0, 5, False)
+    assert partition.oldest_undelivered_seconds == 1.249  # the second record is 1 ms younger
+    assert reported.reminders == []
+
+
+def test_between_two_times_nothing_is_said_but_in_a_drain() -> None:
+    reported = Reported()
+    reported.report()
+    reported.driver.change(1, {"a": 1})
+    assert reported.report(after=REPORT_SECONDS / 2).open_entries == 0
+    draining = Standing(joined=True, draining=True)
+    assert reported.report(draining, after=0.0).state is State.DRAINING
+
+
+def test_a_throttled_worker_says_so() -> None:
+    reported = Reported()
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(429, retry_after_seconds=60.0))
+    assert reported.report().state is State.THROTTLED
+
+
+def test_a_halt_is_on_the_board_with_its_mend_and_reminded_of_once_a_minute() -> None:
+    reported = Reported()
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(401))
+    status = reported.report()
+    assert status.state is State.HALTED
+    assert status.halt is not None
+    assert (status.halt.reason, "the token must be" in status.halt.detail) == ("unauthorized", True)
+    reported.report()
+    assert reported.reminders == ["unauthorized"]
+    reported.report(after=REMIND_SECONDS)
+    assert reported.reminders == ["unauthorized"] * 2
+    (first, second) = reported.log.calls
+    assert first.kwargs["since"] == second.kwargs["since"]
+
+
+def test_the_most_pressing_obstacle_is_named_and_a_new_one_at_once() -> None:
+    reported = Reported()
+    reported.report(Standing(problem="no broker"))
+    reported.schemas.problem = "the registry does not answer"
+    reported.report(Standing(problem="no broker"))
+    reported.driver.letters_fail = True
+    reported.driver.record(b"\xff")
+    reported.driver.post()
+    assert reported.report().problem == "the topic is down"
+    assert reported.reminders == ["kafka", "schema_registry", "dead_letter_topic"]

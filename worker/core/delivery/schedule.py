@@ -1,0 +1,153 @@
+"""Which entries may go as calls now, and which calls are in flight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+
+from worker.core.delivery.destination import Destination
+from worker.core.delivery.gate import Passage
+from worker.core.delivery.isolation import Isolation
+from worker.core.delivery.settlement import Settlement
+from worker.core.facts import CallMade, Facts
+from worker.core.model import Call, Now
+from worker.core.totals import Totals
+from worker.core.waiting.entry import Entry
+from worker.core.waiting.window import Window
+
+SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A call in flight, the entry that it is for, and the attributes that it carries."""
+
+    call: Call
+    entry: Entry
+    names: tuple[str, ...]
+
+
+class Schedule:
+    """The calls of one worker: which may go, and which are in flight.
+
+    A call needs an entry that is due, a sender that is free, a token of the rate, and an open gate. A closed gate lets
+    a single probe through.
+
+    Attributes:
+        deadline: no call outlasts this instant (a drain's end), in monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        timeout_seconds: float,
+        *,
+        window: Window,
+        destination: Destination,
+        settlement: Settlement,
+        totals: Totals,
+        facts: Facts,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._window = window
+        self._gate = destination.gate
+        self._rate = destination.rate
+        self._refusals = destination.refusals
+        self._settlement = settlement
+        self._totals = totals
+        self._facts = facts
+        self._flights: dict[int, Flight] = {}
+        self._numbers = count(1)
+        # The probe in flight while the gate is closed. None once the halt that sent it has ended.
+        self._probe: Call | None = None
+        self.deadline = math.inf
+
+    @property
+    def draining(self) -> bool:
+        """Whether partitions are about to go, and calls have a deadline."""
+        return self.deadline < math.inf
+
+    @property
+    def in_flight(self) -> int:
+        """Calls without a reply yet."""
+        return len(self._flights)
+
+    def carrying(self, entries: Iterable[Entry]) -> list[Call]:
+        """The calls in flight for these entries."""
+        wanted = set(entries)
+        return [flight.call for flight in self._flights.values() if flight.entry in wanted]
+
+    def next_call(self, now: Now) -> float:
+        """The earliest instant at which time alone allows a call, in monotonic seconds."""
+        due = self._window.next_due(probing=self._gate.halt is not None)
+        return max(due, self._rate.next_ready(now.mono), self._gate.next_passage())
+
+    def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
+        """Starts the calls that may go now, at most `free`; with `hurry` their window need not have ended."""
+        calls: list[Call] = []
+        while len(calls) < free and self._rate.ready(now.mono) and self.deadline - now.mono > SHORTEST_CALL_SECONDS:
+            passage = self._gate.passage(len(self._flights), now.mono)
+            if passage is Passage.NONE:
+                break
+            probe = passage is Passage.PROBE
+            entry = self._window.take_probe(now.mono) if probe else self._window.take(now.mono, hurry=hurry)
+            if entry is None:
+                break
+            names = tuple(self._trial(entry, now))
+            if names:
+                calls.append(self._start(entry, names, probe=probe, now=now))
+            else:
+                self._settlement.conclude(entry, now)
+        return calls
+
+    def ended(self, call: Call) -> Flight:
+        """The call has ended. Returns what it carried.
+
+        Raises:
+            KeyError: it is not in flight.
+        """
+        return self._flights.pop(call.number)
+
+    def is_probe(self, flight: Flight) -> bool:
+        """Whether the closed gate waits for this call. One from before the halt tells nothing of now."""
+        return flight.call is self._probe
+
+    def probe_unanswered(self, flight: Flight, now: Now) -> None:
+        """If the call was the probe: its answer does not tell whether the halt is over, so another may go."""
+        if self.is_probe(flight):
+            self._gate.probe_ended(now.mono)
+
+    def resumed(self) -> None:
+        """The halt has ended: the gate waits for no probe any more."""
+        self._probe = None
+
+    def _trial(self, entry: Entry, now: Now) -> Iterable[str]:
+        """The attributes to send next. Some that the isolation names may have gone with their partition."""
+        if entry.isolation is None:
+            suspects = self._refusals.suspects(entry.fold(), now.mono)
+            if not suspects or len(entry.items) == 1:
+                return entry.items
+            entry.isolation = Isolation(entry.items, refused=False, suspected=suspects)
+        isolation = entry.isolation
+        while isolation.trial:
+            names = [name for name in isolation.trial if name in entry.items]
+            if names:
+                return names
+            isolation.skip()
+        return ()
+
+    def _start(self, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
+        self._rate.spend()
+        entry.calls += 1
+        self._totals.calls += 1
+        self._facts.tell(CallMade(len(names), probe))
+        number = next(self._numbers)
+        properties = {name: entry.items[name].value for name in names}
+        seconds = min(self._timeout_seconds, self.deadline - now.mono)
+        call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
+        if probe:
+            self._probe = call
+            self._gate.probe_started()
+        self._flights[number] = Flight(call, entry, names)
+        return call

@@ -1,0 +1,58 @@
+"""What a record says, before any rule is applied: an event, or why there is none.
+
+Nothing here keeps anything but the decoder's schemas, so a plan or an explanation of a record can ask as well:
+
+    match read(record, decoder):
+        case Event() as event: ...  # next: preflight
+        case Unreadable(detail): ...  # a dead letter, `detail` is for people
+        case PassedOver(): ...  # nothing to do
+        case NeedsSchema(schema_id): ...  # ask the registry, `decoder.add(...)`, and read again
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
+from worker.core.model import Event, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The record's bytes are no event; `detail` says why, and holds no value."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """The record says nothing about a user: a tombstone, or a record that the mapping passes over."""
+
+    tombstone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsSchema:
+    """The record names a schema that is not known yet."""
+
+    schema_id: int
+
+
+Understood: TypeAlias = Event | Unreadable | PassedOver
+"""What a record said, once its schema is known."""
+
+Reading: TypeAlias = Understood | NeedsSchema
+
+
+def read(record: Record, decoder: Decoder) -> Reading:
+    """What the record says."""
+    if record.value is None:
+        return PassedOver(tombstone=True)
+    try:
+        event = decoder.decode(record)
+    except Undecodable as problem:
+        return Unreadable(str(problem))
+    except SchemaMissing as missing:
+        return NeedsSchema(missing.schema_id)
+    return PassedOver(tombstone=False) if event is None else event

@@ -1,0 +1,57 @@
+"""How the engine stands, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.core.delivery.gate import Halt
+from worker.core.model import Partition
+from worker.core.totals import Totals
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionProgress:
+    """How far a partition has come. Offsets are those of the next record; None before the first record.
+
+    `oldest_undelivered_ms` is the timestamp of the oldest record that is not settled, in milliseconds since the epoch.
+    """
+
+    position: int | None
+    committable: int | None
+    oldest_undelivered_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """A snapshot for people, metrics and other threads; the loop decides by the engine's own methods.
+
+    Attributes:
+        halt: why nothing but single probes is sent, or why no letter is written; None where all goes on.
+        letters_problem: why the dead-letter topic takes no letters at present, or None.
+        letters_withheld: dead letters that wait for credit: a flood of them stopped.
+        rate_limit: the token's limit, in calls a second.
+        rate_share: this worker's part of that limit.
+        rate_allowed: the calls a second that the worker allows itself now.
+        throttled: whether the destination holds the worker below its share.
+        memory_short: whether partitions pause because the memory budget is exceeded.
+        held_bytes: what lies in memory between Kafka and the destination.
+        open_entries: entries that are not settled.
+        in_flight: calls without a reply yet.
+        progress: how far each assigned partition has come.
+        totals: what was done since the start.
+    """
+
+    halt: Halt | None
+    letters_problem: str | None
+    letters_withheld: int
+    rate_limit: float
+    rate_share: float
+    rate_allowed: float
+    throttled: bool
+    memory_short: bool
+    held_bytes: int
+    open_entries: int
+    in_flight: int
+    progress: Mapping[Partition, PartitionProgress]
+    totals: Totals
