@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 import worker
 from worker.cli import group
+from worker.masking import is_secret
 from worker.settings.names import NAMES
-from worker.settings.secrets import is_secret
 
 TOKEN = "tk-3f9a-not-to-be-shown"
 MINIMAL = {

@@ -93,7 +93,7 @@ class TestRecords:
             until(lambda: len(member.records) >= 40, member)
             member.subscription.pause([paused])
             produce(broker, topic, [(0, b"unseen")] * 5)
-            until(lambda: member.subscription.ends().get(paused) == 15, member)
+            until(lambda: member.subscription.end_offsets().get(paused) == 15, member)
         assert len(member.offsets(paused)) == 10
 
 

@@ -57,7 +57,7 @@ class Brokers:
     def notes(self, _: Iterable[Partition]) -> list[str] | None:
         return self.noted
 
-    def ends(self) -> Mapping[Partition, int]:
+    def end_offsets(self) -> Mapping[Partition, int]:
         return {}
 
     def pause(self, _: Iterable[Partition]) -> None: ...

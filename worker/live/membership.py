@@ -338,7 +338,7 @@ class Shell:
         membership = Membership(
             joined=source.joined,
             committed=source.committed(),
-            ends=source.ends(),
+            ends=source.end_offsets(),
             paused=self._paused,
             problem=source.problem,
             draining=self._stop_by is not None,

@@ -13,15 +13,14 @@ from worker.attentive.token import Token
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
-from worker.core.letters.codec import WorkerIdentity
-from worker.core.model import Now, Partition
+from worker.core.model import Now, Partition, WorkerIdentity
+from worker.logs import LogLimiter
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc3339
 from worker.ops.telemetry import Outcome, Telemetry
 from worker.registry.directory import SchemaSource
 
 PUBLISH_SECONDS = 0.25
-REMIND_SECONDS = 60.0
 
 _WARNINGS: Final = frozenset({"halted", "unusual_success"})
 # How to mend what a halt waits for; an outage is not the user's to mend.
@@ -81,7 +80,7 @@ class Reporter:
         self._publish_at = 0.0
         self._obstacle: str | None = None
         self._obstacle_since = 0.0
-        self._remind_at = 0.0
+        self._reminders = LogLimiter()
 
     def report(self, now: Now, membership: Membership) -> None:
         """Logs what is new, and publishes the status a few times a second."""
@@ -101,14 +100,12 @@ class Reporter:
         obstacle, detail = self._waiting(membership)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
-            self._remind_at = now.mono
-        if obstacle is None or now.mono < self._remind_at:
+        if obstacle is None or not self._reminders.allows((obstacle, self._obstacle_since), now.mono):
             return
-        self._remind_at = now.mono + REMIND_SECONDS
         self._log.warning(
             "waiting",
             reason=obstacle,
-            since=datetime.fromtimestamp(self._obstacle_since, UTC).isoformat(timespec="seconds"),
+            since=rfc3339(datetime.fromtimestamp(self._obstacle_since, UTC)),
             detail=detail,
             open_entries=self._engine.open_entries,
             held_bytes=self._engine.held_bytes,
