@@ -145,6 +145,17 @@ def test_the_dead_letters_schema_is_registered_without_holding_up_reading(stub: 
     assert '"DeadLetter"' in sent["schema"]
 
 
+def test_an_answer_without_an_id_is_retried_with_a_pause_and_told(stub: StubRegistry) -> None:
+    """200 and an empty object: not an error to the client, and no id either."""
+    stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
+    with source(stub.url) as schemas:
+        assert "cannot register letters-value" in until(schemas.waiting)
+        assert schemas.dead_letter_schema_id() is None
+        stub.fault = lambda _path: None
+        assert until(schemas.dead_letter_schema_id) == 901
+    assert sum(path.startswith("POST /subjects") for path in stub.asked) < 10
+
+
 def test_types_of_other_subjects_are_put_inside(stub: StubRegistry) -> None:
     """A diamond: both branches refer to Country, one of them by the name of a file."""
     country = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
