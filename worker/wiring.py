@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
 from fastavro import parse_schema
 from structlog.typing import FilteringBoundLogger
 
@@ -40,7 +39,7 @@ from worker.ops.server import OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
 from worker.registry.bundled import bundled
-from worker.registry.client import connect
+from worker.registry.client import RegistryClient
 from worker.registry.directory import DirectorySchemas, SchemaSource
 from worker.registry.registry import RegistrySchemas
 from worker.settings.derived import contact_seconds, kafka_properties, lease_seconds, member_properties
@@ -287,9 +286,9 @@ def schema_directory(directory: Path) -> DirectorySchemas:
     return DirectorySchemas(directory)
 
 
-def registry_client(settings: Settings) -> SchemaRegistryClient:
-    """A client for single questions to the schema registry; errors as `connect`."""
-    return connect(settings.schemas.registry_url or "", settings.schemas.registry_properties)
+def registry_client(settings: Settings) -> RegistryClient:
+    """A client for single questions to the schema registry; errors as `RegistryClient`."""
+    return RegistryClient(settings.schemas.registry_url or "", settings.schemas.registry_properties)
 
 
 def dead_letters(

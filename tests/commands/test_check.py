@@ -6,17 +6,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka.schema_registry import Schema
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.support.brokers import RunningBroker, unique_name
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, schema_directory
 from tests.support.registry import Registry
-from worker.registry.client import connect
 from worker.sandbox.server import Sandbox
 from worker.sandbox.service import Settings
 
@@ -241,7 +239,7 @@ def test_a_registry_is_asked_for_each_topics_subject_and_nothing_is_registered(
     topic = sound["WORKER_KAFKA__TOPICS"]
     sound["WORKER_SCHEMAS__REGISTRY_URL"] = registry.url
     assert "no subject" in bad(findings(sound, 0))["schemas"]["what"]
-    with closing(connect(registry.url, {})) as client:
+    with SchemaRegistryClient({"url": registry.url}) as client:
         client.register_schema(f"{topic}-value", Schema(json.dumps(PROFILE_CHANGED), "AVRO"))
         found = findings(sound, 0)
         assert not bad(found)

@@ -1,4 +1,4 @@
-"""The client of a Confluent-compatible schema registry: how to connect, read a whole schema, and explain an error."""
+"""The client of a Confluent-compatible schema registry. Only this file knows confluent-kafka's own client."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
 
-SCHEMA_NOT_FOUND = 40403
-
-_SUBJECT_NOT_FOUND = frozenset({40401, 40402, SCHEMA_NOT_FOUND})
+_SCHEMA_NOT_FOUND = 40403
+_SUBJECT_NOT_FOUND = frozenset({40401, 40402, _SCHEMA_NOT_FOUND})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
@@ -30,44 +29,108 @@ _HINTS = {
 }
 
 
-def connect(url: str, properties: Mapping[str, Any]) -> SchemaRegistryClient:
-    """A client that does not retry, and has not asked anything yet. Arguments and errors as for `RegistrySchemas`."""
-    numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
-    # The client's own retries would delay other ids, and the report of an outage.
-    settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
-    try:
-        return SchemaRegistryClient(settings)
-    except (ValueError, TypeError, OSError) as error:
-        raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+class RegistryClient:
+    """Asks a registry, and waits for each answer. Makes one attempt; any exception of the HTTP library may come out.
 
+    Args:
+        url: The registry's address, or several separated by commas.
+        properties: For confluent-kafka's registry client: TLS, basic and bearer authentication, `timeout` in seconds
+            (10 by default) … Numbers may be text. `max.retries` has no effect.
 
-def assembled(client: SchemaRegistryClient, schema: Schema) -> object:
-    """The schema as `json.loads` gives it, with the types that it references in other subjects put inside."""
-    text = schema.schema_str or ""
-    if schema.schema_type not in {None, "AVRO"}:
-        return {"type": schema.schema_type}  # the decoder reports that there is no such Avro type
-    try:
-        root: object = json.loads(text)
-    except json.JSONDecodeError:
-        return text[:100]  # the decoder reports that this is not a schema
-    if not schema.references:
-        return root
-    named: dict[str, object] = {_ROOT: root}
-    _collect(client, schema, named)
-    return load_schema(_ROOT, repo=_Named(named))
+    Raises:
+        ValueError: The client refuses the properties. Says why.
 
+    Example:
+        >>> client = RegistryClient("http://registry:8081", {})
+        >>> client.schema(7)
+        {'type': 'record', 'name': 'ProfileChanged', ...}
+    """
 
-def _collect(client: SchemaRegistryClient, schema: Schema, named: dict[str, object]) -> None:
-    for reference in schema.references or ():
-        name, subject, version = reference.name, reference.subject, reference.version
-        if name is None or subject is None or version is None:
-            raise TypeError("a reference without a name, subject or version")
-        if name not in named:
-            referenced = client.get_version(subject, version, deleted=True).schema
-            definition = json.loads(referenced.schema_str or "")
-            # By its own name too: in a registry a reference may have any name, for example that of a file.
-            named[name] = named[full_name(definition)] = definition
-            _collect(client, referenced, named)
+    def __init__(self, url: str, properties: Mapping[str, Any]) -> None:
+        numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
+        # The client's own retries would delay other ids, and the report of an outage.
+        settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
+        try:
+            self._client = SchemaRegistryClient(settings)
+        except (ValueError, TypeError, OSError) as error:
+            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+        self.where = ", ".join(map(_without_userinfo, url.split(",")))
+        """The URLs without credentials."""
+
+    def schema(self, schema_id: int) -> object | None:
+        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id.
+
+        Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL.
+        """
+        try:
+            return self._assembled(self._client.get_schema(schema_id))
+        except SchemaRegistryError as error:
+            if error.error_code != _SCHEMA_NOT_FOUND:
+                raise
+            return None
+
+    def subjects(self) -> list[str]:
+        """The names of all subjects."""
+        names: list[str] = self._client.get_subjects()
+        return names
+
+    def latest(self, subject: str) -> tuple[int | None, object] | None:
+        """Number and schema of the subject's latest version. None if there is no such subject."""
+        try:
+            latest = self._client.get_latest_version(subject)
+        except SchemaRegistryError as error:
+            if error.error_code not in _SUBJECT_NOT_FOUND:
+                raise
+            return None
+        return latest.version, self._assembled(latest.schema)
+
+    def is_compatible(self, subject: str, schema: object) -> bool | None:
+        """Whether the subject accepts the Avro schema as its next version. None if there is no such subject."""
+        try:
+            compatible: bool = self._client.test_compatibility(subject, _avro(schema))
+        except SchemaRegistryError as error:
+            if error.error_code not in _SUBJECT_NOT_FOUND:
+                raise
+            return None
+        return compatible
+
+    def register(self, subject: str, schema: object) -> int:
+        """Registers the Avro schema, unless it is registered already. Returns its id."""
+        schema_id = self._client.register_schema(subject, _avro(schema))
+        if not isinstance(schema_id, int):
+            raise TypeError("the registry's answer has no id")
+        return schema_id
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._client.close()
+
+    def _assembled(self, schema: Schema) -> object:
+        """The schema with the types that it references in other subjects put inside."""
+        text = schema.schema_str or ""
+        if schema.schema_type not in {None, "AVRO"}:
+            return {"type": schema.schema_type}  # the decoder reports that there is no such Avro type
+        try:
+            root: object = json.loads(text)
+        except json.JSONDecodeError:
+            return text[:100]  # the decoder reports that this is not a schema
+        if not schema.references:
+            return root
+        named: dict[str, object] = {_ROOT: root}
+        self._collect(schema, named)
+        return load_schema(_ROOT, repo=_Named(named))
+
+    def _collect(self, schema: Schema, named: dict[str, object]) -> None:
+        for reference in schema.references or ():
+            name, subject, version = reference.name, reference.subject, reference.version
+            if name is None or subject is None or version is None:
+                raise TypeError("a reference without a name, subject or version")
+            if name not in named:
+                referenced = self._client.get_version(subject, version, deleted=True).schema
+                definition = json.loads(referenced.schema_str or "")
+                # By its own name too: in a registry a reference may have any name, for example that of a file.
+                named[name] = named[full_name(definition)] = definition
+                self._collect(referenced, named)
 
 
 class _Named(AbstractSchemaRepository):
@@ -90,28 +153,6 @@ def _number(name: str, value: object) -> float:
         raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number") from None
 
 
-def latest_of(client: SchemaRegistryClient, subject: str) -> tuple[int | None, object] | None:
-    """Number and schema of the subject's latest version. None if there is no such subject."""
-    try:
-        latest = client.get_latest_version(subject)
-    except SchemaRegistryError as error:
-        if error.error_code not in _SUBJECT_NOT_FOUND:
-            raise
-        return None
-    return latest.version, assembled(client, latest.schema)
-
-
-def is_compatible(client: SchemaRegistryClient, subject: str, schema: object) -> bool | None:
-    """Whether the subject accepts the Avro schema as its next version. None if there is no such subject."""
-    try:
-        compatible: bool = client.test_compatibility(subject, Schema(json.dumps(schema), "AVRO"))
-    except SchemaRegistryError as error:
-        if error.error_code not in _SUBJECT_NOT_FOUND:
-            raise
-        return None
-    return compatible
-
-
 def explained(error: Exception) -> str:
     """What went wrong, without the error's own text: it may contain a response body, or the URL with credentials."""
     if isinstance(error, SchemaRegistryError):
@@ -130,15 +171,17 @@ def explained(error: Exception) -> str:
     return type(error).__name__ + (f": {causes[-1]}" if causes else "")
 
 
-def shown(url: str) -> str:
-    """The URLs without credentials: hosts, ports and paths only."""
-    return ", ".join(
-        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        for parts in (urlsplit(one.strip()) for one in url.split(","))
-    )
+def _avro(schema: object) -> Schema:
+    return Schema(json.dumps(schema), "AVRO")
+
+
+def _without_userinfo(url: str) -> str:
+    """Scheme, host, port and path only."""
+    parts = urlsplit(url.strip())
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _without_credentials(text: str, url: str) -> str:
     for one in url.split(","):
-        text = text.replace(one.strip().rstrip("/"), shown(one))
+        text = text.replace(one.strip().rstrip("/"), _without_userinfo(one))
     return text

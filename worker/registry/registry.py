@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -10,11 +9,9 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Any
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryError
-
 from worker.backoff import StopRequested, full_jitter, patiently
 from worker.registry.bundled import bundled
-from worker.registry.client import SCHEMA_NOT_FOUND, assembled, connect, explained, shown
+from worker.registry.client import RegistryClient, explained
 
 _PENDING_MAX = 1_000
 _CLOSE_SECONDS = 2.0
@@ -28,22 +25,14 @@ class RegistrySchemas:
     While the registry is out, both retry for ever, with a back-off of at most about 10 seconds, and `waiting` says why.
     Two threads, because a registry that allows reads but not writes must not delay the reads.
 
-    Only HTTP 404 with the registry's error code 40403 means that an id does not exist. Anything else is retried, even
-    another 404: it may come from a wrong URL.
-
     Args:
-        url: The registry's address, or several separated by commas.
-        properties: For confluent-kafka's registry client: TLS, basic and bearer authentication, `timeout` in seconds
-            (10 by default) … Numbers may be text. `max.retries` has no effect.
+        url: As for `RegistryClient`; its errors too.
+        properties: The same.
         dead_letter_topic: The schema of dead letters is registered as `<topic>-value`.
-
-    Raises:
-        ValueError: The client refuses the properties. Says why.
     """
 
     def __init__(self, url: str, properties: Mapping[str, Any], dead_letter_topic: str) -> None:
-        self._client = connect(url, properties)
-        self._where = shown(url)
+        self._client = RegistryClient(url, properties)
         self._subject = f"{dead_letter_topic}-value"
         self._registering = f"register {self._subject}"
         self._dead_letter_id: int | None = None
@@ -109,7 +98,7 @@ class RegistrySchemas:
         """Retries the step until it succeeds or `close` is called."""
 
         def failed(error: Exception) -> None:
-            self._problems[what] = f"cannot {what} at {self._where}: {explained(error)}"
+            self._problems[what] = f"cannot {what} at {self._client.where}: {explained(error)}"
 
         with suppress(StopRequested):
             patiently(
@@ -126,17 +115,9 @@ class RegistrySchemas:
         schema_id = self._requests[0]
         # Move it to the end first, so that an id that always fails does not block the others.
         self._requests.rotate(-1)
-        try:
-            schema: object | None = assembled(self._client, self._client.get_schema(schema_id))
-        except SchemaRegistryError as error:
-            if error.error_code != SCHEMA_NOT_FOUND:
-                raise
-            schema = None
+        schema = self._client.schema(schema_id)
         self._requests.remove(schema_id)
         self._answers.append((schema_id, schema))
 
     def _register_dead_letter(self) -> None:
-        schema_id = self._client.register_schema(self._subject, Schema(json.dumps(bundled("dead_letter")), "AVRO"))
-        if not isinstance(schema_id, int):
-            raise TypeError("the registry's answer has no id")
-        self._dead_letter_id = schema_id
+        self._dead_letter_id = self._client.register(self._subject, bundled("dead_letter"))

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka.schema_registry import SchemaRegistryClient
-
 from worker import wiring
 from worker.commands.check.finding import Finding
 from worker.core.events.decode import Decoder
 from worker.registry.bundled import bundled
-from worker.registry.client import explained, is_compatible, latest_of
+from worker.registry.client import RegistryClient, explained
 from worker.settings.model import Settings
 from worker.wiring import Unusable
 
@@ -67,7 +65,7 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     subjects = [f"{topic}-value" for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
         if not subjects:
-            client.get_subjects()
+            client.subjects()
             yield Finding.ok("schemas", "the registry answers; the subjects of a pattern's topics are not known")
         for subject in subjects:
             yield _subject(settings, decoder, client, subject)
@@ -78,8 +76,8 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
         client.close()
 
 
-def _subject(settings: Settings, decoder: Decoder, client: SchemaRegistryClient, subject: str) -> Finding:
-    latest = latest_of(client, subject)
+def _subject(settings: Settings, decoder: Decoder, client: RegistryClient, subject: str) -> Finding:
+    latest = client.latest(subject)
     if latest is None:
         return Finding.warn(
             "schemas",
@@ -90,9 +88,9 @@ def _subject(settings: Settings, decoder: Decoder, client: SchemaRegistryClient,
     return _fits(settings, decoder, schema, f"{subject}, version {version}")
 
 
-def _dead_letters(client: SchemaRegistryClient, subject: str) -> Finding:
+def _dead_letters(client: RegistryClient, subject: str) -> Finding:
     """Whether the subject accepts the schema of dead letters. Whether the worker may register it stays unknown."""
-    match is_compatible(client, subject, bundled("dead_letter")):
+    match client.is_compatible(subject, bundled("dead_letter")):
         case None:
             return Finding.ok("schemas", f"{subject}: new; the worker registers it when it starts")
         case True:
