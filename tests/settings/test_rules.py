@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from worker.core.events.mapping import Mapping
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
 from worker.settings.load import ConfigurationError, load
 from worker.settings.model import Settings
 
@@ -152,3 +155,10 @@ def test_the_mapping_and_the_policy_have_their_say() -> None:
 def test_some_identifier_must_be_within_reach() -> None:
     assert "names no identifier" in problems(IDENTITY__ORDER="phone", MAPPING__PHONE="")[0]
     settings(IDENTITY__ORDER="phone,email", MAPPING__PHONE="")
+
+
+def test_the_settings_default_to_the_rules_own_defaults() -> None:
+    """Where the types need literals, a default stands twice; this keeps both the same."""
+    assert IdentityRules(**settings().identity.model_dump()) == IdentityRules()
+    assert AttributeRules(**settings().attributes.model_dump() | {"allow": ()}) == AttributeRules()
+    assert Mapping(**settings().mapping.model_dump()) == Mapping()

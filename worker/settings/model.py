@@ -1,4 +1,4 @@
-"""Every setting: its name, type, default, bounds and meaning. The only place where a default stands.
+"""Every setting: its name, type, default, bounds and meaning. No other module repeats a default of these.
 
 The environment variables, the flags, `attribute-worker config` and the table in README.md are made from these models.
 Users read the descriptions; a description states the trade-off if there is one.
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import FORBIDDEN
 from worker.kafka.properties import DEFAULTS_MS
 from worker.settings.values import (
@@ -32,6 +33,8 @@ from worker.settings.values import (
 
 Identifier = Literal["phone", "email", "client_user_id", "custom"]
 
+# Its defaults fit the bundled schema.
+_MAPPING = Mapping()
 _LEASE_SECONDS = (DEFAULTS_MS["session.timeout.ms"] - DEFAULTS_MS["heartbeat.interval.ms"]) / 1000
 
 
@@ -113,22 +116,22 @@ class MappingSettings(Section):
     """
 
     phone: FieldPath = Field(
-        default="user.phone",
+        default=_MAPPING.phone,
         description="path of the phone number, with dots; here and below: `|` separates alternatives, empty means none",
     )
-    email: FieldPath = Field(default="user.email", description="path of the email address")
-    client_user_id: FieldPath = Field(default="user.client_user_id", description="path of the client user id")
+    email: FieldPath = Field(default=_MAPPING.email, description="path of the email address")
+    client_user_id: FieldPath = Field(default=_MAPPING.client_user_id, description="path of the client user id")
     custom_identifiers: FieldPath = Field(
-        default="user.custom_identifiers",
+        default=_MAPPING.custom_identifiers,
         description="path of an array of {name, value} records, or of a map; or `name=path` pairs, comma-separated",
     )
     attributes: FieldPath = Field(
-        default="attributes",
+        default=_MAPPING.attributes,
         min_length=1,
         description="path of a map, or of a record whose scalar fields to take (`after.*`; `*` means the event itself)",
     )
-    occurred_at: FieldPath = Field(default="occurred_at", description="path of the time of the change")
-    event_id: FieldPath = Field(default="event_id", description="path of the event's id")
+    occurred_at: FieldPath = Field(default=_MAPPING.occurred_at, description="path of the time of the change")
+    event_id: FieldPath = Field(default=_MAPPING.event_id, description="path of the event's id")
     exclude: Texts = Field(
         default=(),
         description="name patterns of attributes to leave out, by their names in the event (before prefix and rename)",
