@@ -1,4 +1,4 @@
-"""Masks secrets: which properties hold one, and what stands in its place."""
+"""Masks secrets: which properties contain one, and what to show instead."""
 
 from __future__ import annotations
 

@@ -18,6 +18,9 @@ DEFAULTS_MS: Final[Mapping[str, int]] = {
 }
 """librdkafka's own defaults (CONFIGURATION.md) of the times that other settings are compared with."""
 
+STATISTICS_MS: Final = 5_000
+"""How often clients report statistics, unless something needs them more often."""
+
 _SHARED_DEFAULTS: Final[Properties] = {
     "client.id": "attribute-worker",
     # In a rolling restart every broker goes once. librdkafka's default of 10 s would prolong each of these outages.
@@ -25,7 +28,7 @@ _SHARED_DEFAULTS: Final[Properties] = {
     # Brokers close idle connections all the time. A lost connection that matters shows in `Connection.problem`.
     "log.connection.close": "false",
     # While nothing is consumed or produced, only statistics show that brokers answer again.
-    "statistics.interval.ms": "5000",
+    "statistics.interval.ms": str(STATISTICS_MS),
     # A mistyped topic must be an error, not a new topic.
     "allow.auto.create.topics": "false",
 }

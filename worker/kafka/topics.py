@@ -195,7 +195,7 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
 
 
 def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
-    """Says so if the topic is compacted: it would keep one letter per key. None also if that cannot be told."""
+    """Says so if the topic is compacted: it would keep one letter per key. None also if the brokers do not tell."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         found = admin.client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()

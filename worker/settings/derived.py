@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.kafka.properties import milliseconds, uses_kip_848
+from worker.kafka.properties import STATISTICS_MS, milliseconds, uses_kip_848
 from worker.settings.model import Settings
 
-_STATISTICS_MS_MAX: Final = 5_000
 _STATISTICS_PER_LEASE: Final = 8
 _CONTACT_SHARE: Final = 0.8  # of the session time-out
 
@@ -23,7 +22,7 @@ def kafka_properties(settings: Settings) -> dict[str, str]:
 
 def member_properties(settings: Settings) -> dict[str, str]:
     """The properties of the group member. Statistics come often enough to notice a silent coordinator in time."""
-    interval_ms = min(_STATISTICS_MS_MAX, int(contact_seconds(settings) * 1000 / _STATISTICS_PER_LEASE))
+    interval_ms = min(STATISTICS_MS, int(contact_seconds(settings) * 1000 / _STATISTICS_PER_LEASE))
     return {**kafka_properties(settings), "statistics.interval.ms": str(max(1, interval_ms))}
 
 

@@ -22,7 +22,7 @@ _SERVICE_LINK = re.compile(r"WORKER_(SERVICE_(HOST|PORT)|PORT$|PORT_\d+_)")
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value from one source, and where exactly it stands."""
+    """A value from one source, and its exact place."""
 
     value: object = field(repr=False)
     where: str
