@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from bench.figures import Figure
 from bench.loads import Load
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
-from worker.commands.run import GC_THRESHOLD
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import Partition, Record
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
+from worker.live.startup import GC_THRESHOLD
 
 _WARM_UP = 1_000
 

@@ -1,11 +1,86 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.backoff import full_jitter
+from worker.backoff import StopRequested, full_jitter, patiently
+
+
+class NotYet(Exception):
+    """The operation fails for a while."""
+
+
+def fails(times: int, error: Exception) -> Callable[[], str]:
+    """An operation that fails so often, then succeeds."""
+    outcomes = iter([error] * times)
+
+    def ask() -> str:
+        for failure in outcomes:
+            raise failure
+        return "done"
+
+    return ask
+
+
+def test_an_operation_is_retried_until_it_succeeds() -> None:
+    """The wait is asked for the number of attempts so far, and `before_sleep` hears of each failure first."""
+    events: list[object] = []
+    answer = patiently(
+        fails(3, NotYet("no")),
+        retry_on=NotYet,
+        wait=lambda attempts: attempts * 10.0,
+        sleep=events.append,
+        before_sleep=lambda error: events.append(str(error)),
+    )
+    assert answer == "done"
+    assert events == ["no", 10.0, "no", 20.0, "no", 30.0]
+
+
+def test_another_error_is_raised_at_once() -> None:
+    with pytest.raises(KeyError):
+        patiently(fails(1, KeyError()), retry_on=NotYet, wait=lambda _: 1.0, sleep=lambda _: pytest.fail("slept"))
+
+
+def test_a_stop_request_ends_it_before_the_next_attempt() -> None:
+    """The request comes during a sleep, which returns early: no further attempt is made."""
+    requested = False
+    attempts = 0
+
+    def ask() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise NotYet
+
+    def sleep(_: float) -> None:
+        nonlocal requested
+        requested = attempts == 2
+
+    with pytest.raises(StopRequested):
+        patiently(ask, retry_on=NotYet, wait=lambda _: 1.0, stop_requested=lambda: requested, sleep=sleep)
+    assert attempts == 2
+
+
+def test_a_stop_request_from_before_lets_nothing_be_asked() -> None:
+    with pytest.raises(StopRequested):
+        patiently(lambda: pytest.fail("asked"), retry_on=NotYet, wait=lambda _: 1.0, stop_requested=lambda: True)
+
+
+def test_no_attempt_starts_after_the_time_out() -> None:
+    """The third wait alone would outlast it. The last error says why."""
+    slept: list[float] = []
+    with pytest.raises(NotYet, match="still not"):
+        patiently(
+            fails(9, NotYet("still not")),
+            retry_on=NotYet,
+            wait=lambda attempts: 0.0 if attempts < 3 else 61.0,
+            timeout_seconds=60.0,
+            sleep=slept.append,
+        )
+    assert slept == [0.0, 0.0]
 
 
 @given(st.floats(0.01, 10), st.floats(0.01, 300), st.integers(1, 5_000), st.integers())

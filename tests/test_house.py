@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,44 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
+# What a room may import of worker/, besides itself. A room is a package or a file right under worker/.
+OUTER = {"core", "backoff", "logs", "masking"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "masking": set(),
+    "backoff": set(),
+    "logs": {"masking"},
+    "core": set(),
+    # They fill the ports of the loop, and know nothing else of it.
+    "attentive": {*OUTER, "live.ports"},
+    "kafka": {*OUTER, "live.ports"},
+    "registry": {*OUTER, "live.ports"},
+    "ops": OUTER,
+    "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
+    # The pure rules of what it configures, so that `config` and `--help` start fast.
+    "settings": {"masking", "core.events.mapping", "core.rules.policy", "kafka.properties"},
+    # An API that knows nothing of the worker: else both could share a mistake.
+    "sandbox": set(),
+    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings"},
+    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings", "sandbox", "wiring"},
+    # It imports commands by name, when they are used.
+    "cli": set(),
+    "__main__": {"cli"},
+}
+IMPURE = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
+# From the bottom up. engine and intake stand on top of them all.
+CORE_FLOORS = ("core.avro", "core.events", "core.rules", "core.waiting", "core.letters", "core.delivery")
+CORE_VOCABULARY = {"core.model", "core.options", "core.totals", "core.facts"}
+HTTPX_ALSO_IN = {
+    "worker.attentive.account",
+    "worker.attentive.replies",
+    "worker.attentive.request",
+    "worker.attentive.senders",
+    "worker.attentive.wire",
+}
+CONFLUENT_KAFKA_ALSO_IN = {
+    "worker.registry.client",  # the registry's client is a part of confluent-kafka
+    "worker.commands.demo.stage",  # the demo's brokers are librdkafka's embedded mock
+}
 SCRIPTS = sorted([*(ROOT / "scripts").glob("*"), *(ROOT / ".ci").glob("*")])
 # Assembled, so that this file does not hold what it looks for.
 FOREIGN = re.compile("|".join(("/wo" + "rk/", "/ro" + "ot/", "py" + r"pi\.org", "TO" + "DO", "FIX" + "ME")))
@@ -52,27 +91,83 @@ def test_a_module_is_read_in_one_sitting(path: Path) -> None:
             assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "worker" / "core").rglob("*.py")), ids=named)
-def test_the_core_imports_only_itself_and_pure_libraries(path: Path) -> None:
-    allowed = sys.stdlib_module_names - {
-        "asyncio",
-        "logging",
-        "os",
-        "random",
-        "socket",
-        "subprocess",
-        "threading",
-        "time",
-    }
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_of(path): path for path in MODULES}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, also within functions."""
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            modules = [node.module or ""]
-        for module in modules:
-            root = module.partition(".")[0]
-            assert root in allowed | {"fastavro", "phonenumbers", "email_validator"} or module.startswith(
-                "worker.core"
-            ), module
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{named(path)} imports relatively"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner if inner <= FILES.keys() else {node.module, *(inner & FILES.keys())}
+    return found
+
+
+GRAPH = {module: (imports_of(path) & FILES.keys()) - {"worker"} for module, path in FILES.items()}
+
+
+def within(module: str, homes: Iterable[str]) -> bool:
+    return any(f"{module}.".startswith(f"worker.{home}.") for home in homes)
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+@pytest.mark.parametrize("module", sorted(FILES.keys() - {"worker"}))
+def test_a_room_imports_only_what_it_may(module: str) -> None:
+    room = room_of(module)
+    foreign = {name for name in GRAPH[module] if not within(name, {room, *MAY_IMPORT[room]})}
+    assert not foreign, f"{module} imports {', '.join(sorted(foreign))}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    rest = {module: set(imports) for module, imports in GRAPH.items()}
+    while leaves := [module for module, imports in rest.items() if not imports & rest.keys()]:
+        for module in leaves:
+            del rest[module]
+    assert not rest, f"each of these imports another one: {', '.join(sorted(rest))}"
+
+
+@pytest.mark.parametrize("module", sorted(module for module in FILES if within(module, {"core"})))
+def test_the_core_imports_only_pure_libraries(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports_of(FILES[module])}
+    assert roots <= (sys.stdlib_module_names - IMPURE) | {"fastavro", "phonenumbers", "email_validator", "worker"}
+
+
+@pytest.mark.parametrize("module", sorted(module for module in FILES if within(module, CORE_FLOORS)))
+def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
+    """A leaf, which imports at most the model, may be imported from everywhere; so may the core's vocabulary."""
+    floor = next(number for number, home in enumerate(CORE_FLOORS) if within(module, {home}))
+    below = {*CORE_FLOORS[: floor + 1], *CORE_VOCABULARY}
+    above = {name for name in GRAPH[module] if not within(name, below) and GRAPH[name] - {"worker.core.model"}}
+    assert not above, f"{module} imports {', '.join(sorted(above))}"
+
+
+@pytest.mark.parametrize(
+    ("libraries", "home", "exceptions"),
+    [
+        ({"httpx", "httpcore"}, "attentive", HTTPX_ALSO_IN),
+        ({"confluent_kafka"}, "kafka", CONFLUENT_KAFKA_ALSO_IN),
+        ({"tenacity"}, "backoff", set()),
+    ],
+    ids=["httpx", "confluent_kafka", "tenacity"],
+)
+def test_a_library_has_one_home(libraries: set[str], home: str, exceptions: set[str]) -> None:
+    users = {name for name, path in FILES.items() if {each.partition(".")[0] for each in imports_of(path)} & libraries}
+    assert exceptions <= users, f"these no longer need their exception: {', '.join(sorted(exceptions - users))}"
+    others = users - exceptions
+    assert all(within(name, {home}) for name in others), f"outside of {home}: {', '.join(sorted(others))}"
+    if home == "attentive":
+        assert len(others) <= 1, f"one file is to know the HTTP library, not {', '.join(sorted(others))}"
 
 
 def test_every_exemption_gives_its_reason_on_the_line() -> None:

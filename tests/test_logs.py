@@ -9,7 +9,7 @@ import sys
 import textwrap
 from typing import Any
 
-from worker.logs import LINE_MAX, TEXT_MAX
+from worker.logs import LINE_MAX, TEXT_MAX, LogLimiter
 
 PREAMBLE = """
 import logging, sys, warnings
@@ -90,15 +90,19 @@ def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None
     assert "while handling ValueError" in line["exception"]
 
 
-def test_the_messages_of_our_own_and_of_system_errors_stay() -> None:
-    first, second = lines("""
+def test_the_messages_of_our_own_of_kafkas_and_of_system_errors_stay() -> None:
+    kafka, first, second = lines("""
+        from confluent_kafka import KafkaError, KafkaException
         from worker.settings.load import ConfigurationError
+        log.error('k', error=KafkaException(KafkaError(KafkaError._TRANSPORT, 'broker 1 is down')))
         log.error('a', error=ConfigurationError(['mend this']))
         try:
             open('/none/of/this')
         except OSError:
             log.exception('b')
     """)
+    assert kafka["error"].startswith("KafkaException: ")
+    assert "broker 1 is down" in kafka["error"]
     assert first["error"] == "ConfigurationError: mend this"
     assert second["exception"].startswith("FileNotFoundError: No such file or directory")
 
@@ -122,3 +126,20 @@ def test_lines_are_bounded_and_stay_json() -> None:
     assert wide["event"] == "wide"
     assert wide["cut_from_characters"] > LINE_MAX
     assert deep["number"] == "nan"
+
+
+def test_one_line_of_a_kind_is_let_through_per_period() -> None:
+    limiter = LogLimiter(60.0)
+    assert [limiter.allows(kind, now) for kind, now in (("a", 0.0), ("a", 59.9), ("b", 59.9), ("a", 60.0))] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_kinds_without_end_do_not_fill_the_memory() -> None:
+    """A kind may hold a changing number. Nothing public shows what is remembered, so the test looks inside."""
+    limiter = LogLimiter(60.0)
+    assert all(limiter.allows(f"waited {second} s", float(second)) for second in range(10_000))
+    assert len(limiter._logged_at) <= 61

@@ -1,7 +1,7 @@
-"""The `attribute-worker` command: its commands, and how it ends.
+"""The `attribute-worker` program: its commands, and its exit status.
 
-Exit status: 0 done; 1 the job could not be finished; 2 bad usage or configuration. Data goes to stdout and
-everything else to stderr.
+Exit status: 0 done; 1 the job could not be finished; 2 bad usage or configuration. Data goes to stdout, everything else
+to stderr.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DISTRIBUTION: Final = "attentive-attribute-worker"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command, imported only when it is used: a container's `--help` needs no broker client."""
+    """A command. It is imported only when it is used: `--help` needs no broker client."""
 
     module: str
     attribute: str
@@ -40,7 +40,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     "config": Entry("worker.commands.config", "command", "Show the effective settings and where each came from."),
 }
 
-# The import names that each optional extra brings.
+# The modules that each optional extra installs.
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "sandbox": ("starlette", "uvicorn", "httptools"),
     "demo": ("rich",),
@@ -48,7 +48,7 @@ _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class MissingExtra(click.ClickException):
-    """A command needs a part that is installed only on request."""
+    """A command needs an extra that is not installed."""
 
     exit_code = 2
 
@@ -60,14 +60,14 @@ class MissingExtra(click.ClickException):
 
 
 class LazyGroup(click.Group):
-    """Imports a command when it is asked for, and lists them all without importing any."""
+    """Lists all commands without importing any, and imports one when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Returns the names in the order in which a newcomer meets them."""
+        """The names, in the order in which a newcomer needs them."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Imports the command; None for an unknown name."""
+        """Imports the command. None for an unknown name."""
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the nearest command where there is none of the name given."""
+        """Suggests the nearest command for an unknown name."""
         given = args[0]
         if given not in _COMMANDS and not given.startswith("-"):
             near = difflib.get_close_matches(given, _COMMANDS, n=1, cutoff=0.5)
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Runs the command; an extra that turns out to be missing only now is told of just as plainly."""
+        """Runs the command. A missing extra may show only now; the message is the same."""
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -103,7 +103,7 @@ class LazyGroup(click.Group):
 
 
 def _raise_missing_extra(error: ModuleNotFoundError, command: str) -> NoReturn:
-    """Raises MissingExtra where an extra would bring the module, else the error itself: that is a defect."""
+    """Raises MissingExtra if an extra would install the module. Else raises the error itself: it is a defect."""
     root = (error.name or "").partition(".")[0]
     if not any(root in modules for modules in _EXTRAS.values()):
         raise error
@@ -132,15 +132,15 @@ def group(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """Runs the command line, and exits."""
+    """Runs the command line, then exits."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that can't show a character is no reason for a traceback.
+        # A terminal that cannot show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             group.main(prog_name=_PROGRAM)
         finally:
             sys.stdout.flush()
-    except OSError as failure:  # a full disk, most likely: click has dealt with a closed pipe
+    except OSError as failure:  # most likely a full disk: click handles a closed pipe
         click.echo(f"Error: the output cannot be written: {failure.strerror}", err=True)
-        os._exit(1)  # at once: what is still to be written would fail again
+        os._exit(1)  # at once, because flushing the rest would fail again

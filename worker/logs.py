@@ -1,8 +1,8 @@
-"""Structured logs on stderr: JSON in production, readable on a terminal.
+"""Structured logs on stderr: JSON in production, readable text on a terminal.
 
-One handler takes the worker's own events and those of libraries. As a backstop to callers that never log an
-identifier, a value or a token, fields of such names are masked, texts are searched for what looks like one, and
-an exception's message is left out unless it is known to hold none. Every line is bounded.
+One handler takes the worker's own events and those of libraries. Callers never log an identifier, a value or a token.
+In case one does, the handler masks fields with such names, masks text that looks like one, and drops an exception's
+message unless its type is known to hold none. Every line is bounded.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from types import TracebackType
 from typing import Final, Literal
 
 import structlog
-from confluent_kafka import KafkaException
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from worker.settings.secrets import MASK
+from worker.masking import MASK
 
 TEXT_MAX: Final = 2_000
-"""Characters of one field's text; an exception has four times as many."""
+"""Characters of one field's text. An exception may have four times as many."""
 LINE_MAX: Final = 32_000
 """Characters of one line."""
+LINE_SECONDS: Final = 60.0
+"""The period in which one line of a kind is enough."""
 
 _FRAMES_MAX: Final = 30
 _DEPTH_MAX: Final = 3
@@ -49,7 +50,10 @@ _PRIVATE_TEXT: Final = re.compile(
     r"|\+\d{8,15}\b"  # a phone number in E.164
 )
 
-# They tell of every request, with its URL.
+# Our own exceptions, and Kafka's (from the C module of confluent_kafka): their messages hold no value.
+_SAFE_EXCEPTIONS: Final = frozenset({"worker", "cimpl"})
+
+# These log each request with its URL.
 _TALKATIVE: Final = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "asyncio")
 
 
@@ -58,12 +62,12 @@ def configure(
     format: Literal["auto", "json", "console"],  # noqa: A002 - the setting's own name
     instance: str,
 ) -> None:
-    """Sets logging up for the whole process, for structlog and the standard library alike.
+    """Sets up logging for the whole process, both for structlog and the standard library.
 
     Args:
-        level: the least severe level that is shown.
-        format: `auto` is `console` where stderr is a terminal, else `json`.
-        instance: this replica's name; every JSON line repeats it.
+        level: The least severe level that is logged.
+        format: `auto` means `console` if stderr is a terminal, else `json`.
+        instance: The name of this replica, for every JSON line.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
@@ -98,8 +102,31 @@ def configure(
     sys.excepthook = _log_uncaught
 
 
+class LogLimiter:
+    """Lets one line of each kind through per period. An outage would otherwise log hundreds of equal lines.
+
+    Example:
+        >>> limiter = LogLimiter(60.0)
+        >>> if limiter.allows("commit refused", time.monotonic()):
+        ...     log.warning("commit refused")
+    """
+
+    def __init__(self, seconds: float = LINE_SECONDS) -> None:
+        self._seconds = seconds
+        self._logged_at: dict[object, float] = {}
+
+    def allows(self, kind: object, now: float) -> bool:
+        """Whether to log a line of this kind now (monotonic seconds). Counts it as logged if so."""
+        if now - self._logged_at.get(kind, -math.inf) < self._seconds:
+            return False
+        # Forget kinds whose period is over, so that a kind with a changing number in it cannot fill the memory.
+        self._logged_at = {other: at for other, at in self._logged_at.items() if now - at < self._seconds}
+        self._logged_at[kind] = now
+        return True
+
+
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Python's own traceback would print the message, which may hold a value."""
+    """Logs the exception without its message, which may hold a value. Python's own hook would print it."""
     structlog.get_logger("worker").error("uncaught exception", exc_info=(kind, error, trace))
 
 
@@ -122,7 +149,7 @@ def _console() -> Processor:
 
 
 def _json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """Renders one line. One that would be too long keeps only its head, and stays JSON."""
+    """Renders one line. If it is too long, only the head is kept, so that the line is still JSON."""
     head = {key: event[key] for key in _HEAD if key in event}
     line = json.dumps({**head, **event}, ensure_ascii=False, default=_type_name)
     if len(line) > LINE_MAX:
@@ -131,7 +158,7 @@ def _json_line(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 def _type_name(value: object) -> str:
-    """An object's own text is not trusted to hold no value."""
+    """Stands for any other object: its text may hold a value."""
     return f"<{type(value).__name__}>"
 
 
@@ -166,7 +193,7 @@ def _clean(key: str, value: object, depth: int) -> object:
 
 
 def _clean_text(text: str) -> str:
-    # Cut first as well: a search through a text of megabytes is no small thing, and nothing past the cut is shown.
+    # Cut before the search too: a search through megabytes takes long, and what is cut is not shown anyway.
     return _cut(_PRIVATE_TEXT.sub(MASK, text[: 2 * TEXT_MAX]), TEXT_MAX)
 
 
@@ -175,9 +202,9 @@ def _cut(text: str, limit: int) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """The exception's type, and its message where that holds no value: ours, Kafka's, the system's."""
+    """The exception's type, and its message if it holds no value: ours, Kafka's, the operating system's."""
     name = type(error).__name__
-    if isinstance(error, KafkaException) or type(error).__module__.partition(".")[0] == "worker":
+    if type(error).__module__.partition(".")[0] in _SAFE_EXCEPTIONS:
         return f"{name}: {_clean_text(str(error))}"
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
@@ -185,7 +212,7 @@ def _message(error: BaseException) -> str:
 
 
 def _exception_text(exc_info: ExcInfo) -> str:
-    """The chain of exceptions with their frames, latest first: the end of the line is what may be cut."""
+    """The chain of exceptions with their frames, latest first, because the end of the line may be cut."""
     parts: list[str] = []
     error: BaseException | None = exc_info[1]
     while error is not None and len(parts) < _DEPTH_MAX:

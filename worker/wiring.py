@@ -1,4 +1,4 @@
-"""The worker's parts, built from its settings."""
+"""Builds the parts of the worker from its settings. No other module does; commands parse, wire and print."""
 
 from __future__ import annotations
 
@@ -6,64 +6,168 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from fastavro import parse_schema
 from structlog.typing import FilteringBoundLogger
 
-import worker
+import worker as package
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.backoff import full_jitter
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.letters.codec import Encoded, WorkerIdentity, encode
-from worker.core.model import Letter, Now
+from worker.core.facts import Observers
+from worker.core.letters.codec import Encoded, encode
+from worker.core.model import Letter, Now, WorkerIdentity
 from worker.core.options import Options
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
-from worker.kafka.connection import uses_kip_848
+from worker.kafka.member import Subscription
 from worker.kafka.producer import DeadLetters
-from worker.registry.directory import DirectorySchemas, RegistrySchemas, SchemaSource, bundled
-from worker.settings.load import Settings
+from worker.kafka.topics import Admin, PartitionTotal
+from worker.live.exchange import Exchange
+from worker.live.lease import Lease
+from worker.live.loop import Loop, clock
+from worker.live.membership import Membership, Pace
+from worker.live.narrate import Narrator
+from worker.live.ports import Schemas
+from worker.live.report import Reporter
+from worker.live.share import Share
+from worker.live.startup import METADATA_SECONDS, Parts, Topics, Worker
+from worker.ops.board import Board
+from worker.ops.server import OpsServer
+from worker.ops.status import Status
+from worker.ops.telemetry import Telemetry
+from worker.registry.bundled import bundled
+from worker.registry.client import RegistryClient
+from worker.registry.directory import DirectorySchemas
+from worker.registry.registry import RegistrySchemas
+from worker.settings.derived import contact_seconds, kafka_properties, lease_seconds, member_properties
+from worker.settings.model import Settings
 
-SESSION_TIMEOUT_MS = 45_000  # librdkafka's default, and the brokers' for the groups that they drive
-HEARTBEAT_INTERVAL_MS = 3_000
-STATISTICS_MS_MAX = 5_000
-STATISTICS_PER_LEASE = 8
-CONTACT_SHARE = 0.8  # of the session time-out
-USER_AGENT = f"attentive-attribute-worker/{worker.__version__}"
+USER_AGENT: Final = f"attentive-attribute-worker/{package.__version__}"
 
 
 class Unusable(Exception):
-    """The settings are well formed, and yet a part cannot be built from them; the message says which and why."""
+    """The settings are valid, but a part cannot be built from them. The message says which one and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The parts that exist before the topics do. They need no connection, so unusable settings show at once."""
+
+    identity: WorkerIdentity
+    token: Token
+    board: Board
+    telemetry: Telemetry
+    engine: Engine
+    lease: Lease
+    senders: Senders
+    admin: Admin
+    log: FilteringBoundLogger
+
+
+def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -> Worker:
+    """The whole worker, ready to run.
+
+    Raises:
+        Unusable: The settings do not make a worker.
+        PropertiesRefused: librdkafka does not accept the Kafka properties.
+    """
+    bearer = token(settings)
+    board = Board(
+        Status.starting(
+            version=who.version,
+            instance=who.instance,
+            group_id=who.group_id,
+            rate_limit=settings.attentive.requests_per_second,
+        )
+    )
+    lease = Lease(lease_seconds(settings), contact_seconds=contact_seconds(settings))
+    shared = _Shared(
+        identity=who,
+        token=bearer,
+        board=board,
+        telemetry=Telemetry(board, version=who.version, instance=who.instance),
+        engine=engine(settings, clock()),
+        lease=lease,
+        senders=senders(settings, bearer, lease.holds),
+        admin=admin(settings, log),
+        log=log,
+    )
+    kafka, http = settings.kafka, settings.http
+    return Worker(
+        server=OpsServer(http.host, http.port, board=board, registry=shared.telemetry.registry),
+        board=board,
+        telemetry=shared.telemetry,
+        topics=Topics(shared.admin, kafka.topics, kafka.dead_letter_topic),
+        make_parts=lambda: _parts(settings, shared),
+        drain_seconds=settings.shutdown.drain_seconds,
+        log=log,
+        version=who.version,
+    )
+
+
+def _parts(settings: Settings, shared: _Shared) -> Parts:
+    """The loop and what it drives, once the topics exist: its schemas and its clients connect now.
+
+    Raises:
+        Unusable: As `schemas`.
+    """
+    kafka, log = settings.kafka, shared.log
+    source = schemas(settings)
+    letters = dead_letters(settings, shared.identity, source, log)
+    group = Subscription(member_properties(settings), kafka.topics, log)
+    exchange = Exchange(
+        shared.engine,
+        senders=shared.senders,
+        letters=letters,
+        schemas=source,
+        token=shared.token,
+        clock=clock,
+        observer=Observers(Narrator(log), shared.telemetry),
+    )
+    membership = Membership(
+        exchange,
+        group,
+        lease=shared.lease,
+        share=Share(PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)),
+        pace=Pace(commit_seconds=kafka.commit_interval_seconds, drain_seconds=settings.shutdown.drain_seconds),
+        reporter=Reporter(
+            shared.engine, shared.identity, token=shared.token, schemas=source, board=shared.board, log=log
+        ),
+    )
+    return Parts(
+        loop=Loop(membership, exchange, group),
+        senders=shared.senders,
+        letters=letters,
+        schemas=source,
+        lease=shared.lease,
+        totals=shared.engine.totals,
+    )
 
 
 def identity(settings: Settings) -> WorkerIdentity:
-    """This process among the replicas: the host's name is the pod's, the pid tells its restarts apart."""
-    return WorkerIdentity(worker.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
+    """Names this process among the replicas: by the host's name, which is the pod's, and the pid, for its restarts."""
+    return WorkerIdentity(package.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
 
 
-def kafka_properties(settings: Settings) -> dict[str, str]:
-    """What every Kafka client of the worker is given."""
-    return {
-        "bootstrap.servers": settings.kafka.bootstrap_servers,
-        "group.id": settings.kafka.group_id,
-        **settings.kafka.properties,
-    }
+def admin(settings: Settings, log: FilteringBoundLogger) -> Admin:
+    """The admin client.
 
-
-def member_properties(settings: Settings) -> dict[str, str]:
-    """What the member of the group is given: statistics come often enough to tell a silent coordinator in time."""
-    interval_ms = min(STATISTICS_MS_MAX, int(contact_seconds(settings) * 1000 / STATISTICS_PER_LEASE))
-    return {**kafka_properties(settings), "statistics.interval.ms": str(max(1, interval_ms))}
+    Raises:
+        PropertiesRefused: librdkafka does not accept the Kafka properties.
+    """
+    return Admin(kafka_properties(settings), log)
 
 
 def token(settings: Settings) -> Token:
-    """The bearer token, given or from its file."""
+    """The bearer token, from the settings or from its file."""
     given, path = settings.attentive.token, settings.attentive.token_file
     if path is not None:
         return Token.from_file(path)
@@ -71,10 +175,10 @@ def token(settings: Settings) -> Token:
 
 
 def decoder(settings: Settings) -> Decoder:
-    """From bytes to events, by the settings' schemas and mapping.
+    """Decodes bytes to events, with the schemas and the mapping of the settings.
 
     Raises:
-        Unusable: a schema file cannot be read or is no Avro, or the mapping does not fit it.
+        Unusable: A schema file cannot be read or is not Avro, or the mapping does not fit it.
     """
     schemas = settings.schemas
     writer = _schema_file(schemas.writer_schema) if schemas.framing == "none" else None
@@ -89,10 +193,10 @@ def decoder(settings: Settings) -> Decoder:
 
 
 def preflight(settings: Settings) -> Preflight:
-    """What is found before any call.
+    """Checks an event before any call.
 
     Raises:
-        Unusable: a name pattern or an order that the rules do not take.
+        Unusable: The rules do not accept a name pattern or the order.
     """
     try:
         return Preflight(
@@ -104,10 +208,10 @@ def preflight(settings: Settings) -> Preflight:
 
 
 def engine(settings: Settings, now: Now) -> Engine:
-    """The core, with the settings' limits.
+    """The core, with the limits of the settings.
 
     Raises:
-        Unusable: as `decoder` and `preflight`.
+        Unusable: As `decoder` and `preflight`.
     """
     attentive = settings.attentive
     options = Options(
@@ -132,37 +236,11 @@ def engine(settings: Settings, now: Now) -> Engine:
     )
 
 
-def lease_seconds(settings: Settings) -> float:
-    """How long the main loop may be silent before nothing more is sent: less than the group waits for a member.
-
-    The group counts from the latest heartbeat, which may be one interval old when the loop turns.
-    """
-    properties = settings.kafka.properties
-    if settings.kafka.lease_seconds is not None:
-        return settings.kafka.lease_seconds
-    session_ms = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS))
-    heartbeat_ms = float(properties.get("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS))
-    return max(session_ms - heartbeat_ms, session_ms / 2) / 1000
-
-
-def contact_seconds(settings: Settings) -> float:
-    """How long the coordinator may not be heard before nothing more is sent.
-
-    The group counts from the heartbeat that was answered then, so that only the answer's way is to be allowed for; and
-    one must have the time to come. Under KIP-848 the brokers set the session time-out, and the lease goes by it.
-    """
-    properties = settings.kafka.properties
-    if uses_kip_848(properties):
-        return lease_seconds(settings)
-    session_ms = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS))
-    return max(lease_seconds(settings), session_ms * CONTACT_SHARE / 1000)
-
-
 def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> Senders:
-    """The requests in flight; none is written where `may_send` says no.
+    """Sends requests. Writes none while `may_send` is false.
 
     Raises:
-        Unusable: the environment names a proxy or a certificate file that cannot be used.
+        Unusable: The environment names a proxy or a certificate file that cannot be used.
     """
     attentive = settings.attentive
     try:
@@ -177,18 +255,18 @@ def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> 
         raise Unusable(f"attentive: {error}") from None
 
 
-def schemas(settings: Settings) -> SchemaSource | None:
-    """Where schemas come from; None where all records have the one that the settings name.
+def schemas(settings: Settings) -> Schemas | None:
+    """The source of schemas. None if all records have the one schema that the settings name.
 
     Raises:
-        Unusable: the directory holds a file that is no schema, or the registry's settings are not taken.
+        Unusable: The directory contains a file that is not a schema, or the client refuses the registry's settings.
     """
     chosen = settings.schemas
     if chosen.framing == "none":
         return None
     try:
         if chosen.directory is not None:
-            return DirectorySchemas(chosen.directory)
+            return schema_directory(chosen.directory)
         return RegistrySchemas(
             chosen.registry_url or "",
             chosen.registry_properties,
@@ -198,11 +276,21 @@ def schemas(settings: Settings) -> SchemaSource | None:
         raise Unusable(f"schemas: {error}") from None
 
 
+def schema_directory(directory: Path) -> DirectorySchemas:
+    """The source of schemas that reads a directory; errors as `DirectorySchemas`."""
+    return DirectorySchemas(directory)
+
+
+def registry_client(settings: Settings) -> RegistryClient:
+    """A client for single questions to the schema registry; errors as `RegistryClient`."""
+    return RegistryClient(settings.schemas.registry_url or "", settings.schemas.registry_properties)
+
+
 def dead_letters(
-    settings: Settings, who: WorkerIdentity, source: SchemaSource | None, log: FilteringBoundLogger
+    settings: Settings, who: WorkerIdentity, source: Schemas | None, log: FilteringBoundLogger
 ) -> DeadLetters:
-    """The producer of dead letters, framed as the input is."""
-    schema = cast("Mapping[str, object]", parse_schema(bundled("dead_letter")))  # a record's is a dict
+    """The producer of dead letters, which are framed like the input."""
+    schema = cast("Mapping[str, object]", parse_schema(bundled("dead_letter")))  # the schema of a record is a dict
 
     def write(letter: Letter, max_bytes: int) -> Encoded:
         schema_id = None if source is None else source.dead_letter_schema_id()

@@ -75,7 +75,7 @@ def test_it_proves_the_final_state_and_every_dead_letter(tmp_path: Path) -> None
     assert status == 0, stdout + stderr
     assert stderr == ""
     assert "\x1b" not in stdout
-    assert re.search(r"^ok +users +all 200 hold exactly the state", stdout, re.MULTILINE), stdout
+    assert re.search(r"^ok +users +all 200 have exactly the state", stdout, re.MULTILINE), stdout
     letters = re.search(r"^ok +dead letters +(\d+), .*rejected (\d+)", stdout, re.MULTILINE)
     assert letters is not None
     assert int(letters[1]) > int(letters[2]) > 0

@@ -32,7 +32,7 @@ LETTER: dict[str, Any] = {"reason": "rejected", "attributes": [{"partition": 2, 
 
 def test_equal_states_are_equal_whatever_numbers_they_are_read_as() -> None:
     found = {**STATE, ANNA: {**STATE[ANNA], "last_order_total": Decimal("12.25")}}
-    assert proof.users(STATE, found) == ("users", True, "all 2 hold exactly the state that the topic says")
+    assert proof.users(STATE, found) == ("users", True, "all 2 have exactly the state that the topic says")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_dead_letters_are_held_against_the_changes_that_provoked_them() -> None:
     # The same letter twice is one: a crash may write it again.
     assert proof.dead_letters(frozenset({("rejected", 2, 7)}), [LETTER, LETTER]).ok
     assert "1 are missing" in proof.dead_letters(frozenset({("rejected", 2, 7)}), []).text
-    assert "1 that none provoked" in proof.dead_letters(frozenset(), [LETTER]).text
+    assert "1 unexpected" in proof.dead_letters(frozenset(), [LETTER]).text
     assert not proof.dead_letters(frozenset({("rejected", 2, 8)}), [LETTER]).ok
     assert not proof.dead_letters(frozenset({("not_found", 2, 7)}), [LETTER]).ok
 

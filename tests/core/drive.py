@@ -20,7 +20,7 @@ from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus
-from worker.registry.directory import bundled
+from worker.registry.bundled import bundled
 
 P0, P1, P2 = (Partition("profile-changes", number) for number in range(3))
 SCHEMA: Any = bundled("profile_changed")

@@ -13,7 +13,7 @@ from tests.support.avro import body, fields, framed, record, varint
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.mapping import Mapping
 from worker.core.model import Event
-from worker.registry.directory import bundled
+from worker.registry.bundled import bundled
 
 PROFILE_CHANGED = bundled("profile_changed")
 EVENT: dict[str, Any] = {

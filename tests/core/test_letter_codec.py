@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.letters.codec import Headers, WorkerIdentity, encode, letter_id
-from worker.core.model import Answer, Letter, LostAttribute, Partition, Reason, Source, User
+from worker.core.letters.codec import Headers, encode, letter_id
+from worker.core.model import Answer, Letter, LostAttribute, Partition, Reason, Source, User, WorkerIdentity
 
 SCHEMA = cast("dict[str, object]", fastavro.parse_schema(json.loads(Path("schemas/dead_letter.avsc").read_text())))
 WORKER = WorkerIdentity("1.2.3", "host-1", "attribute-worker")

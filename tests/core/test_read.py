@@ -14,7 +14,7 @@ from fastavro.utils import generate_many
 from tests.support.avro import body, fields, varint
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, Undecodable
-from worker.registry.directory import bundled
+from worker.registry.bundled import bundled
 
 DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
 EVERYTHING = fields(

@@ -13,7 +13,7 @@ from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
-from worker.registry.directory import bundled
+from worker.registry.bundled import bundled
 
 _DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
 _FLAT = Mapping(

@@ -13,13 +13,13 @@ from tests.fuzz.cases import prepared
 from tests.fuzz.mutate import CANARY
 from tests.support.avro import record
 from worker.core.avro.schema import Undecodable
-from worker.core.letters.codec import WorkerIdentity, encode
+from worker.core.letters.codec import encode
 from worker.core.letters.letter import letter_of_record, letter_of_refusal
-from worker.core.model import Event, Letter, Now
+from worker.core.model import Event, Letter, Now, WorkerIdentity
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
-from worker.registry.directory import bundled
+from worker.registry.bundled import bundled
 
 DETAIL_CHARACTERS_MAX = 600
 # CPU time, on a machine that others use too: what is wrong takes minutes or for ever.

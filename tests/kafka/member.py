@@ -11,8 +11,8 @@ from confluent_kafka import Producer
 
 from tests.support.brokers import Broker
 from worker.core.model import Partition, Record
-from worker.kafka.connection import uses_kip_848
 from worker.kafka.member import Subscription
+from worker.kafka.properties import uses_kip_848
 
 LOG = structlog.get_logger()
 DEADLINE_SECONDS = 20.0

@@ -9,7 +9,8 @@ import structlog
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from worker.kafka.connection import Connection, consumer_properties, producer_properties, refused
+from worker.kafka.connection import Connection
+from worker.kafka.properties import consumer_properties, producer_properties, refused
 
 
 @pytest.mark.parametrize(

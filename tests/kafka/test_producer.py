@@ -17,10 +17,11 @@ from confluent_kafka import KafkaError
 
 from tests.kafka.member import LOG, Member, until
 from tests.support.brokers import Broker, LocalBroker, RunningBroker, unique_name
-from worker.core.letters.codec import Encoded, WorkerIdentity, encode, letter_id
-from worker.core.model import Letter, Partition, Reason, Record, Source
+from worker.core.letters.codec import Encoded, encode, letter_id
+from worker.core.model import Letter, Partition, Reason, Record, Source, WorkerIdentity
+from worker.kafka.access import write_problem
 from worker.kafka.producer import DeadLetters
-from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_total, write_problem
+from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_total
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, Driver
 from worker.attentive.token import Token
-from worker.core.letters.codec import WorkerIdentity
-from worker.core.model import Partition, Reply
-from worker.live.report import REMIND_SECONDS, REPORT_SECONDS, Reporter
+from worker.core.model import Partition, Reply, WorkerIdentity
+from worker.live.ports import Schemas as SchemaPort
+from worker.live.report import REPORT_SECONDS, Reporter
+from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
 from worker.ops.status import State, Status
-from worker.registry.directory import SchemaSource
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Reported:
             self.driver.engine,
             WorkerIdentity("1", "a", "g"),
             token=Token.given("t"),
-            schemas=cast("SchemaSource", self.schemas),
+            schemas=cast("SchemaPort", self.schemas),
             board=self.board,
             log=cast("Any", self.log),
         )
@@ -119,7 +119,7 @@ def test_a_halt_is_on_the_board_with_its_mend_and_reminded_of_once_a_minute() ->
     assert (status.halt.reason, "the token must be" in status.halt.detail) == ("unauthorized", True)
     reported.report()
     assert reported.reminders == ["unauthorized"]
-    reported.report(after=REMIND_SECONDS)
+    reported.report(after=LINE_SECONDS)
     assert reported.reminders == ["unauthorized"] * 2
     (first, second) = reported.log.calls
     assert first.kwargs["since"] == second.kwargs["since"]

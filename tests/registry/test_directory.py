@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.avro import fields
-from worker.registry.directory import DirectorySchemas, bundled
+from worker.registry.bundled import bundled
+from worker.registry.directory import DirectorySchemas
 
 ROW = fields(("id", "string"))
 

@@ -12,7 +12,7 @@ from tests.support.avro import body, fields, framed, record
 from tests.support.registry import Registry
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
-from worker.registry.directory import RegistrySchemas
+from worker.registry.registry import RegistrySchemas
 
 pytestmark = pytest.mark.registry
 

@@ -13,7 +13,8 @@ from tests.support.avro import body, fields, framed, record
 from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
-from worker.registry.directory import RegistrySchemas, bundled
+from worker.registry.bundled import bundled
+from worker.registry.registry import RegistrySchemas
 
 pytestmark = pytest.mark.slow
 
@@ -74,10 +75,13 @@ def test_only_the_registrys_own_word_means_that_an_id_does_not_exist(stub: StubR
         ((404, b"<html>nothing here</html>"), "HTTP 404; no registry answers at that path"),
         ((404, {"message": "No static resource"}), "HTTP 404; no registry answers at that path"),
         ((404, {"error_code": 404, "message": "HTTP 404 Not Found"}), "HTTP 404, error code 404; no registry answers"),
-        ((200, b"<html>welcome</html>"), "the answer is not a schema registry's"),
-        ((200, ["odd"]), "the answer is not a schema registry's"),
+        ((200, b"<html>welcome</html>"), "the answer is not from a schema registry"),
+        ((200, ["odd"]), "the answer is not from a schema registry"),
         ((301, b""), "HTTP 301; it redirects"),
-        ((401, {"error_code": 40101, "message": "bob:hunter2 is wrong"}), "HTTP 401, error code 40101; it wants other"),
+        (
+            (401, {"error_code": 40101, "message": "bob:hunter2 is wrong"}),
+            "HTTP 401, error code 40101; it refuses the credentials",
+        ),
         ((403, b"hunter2"), "HTTP 403; these credentials may not"),
         ((500, {"error_code": 50001, "message": "hunter2"}), "HTTP 500, error code 50001"),
         ((503, b""), "HTTP 503"),
@@ -139,6 +143,17 @@ def test_the_dead_letters_schema_is_registered_without_holding_up_reading(stub: 
     ((subject, sent),) = stub.registered
     assert subject == "letters-value"
     assert '"DeadLetter"' in sent["schema"]
+
+
+def test_an_answer_without_an_id_is_retried_with_a_pause_and_told(stub: StubRegistry) -> None:
+    """200 and an empty object: not an error to the client, and no id either."""
+    stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
+    with source(stub.url) as schemas:
+        assert "cannot register letters-value" in until(schemas.waiting)
+        assert schemas.dead_letter_schema_id() is None
+        stub.fault = lambda _path: None
+        assert until(schemas.dead_letter_schema_id) == 901
+    assert sum(path.startswith("POST /subjects") for path in stub.asked) < 10
 
 
 def test_types_of_other_subjects_are_put_inside(stub: StubRegistry) -> None:

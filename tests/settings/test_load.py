@@ -117,7 +117,7 @@ def test_a_token_is_taken_without_the_line_end_that_secrets_files_leave() -> Non
         ({"WORKER_KAFKA__PROPERTIES": "a=b"}, "must be a JSON object"),
         ({"WORKER_KAFKA__PROPERTIES": '{"a": "1", "a": "2"}'}, "names a more than once"),
         ({"WORKER_ATTENTIVE__ALLOW_PLAIN_HTTP": "perhaps"}, "must be true or false"),
-        ({"WORKER_ATTENTIVE__BASE_URL": "https://u:p@host/v1"}, "must not hold a user name or password"),
+        ({"WORKER_ATTENTIVE__BASE_URL": "https://u:p@host/v1"}, "must not contain a user name or password"),
         ({"WORKER_ATTENTIVE__BASE_URL": "https://host/v1?a=b"}, "must have no query"),
         ({"WORKER_ATTENTIVE__BASE_URL": "ftp://host"}, "must be a URL that starts with https://"),
         ({"WORKER_ATTENTIVE__BASE_URL": "https://host:port"}, "is not a URL"),
@@ -142,7 +142,7 @@ def test_everything_wrong_in_every_source_is_told_at_once(tmp_path: Path) -> Non
         f"{file}:4: http.port: must be a whole number",
         "flag --log-level: must be 'debug'",
         "kafka.bootstrap_servers: is required: set WORKER_KAFKA__BOOTSTRAP_SERVERS, --kafka-bootstrap-servers",
-        "schemas.registry_url: the schemas' source is required",
+        "schemas.registry_url: a source of schemas is required",
         "attentive.token: a token is required",
         "environment variable WORKER_SHUTDOWN__DRAIN_SECONDS: must be below max.poll.interval.ms (300 s)",
     ):
@@ -175,7 +175,7 @@ def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
         ("window:\n  seconds: 1\n  seconds: 2\n", ":3: seconds: is given twice"),
         ("window: {}\nwindow: {}\n", ":2: window: is given twice"),
         ("kafka:\n  properties:\n    a: 1\n    a: 2\n", ":4:5: is not YAML: a key is given twice"),
-        ("window:\n\tseconds: 1\n", ":2:1: a tab stands where YAML takes only spaces"),
+        ("window:\n\tseconds: 1\n", ":2:1: there is a tab where YAML allows only spaces"),
         ("window: [1\n", ":2:1: is not YAML"),
         ("attentive:\n  token: !!python/object/apply:os.system [id]\n", ":2:10: a tag"),
         ("attentive:\n  token: *tk-3f9a-not-to-be-shown\n", ":2:10: is not YAML: found undefined alias"),
@@ -195,7 +195,7 @@ def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
         ("kafka: {properties: {[a]: 1}}\n", ":1:22: is not YAML"),
         ("kafka: {properties: " + "[" * 5000 + "\n", "is nested too deeply"),
         ("a: b: c\n", ":1:5: is not YAML"),
-        ("window: \x00\n", "is not YAML: it holds a character"),
+        ("window: \x00\n", "is not YAML: it contains a character"),
     ],
 )
 def test_a_broken_file_is_told_of_by_line_and_never_repeated(tmp_path: Path, text: str, told: str) -> None:

@@ -61,6 +61,13 @@ class Schemas:
         """Known from the start."""
         return 0
 
+    def waiting(self) -> str | None:
+        """Nobody asks."""
+        return None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _came(self, schema_id: int) -> None:
         self._asked.discard(schema_id)
         self._answers.append((schema_id, {}))

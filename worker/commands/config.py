@@ -1,4 +1,4 @@
-"""`attribute-worker config`: the effective settings, secrets masked, and where each value came from."""
+"""`attribute-worker config`: the effective settings with secrets masked, and the source of each value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Examples:
 def command(loaded: Loaded, *, as_json: bool) -> None:
     """Show the effective settings and where each value came from.
 
-    Secrets are masked. Nothing is connected to: `attribute-worker check` does that.
+    Masks secrets. Connects to nothing; `attribute-worker check` does.
     """
     values = {
         path: shown(name, getattr(getattr(loaded.settings, name.section), name.field)) for path, name in NAMES.items()

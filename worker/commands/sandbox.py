@@ -1,4 +1,4 @@
-"""The command `sandbox`."""
+"""`attribute-worker sandbox`: a local stand-in for Attentive's API."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ A call:
     http://127.0.0.1:8090/v1/attributes/custom
 
 \b
-What it adds to Attentive's paths (no token needed; so keep it on a loopback address):
-  GET  /_sandbox/users         the final state, one JSON object a line
+What it adds to Attentive's paths (no token needed, so keep it on a loopback address):
+  GET  /_sandbox/users         the present state, one JSON object per line
   GET  /_sandbox/stats         counts: requests, by_status, per_second, overlaps, ...
-  GET  /_sandbox/requests      with --record: what was received, above ?since=NUMBER
+  GET  /_sandbox/requests      with --record: the requests received, above ?since=NUMBER
   GET  /_sandbox/faults        how often each fault was used
-  POST /_sandbox/faults        a list of faults, in place of those in force
-  POST /_sandbox/tokens        a list of tokens, in place of the valid ones
-  POST /_sandbox/reset         back to the state after start
+  POST /_sandbox/faults        replaces the faults by a list
+  POST /_sandbox/tokens        replaces the valid tokens by a list
+  POST /_sandbox/reset         restores the state after the start
 
 \b
-A fault (the first that fits a request counts; only authorised requests within the limit meet faults):
+A fault (the first that matches a request counts; only authorised requests within the limit meet faults):
   match    method, path, user (any identifier), attribute, every: N,
-           probability with seed; left out: every request
-  status   answers that, with body and headers if given. Of a 2xx the change is
-           applied, of another it is not; apply: true or false says otherwise
-           (a 500 with apply: true is a change whose answer got lost on the way)
-  delay    seconds before the answer; the change is applied at once
+           probability with seed; without match: every request
+  status   answers with it, and with body and headers if given. Applies the change
+           for a 2xx, but not for another status; apply: true or false overrides
+           that (a 500 with apply: true is a change whose answer got lost)
+  delay    seconds before the answer; applies the change at once
   drop     true or before: closes the connection, nothing applied;
            after: applied, but not answered
-  drip     bytes per second: the answer trickles, head included
+  drip     bytes per second at which the answer comes, including its head
   times    how often; seconds: how long; after: seconds until it begins.
-           Times count from the start, or from when the faults were posted
+           These times count from the start, or from the POST of the faults
 """
 
 
@@ -62,7 +62,7 @@ A fault (the first that fits a request counts; only authorised requests within t
     type=click.IntRange(min=0),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="Requests per second for each token and endpoint; 0: no limit, and no headers that tell it.",
+    help="Requests per second for each token and endpoint; 0: no limit, and no rate limit headers.",
 )
 @click.option("--faults", "faults_file", type=click.Path(path_type=Path), help="Faults, as YAML or JSON (see below).")
 @click.option(
@@ -76,9 +76,11 @@ A fault (the first that fits a request counts; only authorised requests within t
     type=click.Choice([mode.value for mode in Errors]),
     default=Errors.NAMED.value,
     show_default=True,
-    help="What the body of a 400 tells: the attribute, its value too, nothing of use, or no body.",
+    help="What the body of a 400 says: the attribute, its value too, nothing useful, or no body at all.",
 )
-@click.option("--no-reads", is_flag=True, help="Refuse GET /v1/attributes/custom with 401: reading is not configured.")
+@click.option(
+    "--no-reads", is_flag=True, help="Refuse GET /v1/attributes/custom with 401, as if reading were not configured."
+)
 @click.option("--record", is_flag=True, help="Keep the latest requests for GET /_sandbox/requests.")
 @click.option("--log-requests", is_flag=True, help="Log a line for each request, without identifiers or values.")
 def sandbox(  # noqa: PLR0913 - one parameter for each option
@@ -94,10 +96,10 @@ def sandbox(  # noqa: PLR0913 - one parameter for each option
     record: bool,
     log_requests: bool,
 ) -> None:
-    """A local stand-in of Attentive's Custom Attributes API.
+    """A local stand-in for Attentive's Custom Attributes API.
 
-    Serves POST and GET /v1/attributes/custom and GET /v1/me, until SIGTERM or SIGINT. When it is ready, its base
-    URL goes to stdout, as the only line there; everything else goes to stderr. It keeps all state in memory.
+    Serves POST and GET /v1/attributes/custom and GET /v1/me, until SIGTERM or SIGINT. When it is ready, it prints its
+    base URL as the only line on stdout; everything else goes to stderr. It keeps all state in memory.
     """
     settings = Settings(
         tokens=tokens,
@@ -115,7 +117,7 @@ def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> N
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
-    from worker.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra (`worker.cli` says so where it is missing); `--help` must not
+    from worker.sandbox.server import Sandbox  # noqa: PLC0415 - needs the extra (`worker.cli` says so if it is missing), but `--help` must not
 
     if log_requests:
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(message)s")
@@ -134,7 +136,7 @@ def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> N
 
 def _read_file(option: str, path: Path) -> object:
     try:
-        # PyYAML does not take all that is JSON.
+        # PyYAML does not accept every JSON text.
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:

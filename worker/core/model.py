@@ -186,6 +186,15 @@ class Letter:
     headers: Headers = field(default=(), repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Which process this is, among all replicas and restarts."""
+
+    version: str
+    instance: str
+    group_id: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
     """One request to be made: the user's identifiers and the attributes to set.

@@ -1,47 +1,50 @@
-"""Offsets out: what one member of a consumer group commits, and what the brokers acknowledged of it."""
+"""Commits of one group member: what it sends, and what the broker acknowledges."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
+from worker.backoff import patiently
 from worker.core.model import Partition
-from worker.kafka.connection import RateLimit, in_words
+from worker.kafka.connection import in_words
+from worker.logs import LogLimiter
 
-_AGAIN_SECONDS: Final = 0.1
+_RETRY_SECONDS: Final = 0.1
 _NOTES_SECONDS: Final = 2.0
 
 
 class Commits:
-    """The commits of one consumer. Used by its thread only; `answered` is called by the consumer, within `poll`.
+    """The commits of one consumer. Used by its thread only. The consumer calls `answered` from within `poll`.
 
     Attributes:
-        acknowledged: offsets that are committed, as the broker acknowledged or told, for partitions that are held.
-        refused: how many commits, or partitions of them, the broker did not take.
+        acknowledged: Committed offsets of assigned partitions, as the broker acknowledged or reported them.
+        refused: How many commits the broker refused, counted per partition where it says so.
     """
 
     def __init__(self, held: Collection[Partition], log: FilteringBoundLogger) -> None:
-        """`held` is the consumer's live set of partitions: an answer for any other is too late to count."""
+        """`held` is the consumer's live set of assigned partitions: an answer for any other one comes too late."""
         self._held = held
         self._log = log
-        self._limit = RateLimit()
+        self._limit = LogLimiter()
         self._consumer: Consumer
         self.acknowledged: dict[Partition, int] = {}
         self.refused = 0
 
     def begin(self, consumer: Consumer) -> None:
-        """The consumer, which wants `answered` at its making."""
+        """Sets the consumer. Set later, because Consumer() needs `answered` as its on_commit callback."""
         self._consumer = consumer
 
     def send(self, offsets: Mapping[Partition, int], note: str, *, wait: bool) -> None:
-        """Commit once; with `wait`, returns with the broker's answer, and nothing bounds how long that takes.
+        """Commits once. With `wait`, returns when the broker has answered, however long that takes.
 
-        To wait like that is for a rebalance callback, where librdkafka answers nothing else: the coordinator has just
-        called for the revoke, so it is alive. Should it freeze at that very moment, so does the caller.
+        Wait only in a rebalance callback, where librdkafka answers nothing else. The coordinator has just asked for
+        the revoke, so it is alive. If it freezes at that very moment, the caller freezes too.
         """
         if not offsets:
             return
@@ -53,21 +56,26 @@ class Commits:
         except KafkaException as failure:
             self._refuse(failure.args[0])
 
-    def see_through(self, offsets: Mapping[Partition, int], note: str, timeout_seconds: float) -> None:
-        """Commit again and again until the broker has all of it, or the time is over.
+    def commit_until_acknowledged(self, offsets: Mapping[Partition, int], note: str, timeout_seconds: float) -> None:
+        """Commits again and again until the broker has acknowledged everything, or the time is over.
 
-        One attempt is not enough: a group that forms anew refuses what its members commit between the moment it has a
-        new generation and the moment they hear of it.
+        One attempt is not enough. When a group rebalances, the coordinator moves to a new generation first, and each
+        member learns of it later. In between it refuses the member's commits.
         """
         deadline = time.monotonic() + timeout_seconds
-        while not self._sent_and_taken(offsets, note, deadline) and time.monotonic() < deadline - _AGAIN_SECONDS:
-            time.sleep(_AGAIN_SECONDS)
+        with suppress(_NotAcknowledged):
+            patiently(
+                lambda: self._commit_and_ask(offsets, note, deadline),
+                retry_on=_NotAcknowledged,
+                wait=lambda _: _RETRY_SECONDS,
+                timeout_seconds=timeout_seconds,
+            )
 
     def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
-        """The notes that were committed beside these partitions' offsets; None where the brokers do not tell in time.
+        """The notes committed beside these partitions' offsets. None if the brokers do not answer in time.
 
-        (An admin client could be asked in a rebalance callback too, but librdkafka 2.16.1 takes the process down when
-        a coordinator that moves answers it.)
+        An admin client could ask even in a rebalance callback. But librdkafka 2.16.1 aborts the process when a
+        coordinator that is moving answers it.
         """
         asked = [TopicPartition(*partition) for partition in partitions]
         try:
@@ -79,12 +87,12 @@ class Commits:
         return [answer.metadata for answer in answers if answer.metadata]
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """These are not held any more."""
+        """These partitions are no longer assigned."""
         for partition in partitions:
             self.acknowledged.pop(partition, None)
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
-        """What the broker said to a commit, or of what is committed."""
+        """Takes the broker's answer to a commit, or to the question what is committed."""
         if error is not None:
             self._refuse(error)
             return
@@ -94,25 +102,31 @@ class Commits:
             elif answer.offset >= 0 and (partition := Partition(answer.topic, answer.partition)) in self._held:
                 self.acknowledged[partition] = answer.offset
 
-    def _sent_and_taken(self, offsets: Mapping[Partition, int], note: str, deadline: float) -> bool:
+    def _commit_and_ask(self, offsets: Mapping[Partition, int], note: str, deadline: float) -> None:
         wanted = {partition: offset for partition, offset in offsets.items() if partition in self._held}
         if not wanted:
-            return True
+            return
         self.send(wanted, note, wait=False)
-        # A synchronous commit has no time-out: before a frozen broker it outlasts any drain deadline. This question
-        # goes to the same coordinator, behind the commit, and has one.
+        # A synchronous commit has no time-out: against a frozen broker it outlasts any drain deadline. So commit
+        # without waiting, then ask what is committed. The question reaches the coordinator after the commit, and has
+        # a time-out.
         try:
             self.answered(
                 None, self._consumer.committed(_listed(wanted, note), timeout=max(0.0, deadline - time.monotonic()))
             )
         except KafkaException as failure:
             self._refuse(failure.args[0])
-        return wanted.items() <= self.acknowledged.items()
+        if not wanted.items() <= self.acknowledged.items():
+            raise _NotAcknowledged
 
     def _refuse(self, error: KafkaError) -> None:
         self.refused += 1
-        if self._limit.allows(error.code()):
+        if self._limit.allows(error.code(), time.monotonic()):
             self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
+
+
+class _NotAcknowledged(Exception):
+    """The broker has not acknowledged every offset of a commit."""
 
 
 def _listed(offsets: Mapping[Partition, int], note: str) -> list[TopicPartition]:

@@ -12,18 +12,12 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition, Record
 from worker.kafka.commits import Commits
-from worker.kafka.connection import (
-    Connection,
-    Properties,
-    RateLimit,
-    connecting,
-    consumer_properties,
-    in_words,
-    uses_kip_848,
-)
-from worker.kafka.ends import Ends
+from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.end_offsets import EndOffsets
+from worker.kafka.properties import Properties, consumer_properties, uses_kip_848
 from worker.kafka.records import record_of
 from worker.live.ports import Listener
+from worker.logs import LogLimiter
 
 COMMIT_SECONDS: Final = 5.0
 """How long a commit that waits does so, unless told otherwise."""
@@ -57,11 +51,11 @@ class Subscription:
         self._heard_at = time.monotonic()
         self._connection = Connection("consumer", log, self._measured, self._topic_gone)
         self._log = log
-        self._limit = RateLimit()
+        self._limit = LogLimiter()
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._commits = Commits(self._assigned, log)
-        self._ends = Ends(properties, log)
+        self._end_offsets = EndOffsets(properties, log)
         self._topic_problems: dict[str, str] = {}
         self._topics_checked = time.monotonic()
         self._raised: Exception | None = None
@@ -137,7 +131,7 @@ class Subscription:
         """
         waits = wait and not self._closing
         if waits and not self._in_callback:
-            self._commits.see_through(offsets, note, timeout_seconds)
+            self._commits.commit_until_acknowledged(offsets, note, timeout_seconds)
         else:
             self._commits.send(offsets, note, wait=waits)
 
@@ -175,9 +169,9 @@ class Subscription:
     def end_offsets(self) -> Mapping[Partition, int]:
         """High watermarks as last heard; a partition of which nothing was heard yet is absent. Never waits.
 
-        Those of paused partitions are up to `ENDS_REFRESH_SECONDS` old.
+        Those of paused partitions are up to `end_offsets.REFRESH_SECONDS` old.
         """
-        asked = self._ends.of(self._paused)
+        asked = self._end_offsets.of(self._paused)
         ends = {}
         for partition in self._assigned:
             _, fetched = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
@@ -224,7 +218,7 @@ class Subscription:
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
             self._topics_checked = time.monotonic()
-            if self._limit.allows((topic, error.code())):
+            if self._limit.allows((topic, error.code()), time.monotonic()):
                 self._log.warning("topic unavailable", topic=topic, error=in_words(error))
         else:
             self._connection.failed(error)

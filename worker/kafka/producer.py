@@ -1,4 +1,4 @@
-"""Dead letters out: an idempotent producer whose delivery reports settle what they carry."""
+"""The dead-letter producer. It is idempotent, and its delivery reports settle the letters."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.letters.codec import Encoded
 from worker.core.model import Letter
-from worker.kafka.connection import Connection, Properties, connecting, in_words, producer_properties
+from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.properties import Properties, producer_properties
 
-_LARGEST_BYTES: Final = 1_000_000  # a little under the brokers' default of message.max.bytes
+_LARGEST_BYTES: Final = 1_000_000  # just under the brokers' default of message.max.bytes
 _SMALLEST_BYTES: Final = 2048
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 Encoder = Callable[[Letter, int], Encoded]
-"""Writes a letter so that key and value together stay below the given bytes, see `letters.encode`."""
+"""Encodes a letter so that key and value together stay below the given bytes, see `letters.codec.encode`."""
 
 
 class DeadLetters:
-    """Publishes letters and tells, later, which are safe. Main thread only.
+    """Publishes letters, and reports later which ones are written. Main thread only.
 
     Args:
-        properties: the user's librdkafka properties with `bootstrap.servers`.
-        topic: the dead-letter topic.
-        encode: how a letter becomes bytes.
-        log: receives rate-limited lines that hold no letter's content.
+        properties: The user's librdkafka properties, with `bootstrap.servers`.
+        topic: The dead-letter topic.
+        encode: Encodes a letter.
+        log: Gets rate-limited lines without any content of a letter.
+
+    Example:
+        >>> letters.publish(letter)
+        >>> letters.results()  # some turns later
+        [(letter, None)]
     """
 
     def __init__(self, properties: Properties, topic: str, encode: Encoder, log: FilteringBoundLogger) -> None:
@@ -37,26 +43,26 @@ class DeadLetters:
         self._waiting: deque[Letter] = deque()
         self._in_flight: set[Letter] = set()
         self._results: list[tuple[Letter, str | None]] = []
-        # Learned from refusals: a topic may take less than the brokers' default.
+        # Shrinks with each refusal: a topic may accept less than the brokers' default.
         self._max_bytes = _LARGEST_BYTES
         self._connection, self._producer = self._connect()
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the producer's connection, in words; None when all is well."""
+        """What is wrong with the producer's connection, in words. None when all is well."""
         return self._connection.problem
 
     def publish(self, letter: Letter) -> None:
-        """Queue a letter. A refusal comes out of `results`, never from here."""
+        """Queues a letter. If it is refused, `results` says so, never this call."""
         self._waiting.append(letter)
         self._push()
 
     def results(self) -> list[tuple[Letter, str | None]]:
-        """Take what was decided since the last call, without waiting.
+        """The outcomes since the last call, without waiting.
 
         Returns:
-            Pairs of a letter and None where every in-sync replica has it, else the error in words; such a letter
-            is the caller's to publish again (it may have been written all the same: its `id` tells).
+            Pairs of a letter and None if every in-sync replica has it, else the error in words. The caller publishes
+            a failed letter again. The broker may have written it all the same: both copies have the same `id`.
         """
         self._producer.poll(0)
         if self._connection.fatal is not None:
@@ -66,7 +72,7 @@ class DeadLetters:
         return decided
 
     def close(self, timeout_seconds: float) -> None:
-        """Wait for what was published; `results` has it afterwards. What is left is neither written nor reported."""
+        """Waits for published letters, then `results` has them. Does not report those that are still unsent."""
         self._push()
         self._producer.flush(timeout_seconds)
 
@@ -76,9 +82,9 @@ class DeadLetters:
             return connection, Producer({**producer_properties(self._properties), **connection.callbacks()})
 
     def _replace_producer(self, error: str) -> None:
-        """Begin anew after a fatal error (a broken idempotent sequence): no retry by the old producer can succeed."""
+        """Makes a new producer after a fatal error (a broken idempotent sequence): no retry of the old one helps."""
         self._log.error("producer of dead letters replaced", error=error)
-        # First, so that the reports of the purge below find nothing more to say.
+        # Before the purge: its delivery reports then find no letter in flight, and report none twice.
         self._results += [(letter, error) for letter in self._in_flight]
         self._in_flight.clear()
         self._producer.purge()
@@ -97,7 +103,7 @@ class DeadLetters:
                     headers=headers,
                     on_delivery=partial(self._reported, letter, len(value) + len(key or b"")),
                 )
-            except BufferError:  # the local queue is full: the next call tries again
+            except BufferError:  # the local queue is full: the next call of `results` tries again
                 return
             except KafkaException as failure:
                 self._waiting.popleft()
@@ -107,7 +113,7 @@ class DeadLetters:
                 self._in_flight.add(letter)
 
     def _reported(self, letter: Letter, size: int, error: KafkaError | None, _: Message) -> None:
-        if letter not in self._in_flight:  # given up with a producer that was replaced
+        if letter not in self._in_flight:  # already reported, with the producer that was replaced
             return
         self._in_flight.discard(letter)
         if error is None:

@@ -1,4 +1,4 @@
-"""A consumed message as the core's record."""
+"""Converts a consumed message to the core's record."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from worker.core.model import Headers, Partition, Record
 
 
 def record_of(message: Message) -> Record:
-    """Convert a message that is no error.
+    """Converts a message that is not an error.
 
     Raises:
-        RuntimeError: it has no partition or no offset, which a consumed one always has.
+        RuntimeError: It has no topic, partition or offset. A consumed message always has them.
     """
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
@@ -25,6 +25,6 @@ def record_of(message: Message) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        # A consumed record's headers are a list of pairs with bytes; the stub also allows what a producer takes.
+        # Consumed headers are a list of (name, bytes) pairs. The stub also allows what a producer accepts.
         headers=tuple(cast("list[tuple[str, bytes | None]]", headers)) if headers else cast("Headers", ()),
     )

@@ -1,24 +1,29 @@
-"""What the worker asks and does about topics, by an admin client of its own.
+"""What the worker asks about topics, and how it creates the dead-letter topic, through an admin client.
 
-Never by the consumer: asking it for metadata inside a rebalance callback aborts the process (librdkafka).
+Never through the consumer: when asked for metadata inside a rebalance callback, librdkafka aborts the process.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient, ClusterMetadata, ConfigResource, NewTopic
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from structlog.typing import FilteringBoundLogger
 
-from worker.kafka.connection import Connection, Properties, admin_properties, connecting, in_words
+from worker.backoff import patiently
+from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.properties import Properties, admin_properties
+from worker.logs import LogLimiter
 
-_BROKER_DEFAULT_REPLICATION: Final = -1
+BROKER_DEFAULT_REPLICATION: Final = -1
+
 _VISIBLE_WITHIN_SECONDS: Final = 10.0
+_VISIBLE_RETRY_SECONDS: Final = 0.05
 _TRANSIENT: Final = frozenset(
     {
         KafkaError._TRANSPORT,  # noqa: SLF001 - the library's public names of its local errors start so
@@ -31,17 +36,21 @@ _TRANSIENT: Final = frozenset(
 
 
 class TopicsUnavailable(Exception):
-    """The brokers could not be asked, or a topic is missing or forbidden; the message says which and what to do."""
+    """The brokers do not answer, or a topic is missing or forbidden. The message says which, and what to do."""
+
+
+class TopicRefused(TopicsUnavailable):
+    """The brokers answer, but refuse this topic: it is missing or forbidden."""
 
 
 class Admin:
-    """An admin client that can say what is wrong with its connection. Make one and keep it."""
+    """An admin client that can say what is wrong with its connection. Make one, and keep it."""
 
     def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
-        """Not connected yet.
+        """Does not connect yet.
 
         Raises:
-            PropertiesRefused: see `connecting`; so in every client of the worker.
+            PropertiesRefused: See `connecting`; every client of the worker may raise it.
         """
         self._properties = properties
         self._connection = Connection("admin", log)
@@ -51,10 +60,10 @@ class Admin:
             )
 
     def metadata(self, topic: str | None, timeout_seconds: float) -> ClusterMetadata:
-        """Ask for one topic, or for all.
+        """Asks for the metadata of one topic, or of all.
 
         Raises:
-            TopicsUnavailable: no broker answered in time; says why, if the client knows.
+            TopicsUnavailable: No broker answered in time. Says why, if the client knows.
         """
         try:
             return self.client.list_topics(topic, timeout=timeout_seconds)
@@ -62,10 +71,10 @@ class Admin:
             raise TopicsUnavailable(self.explain(failure)) from failure
 
     def touch(self, topic: str, timeout_seconds: float) -> None:
-        """Ask for a topic in the way that lets brokers create it, where they do that.
+        """Asks for a topic in the way that makes brokers with auto-creation create it.
 
         Raises:
-            TopicsUnavailable: no broker answered in time.
+            TopicsUnavailable: No broker answered in time.
         """
         creating = AdminClient({**admin_properties(self._properties), "allow.auto.create.topics": "true"})
         try:
@@ -74,14 +83,14 @@ class Admin:
             raise TopicsUnavailable(in_words(failure.args[0])) from failure
 
     def explain(self, failure: KafkaException) -> str:
-        """Put a failure in words; a time-out alone says little, the client's own errors say why."""
+        """Puts a failure in words. A time-out says little; the client's earlier errors say why."""
         self.client.poll(0)
         return self._connection.problem or in_words(failure.args[0])
 
 
 @dataclass(frozen=True, slots=True)
 class TopicOutcome:
-    """What became of a wish for a topic. `problem` is None when it exists now."""
+    """Whether the wanted topic exists now: then `problem` is None. `created`: the worker has just created it."""
 
     partitions: int = 0
     created: bool = False
@@ -89,10 +98,11 @@ class TopicOutcome:
 
 
 def partition_counts(admin: Admin, topics: Iterable[str], timeout_seconds: float = 10.0) -> Mapping[str, int]:
-    """Count the partitions of every subscribed topic; a name that starts with `^` is a pattern.
+    """The number of partitions of every subscribed topic. A name that starts with `^` is a pattern.
 
     Raises:
-        TopicsUnavailable: no broker answered, a named topic is missing or forbidden. A pattern may match nothing.
+        TopicRefused: A named topic is missing or forbidden. A pattern may match nothing.
+        TopicsUnavailable: No broker answered.
     """
     counts: dict[str, int] = {}
     for topic in topics:
@@ -103,27 +113,40 @@ def partition_counts(admin: Admin, topics: Iterable[str], timeout_seconds: float
             continue
         described = admin.metadata(topic, timeout_seconds).topics[topic]
         if described.error is not None:
-            raise TopicsUnavailable(f"topic {topic}: {in_words(described.error)}")
+            raise TopicRefused(f"topic {topic}: {in_words(described.error)}")
         counts[topic] = len(described.partitions)
     return counts
 
 
+def exists(admin: Admin, topic: str, timeout_seconds: float) -> bool:
+    """Whether the topic exists.
+
+    Raises:
+        TopicRefused: The brokers do not tell: it is forbidden.
+        TopicsUnavailable: No broker answered.
+    """
+    error = admin.metadata(topic, timeout_seconds).topics[topic].error
+    if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise TopicRefused(f"topic {topic}: {in_words(error)}")
+    return error is None
+
+
 def partition_total(admin: Admin, topics: Iterable[str], timeout_seconds: float = 10.0) -> int:
-    """Count all partitions of all subscribed topics; errors as `partition_counts`."""
+    """The number of partitions of all subscribed topics together. Errors as `partition_counts`."""
     return sum(partition_counts(admin, topics, timeout_seconds).values())
 
 
 def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float = 15.0) -> TopicOutcome:
-    """See that the topic exists: create it with `partitions` and the brokers' default replication if it does not.
+    """Creates the topic, with `partitions` and the brokers' default replication, unless it exists.
 
-    The outcome's `problem` tells what a broker refuses, with what to do.
+    If a broker refuses, the outcome's `problem` says so, and what to do.
 
     Raises:
-        TopicsUnavailable: no broker answered in time; asking again may help.
+        TopicsUnavailable: No broker answered in time. Asking again may help.
     """
     cluster = admin.metadata(topic, timeout_seconds)
     existing = cluster.topics[topic]
-    # librdkafka's embedded mock names a controller that does not exist, and answers no question about configurations.
+    # librdkafka's embedded mock names a controller that does not exist. It does not answer describe_configs either.
     mock = cluster.controller_id not in cluster.brokers
     if existing.error is None:
         outcome = TopicOutcome(partitions=len(existing.partitions))
@@ -131,7 +154,7 @@ def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_
         return TopicOutcome(problem=f"topic {topic}: {in_words(existing.error)}")
     else:
         if mock:
-            admin.touch(topic, timeout_seconds)  # it makes a topic when it is asked for
+            admin.touch(topic, timeout_seconds)  # the mock has no create_topics, but auto-creation
         elif (why := _create(admin, topic, partitions, timeout_seconds)) is not None:
             return TopicOutcome(problem=why)
         outcome = _await_visible(admin, topic)
@@ -141,12 +164,12 @@ def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_
 
 
 def _create(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -> str | None:
-    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=_BROKER_DEFAULT_REPLICATION)
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=BROKER_DEFAULT_REPLICATION)
     [answer] = admin.client.create_topics([wanted], request_timeout=timeout_seconds).values()
     try:
         answer.result()  # bounded by request_timeout
     except KafkaException as failure:
-        if failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another replica of the worker was quicker
+        if failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:  # another replica was quicker
             return None
         if failure.args[0].retriable() or failure.args[0].code() in _TRANSIENT:
             raise TopicsUnavailable(admin.explain(failure)) from failure
@@ -158,40 +181,44 @@ def _create(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -
 
 
 def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
-    """Wait until the brokers' metadata shows a new topic: producing before that only meets errors."""
-    deadline = time.monotonic() + _VISIBLE_WITHIN_SECONDS
-    while True:
-        described = admin.metadata(topic, _VISIBLE_WITHIN_SECONDS).topics[topic]
-        if described.error is None:
-            return TopicOutcome(partitions=len(described.partitions), created=True)
-        if time.monotonic() > deadline:
-            return TopicOutcome(created=True, problem=f"topic {topic}: {in_words(described.error)}")
-        time.sleep(0.05)
+    """Waits until the brokers' metadata shows the new topic. Before that, producing fails."""
+    try:
+        counts = patiently(
+            lambda: partition_counts(admin, [topic], _VISIBLE_WITHIN_SECONDS),
+            retry_on=TopicRefused,
+            wait=lambda _: _VISIBLE_RETRY_SECONDS,
+            timeout_seconds=_VISIBLE_WITHIN_SECONDS,
+        )
+    except TopicRefused as refused:
+        return TopicOutcome(created=True, problem=str(refused))
+    return TopicOutcome(partitions=counts[topic], created=True)
 
 
 def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
-    """Say so where the topic is compacted, which keeps one letter of each key; None too where that cannot be told."""
+    """Says so if the topic is compacted: it would keep one letter per key. None also if the brokers do not tell."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         found = admin.client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
     except KafkaException:
-        return None  # it needs a right of its own, and librdkafka's embedded mock does not know the question
+        return None  # the question needs a right of its own
     policy = found.get("cleanup.policy")
     if policy is None or "compact" not in (policy.value or ""):
         return None
-    return f"topic {topic}: it is compacted, and would keep one letter of each user: set its cleanup.policy to delete"
+    return f"topic {topic}: it is compacted, so it would keep one letter per user: set its cleanup.policy to delete"
 
 
-def write_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
-    """Say why the topic cannot be written, without writing to it; None when it can."""
-    asked = admin.client.describe_topics(
-        TopicCollection([topic]), include_authorized_operations=True, request_timeout=timeout_seconds
-    )
-    try:
-        described = asked[topic].result()  # bounded by request_timeout
-    except KafkaException as failure:
-        return f"topic {topic}: {admin.explain(failure)}"
-    allowed = described.authorized_operations
-    if allowed is not None and not {AclOperation.WRITE, AclOperation.ALL} & set(allowed):
-        return f"topic {topic}: not authorised to write: grant the worker WRITE on it"
-    return None
+class PartitionTotal:
+    """Counts the partitions of all subscribed topics, again at each call. None, and a log line, if it cannot."""
+
+    def __init__(self, admin: Admin, topics: Sequence[str], timeout_seconds: float, log: FilteringBoundLogger) -> None:
+        self._admin, self._topics, self._timeout_seconds, self._log = admin, topics, timeout_seconds, log
+        self._limit = LogLimiter()
+
+    def __call__(self) -> int | None:
+        """Asks the brokers, for `timeout_seconds` at most per topic."""
+        try:
+            return partition_total(self._admin, self._topics, self._timeout_seconds)
+        except TopicsUnavailable as problem:
+            if self._limit.allows("partitions", time.monotonic()):
+                self._log.warning("partitions not counted", problem=str(problem))
+            return None

@@ -143,16 +143,22 @@ class DeadLetters(Protocol):
 
 
 class Schemas(Protocol):
-    """Where writer schemas come from."""
+    """Where writer schemas come from: answers for the schema ids in records. No method waits for a network."""
 
     def request(self, schema_id: int) -> None:
-        """Asks for a schema. Asking again is harmless, and needed: an overfull source forgets."""
+        """Asks for a schema. Asking twice is harmless. A full source drops requests, so ask until it has answered."""
 
     def answers(self) -> list[tuple[int, object | None]]:
-        """Schemas that came, as `json.loads` gives them; None where there is no such schema."""
+        """The answers since the last call: a schema as `json.loads` gives it, or None if the id does not exist."""
 
     def dead_letter_schema_id(self) -> int | None:
-        """The id that dead letters are framed with; None while it is not known."""
+        """The id to frame dead letters with. None while it is not known."""
+
+    def waiting(self) -> str | None:
+        """What it waits for, and how to mend it, without secrets. None if it waits for nothing."""
+
+    def close(self) -> None:
+        """Stops. There are no answers afterwards."""
 
 
 class Token(Protocol):

@@ -12,16 +12,14 @@ from worker.attentive.token import Token
 from worker.core.delivery import gate
 from worker.core.delivery.gate import HaltReason
 from worker.core.engine import Engine
-from worker.core.letters.codec import WorkerIdentity
-from worker.core.model import Now
+from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
-from worker.live.ports import Standing
+from worker.live.ports import Schemas, Standing
+from worker.logs import LogLimiter
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
-from worker.registry.directory import SchemaSource
+from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc3339
 
 REPORT_SECONDS = 0.25
-REMIND_SECONDS = 60.0
 
 # How to mend what a halt waits for. Nobody here can mend an outage.
 _MENDS: Final[Mapping[HaltReason, str]] = {
@@ -42,7 +40,7 @@ class Reporter:
         identity: WorkerIdentity,
         *,
         token: Token,
-        schemas: SchemaSource | None,
+        schemas: Schemas | None,
         board: Board,
         log: FilteringBoundLogger,
     ) -> None:
@@ -55,7 +53,7 @@ class Reporter:
         self._report_at = 0.0
         self._obstacle: str | None = None
         self._obstacle_since = 0.0
-        self._remind_at = 0.0
+        self._reminders = LogLimiter()
 
     def report(self, now: Now, standing: Standing) -> None:
         """Publishes the status and reminds of what the worker waits for; between two times it does nothing."""
@@ -72,14 +70,12 @@ class Reporter:
         obstacle, detail = self._obstacle_of(engine, schemas_problem, standing)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
-            self._remind_at = now.mono
-        if obstacle is None or now.mono < self._remind_at:
+        if obstacle is None or not self._reminders.allows((obstacle, self._obstacle_since), now.mono):
             return
-        self._remind_at = now.mono + REMIND_SECONDS
         self._log.warning(
             "waiting",
             reason=obstacle,
-            since=datetime.fromtimestamp(self._obstacle_since, UTC).isoformat(timespec="seconds"),
+            since=rfc3339(datetime.fromtimestamp(self._obstacle_since, UTC)),
             detail=detail,
             open_entries=engine.open_entries,
             held_bytes=engine.held_bytes,

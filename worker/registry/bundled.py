@@ -9,13 +9,13 @@ from typing import Any
 
 
 def bundled(name: str) -> dict[str, Any]:
-    """A schema of the worker's own, as `json.loads` gives it: `profile_changed` or `dead_letter`.
+    """One of the worker's own schemas, as `json.loads` gives it: `profile_changed` or `dead_letter`.
 
     Raises:
         FileNotFoundError: There is no such schema.
     """
     packaged = files("worker") / "schemas" / f"{name}.avsc"
-    # A wheel holds them inside the package; a checkout, and an editable install of it, beside it.
+    # A wheel has them inside the package. A checkout, and an editable install of it, has them beside the package.
     source = packaged if packaged.is_file() else Path(__file__).parents[2] / "schemas" / f"{name}.avsc"
     schema: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     return schema

@@ -1,53 +1,30 @@
-"""Where writer schemas come from: a registry, or a directory. Bare Avro needs no source."""
+"""What a source of writer schemas is, and the one that reads a directory. Bare Avro needs no source."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Protocol
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
-from worker.registry.bundled import bundled
-from worker.registry.registry import RegistrySchemas
-
-__all__ = ["DirectorySchemas", "RegistrySchemas", "SchemaSource", "bundled"]
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
 _ID_MAX = 2**32 - 1
 _UNKNOWN_KEPT = 10_000
 
 
-class SchemaSource(Protocol):
-    """Answers for the schema ids that records name. No method waits for a network."""
-
-    def request(self, schema_id: int) -> None:
-        """Ask for a schema. Asking twice is harmless; an overfull source forgets, so ask until it is answered."""
-
-    def answers(self) -> list[tuple[int, object | None]]:
-        """What came in since the last call: a schema as `json.loads` gives it, or None: it does not exist."""
-
-    def dead_letter_schema_id(self) -> int | None:
-        """The id that dead letters are framed with; None while it is not known."""
-
-    def waiting(self) -> str | None:
-        """What it waits for and how to mend it, without secrets; None where it waits for nothing."""
-
-    def close(self) -> None:
-        """Stop; nothing is answered after."""
-
-
 class DirectorySchemas:
-    """Schemas as files `<id>.avsc`, each read when a record names its id.
+    """Schemas as files `<id>.avsc`. Each file is read when a record has its id.
 
-    A file that comes later is found too: ids once answered as unknown are looked for when the directory changes.
+    A file may come later: when the directory changes, ids that were answered as unknown are looked up again.
 
     Args:
-        directory: Where the files lie. The file that holds `profile.v1.DeadLetter`, if any, gives the id of dead
-            letters; without one it is 0.
+        directory: The directory of the files. The id of dead letters is that of the file with
+            `profile.v1.DeadLetter`, or 0 if there is none.
 
     Raises:
-        ValueError: The directory cannot be read, or a file is not named by an id or not a valid Avro schema; names it.
+        ValueError: The directory cannot be read, or the name of a file is no id, or its content is not a valid Avro
+            schema. Says which.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,7 +32,7 @@ class DirectorySchemas:
         self._answers: list[tuple[int, object | None]] = []
         self._unknown: dict[int, None] = {}
         self._broken: dict[int, str] = {}
-        self._asked: set[int] = set()  # since the last look at the answers
+        self._asked: set[int] = set()  # since the last call of `answers`
         self._dead_letter_id = 0
         self._changed = _changed(directory)
         if self._changed is None:
@@ -66,7 +43,7 @@ class DirectorySchemas:
                 self._dead_letter_id = schema_id
 
     def request(self, schema_id: int) -> None:
-        """Read the file of this id now. One that is broken by now is waited for: it may be being written."""
+        """Reads the file of this id now. If it is broken, waits for it: somebody may be writing it."""
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
         try:
@@ -83,25 +60,25 @@ class DirectorySchemas:
         self._answers.append((schema_id, schema))
 
     def answers(self) -> list[tuple[int, object | None]]:
-        """What was read since the last call, and schemas that have come since they were answered as unknown."""
+        """What was read since the last call, and schemas that were unknown and have come since."""
         changed = _changed(self._directory)
         if changed != self._changed:
             self._changed = changed
             for schema_id in [*self._unknown]:
                 if (self._directory / f"{schema_id}.avsc").is_file():
                     self.request(schema_id)
-        # What is needed is asked for at every turn; what was not, went with its partition.
+        # The loop asks for every schema it needs at each turn. An id it no longer asks for went with its partition.
         self._broken = {schema_id: why for schema_id, why in self._broken.items() if schema_id in self._asked}
         self._asked.clear()
         taken, self._answers = self._answers, []
         return taken
 
     def dead_letter_schema_id(self) -> int | None:
-        """The id of the file that holds the dead letter's schema, or 0."""
+        """The id of the file with the dead letter's schema, or 0."""
         return self._dead_letter_id
 
     def waiting(self) -> str | None:
-        """A file that a record needs and that is broken; None where there is none."""
+        """A broken file that a record needs. None if there is none."""
         return next(iter(self._broken.values()), None)
 
     def close(self) -> None:
@@ -109,7 +86,7 @@ class DirectorySchemas:
 
 
 def _changed(directory: Path) -> int | None:
-    """When a file was last added or removed; None where the directory cannot be read."""
+    """When a file was last added or removed. None if the directory cannot be read."""
     try:
         if not directory.is_dir() or not os.access(directory, os.R_OK | os.X_OK):
             return None

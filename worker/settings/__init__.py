@@ -1,4 +1,5 @@
 """The worker's settings: their model, their rules, and the sources they come from.
 
-Other code imports from `worker.settings.load`.
+Only commands and `worker.wiring` import from here. What is configured (kafka, core, attentive, registry, live, ops)
+does not know of settings. Settings import the pure rules of what they configure, such as `worker.kafka.properties`.
 """

@@ -1,4 +1,4 @@
-"""Flags for every setting, made from the models, for the commands that need a whole configuration."""
+"""A flag for every setting, made from the models, for the commands that need the whole configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _METAVARS = {"_seconds": "SECONDS", "_bytes": "BYTES"}
 
 
 class InvalidConfiguration(click.ClickException):
-    """Shows every problem of a configuration and ends with status 2, without a traceback."""
+    """Shows every problem of a configuration and exits with status 2, without a traceback."""
 
     exit_code = 2
 
@@ -31,15 +31,15 @@ class InvalidConfiguration(click.ClickException):
 
 
 class SettingOption(click.Option):
-    """A flag that gives one setting; the value is judged with those of the other sources, not by click."""
+    """The flag of one setting. click does not check the value: the loader does, with those of the other sources."""
 
-    def __init__(self, param_decls: Sequence[str], *, setting: Name, **attributes: Any) -> None:  # noqa: ANN401 - whatever click's own class takes
+    def __init__(self, param_decls: Sequence[str], *, setting: Name, **attributes: Any) -> None:  # noqa: ANN401 - whatever click's own class accepts
         self.setting = setting
         super().__init__(param_decls, **attributes)
 
 
 class SettingsCommand(click.Command):
-    """A command whose help shows the settings' flags by section, apart from its own."""
+    """A command whose help shows its own options first, then the settings' flags by section."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the command's own options, then the flags of each section."""
@@ -60,7 +60,7 @@ class SettingsCommand(click.Command):
                 "Strongest first: flags, the environment, the YAML file, defaults. The environment name of "
                 "--window-seconds is WORKER_WINDOW__SECONDS; in the file it is the key 'seconds' under 'window'. "
                 "Lists are comma-separated or JSON. The API token has no flag, and passwords are refused in flags, "
-                "since other users of a machine can read a command's flags: use the environment or a file."
+                "because other users of the machine can read a command's flags: use the environment or a file."
             )
         super().format_epilog(ctx, formatter)
 
@@ -68,8 +68,8 @@ class SettingsCommand(click.Command):
 def settings_options(function: Callable[..., object]) -> Callable[..., object]:
     """Gives a command `--config` and a flag for every setting, and calls it with `loaded: Loaded`.
 
-    Use it under `@click.command(cls=SettingsCommand)`. A configuration that can't be used ends the command with
-    status 2 before the function is called.
+    Use it below `@click.command(cls=SettingsCommand)`. If the configuration cannot be used, the command exits with
+    status 2 and the function is not called.
     """
 
     @functools.wraps(function)
@@ -80,7 +80,7 @@ def settings_options(function: Callable[..., object]) -> Callable[..., object]:
         return function(*args, loaded=loaded, **arguments)
 
     decorated: Callable[..., object] = with_settings
-    # click shows options in the order in which the decorators stand, and Python applies the last one first.
+    # click shows options in the order of the decorators in the source, and Python applies the last one first.
     for name in reversed(_FLAGGED):
         decorated = _option(name)(decorated)
     config = click.Path(path_type=Path)
@@ -122,7 +122,7 @@ def _metavar(name: Name) -> str:
 
 
 def _default(name: Name) -> str:
-    """The default in brackets of the help; a long list is left to `attribute-worker config`."""
+    """The default for the help, or "" if it is long: `attribute-worker config` shows that one."""
     if name.info.is_required():
         return "required"
     text = default_text(name)

@@ -1,8 +1,7 @@
-"""The worker's configuration: one frozen `Settings`, and where each value in it came from.
+"""Loads the worker's configuration: one frozen `Settings`, and the source of each value in it.
 
-Sources, strongest first: flags, the environment (`WORKER_…`), a YAML file, defaults. They are layered here and
-not by a settings library, because a user is owed what those do not give: all errors of one load at once, the
-exact place of each, and the source of every value.
+Sources, strongest first: flags, the environment (`WORKER_…`), a YAML file, defaults. No settings library layers them,
+because none gives a user all errors of a load at once, the exact place of each, and the source of every value.
 """
 
 from __future__ import annotations
@@ -14,21 +13,19 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from worker.settings.messages import explain
-from worker.settings.model import KafkaSettings, Settings
+from worker.settings.model import Settings
 from worker.settings.names import FILE_VARIABLE, NAMES, section_models
 from worker.settings.rules import findings
 from worker.settings.sources import Given, Layer, Problem, from_environment, from_file, from_flags
 
-__all__ = ["ConfigurationError", "KafkaSettings", "Loaded", "Settings", "load"]
-
 DEFAULT = "default"
-"""The source of a value that none gave."""
+"""The source of a value that nobody set."""
 
 
 class ConfigurationError(Exception):
-    """The configuration can't be used.
+    """The configuration cannot be used.
 
-    `problems` names all that is to be mended, one line each; none holds a secret.
+    `problems` says what to mend, one line each, without any secret.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -38,7 +35,7 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings in force. `sources` says, by the setting's path (`window.seconds`), where its value came from."""
+    """The settings in force. `sources` maps each setting's path (`window.seconds`) to the source of its value."""
 
     settings: Settings
     sources: Mapping[str, str]
@@ -48,12 +45,17 @@ def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping
     """Reads and checks the whole configuration.
 
     Args:
-        config_path: the YAML file; None for the one that `WORKER_CONFIG` names, or for none.
-        flags: values by the setting's path (`window.seconds`), as text or as Python values.
-        environ: the environment.
+        config_path: The YAML file. None: the one that `WORKER_CONFIG` names, if any.
+        flags: Values by the setting's path (`window.seconds`), as text or as Python values.
+        environ: The environment.
 
     Raises:
-        ConfigurationError: with everything that is wrong, from all sources.
+        ConfigurationError: With everything that is wrong, from all sources.
+
+    Example:
+        >>> loaded = load(None, {"window.seconds": "7"}, os.environ)
+        >>> loaded.settings.window.seconds, loaded.sources["window.seconds"]
+        (7.0, 'flag --window-seconds')
     """
     if config_path is None and environ.get(FILE_VARIABLE):
         config_path = Path(environ[FILE_VARIABLE])
@@ -83,9 +85,9 @@ def _where(path: str, given: Mapping[str, Given]) -> str:
 
 
 def _validate(given: Mapping[str, Given]) -> tuple[Settings, dict[str, Problem]]:
-    """Returns the settings and what is wrong with single values, by path.
+    """The settings, and by path what is wrong with single values.
 
-    A refused value is left at its default, so that the rules can still be checked for the other settings.
+    An invalid value is replaced by its default, so that the rules can still check the other settings.
     """
     invalid: dict[str, Problem] = {}
     sections: dict[str, BaseModel] = {}
@@ -103,5 +105,5 @@ def _validate(given: Mapping[str, Given]) -> tuple[Settings, dict[str, Problem]]
 
 
 def _required_stand_ins(model: type[BaseModel]) -> dict[str, object]:
-    """Returns something for each required text; it is never used, for the load fails."""
+    """A text for each required setting. It is never used, because the load fails."""
     return {field: "missing" for field, info in model.model_fields.items() if info.is_required()}

@@ -30,7 +30,7 @@ _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
     "too_short": lambda _: "must name at least one",
     "value_error": lambda context: str(context["error"]),
 }
-# By the start of the error's type: pydantic tells a wrong type from an unreadable text, users need not.
+# By the start of the error's type. pydantic tells a wrong type from text that cannot be parsed; users need not.
 _KINDS: Final[Mapping[str, str]] = {
     "float": "must be a number",
     "int": "must be a whole number",
@@ -44,7 +44,7 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 def explain(name: Name, error: ErrorDetails) -> str:
-    """Returns what is wrong and what would be right; repeats no value but a misspelt choice of a fixed few."""
+    """What is wrong, and what would be right. Never repeats the value, only the nearest valid choice."""
     context = error.get("ctx", {})
     kind = error["type"]
     if kind == "missing":
@@ -68,7 +68,7 @@ def _choice(name: Name, error: ErrorDetails) -> str:
 
 
 def _where_inside(error: ErrorDetails) -> str:
-    """Names the item of a list, counted from 1. The key of a property is left out: it is the user's own text."""
+    """Names the item of a list, counted from 1. Leaves out the key of a property, which is the user's own text."""
     inside = [part for part in error["loc"][1:] if isinstance(part, int)]
     return f"item {inside[0] + 1} " if inside else ""
 

@@ -1,4 +1,4 @@
-"""A setting's names: in code, in the file, in the environment, and as a flag."""
+"""The names of a setting: in code, in the file, in the environment, and as a flag."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Name:
 
     @property
     def parameter(self) -> str:
-        """The name click hands the flag's value over by."""
+        """The name under which click passes the flag's value."""
         return f"{self.section}_{self.field}"
 
     @property
@@ -51,12 +51,12 @@ class Name:
 
     @property
     def properties(self) -> bool:
-        """Whether the value is named properties, some of which may be secrets."""
+        """Whether the value is a mapping of properties, some of which may be secrets."""
         return any(isinstance(mark, Properties) for mark in self.info.metadata)
 
 
 def section_models() -> dict[str, type[BaseModel]]:
-    """The sections by name, in the order they are shown."""
+    """The sections by name, in display order."""
     models: dict[str, type[BaseModel]] = {}
     for section, info in Settings.model_fields.items():
         model = info.annotation
@@ -71,11 +71,11 @@ NAMES: dict[str, Name] = {
     for section, model in section_models().items()
     for name in (Name(section, field, info) for field, info in model.model_fields.items())
 }
-"""Every setting by its path, in the order they are shown."""
+"""Every setting by its path, in display order."""
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that `given` most likely means, if any is near."""
+    """The known name that `given` most likely means, or None."""
     by_folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None

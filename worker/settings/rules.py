@@ -1,7 +1,7 @@
-"""The rules that bind several settings together, or a setting and the machine it is used on.
+"""Rules between several settings, or between a setting and the machine it is used on.
 
-A rule yields the settings it looked at and what is wrong. The loader leaves out a finding about a setting
-whose own value was already refused: mending that one may mend both.
+A rule yields the settings it looked at and what is wrong. If the value of one of them was refused already, the loader
+drops the finding: mending that value may mend both.
 """
 
 from __future__ import annotations
@@ -16,13 +16,9 @@ from urllib.parse import urlsplit
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import AttributeRules
-from worker.kafka.connection import refused, uses_kip_848
+from worker.kafka.properties import DEFAULTS_MS, milliseconds, refused, uses_kip_848
 from worker.settings.model import Settings
 from worker.settings.names import NAMES
-
-# librdkafka's own defaults (CONFIGURATION.md), in force where kafka.properties sets no other.
-_MAX_POLL_INTERVAL_MS = 300_000
-_SESSION_TIMEOUT_MS = 45_000
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # As librdkafka reads it: a protocol may stand before the host, and the port may be left out.
@@ -32,7 +28,7 @@ _BROKER = re.compile(
 
 
 class Finding(NamedTuple):
-    """A broken rule: the settings it looked at, first the one to mend, and what is wrong with that."""
+    """A broken rule: the settings it looked at, the one to mend first, and what is wrong with that one."""
 
     names: tuple[str, ...]
     text: str
@@ -50,13 +46,13 @@ def _token(settings: Settings) -> Iterator[Finding]:
     if token and token_file:
         yield Finding(names, "attentive.token and attentive.token_file are both set; keep one")
     elif not token and not token_file:
-        text = "a token is required: set WORKER_ATTENTIVE__TOKEN_FILE (a file's path) or WORKER_ATTENTIVE__TOKEN"
+        text = "a token is required: set WORKER_ATTENTIVE__TOKEN_FILE (the path of a file) or WORKER_ATTENTIVE__TOKEN"
         yield Finding(names, text)
     if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
-        text = "holds a space or another character that no token has; copy it again"
+        text = "holds a space or another character that no token contains; copy it again"
         yield Finding(("attentive.token",), text)
     if token_file and not token_file.parent.is_dir():
-        # The file itself may come later, or be away for a moment while it is replaced.
+        # The file itself may come later, or be missing for a moment while it is replaced.
         yield Finding(("attentive.token_file",), f"the directory {token_file.parent} does not exist; mend the path")
 
 
@@ -82,10 +78,10 @@ def _retries(settings: Settings) -> Iterator[Finding]:
 
 
 def _brokers(settings: Settings) -> Iterator[Finding]:
-    """Any text would do for librdkafka, which then waits for ever for brokers that nothing leads to."""
+    """Librdkafka accepts any text here, and then waits for ever for brokers that it cannot reach."""
     for number, broker in enumerate(settings.kafka.bootstrap_servers.split(","), 1):
         if not _BROKER.fullmatch(broker.strip()):
-            text = f"number {number} of them is no broker: give host:port, several with commas between them"
+            text = f"number {number} in the list is not a broker: give host:port, separated by commas"
             yield Finding(("kafka.bootstrap_servers",), text)
 
 
@@ -93,13 +89,13 @@ def _topics(settings: Settings) -> Iterator[Finding]:
     for topic in settings.kafka.topics:
         if not topic.startswith("^"):
             if not _TOPIC.fullmatch(topic):
-                text = f"{topic!r} is no topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
+                text = f"{topic!r} is not a topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
                 yield Finding(("kafka.topics",), text)
             continue
         try:
             re.compile(topic)
         except re.error as error:
-            yield Finding(("kafka.topics",), f"the pattern {topic!r} is broken: {error}")
+            yield Finding(("kafka.topics",), f"the pattern {topic!r} is not a regular expression: {error}")
 
 
 def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
@@ -122,7 +118,7 @@ def _matches(pattern: str, topic: str) -> bool:
     try:
         return re.search(pattern, topic) is not None
     except re.error:
-        return False  # told of by the rule for topics
+        return False  # the rule for topics reports it
 
 
 def _properties(settings: Settings) -> Iterator[Finding]:
@@ -131,59 +127,60 @@ def _properties(settings: Settings) -> Iterator[Finding]:
 
 
 def _deadlines(settings: Settings) -> Iterator[Finding]:
-    """A drain, a request or a lease that outlives Kafka's patience ends with the partitions at another replica."""
+    """A drain, a request or a lease must end before Kafka gives the partitions to another replica."""
     properties = settings.kafka.properties
-    poll = _milliseconds(properties.get("max.poll.interval.ms"), _MAX_POLL_INTERVAL_MS)
-    session = _milliseconds(properties.get("session.timeout.ms"), _SESSION_TIMEOUT_MS)
-    for name, value in (("max.poll.interval.ms", poll), ("session.timeout.ms", session)):
-        if value is None:
-            yield Finding(("kafka.properties",), f"{name}: must be a whole number of milliseconds")
-    if poll is not None and settings.shutdown.drain_seconds * 1000 >= poll:
-        names = ("shutdown.drain_seconds", "kafka.properties")
-        yield Finding(names, f"must be below max.poll.interval.ms ({poll / 1000:g} s); lower it or raise that property")
-    if session is not None and settings.attentive.timeout_seconds * 1000 >= session:
-        names = ("attentive.timeout_seconds", "kafka.properties")
-        advice = "lower it" if uses_kip_848(properties) else "lower it or raise that property"
-        yield Finding(names, f"must be below session.timeout.ms ({session / 1000:g} s); {advice}")
-    lease = settings.kafka.lease_seconds
-    # Under KIP-848 the brokers set the session time-out, and only whoever runs them knows it.
-    if session is not None and lease is not None and lease * 1000 >= session and not uses_kip_848(properties):
-        names = ("kafka.lease_seconds", "kafka.properties")
-        text = f"must be below session.timeout.ms ({session / 1000:g} s); lower it or raise that property"
-        yield Finding(names, text)
+    times: dict[str, int] = {}
+    for name in DEFAULTS_MS:
+        try:
+            times[name] = milliseconds(properties, name)
+        except ValueError as error:
+            yield Finding(("kafka.properties",), str(error))
+    if (poll := times.get("max.poll.interval.ms")) is not None:
+        yield from _below("shutdown.drain_seconds", settings.shutdown.drain_seconds, "max.poll.interval.ms", poll)
+    if (session := times.get("session.timeout.ms")) is None:
+        return
+    kip_848 = uses_kip_848(properties)
+    timeout = settings.attentive.timeout_seconds
+    yield from _below("attentive.timeout_seconds", timeout, "session.timeout.ms", session, fixed=kip_848)
+    # Under KIP-848 the brokers set the session time-out, so it is not known here.
+    if (lease := settings.kafka.lease_seconds) is not None and not kip_848:
+        yield from _below("kafka.lease_seconds", lease, "session.timeout.ms", session)
 
 
-def _milliseconds(text: str | None, default: int) -> int | None:
-    """Returns None where `text` is no whole number."""
-    if text is None:
-        return default
-    return int(text) if text.strip().isdecimal() else None
+def _below(
+    name: str, seconds: float, property_name: str, property_ms: int, *, fixed: bool = False
+) -> Iterator[Finding]:
+    """The setting must be below the property. `fixed`: the property cannot be raised."""
+    if seconds * 1000 >= property_ms:
+        advice = "lower it" if fixed else "lower it or raise that property"
+        text = f"must be below {property_name} ({property_ms / 1000:g} s); {advice}"
+        yield Finding((name, "kafka.properties"), text)
 
 
 def _framing(settings: Settings) -> Iterator[Finding]:
     schemas = settings.schemas
     if schemas.framing == "none":
         if schemas.writer_schema is None:
-            text = "is required where schemas.framing is none: the path of the schema the records were written with"
+            text = "is required if schemas.framing is none: the path of the schema that the records were written with"
             yield Finding(("schemas.writer_schema", "schemas.framing"), text)
         for name, value in (("registry_url", schemas.registry_url), ("directory", schemas.directory)):
             if value is not None:
                 yield Finding(
                     (f"schemas.{name}", "schemas.framing"),
-                    "has no effect where schemas.framing is none; remove it, or set the framing",
+                    "has no effect if schemas.framing is none; remove it, or change the framing",
                 )
         return
     names = ("schemas.registry_url", "schemas.directory", "schemas.framing")
     if schemas.registry_url is None and schemas.directory is None:
         text = (
-            "the schemas' source is required: set WORKER_SCHEMAS__REGISTRY_URL, or WORKER_SCHEMAS__DIRECTORY "
+            "a source of schemas is required: set WORKER_SCHEMAS__REGISTRY_URL, or WORKER_SCHEMAS__DIRECTORY "
             "(<id>.avsc files), or schemas.framing to none"
         )
         yield Finding(names, text)
     if schemas.registry_url is not None and schemas.directory is not None:
         yield Finding(names, "schemas.registry_url and schemas.directory are both set; keep one")
     if schemas.writer_schema is not None:
-        text = "has no effect where schemas.framing is confluent; remove it, or set the framing to none"
+        text = "has no effect if schemas.framing is confluent; remove it, or set the framing to none"
         yield Finding(("schemas.writer_schema", "schemas.framing"), text)
 
 
@@ -192,7 +189,7 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead")
     if settings.schemas.registry_properties and settings.schemas.registry_url is None:
         names = ("schemas.registry_properties", "schemas.registry_url")
-        yield Finding(names, "has no effect without schemas.registry_url; set that or remove it")
+        yield Finding(names, "has no effect without schemas.registry_url; set that, or remove this")
 
 
 def _paths(settings: Settings) -> Iterator[Finding]:
@@ -239,7 +236,7 @@ def _identity(settings: Settings) -> Iterator[Finding]:
     }
     if not any(mapped[kind] for kind in settings.identity.order):
         names = ("identity.order", "mapping.phone", "mapping.email", "mapping.client_user_id")
-        yield Finding(names, "names no identifier that the mapping has a path for; add one, or give its path")
+        yield Finding(names, "names no identifier for which the mapping has a path; add one, or set its path")
 
 
 _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

@@ -1,7 +1,7 @@
-"""Reads what was given in flags, the environment and the file, without judging the values.
+"""Reads settings from flags, the environment and the file, without checking their values.
 
-Each reader returns the settings it found and the problems it met, and goes on after a problem, so that one
-run tells the user of all of them.
+Each reader returns the settings and the problems it found. It continues after a problem, so that the user sees all of
+them at once.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 
 import yaml
 
+from worker.masking import is_secret
 from worker.settings.names import ENVIRONMENT_PREFIX, FILE_VARIABLE, NAMES, nearest, section_models
-from worker.settings.secrets import is_secret
 
 _SERVICE_LINK = re.compile(r"WORKER_(SERVICE_(HOST|PORT)|PORT$|PORT_\d+_)")
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value that one source gave, and where exactly."""
+    """A value from one source, and its exact place."""
 
     value: object = field(repr=False)
     where: str
@@ -30,7 +30,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something to mend: where it was found, and what is wrong with it. Holds no secret."""
+    """Something to mend: where it is, and what is wrong with it. Holds no secret."""
 
     where: str
     text: str
@@ -41,14 +41,14 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source gave, by the setting's path."""
+    """What one source gives, by the setting's path."""
 
     given: dict[str, Given] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """Reads every variable whose name starts with `WORKER_`; the case of names counts."""
+    """Reads every variable whose name starts with `WORKER_`. Names are case-sensitive."""
     layer = Layer()
     by_variable = {name.variable: name for name in NAMES.values()}
     for variable, value in environ.items():
@@ -69,7 +69,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 
 
 def from_flags(flags: Mapping[str, object]) -> Layer:
-    """Takes flags by the setting's path. Secrets are refused: other users of the machine see a command's flags."""
+    """Takes flags by the setting's path. Refuses secrets: other users of the machine can see a command's flags."""
     layer = Layer()
     for path, value in flags.items():
         name = NAMES[path]
@@ -86,13 +86,13 @@ def _pairs(value: object) -> Iterator[tuple[str, str]]:
     try:
         pairs = json.loads(value) if isinstance(value, str) else value
     except ValueError:
-        return  # what is no JSON is refused where the value is judged
+        return  # not JSON: the check of the value reports it
     if isinstance(pairs, dict):
         yield from ((str(key), str(item)) for key, item in pairs.items())
 
 
 def from_file(path: Path) -> Layer:
-    """Reads a YAML file of sections; an empty one gives nothing."""
+    """Reads a YAML file of sections. An empty file gives nothing."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -101,7 +101,7 @@ def from_file(path: Path) -> Layer:
     except UnicodeDecodeError:
         return _only(Problem(str(path), "the configuration file is not UTF-8 text"))
     try:
-        # Plain values need no tag, and pyyaml's constructors fail in many ways on a tag that its value does not fit.
+        # Plain values need no tag. pyyaml's constructors fail in many ways if a value does not fit its tag.
         tag = next((token for token in yaml.scan(text, Loader=_Loader) if isinstance(token, yaml.TagToken)), None)
         if tag is not None:
             raise yaml.constructor.ConstructorError(None, None, "tag", tag.start_mark)
@@ -119,7 +119,7 @@ def _only(problem: Problem) -> Layer:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key that is given twice is an error; YAML's own rule keeps the last one silently."""
+    """Safe YAML in which a duplicate key is an error. pyyaml silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - the signature is pyyaml's
         seen: set[str] = set()
@@ -132,7 +132,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
-    """Walks the two levels of the file by node, so that every setting keeps its line."""
+    """Walks the two levels of the file node by node, so that every setting keeps its line."""
     layer = Layer()
     models = section_models()
     for section, node, line in _entries(path, loader, root, layer, "the file"):
@@ -150,7 +150,9 @@ def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
                 try:
                     layer.given[setting] = Given(loader.construct_object(value, deep=True), where)
                 except ValueError:  # a date such as 2026-99-99
-                    layer.problems.append(Problem(where, "looks like a date or a number but is none; put it in quotes"))
+                    layer.problems.append(
+                        Problem(where, "looks like a date or a number, but is not one; put it in quotes")
+                    )
             else:
                 elsewhere = next((name.path for name in NAMES.values() if name.field == key), None)
                 near = nearest(key, models[section].model_fields) or elsewhere
@@ -161,7 +163,7 @@ def _sections(path: Path, loader: _Loader, root: yaml.Node) -> Layer:
 def _entries(
     path: Path, loader: _Loader, node: yaml.Node, layer: Layer, what: str
 ) -> Iterator[tuple[str, yaml.Node, int]]:
-    """Yields (key, value, line) of a mapping; one without content counts as empty."""
+    """Yields (key, value, line) of a mapping. A missing value counts as an empty mapping."""
     if node.tag == "tag:yaml.org,2002:null":
         return
     if not isinstance(node, yaml.MappingNode):
@@ -182,17 +184,17 @@ def _entries(
 
 
 def _yaml_problem(path: Path, error: yaml.YAMLError) -> Problem:
-    """Says where the file stops being YAML, and never repeats its text: a secret may stand there."""
+    """Says where the file stops being YAML. Never repeats its text, which may be a secret."""
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Problem(str(path), "is not YAML: it holds a character that text files don't")
+        return Problem(str(path), "is not YAML: it contains a character that is not allowed in text")
     mark = error.problem_mark or error.context_mark
     where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
     problem = error.problem or "can't be read"
     if "\\t" in problem:
-        return Problem(where, "a tab stands where YAML takes only spaces; indent with spaces")
+        return Problem(where, "there is a tab where YAML allows only spaces; indent with spaces")
     if isinstance(error, yaml.constructor.ConstructorError) and "tag" in problem:
-        return Problem(where, "a tag (!…) is used that plain YAML does not have; write the plain value, in quotes")
-    # What follows `*` or `&` is named in these messages, and a value may start with one.
+        return Problem(where, "a tag (!…) is not allowed; write the plain value, in quotes")
+    # These messages repeat the text after `*` or `&`, and a secret may start with one of them.
     quotable = re.sub(r"(alias|anchor) .*", r"\1", problem)
     return Problem(where, f"is not YAML: {quotable}")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from worker.masking import MASK, masked
 from worker.settings.names import NAMES, Name
-from worker.settings.secrets import MASK, masked
 
 _BEGIN, _END = "<!-- settings:begin -->", "<!-- settings:end -->"
 
 
 def shown(name: Name, value: object) -> object:
-    """Returns a setting's value as JSON can hold it, with secrets masked."""
+    """A setting's value as JSON can hold it, with secrets masked."""
     if name.secret or isinstance(value, SecretStr):
         return None if value is None else MASK
     if isinstance(value, Mapping):
@@ -29,7 +29,7 @@ def shown(name: Name, value: object) -> object:
 
 
 def as_text(value: object) -> str:
-    """Returns a shown value as one would write it in the environment; empty for none."""
+    """A shown value as one would write it in the environment. Empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -37,18 +37,18 @@ def as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.12g}"
     if isinstance(value, list):
-        # An item with a comma in it, such as a pattern, only survives as JSON.
+        # An item that contains a comma, such as a pattern, must be written as JSON.
         return json.dumps(value) if any("," in item for item in value) else ",".join(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
 
 
 def default_text(name: Name) -> str:
-    """Returns a setting's default as one would write it in the environment; empty where it is none."""
+    """A setting's default as one would write it in the environment. Empty if there is none."""
     return "" if name.info.is_required() else as_text(shown(name, name.info.get_default(call_default_factory=True)))
 
 
 def settings_table() -> str:
-    """Returns the Markdown table of every setting."""
+    """The Markdown table of all settings."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name in NAMES.values():
         default = default_text(name)
@@ -61,10 +61,10 @@ def settings_table() -> str:
 
 
 def with_table(readme: str) -> str:
-    """Returns the text with the table between its markers made anew.
+    """The text with a new table between its markers.
 
     Raises:
-        ValueError: a marker is missing.
+        ValueError: A marker is missing.
     """
     if _BEGIN not in readme or _END not in readme:
         raise ValueError(f"the markers {_BEGIN} and {_END} are missing")

@@ -1,7 +1,7 @@
-"""The kinds of value that settings have, and how each is read from text.
+"""The types of settings' values, and how each is read from text.
 
-A value comes as text from the environment and from flags, and as YAML from the file. Every message here
-is shown to the user after the name of the setting, and repeats no value: any of them could be a secret.
+A value is text from the environment or a flag, or YAML from the file. The user sees every message of this module after
+the name of the setting. No message repeats a value, because any value could be a secret.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 
 class Secret:
-    """Marks a setting that is a secret as a whole: never printed, and not to be given by a flag."""
+    """Marks a setting whose whole value is a secret: it is never printed, and has no flag."""
 
 
 class Properties:
-    """Marks a setting that holds named properties, some of which may be secrets."""
+    """Marks a setting that is a mapping of properties, some of which may be secrets."""
 
 
 def _no_boolean(value: object) -> object:
-    """YAML's `yes` and `on` are booleans, which pydantic would take for 1."""
+    """Refuses YAML's `yes` and `on`: they are booleans, which pydantic would read as 1."""
     if isinstance(value, bool):
         raise ValueError("must be a number")  # noqa: TRY004 - pydantic collects ValueError, not TypeError
     return value
@@ -57,7 +57,7 @@ def _property_values(value: object) -> object:
 
 
 def _from_json(text: str, kind: type[list[object] | dict[str, object]]) -> object:
-    """Raises ValueError, naming the place, where `text` is not JSON of that kind."""
+    """Raises ValueError, with the position, if `text` is not JSON of that kind."""
     wanted = "list" if kind is list else "object"
     try:
         value = json.loads(text, object_pairs_hook=_without_duplicates)
@@ -81,7 +81,7 @@ def _none_when_empty(value: object) -> object:
 
 
 def _stripped(value: object) -> object:
-    """YAML's empty value means the same as an empty text."""
+    """Strips text. YAML's empty value means the same as empty text."""
     return "" if value is None else value.strip() if isinstance(value, str) else value
 
 
@@ -96,7 +96,7 @@ def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _url(value: str) -> str:
-    """Checks one address. Returns it without a slash at the end."""
+    """Checks one URL. Returns it without a slash at the end."""
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -105,7 +105,7 @@ def _url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or any(map(str.isspace, value)):
         raise ValueError("must be a URL that starts with https:// or http:// and names a host")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password: they would show in logs")
+        raise ValueError("must not contain a user name or password: logs would show them")
     if "?" in value or "#" in value:
         raise ValueError("must have no query and no fragment (a part after ? or #)")
     return value.rstrip("/")

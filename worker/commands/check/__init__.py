@@ -16,7 +16,8 @@ from worker.commands.check.finding import ASK_SECONDS, Finding, Level
 from worker.commands.check.kafka import check_kafka
 from worker.commands.check.schemas import check_schemas
 from worker.settings.flags import SettingsCommand, settings_options
-from worker.settings.load import DEFAULT, Loaded, Settings
+from worker.settings.load import DEFAULT, Loaded
+from worker.settings.model import Settings
 from worker.wiring import Unusable
 
 FAILED_EXIT = 1
@@ -36,13 +37,13 @@ Examples:
 def command(loaded: Loaded, *, as_json: bool) -> None:
     """Prove a configuration before a deploy.
 
-    Asks the brokers, the schema registry and Attentive what `run` would need of them; writes, registers and creates
-    nothing. One line for each check, with `ok`, `warn` or `fail`; every check is made, whatever the others found.
+    Asks the brokers, the schema registry and Attentive for everything that `run` needs from them. Writes, registers and
+    creates nothing. Prints one line for each check, with `ok`, `warn` or `fail`. Makes every check, even if one fails.
 
-    Exit status: 0 no check failed; 1 one did; 2 the configuration itself is wrong.
+    Exit status: 0 no check failed; 1 a check failed; 2 the configuration itself is wrong.
     """
     settings = loaded.settings
-    # What the clients have to say is said by the checks, in words.
+    # The checks say in words what the clients would log.
     logs.configure("error", settings.log.format, wiring.identity(settings).instance)
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "settings": lambda: _check_settings(loaded),
@@ -59,12 +60,12 @@ def command(loaded: Loaded, *, as_json: bool) -> None:
 
 
 def _found(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """The check's findings; a fault of its own is one more, so that the other checks are still made."""
+    """The check's findings. If the check itself fails, that is one more finding, and the other checks go on."""
     try:
         yield from check()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are worth making
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks must still be made
         structlog.get_logger("worker").error("check ended early", check=name, exc_info=error)
-        yield Finding.fail(name, f"ended early by {type(error).__name__}", "see the log line on stderr")
+        yield Finding.fail(name, f"the check itself failed with {type(error).__name__}", "see the log line on stderr")
 
 
 def _check_settings(loaded: Loaded) -> Iterator[Finding]:
@@ -75,7 +76,7 @@ def _check_settings(loaded: Loaded) -> Iterator[Finding]:
         yield Finding.fail("settings", str(error))
         return
     given = sum(source != DEFAULT for source in loaded.sources.values())
-    yield Finding.ok("settings", f"{given} given, the others by default; `attribute-worker config` shows them")
+    yield Finding.ok("settings", f"{given} set, the others have their defaults; `attribute-worker config` shows them")
 
 
 def _check_token(settings: Settings) -> Iterator[Finding]:
@@ -83,7 +84,7 @@ def _check_token(settings: Settings) -> Iterator[Finding]:
     seconds = min(attentive.timeout_seconds, ASK_SECONDS)
     try:
         answer = whoami(attentive.base_url, wiring.token(settings), seconds, user_agent=wiring.USER_AGENT)
-    except (ValueError, ImportError):  # its text may hold the proxy's password
+    except (ValueError, ImportError):  # its text may contain the proxy's password
         yield Finding.fail("token", "the environment names a proxy that cannot be used", "check HTTPS_PROXY, ALL_PROXY")
         return
     if isinstance(answer, Problem):
@@ -92,7 +93,7 @@ def _check_token(settings: Settings) -> Iterator[Finding]:
     yield Finding.ok(
         "token",
         f"application '{answer.application}' of '{answer.company}'; "
-        "whether it has the permission attributes:write only the first call shows",
+        "only the first call shows whether it has the permission attributes:write",
     )
 
 

@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Final
 
 ASK_SECONDS: Final = 8.0
-"""The longest wait for one answer, so that every check ends within about ten seconds."""
+"""The longest wait for one answer. It keeps every check within about ten seconds."""
 
 
 class Level(StrEnum):
-    """How bad it is. Only a failure makes the whole check fail."""
+    """How bad it is. Only `fail` makes the command fail."""
 
     OK = "ok"
     WARN = "warn"
@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: which check, what it found, and how to mend it. Holds no secret and no identifier."""
+    """One line: which check, what it found, and how to mend it. Contains no secret and no identifier."""
 
     level: Level
     check: str
@@ -34,7 +34,7 @@ class Finding:
 
     @classmethod
     def warn(cls, check: str, what: str, mend: str | None = None) -> Finding:
-        """Worth a look; the worker can run."""
+        """Worth a look, but the worker can run."""
         return cls(Level.WARN, check, what, mend)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Checks of the schemas and of the mapping that is to fit them. Nothing is registered."""
+"""Checks of the schemas, and whether the mapping fits them. Registers nothing."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
-
 from worker import wiring
 from worker.commands.check.finding import Finding
 from worker.core.events.decode import Decoder
-from worker.registry.directory import DirectorySchemas, bundled
-from worker.registry.registry import assembled, connect, explained
-from worker.settings.load import Settings
+from worker.registry.bundled import bundled
+from worker.registry.client import RegistryClient, explained
+from worker.settings.model import Settings
 from worker.wiring import Unusable
 
-_NO_SUCH_SUBJECT: Final = frozenset({40401, 40402, 40403})
-# The setting of a mapping's path for each identifier that may name a user.
+# The mapping's setting for each identifier that may name a user.
 _IDENTIFIER_PATHS: Final[Mapping[str, str]] = {
     "phone": "phone",
     "email": "email",
@@ -28,7 +25,7 @@ _IDENTIFIER_PATHS: Final[Mapping[str, str]] = {
 
 
 def check_schemas(settings: Settings) -> Iterator[Finding]:
-    """A line for each schema that can be found beforehand."""
+    """One line for each schema that can be found before a record is read."""
     schemas = settings.schemas
     try:
         decoder = wiring.decoder(settings)
@@ -41,34 +38,35 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
     elif schemas.directory is not None:
         yield from _directory(settings, decoder, schemas.directory)
     else:
-        yield from _registry(settings, decoder, schemas.registry_url or "")
+        yield from _registry(settings, decoder)
 
 
 def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterator[Finding]:
     try:
-        source = DirectorySchemas(directory)
+        source = wiring.schema_directory(directory)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "mend or remove the file")
         return
     dead_letters_id = source.dead_letter_schema_id()
     files = [path for path in sorted(directory.glob("*.avsc")) if path.stem != str(dead_letters_id)]
     if not files:
-        yield Finding.fail("schemas", f"{directory} holds no <id>.avsc", "put the events' schemas there, as in 7.avsc")
+        what = f"{directory} contains no <id>.avsc"
+        yield Finding.fail("schemas", what, "put the schemas of the events there, for example as 7.avsc")
     for path in files:
         yield _fits(settings, decoder, json.loads(path.read_text("utf-8")), path.name)
 
 
-def _registry(settings: Settings, decoder: Decoder, url: str) -> Iterator[Finding]:
+def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     try:
-        client = connect(url, settings.schemas.registry_properties)
+        client = wiring.registry_client(settings)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES")
         return
     subjects = [f"{topic}-value" for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
         if not subjects:
-            client.get_subjects()
-            yield Finding.ok("schemas", "the registry answers; which subjects a pattern's topics have is not known")
+            client.subjects()
+            yield Finding.ok("schemas", "the registry answers; the subjects of a pattern's topics are not known")
         for subject in subjects:
             yield _subject(settings, decoder, client, subject)
         yield _dead_letters(client, f"{settings.kafka.dead_letter_topic}-value")
@@ -78,40 +76,35 @@ def _registry(settings: Settings, decoder: Decoder, url: str) -> Iterator[Findin
         client.close()
 
 
-def _subject(settings: Settings, decoder: Decoder, client: SchemaRegistryClient, subject: str) -> Finding:
-    try:
-        latest = client.get_latest_version(subject)
-    except SchemaRegistryError as error:
-        if error.error_code not in _NO_SUCH_SUBJECT:
-            raise
+def _subject(settings: Settings, decoder: Decoder, client: RegistryClient, subject: str) -> Finding:
+    latest = client.latest(subject)
+    if latest is None:
         return Finding.warn(
             "schemas",
             f"the registry answers, but has no subject {subject}",
-            "register the events' schema; where their subjects are named otherwise, this is no fault",
+            "register the events' schema; if your subjects have other names, ignore this",
         )
-    what = f"{subject}, version {latest.version}"
-    return _fits(settings, decoder, assembled(client, latest.schema), what)
+    version, schema = latest
+    return _fits(settings, decoder, schema, f"{subject}, version {version}")
 
 
-def _dead_letters(client: SchemaRegistryClient, subject: str) -> Finding:
-    """Whether the schema of dead letters may follow those that its subject has; permission to write stays unknown."""
-    try:
-        fits = client.test_compatibility(subject, Schema(json.dumps(bundled("dead_letter")), "AVRO"))
-    except SchemaRegistryError as error:
-        if error.error_code not in _NO_SUCH_SUBJECT:
-            raise
-        return Finding.ok("schemas", f"{subject}: new; the worker registers it at its start")
-    if fits:
-        return Finding.ok("schemas", f"{subject}: takes the schema of dead letters")
-    return Finding.fail(
-        "schemas",
-        f"{subject}: holds a schema that the one of dead letters may not follow",
-        "delete the subject, or set another WORKER_KAFKA__DEAD_LETTER_TOPIC",
-    )
+def _dead_letters(client: RegistryClient, subject: str) -> Finding:
+    """Whether the subject accepts the schema of dead letters. Whether the worker may register it stays unknown."""
+    match client.is_compatible(subject, bundled("dead_letter")):
+        case None:
+            return Finding.ok("schemas", f"{subject}: new; the worker registers it when it starts")
+        case True:
+            return Finding.ok("schemas", f"{subject}: accepts the schema of dead letters")
+        case False:
+            return Finding.fail(
+                "schemas",
+                f"{subject}: its schema is not compatible with that of dead letters",
+                "delete the subject, or set another WORKER_KAFKA__DEAD_LETTER_TOPIC",
+            )
 
 
 def _fits(settings: Settings, decoder: Decoder, schema: object, what: str) -> Finding:
-    """Whether the mapping finds in a schema what the worker cannot do without."""
+    """Whether the mapping finds the fields in a schema that the worker cannot do without."""
     try:
         absent = decoder.absent_paths(schema)
     except ValueError as error:

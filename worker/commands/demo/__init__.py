@@ -1,4 +1,4 @@
-"""`attribute-worker demo`: the real worker at work, with nothing else to install or to start."""
+"""`attribute-worker demo`: the real worker at work, with nothing else to install or start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import click
 
 EVENTS_MIN = 500
-# What the embedded Kafka forgets past about 5 MiB in a partition would be missing at the end.
+# The embedded Kafka drops the oldest records above about 5 MiB per partition, and the proof would miss them.
 EVENTS_MAX = 20_000
 EVENTS_DEFAULT = 6_000
 
@@ -30,13 +30,12 @@ Examples:
 def command(*, seed: int, events: int) -> None:
     """See it work, with no infrastructure.
 
-    Starts a Kafka and an Attentive inside this process, and the worker as the process that it always is. Profile
-    changes are produced for about ten seconds; meanwhile Attentive refuses some values, answers 429, then 500. At the
-    end every user's state in that Attentive is compared with what the topic says, and every dead letter with what was
-    provoked.
+    Starts a Kafka and an Attentive inside this process, and the worker as its own process. Produces profile changes for
+    about ten seconds, while Attentive refuses some values, and answers 429, then 500. At the end it compares every
+    user's state in that Attentive with the topic, and every dead letter with the change that should cause it.
 
-    Exit status: 0 all equal; 1 something differs, or the demo could not end; 2 the extra 'demo' is not installed.
-    It takes about 20 seconds. Your own WORKER_ settings are left out.
+    Exit status: 0 all equal; 1 something differs, or the demo could not finish; 2 the extra 'demo' is not installed.
+    It takes about 20 seconds. It ignores your own WORKER_ settings.
     """
     from worker.commands.demo.show import show  # noqa: PLC0415 - needs the extra; `--help` must not
 

@@ -1,4 +1,4 @@
-"""What the demo shows: read from the worker's `/status` and from the sandbox, nothing made up."""
+"""What the demo shows. All of it comes from the worker's `/status` and from the sandbox."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NOT_ANSWERING: Mapping[str, Any] = {"state": "starting", "halt": None, "totals"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One look at everything. Rates are calls a second; `calls_by_second` ends with the latest whole second."""
+    """One look at everything. Rates are in calls per second. `calls_by_second` ends with the latest whole second."""
 
     seconds: float
     events_planned: int
@@ -42,12 +42,12 @@ class Figures:
 
     @property
     def saved_ratio(self) -> float:
-        """The part of the calls that were spared, 0 to 1."""
+        """The share of calls saved by coalescing, 0 to 1."""
         return self.calls_saved / (self.calls + self.calls_saved) if self.calls_saved else 0.0
 
     @property
     def settled(self) -> bool:
-        """Whether everything planned was produced, delivered or dead-lettered, and committed."""
+        """Whether every planned event is produced, read, and committed."""
         return self.events_planned == self.events_produced == self.events_read == self.committed
 
 
@@ -59,7 +59,7 @@ def look(
     stats: Mapping[str, Any],
     now: float,
 ) -> Figures:
-    """Puts the two sources together. `now` is epoch seconds; `status` is None while the worker does not answer."""
+    """Combines the two sources. `now` is in epoch seconds. `status` is None while the worker does not answer."""
     known = status or _NOT_ANSWERING
     totals, rate, halt = known["totals"], known["rate"], known["halt"]
     return Figures(
@@ -83,7 +83,7 @@ def look(
 
 
 def _by_second(counted: Sequence[Sequence[int]], now: int) -> list[int]:
-    """The requests of every whole second since the first one; the sandbox leaves out those without any."""
+    """The requests of every whole second since the first. The sandbox leaves out seconds without requests."""
     if not counted:
         return []
     counts = {second: requests for second, requests, _ in counted}

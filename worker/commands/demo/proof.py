@@ -1,4 +1,4 @@
-"""The end of the demo: what is held against what, and what came of it."""
+"""The proof at the end of the demo: compares what the worker left behind with what was produced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED_MAX = 5
 
 
 class Finding(NamedTuple):
-    """One thing proven, or not."""
+    """One comparison, and whether it holds."""
 
     name: str
     ok: bool
@@ -22,11 +22,11 @@ class Finding(NamedTuple):
 
 
 def users(expected: Mapping[Person, Mapping[str, object]], found: Mapping[Person, Mapping[str, object]]) -> Finding:
-    """Compares every user's final state; the text counts those that differ, and masks the first few."""
+    """Compares every user's final state. The text counts those that differ, and names the first few, masked."""
     differing = [person for person in expected.keys() | found.keys() if not _same_user(expected, found, person)]
     total = len(expected)
     if not differing:
-        return Finding(name="users", ok=True, text=f"all {total:,} hold exactly the state that the topic says")
+        return Finding(name="users", ok=True, text=f"all {total:,} have exactly the state that the topic says")
     named = ", ".join(person.masked for person in sorted(differing)[:_NAMED_MAX])
     more = f" and {len(differing) - _NAMED_MAX:,} more" if len(differing) > _NAMED_MAX else ""
     return Finding(
@@ -35,7 +35,7 @@ def users(expected: Mapping[Person, Mapping[str, object]], found: Mapping[Person
 
 
 def dead_letters(provoked: Provoked, letters: Iterable[Mapping[str, Any]]) -> Finding:
-    """Compares the dead letters, by reason and by the place of every change they carry, with those provoked."""
+    """Compares the dead letters with those provoked, by reason and by partition and offset of each change."""
     found = {
         (letter["reason"], attribute["partition"], attribute["offset"])
         for letter in letters
@@ -44,34 +44,36 @@ def dead_letters(provoked: Provoked, letters: Iterable[Mapping[str, Any]]) -> Fi
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(one[0] for one in provoked).items()))
     if found == provoked:
         return Finding(
-            name="dead letters", ok=True, text=f"{len(found):,}, for exactly the changes that provoked one ({reasons})"
+            name="dead letters",
+            ok=True,
+            text=f"{len(found):,}, for exactly the changes that should cause one ({reasons})",
         )
     return Finding(
         name="dead letters",
         ok=False,
-        text=f"{len(provoked):,} provoked ({reasons}), of which {len(provoked - found):,} are missing; "
-        f"{len(found - provoked):,} that none provoked",
+        text=f"{len(provoked):,} expected ({reasons}), of which {len(provoked - found):,} are missing; "
+        f"{len(found - provoked):,} unexpected",
     )
 
 
 def offsets(events: int, committed: int) -> Finding:
-    """Compares what the group has committed with what was produced."""
+    """Compares the group's committed offsets with the number of events."""
     return Finding(name="offsets", ok=committed == events, text=f"{committed:,} of {events:,} events committed")
 
 
 def order(overlaps: int) -> Finding:
-    """Two calls for a user at once could overtake each other."""
+    """Checks that no user had two calls at once: they could overtake each other."""
     text = "never two calls at once for a user" if not overlaps else f"{overlaps:,} times two calls at once for a user"
     return Finding(name="order", ok=not overlaps, text=text)
 
 
 def stop(status: int) -> Finding:
-    """A stop by SIGTERM that left nothing behind ends with 0."""
+    """Checks the exit status: 0 means that the drain left nothing behind."""
     return Finding(name="stop", ok=status == 0, text=f"SIGTERM, then exit status {status}")
 
 
 def state_of(lines: Sequence[Mapping[str, Any]]) -> dict[Person, Mapping[str, object]]:
-    """Every user in the sandbox by the identifier that the demo uses, with attributes."""
+    """The attributes of every user in the sandbox, by the identifier that the demo uses."""
     return {_person_of(line["user"]): line["attributes"] for line in lines}
 
 
@@ -91,7 +93,7 @@ def _same_user(
 
 
 def _same(wanted: object, held: object) -> bool:
-    """Whether both are the same JSON: to Python `1` and `True` are equal."""
+    """Whether both are the same JSON. Python alone takes `1` and `True` for equal."""
     return _json_kind(wanted) is _json_kind(held) and wanted == held
 
 

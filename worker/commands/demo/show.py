@@ -1,4 +1,4 @@
-"""The course of the demo: set up, traffic with faults, drain, stop, proof."""
+"""The steps of the demo: start, traffic with faults, drain, stop, proof."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TICK_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 0.25
 
-# When each begins, in seconds of traffic, and what is told of it then.
+# When each begins, in seconds of traffic; what to say then; and the fault for the sandbox.
 _FAULTS: Final[tuple[tuple[float, str, dict[str, object]], ...]] = (
     (
         2.5,
@@ -50,16 +50,16 @@ _FAULTS: Final[tuple[tuple[float, str, dict[str, object]], ...]] = (
 
 
 class _Interrupted(Exception):
-    """A signal asked for the end."""
+    """A signal requested a stop."""
 
 
 def show(*, seed: int, events: int) -> int:
-    """Runs the demo; returns the exit status: 0 all equal, 1 not, or not finished."""
+    """Runs the demo. Returns the exit status: 0 all equal, 1 not equal or not finished."""
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         return _run(seed, events)
     except _Interrupted:
-        _say("Interrupted before the proof; everything is stopped.")
+        _say("Interrupted before the proof. Everything is stopped.")
     except WorkerDied as error:
         _say("\n".join([f"{error}. The end of its log:", *(f"  {line}" for line in error.lines)]))
     except StageFailed as error:
@@ -71,7 +71,7 @@ def show(*, seed: int, events: int) -> int:
 
 
 def _interrupt(_: int, __: FrameType | None) -> NoReturn:
-    # Once: the clean-up that follows is bounded, and a second signal would leave it half done.
+    # Only once: the clean-up that follows is bounded, and a second signal would leave it half done.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise _Interrupted
@@ -92,13 +92,13 @@ def _run(seed: int, events: int) -> int:
         worker = stack.enter_context(WorkerProcess(directory, _settings(kafka, sandbox, directory)))
         course = _Course(plan(seed, events), kafka, sandbox, worker, shown, started)
         with shown:
-            course.note(f"an embedded Kafka, a local Attentive and the worker are starting; seed {seed}")
+            course.note(f"starting an embedded Kafka, a local Attentive and the worker; seed {seed}")
             course.until(lambda figures: figures.state == "running", _READY_WITHIN_SECONDS, "the worker is not ready")
             course.traffic()
             course.until(
                 lambda figures: figures.settled, _DONE_WITHIN_SECONDS, "not everything was delivered and committed"
             )
-            course.note("all delivered and committed; the worker is asked to stop by SIGTERM")
+            course.note("all delivered and committed; stopping the worker by SIGTERM")
             findings = course.prove(worker.stop())
     view.conclude(findings, course.summary())
     return 0 if all(finding.ok for finding in findings) else 1
@@ -109,13 +109,13 @@ def _settings(kafka: EmbeddedKafka, sandbox: Sandbox, schemas: Path) -> dict[str
         "WORKER_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "WORKER_KAFKA__TOPICS": TOPIC,
         "WORKER_KAFKA__GROUP_ID": GROUP,
-        # The embedded Kafka makes the classic protocol's first member wait 3 s for others.
+        # Under the classic protocol, the embedded Kafka makes the first member wait 3 s for others.
         "WORKER_KAFKA__PROPERTIES": '{"group.protocol": "consumer"}',
         "WORKER_KAFKA__DEAD_LETTER_TOPIC": DEAD_LETTER_TOPIC,
         "WORKER_SCHEMAS__DIRECTORY": str(schemas),
         "WORKER_ATTENTIVE__BASE_URL": sandbox.url,
         "WORKER_ATTENTIVE__TOKEN": _TOKEN,
-        # Shorter than in production, so that there is something to see.
+        # Shorter than by default, so that there is something to see.
         "WORKER_WINDOW__SECONDS": "1",
         "WORKER_ATTENTIVE__RETRY_MAX_SECONDS": "2",
         "WORKER_ATTENTIVE__PROBE_MAX_SECONDS": "1",
@@ -126,7 +126,7 @@ def _settings(kafka: EmbeddedKafka, sandbox: Sandbox, schemas: Path) -> dict[str
 
 
 class _Course:
-    """The steps of one demo, on a stage that is set."""
+    """The steps of one demo, once everything runs."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Course:
         shown: view.View,
         started: float,
     ) -> None:
-        """`started`: when the demo began, by `time.monotonic`."""
+        """`started` is when the demo began, by `time.monotonic`."""
         self._planned = planned
         self._kafka = kafka
         self._sandbox = sandbox
@@ -148,15 +148,15 @@ class _Course:
         self._state = "starting"
 
     def note(self, text: str) -> None:
-        """Tells what happens."""
+        """Shows a line about what happens."""
         self._view.note(self._elapsed(), text)
 
     def until(self, holds: Callable[[Figures], bool], seconds: float, failure: str) -> None:
-        """Goes on looking until the figures are as wanted.
+        """Looks again and again until `holds` says so.
 
         Raises:
-            StageFailed: they were not within `seconds`.
-            WorkerDied: they never will be.
+            StageFailed: It did not within `seconds`.
+            WorkerDied: The worker has ended, so it never will.
         """
         deadline = time.monotonic() + seconds
         while not holds(figures := self._look()):
@@ -167,10 +167,10 @@ class _Course:
             time.sleep(_LOOK_SECONDS)
 
     def traffic(self) -> None:
-        """Produces every event in `_TRAFFIC_SECONDS`, while Attentive has its faults."""
+        """Produces every event within `_TRAFFIC_SECONDS`, while Attentive has its faults."""
         started = time.monotonic()
         total, produced, looked_at = len(self._planned), 0, 0.0
-        self.note(f"{total:,} profile changes are produced within {_TRAFFIC_SECONDS:.0f} s")
+        self.note(f"producing {total:,} profile changes within {_TRAFFIC_SECONDS:.0f} s")
         self._sandbox.set_faults([{**fault, "after": after} for after, _, fault in _FAULTS])
         news = [(after, text) for after, text, _ in _FAULTS]
         while produced < total:
@@ -188,7 +188,7 @@ class _Course:
         self.note("all events are produced")
 
     def prove(self, exit_status: int) -> list[Finding]:
-        """Holds what the worker left behind, ended with that status, against what was produced."""
+        """Compares what the worker left behind with what was produced. `exit_status` is the worker's."""
         return [
             proof.users(fold(self._planned), proof.state_of(self._sandbox.users())),
             proof.dead_letters(self._kafka.provoked, self._kafka.dead_letters()),
@@ -202,7 +202,7 @@ class _Course:
         events, calls = len(self._planned), self._sandbox.stats()["requests"]
         became = f"{events:,} events became {calls:,} calls, {events / calls:.1f} events a call"
         return [
-            f"{became}; calls answered 400, 429 and 500 count too.",
+            f"{became}, including calls answered with 400, 429 and 500.",
             f"First call after {self._first_call:.1f} s, all done after {self._elapsed():.1f} s.",
         ]
 
@@ -218,9 +218,9 @@ class _Course:
         if self._first_call is None and figures.calls:
             self._first_call = figures.seconds
             self.note("the first call has reached Attentive")
-        told = _TOLD.get((self._state, figures.state))
-        if told is not None:
-            self.note(told)
+        change = _STATE_CHANGES.get((self._state, figures.state))
+        if change is not None:
+            self.note(change)
         self._state = figures.state
         self._view.figures(figures)
         return figures
@@ -229,12 +229,12 @@ class _Course:
         return time.monotonic() - self._started
 
 
-# What a change of the worker's state means, by the states before and after.
-_TOLD: Final = {
+# What a change of the worker's state means, by the state before and after.
+_STATE_CHANGES: Final = {
     ("starting", "running"): "the worker has joined its group",
     ("running", "throttled"): "the worker slows down",
-    ("running", "halted"): "the worker holds everything, and probes with single calls",
-    ("throttled", "halted"): "the worker holds everything, and probes with single calls",
+    ("running", "halted"): "the worker keeps everything, and probes with single calls",
+    ("throttled", "halted"): "the worker keeps everything, and probes with single calls",
     ("halted", "throttled"): "a probe got through: the worker speeds up again, step by step",
     ("halted", "running"): "a probe got through: the worker goes on",
     ("throttled", "running"): "the worker is at its full rate again",

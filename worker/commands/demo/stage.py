@@ -1,4 +1,4 @@
-"""What the demo runs on: an embedded Kafka, and the worker as a process of its own."""
+"""What the demo runs on: an embedded Kafka, and the worker as its own process."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from fastavro import parse_schema, schemaless_reader
 
 from worker.commands.demo.traffic import SCHEMA_ID, Planned
 from worker.core.model import Reason
 from worker.registry.bundled import bundled
+from worker.settings.model import KafkaSettings
 
-TOPIC = "profile-changes"
-DEAD_LETTER_TOPIC = "profile-changes.dead-letter"
+TOPIC: str = KafkaSettings.model_fields["topics"].default[0]
+DEAD_LETTER_TOPIC: str = KafkaSettings.model_fields["dead_letter_topic"].default
 GROUP = "attribute-worker-demo"
 
 _METADATA_SECONDS = 10.0
@@ -32,18 +35,18 @@ _FLUSH_SECONDS = 10.0
 _STATUS_SECONDS = 2.0
 _KILL_AFTER_SECONDS = 10.0
 _FRAME_BYTES = 5
-_QUIET = {"log_level": "2"}  # the mock announces itself on stderr otherwise
+_QUIET = {"log_level": "2"}  # otherwise the mock announces itself on stderr
 
 Provoked = frozenset[tuple[str, int, int]]
-"""Dead letters by reason, and by partition and offset of the change that each carries."""
+"""Dead letters: the reason, and the partition and offset of the change."""
 
 
 class StageFailed(Exception):
-    """Something under the demo failed, not what it shows; the message says what."""
+    """What the demo runs on failed, not what it shows. The message says what."""
 
 
 class EmbeddedKafka:
-    """librdkafka's mock broker; it lives as long as this object, and other processes reach it too."""
+    """librdkafka's mock broker. It lives as long as this object, and other processes can reach it."""
 
     def __init__(self) -> None:
         self._producer = Producer(
@@ -51,16 +54,16 @@ class EmbeddedKafka:
         )
         brokers = self._producer.list_topics(timeout=_METADATA_SECONDS).brokers.values()
         self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
-        self._producer.list_topics(TOPIC, timeout=_METADATA_SECONDS)  # which makes it
+        self._producer.list_topics(TOPIC, timeout=_METADATA_SECONDS)  # creates it
         self._provoked: set[tuple[str, int, int]] = set()
         self._failure: KafkaError | None = None
         self.acknowledged = 0
 
     def produce(self, events: Sequence[Planned]) -> None:
-        """Writes the events, in order; `acknowledged` counts those that arrived.
+        """Writes the events in order. `acknowledged` counts those that arrived.
 
         Raises:
-            StageFailed: an event could not be written.
+            StageFailed: An event could not be written.
         """
         for event in events:
 
@@ -76,21 +79,21 @@ class EmbeddedKafka:
         """Waits until every event has arrived.
 
         Raises:
-            StageFailed: one did not.
+            StageFailed: One did not.
         """
         if self._producer.flush(_FLUSH_SECONDS) or self._failure is not None:
             raise StageFailed(f"the embedded Kafka took no more events: {self._failure or 'no answer in time'}")
 
     @property
     def provoked(self) -> Provoked:
-        """The dead letters that the events written so far must lead to."""
+        """The dead letters that the events written so far must cause."""
         return frozenset(self._provoked)
 
     def dead_letters(self) -> list[Mapping[str, Any]]:
         """Every dead letter in the topic.
 
         Raises:
-            StageFailed: the topic could not be read to its end.
+            StageFailed: The topic could not be read to its end.
         """
         schema = parse_schema(bundled("dead_letter"))
         return [
@@ -99,7 +102,7 @@ class EmbeddedKafka:
         ]
 
     def committed(self) -> int:
-        """How many events lie before the offsets that the worker's group has committed."""
+        """How many events are before the offsets that the worker's group has committed."""
         consumer = self._consumer(GROUP)
         try:
             offsets = consumer.committed(self._partitions(TOPIC), timeout=_READ_SECONDS)
@@ -153,7 +156,7 @@ class EmbeddedKafka:
 
 
 class WorkerDied(Exception):
-    """The worker ended by itself; `lines` are the last of its log."""
+    """The worker ended by itself. `lines` are the last lines of its log."""
 
     def __init__(self, status: int, lines: Sequence[str]) -> None:
         super().__init__(f"the worker ended by itself, with status {status}")
@@ -161,13 +164,12 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess:
-    """`attribute-worker run`, configured by its environment alone; a context manager that does not outlive it."""
+    """`attribute-worker run`, configured by its environment alone. A context manager: the process ends with it."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
-        """`directory` takes its log; `settings` are all the `WORKER_` variables it sees, but those for the log."""
+        """Its log goes to `directory`. `settings` are all its `WORKER_` variables, except those for the log."""
         self._log = directory / "worker.log"
-        self._client = httpx.Client(trust_env=False, timeout=_STATUS_SECONDS)
-        self._url: str | None = None
+        self._address: tuple[str, int] | None = None
         inherited = {
             name: value for name, value in os.environ.items() if not name.upper().startswith(("WORKER_", "OTEL_"))
         }
@@ -178,7 +180,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for the demo, which then stops the worker.
+                # Ctrl-C goes to the demo only, which then stops the worker.
                 process_group=0,
             )
 
@@ -189,28 +191,30 @@ class WorkerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._client.close()
 
     def status(self) -> Mapping[str, Any] | None:
-        """What `/status` says now; None while it does not answer yet.
+        """What `/status` says now. None while it does not answer yet.
 
         Raises:
-            WorkerDied: there is no worker any more.
+            WorkerDied: The worker has ended.
         """
         ended = self._process.poll()
         if ended is not None:
             raise WorkerDied(ended, self.last_lines())
-        self._url = self._url or self._served()
-        if self._url is None:
+        self._address = self._address or self._served()
+        if self._address is None:
             return None
-        try:
-            document: Mapping[str, Any] = self._client.get(f"{self._url}/status").raise_for_status().json()
-        except (httpx.HTTPError, ValueError):
-            return None
+        with closing(HTTPConnection(*self._address, timeout=_STATUS_SECONDS)) as connection:
+            try:
+                connection.request("GET", "/status")
+                response = connection.getresponse()
+                document: Mapping[str, Any] | None = json.load(response) if response.status == HTTPStatus.OK else None
+            except (OSError, HTTPException, ValueError):
+                return None
         return document
 
     def stop(self) -> int:
-        """Asks it to stop by SIGTERM, as Kubernetes does, and returns its exit status; kills it if it does not end."""
+        """Stops it by SIGTERM, as Kubernetes does; kills it if it does not end. Returns its exit status."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -220,23 +224,23 @@ class WorkerProcess:
             return self._process.wait()
 
     def last_lines(self, count: int = 12) -> list[str]:
-        """The end of its log."""
+        """The last lines of its log."""
         with self._log.open(encoding="utf-8", errors="replace") as log:
             return [line.rstrip("\n") for line in deque(log, count)]
 
-    def _served(self) -> str | None:
-        """The address in its log; a line that is only half written waits for the next look."""
+    def _served(self) -> tuple[str, int] | None:
+        """The address in its log. A line that is only half written is read next time."""
         for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue
             if isinstance(entry, dict) and entry.get("event") == "serving":
-                return f"http://{entry['host']}:{entry['port']}"
+                return entry["host"], entry["port"]
         return None
 
 
 def write_schemas(directory: Path) -> None:
-    """Fills a directory of `<id>.avsc`, in place of a registry."""
+    """Fills a directory with `<id>.avsc` files, which replaces a registry."""
     for schema_id, name in ((SCHEMA_ID, "profile_changed"), (SCHEMA_ID + 1, "dead_letter")):
         (directory / f"{schema_id}.avsc").write_text(json.dumps(bundled(name)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The events of the demo, made from a seed, and the state that they must lead to."""
+"""The events of the demo, made from a seed, and the final state that they must lead to."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from worker.registry.bundled import bundled
 SCHEMA_ID = 1
 TIERS = ("Bronze", "Silver", "Gold")
 TIER = "loyalty_tier"
-REFUSED_TIER = "Platinum"  # not among those that the account has defined
+REFUSED_TIER = "Platinum"  # not one of the values that the account has defined
 FORBIDDEN_NAME = "ssn"
 
 _STORES = ("North", "South", "East", "West")
 _EVENTS_PER_USER = 15
-_USERS_MAX = 400  # more would mean more calls, and the token's rate a longer demo
-_EVENTS_PER_FAULT = 200  # one event of so many has no usable identity, and one a forbidden attribute
+_USERS_MAX = 400  # more users need more calls, and at the token's rate the demo would take longer
+_EVENTS_PER_FAULT = 200  # among so many events, one has no usable identity, and one has a forbidden attribute
 _REFUSED_USERS = 0.1
-_HOT = 4  # the smaller, the more of the events are those of few users
+_HOT = 4  # the smaller, the more events belong to few users
 _SCHEMA = parse_schema(bundled("profile_changed"))
 
 
 class Person(NamedTuple):
-    """A user by the one identifier that the events give; `kind` is phone, email or clientUserId."""
+    """A user by the only identifier in the events. `kind` is phone, email or clientUserId."""
 
     kind: str
     value: str
 
     @property
     def masked(self) -> str:
-        """For people: no more than the end of the identifier."""
+        """For display: only the end of the identifier."""
         return f"{self.kind} ***{self.value[-2:]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One event to be produced. `provokes` is the dead letter that it must lead to, for the attributes in `refused`."""
+    """One event to produce. It must cause a dead letter with the reason `provokes`, for the attributes in `refused`."""
 
     person: Person | None
     user: Mapping[str, str] = field(repr=False)
@@ -56,11 +56,11 @@ class Planned:
 
     @property
     def key(self) -> bytes:
-        """The record's key: it names the user, so that one user's changes stay in one partition."""
+        """The record's key. It names the user, so that all changes of a user are in one partition."""
         return next(iter(self.user.values())).encode()
 
     def encode(self) -> bytes:
-        """The record's value, framed as Confluent does, with the present time."""
+        """The record's value with the present time, in Confluent framing."""
         event = {
             "event_id": f"event-{self.number}",
             "user": self.user,
@@ -75,12 +75,12 @@ class Planned:
 
 
 def plan(seed: int, events: int) -> list[Planned]:
-    """All events of a demo, in order; the same for the same seed and number.
+    """All events of a demo, in order. The same seed and number give the same events.
 
-    A value that the account does not know is the last one its user gets for that attribute: one that a later
-    change supersedes in time would, rightly, never be sent, and so be no dead letter.
+    A value that the account has not defined is the last one its user gets for that attribute. If a later change
+    superseded it, it would rightly never be sent, and there would be no dead letter.
     """
-    rng = random.Random(seed)  # noqa: S311 - made-up events
+    rng = random.Random(seed)  # noqa: S311 - invented events
     people = [_person(number) for number in range(min(_USERS_MAX, events // _EVENTS_PER_USER))]
     weights = [1 / (rank + _HOT) for rank in range(len(people))]
     chosen = rng.choices(people, weights, k=events)
@@ -96,7 +96,7 @@ def plan(seed: int, events: int) -> list[Planned]:
 
 
 def fold(planned: Iterable[Planned]) -> dict[Person, dict[str, object]]:
-    """What every user must end with: the last value of each attribute that was not refused."""
+    """The final state of every user: the last value of each attribute that is not refused."""
     state: dict[Person, dict[str, object]] = {}
     for event in planned:
         if event.person is None:
@@ -155,7 +155,7 @@ def _refused(event: Planned) -> Planned:
 
 
 def _last_tiers(rng: random.Random, planned: Sequence[Planned]) -> list[int]:
-    """Where some of the users get their last tier, and have had one before."""
+    """The events that give some of the users their last tier, if these users had one before."""
     last: dict[Person, int] = {}
     counts: Counter[Person] = Counter()
     for number, event in enumerate(planned):

@@ -1,4 +1,4 @@
-"""How the demo looks: a live view in a terminal, plain lines everywhere else."""
+"""How the demo looks: a live view in a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SPARK_WIDTH: Final = 24
 _NAME_WIDTH: Final = 12
 _VALUE_WIDTH: Final = 9
 _TIME_WIDTH: Final = 6
-_WIDE: Final = 76  # narrower terminals are spared the pictures
-_SLOWED: Final = 0.9  # of the share: a little less is the worker's own head room
+_WIDE: Final = 76  # narrower terminals get no bar and no spark line
+_SLOWED: Final = 0.9  # of the share: a little less is the worker's own margin
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _TONES: Final = {"running": "green", "throttled": "yellow", "halted": "red"}
 
 
 class View(Protocol):
-    """What the demo tells its progress to."""
+    """Shows the progress of the demo."""
 
     def __enter__(self) -> Self: ...
 
@@ -38,14 +38,14 @@ class View(Protocol):
     ) -> None: ...
 
     def figures(self, figures: Figures) -> None:
-        """The latest look."""
+        """Takes the latest figures."""
 
     def note(self, seconds: float, text: str) -> None:
-        """Something happened."""
+        """Takes a line about something that happened."""
 
 
 def choose() -> View:
-    """A live view where stdout is a terminal that can be redrawn and shows Unicode, else plain lines."""
+    """A live view if stdout is a terminal that can be redrawn and shows Unicode, else plain lines."""
     console = Console()
     if sys.stdout.isatty() and not console.is_dumb_terminal and console.encoding.lower().startswith("utf"):
         return LiveView(console)
@@ -53,7 +53,7 @@ def choose() -> View:
 
 
 class PlainView:
-    """A line a second, and one for each thing that happens."""
+    """Prints a line per second, and one for each thing that happens."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -67,7 +67,7 @@ class PlainView:
         sys.stdout.flush()
 
     def figures(self, figures: Figures) -> None:
-        """Prints the figures, if a second has passed since the last time."""
+        """Prints the figures if a second has passed since the last time."""
         if figures.seconds < self._next:
             return
         self._next = figures.seconds + _LINE_EVERY_SECONDS
@@ -84,17 +84,17 @@ class PlainView:
         self._line(seconds, f"- {text}")
 
     def _line(self, seconds: float, text: str) -> None:
-        print(f"{seconds:5.1f} s  {text}".rstrip(), flush=True)  # noqa: T201 - stdout is where the demo speaks
+        print(f"{seconds:5.1f} s  {text}".rstrip(), flush=True)  # noqa: T201 - the demo writes to stdout
 
 
 class LiveView:
-    """Figures that stay in their place, and below them what happened."""
+    """Shows the figures in fixed places, and the latest events below."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._figures: Figures | None = None
         self._notes: list[tuple[float, str]] = []
-        # Redrawn when there are new figures, by the one thread there is.
+        # Redrawn by this thread when there are new figures, not by rich's own thread.
         self._live = Live(get_renderable=self.render, console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
@@ -112,11 +112,11 @@ class LiveView:
         self._live.refresh()
 
     def note(self, seconds: float, text: str) -> None:
-        """Added below; the oldest one goes. Seen at the next redraw."""
+        """Adds a line below, and drops the oldest. It shows at the next redraw."""
         self._notes = [*self._notes, (seconds, text)][-_NOTES_SHOWN:]
 
     def render(self) -> RenderableType:
-        """The view as it stands; always of the same height, so that nothing moves."""
+        """The current view. Its height never changes, so that nothing moves."""
         figures = self._figures
         if figures is None:
             return Text("starting")
@@ -145,7 +145,7 @@ class LiveView:
         if pictures:
             progress = Text.assemble(_bar(share), "  ", progress)
             calls = Text.assemble((f"{_spark(figures.calls_by_second):<{_SPARK_WIDTH}}", "cyan"), ("  a second", "dim"))
-        saved = Text(f"{figures.saved_ratio:.0%} of one call an event" if figures.calls_saved else "", "dim")
+        saved = Text(f"{figures.saved_ratio:.0%} of one call per event" if figures.calls_saved else "", "dim")
         letters = ", ".join(f"{reason} {count}" for reason, count in sorted(figures.dead_letters.items()))
         slowed = figures.rate_allowed < _SLOWED * figures.rate_share
         return [
@@ -158,8 +158,8 @@ class LiveView:
                 Text(f"{figures.rate_allowed:.0f}/s", "yellow" if slowed else ""),
                 Text(f"allowed now, of {figures.rate_share:.0f}/s" if figures.rate_share else "", "dim"),
             ),
-            ("429", _count(figures.answered_429), Text("too many requests, each tried again", "dim")),
-            ("500", _count(figures.answered_500), Text("server error, each tried again", "dim")),
+            ("429", _count(figures.answered_429), Text("too many requests, each retried", "dim")),
+            ("500", _count(figures.answered_500), Text("server error, each retried", "dim")),
             ("dead letters", Text(f"{sum(figures.dead_letters.values()):,}"), Text(letters, "dim")),
             ("worker", Text(figures.state, _TONES.get(figures.state, "")), Text(figures.halt or "", "dim")),
         ]
@@ -171,7 +171,7 @@ class LiveView:
         for seconds, text in self._notes:
             table.add_row(f"{seconds:.1f} s", text)
         for _ in range(_NOTES_SHOWN - len(self._notes)):
-            table.add_row("", "")  # so that nothing moves when something happens
+            table.add_row("", "")  # keeps the height
         return table
 
 
@@ -192,7 +192,7 @@ def _spark(counts: Sequence[int]) -> str:
 
 
 def conclude(findings: Sequence[Finding], summary: Sequence[str]) -> None:
-    """Prints the proof, the same in a terminal and in a pipe."""
+    """Prints the proof. It looks the same in a terminal and in a pipe."""
     console = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
     console.print()
     for finding in findings:

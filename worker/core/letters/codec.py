@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Final
@@ -18,7 +17,7 @@ import fastavro
 
 from worker.core.letters.cuts import CUTS, LAST_CUTS, Datum
 from worker.core.letters.letter import trace_context
-from worker.core.model import Letter, LostAttribute, Source, User
+from worker.core.model import Letter, LostAttribute, Source, User, WorkerIdentity
 
 TEXT_MAX_BYTES: Final = 4096
 """Bound of an attribute's `text` and of the response's body (contract of the dead-letter schema)."""
@@ -31,15 +30,6 @@ Encoded = tuple[bytes | None, bytes, Headers]
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 _DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: what readers can show
 _REQUEST_ID_MAX_BYTES: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerIdentity:
-    """Which process this is, among the replicas and over its restarts."""
-
-    version: str
-    instance: str
-    group_id: str
 
 
 def letter_id(letter: Letter) -> str:

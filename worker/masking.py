@@ -1,4 +1,4 @@
-"""Tells which properties are secrets, by their names and by what they hold."""
+"""Masks secrets: which properties contain one, and what to show instead."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _URL_WITH_PASSWORD = re.compile(r"://[^/\s]*@")
 
 
 def is_secret(name: str, value: str = "") -> bool:
-    """Returns whether a property of this name and value holds a secret; a path or an address is none.
+    """Whether a property with this name and value holds a secret. A path or an address is not one.
 
-    Where it is not clear the answer is yes: a masked value costs a look at the source, a printed one a new key.
+    When in doubt, yes: a masked value costs a look at the source, a printed one costs a new key.
     """
     folded = name.casefold()
     named = bool(_SECRET_NAME.search(folded)) and not _PLAIN_NAME.search(folded)
@@ -23,5 +23,5 @@ def is_secret(name: str, value: str = "") -> bool:
 
 
 def masked(properties: Mapping[str, str]) -> dict[str, str]:
-    """Returns the properties with every secret's value replaced."""
+    """The properties with the value of every secret replaced by `MASK`."""
     return {name: MASK if is_secret(name, value) else value for name, value in properties.items()}

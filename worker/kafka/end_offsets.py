@@ -1,7 +1,7 @@
 """End offsets of partitions that are not fetched.
 
-A consumer learns an end with each fetch. Of a paused partition it learns nothing more, just when a growing lag is
-what one wants to see; so those are asked for, by a client of their own and without waiting.
+A consumer learns the end offset of a partition with each fetch. It does not fetch a paused partition, whose growing
+lag one wants to see. So a client of its own asks for the end offsets of those, without waiting.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from confluent_kafka.admin import AdminClient, ListOffsetsResultInfo, OffsetSpec
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
-from worker.kafka.connection import Connection, Properties, admin_properties
+from worker.kafka.connection import Connection
+from worker.kafka.properties import Properties, admin_properties
 
-ENDS_REFRESH_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 5.0
 
 
-class Ends:
-    """Asks for ends in the background, at most once in `ENDS_REFRESH_SECONDS`, and keeps the last answers."""
+class EndOffsets:
+    """Asks for end offsets in the background, at most once in `REFRESH_SECONDS`, and keeps the latest answers."""
 
     def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
         self._properties, self._log = properties, log
-        self._admin: AdminClient | None = None  # a connection more, only once something is paused
+        self._admin: AdminClient | None = None  # one more connection, so only once a partition is paused
         self._asked_at = float("-inf")
         self._pending: dict[Partition, Future[ListOffsetsResultInfo]] = {}
         self._known: dict[Partition, int] = {}
 
     def of(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
-        """Return the last answers for these partitions, and ask anew when it is time. Never waits."""
+        """The latest answers for these partitions. Asks again when it is time. Never waits."""
         wanted = set(partitions)
         self._collect()
         self._known = {partition: end for partition, end in self._known.items() if partition in wanted}
         now = time.monotonic()
-        if wanted and not self._pending and now - self._asked_at >= ENDS_REFRESH_SECONDS:
+        if wanted and not self._pending and now - self._asked_at >= REFRESH_SECONDS:
             self._asked_at = now
             self._ask(wanted)
         return self._known
@@ -51,7 +52,7 @@ class Ends:
         self._admin.poll(0)  # serves the log and error queues, which would grow otherwise
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # so the library ships it
         asked = self._admin.list_offsets(
-            {TopicPartition(*partition): latest for partition in partitions}, request_timeout=ENDS_REFRESH_SECONDS
+            {TopicPartition(*partition): latest for partition in partitions}, request_timeout=REFRESH_SECONDS
         )
         self._pending = {Partition(of.topic, of.partition): answer for of, answer in asked.items()}
 
@@ -59,6 +60,6 @@ class Ends:
         for partition, answer in list(self._pending.items()):
             if answer.done():
                 del self._pending[partition]
-                # A failure leaves the last answer standing; the consumer's own `problem` says that brokers are away.
+                # After a failure the previous answer stands. The consumer's own `problem` says that brokers are away.
                 if not isinstance(answer.exception(), KafkaException):
                     self._known[partition] = answer.result().offset

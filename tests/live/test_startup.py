@@ -1,0 +1,68 @@
+"""Before the loop: the worker waits for its topics, says so, and can be stopped meanwhile. On librdkafka's mock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import count
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from tests.support.brokers import MockBroker, unique_name
+from worker.backoff import StopRequested
+from worker.kafka.topics import Admin, partition_total
+from worker.live.startup import Topics, prepare_topics
+from worker.ops.board import Board
+from worker.ops.status import Status
+
+LOG = structlog.get_logger()
+
+
+@pytest.fixture
+def broker() -> Iterator[MockBroker]:
+    broker = MockBroker()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def topics(broker: MockBroker) -> Topics:
+    """Neither of them exists."""
+    admin = Admin({"bootstrap.servers": broker.bootstrap_servers}, LOG)
+    return Topics(admin, [unique_name("changes")], unique_name("letters"))
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(Status.starting(version="1", instance="i", group_id="g", rate_limit=1.0))
+
+
+def test_it_waits_for_a_missing_topic_says_so_once_and_makes_the_dead_letter_topic(
+    broker: MockBroker, topics: Topics, board: Board
+) -> None:
+    waits = count(1)
+
+    def sleep(seconds: float) -> None:
+        assert seconds > 0
+        assert "does not exist" in str(board.status.problem)
+        if next(waits) == 3:
+            broker.create_topic(topics.subscribed[0], 4)
+
+    with capture_logs() as lines:
+        prepare_topics(topics, board, LOG, stop_requested=lambda: False, sleep=sleep)
+    [waiting, created] = lines
+    assert (waiting["event"], waiting["reason"]) == ("waiting", "kafka")
+    assert waiting["since"].endswith("Z")
+    assert datetime.fromisoformat(waiting["since"]).tzinfo is not None
+    assert topics.subscribed[0] in waiting["detail"]
+    assert created == {"event": "dead-letter topic created", "partitions": 4, "log_level": "info"}
+    assert next(waits) == 4
+    assert partition_total(topics.admin, [topics.dead_letters]) == 4
+
+
+def test_a_stop_ends_the_wait(topics: Topics, board: Board) -> None:
+    slept: list[float] = []
+    with pytest.raises(StopRequested):
+        prepare_topics(topics, board, LOG, stop_requested=lambda: len(slept) == 2, sleep=slept.append)

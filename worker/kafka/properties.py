@@ -1,0 +1,173 @@
+"""librdkafka properties: the worker's defaults, and what users may not set.
+
+Imports no Kafka client, so that `attribute-worker config` and `--help` start fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+Properties = Mapping[str, str]
+"""librdkafka properties, as a user writes them: `bootstrap.servers`, `sasl.mechanism`, …"""
+
+DEFAULTS_MS: Final[Mapping[str, int]] = {
+    "session.timeout.ms": 45_000,
+    "heartbeat.interval.ms": 3_000,
+    "max.poll.interval.ms": 300_000,
+}
+"""librdkafka's own defaults (CONFIGURATION.md) of the times that other settings are compared with."""
+
+STATISTICS_MS: Final = 5_000
+"""How often clients report statistics, unless something needs them more often."""
+
+_SHARED_DEFAULTS: Final[Properties] = {
+    "client.id": "attribute-worker",
+    # In a rolling restart every broker goes once. librdkafka's default of 10 s would prolong each of these outages.
+    "reconnect.backoff.max.ms": "2000",
+    # Brokers close idle connections all the time. A lost connection that matters shows in `Connection.problem`.
+    "log.connection.close": "false",
+    # While nothing is consumed or produced, only statistics show that brokers answer again.
+    "statistics.interval.ms": str(STATISTICS_MS),
+    # A mistyped topic must be an error, not a new topic.
+    "allow.auto.create.topics": "false",
+}
+
+_CONSUMER_DEFAULTS: Final[Properties] = {
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    # New partitions, and new topics that match a pattern, are found within this time. The default is 5 minutes.
+    "topic.metadata.refresh.interval.ms": "30000",
+    # These two belong together: with the default back-off a fast replay idles between refills of the local queue.
+    "fetch.queue.backoff.ms": "10",
+    "queued.min.messages": "20000",
+    # For all partitions together. The worker's memory budget does not count it, so the default of 64 MiB is too much.
+    "queued.max.messages.kbytes": "16384",
+    # Notice a frozen broker, and ask another one, before the session times out.
+    "socket.timeout.ms": "15000",
+}
+
+_PRODUCER_DEFAULTS: Final[Properties] = {
+    "message.timeout.ms": "30000",
+    # One letter per batch: a broker refuses a batch that is too large as a whole, and librdkafka does not split it.
+    # One large letter would take small ones down with it.
+    "batch.num.messages": "1",
+    "compression.type": "lz4",
+    # Let the broker's limit decide what is too large, not the client's default of 1 MB.
+    "message.max.bytes": "10485760",
+}
+
+_TRUE: Final = frozenset({"true", "t", "1"})
+_FALSE: Final = frozenset({"false", "f", "0"})
+
+# For each property: which values are refused, and why and what to do instead.
+_REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "enable.auto.commit": (
+        lambda value: value not in _FALSE,
+        "the worker commits an offset only when every record before it is settled; remove it",
+    ),
+    "enable.auto.offset.store": (
+        lambda value: value not in _FALSE,
+        "the worker chooses the offsets it commits; remove it",
+    ),
+    "enable.idempotence": (
+        lambda value: value not in _TRUE,
+        "without it a retry may lose or duplicate a dead letter; remove it",
+    ),
+    "acks": (
+        lambda value: value not in {"all", "-1"},
+        "a dead letter counts as written only when every in-sync replica has it; remove it, or set it to all",
+    ),
+    "transactional.id": (
+        lambda _: True,
+        "the worker's producer is idempotent, not transactional; remove it",
+    ),
+    "bootstrap.servers": (lambda _: True, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
+    "group.id": (lambda _: True, "set WORKER_KAFKA__GROUP_ID instead"),
+    "enable.partition.eof": (lambda _: True, "the worker never stops at the end of a partition; remove it"),
+    "enabled_events": (lambda _: True, "it would take events away from the worker's callbacks; remove it"),
+    "max.in.flight.requests.per.connection": (
+        lambda value: not (value.isdigit() and int(value) <= 5),  # noqa: PLR2004 - the protocol's own limit
+        "an idempotent producer allows at most 5; remove it, or set it to 1 to 5",
+    ),
+}
+_ALIASES: Final[Mapping[str, str]] = {
+    "metadata.broker.list": "bootstrap.servers",
+    "request.required.acks": "acks",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+}
+# Under KIP-848 the group coordinator decides these. librdkafka refuses to start if they are set.
+_CLASSIC_ONLY: Final = (
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.protocol.type",
+)
+
+
+def refused(properties: Properties) -> list[str]:
+    """Lists the properties that would break the worker's guarantees.
+
+    Returns:
+        One message for each, with the reason and what to do. A message never repeats a value: it may be a secret.
+    """
+    messages = []
+    for name, value in properties.items():
+        rule = _REFUSED.get(_ALIASES.get(name, name))
+        if rule is not None and rule[0](str(value).strip().lower()):
+            messages.append(f"{name}: {rule[1]}")
+    if uses_kip_848(properties):
+        messages += [
+            f"{name}: under group.protocol=consumer the broker decides it; remove it"
+            for name in _CLASSIC_ONLY
+            if name in properties
+        ]
+    return messages
+
+
+def uses_kip_848(properties: Properties) -> bool:
+    """Whether the group uses the new protocol (`group.protocol=consumer`), in which the broker assigns partitions."""
+    return str(properties.get("group.protocol", "classic")).strip().lower() == "consumer"
+
+
+def consumer_properties(properties: Properties) -> dict[str, str]:
+    """The user's properties, completed for the group member. Those that the guarantees rest on come last."""
+    classic = {} if uses_kip_848(properties) else {"partition.assignment.strategy": "cooperative-sticky"}
+    return {
+        **_SHARED_DEFAULTS,
+        **_CONSUMER_DEFAULTS,
+        **classic,
+        **properties,
+        "enable.auto.commit": "false",
+        "enable.auto.offset.store": "false",
+    }
+
+
+def producer_properties(properties: Properties) -> dict[str, str]:
+    """The user's properties, completed for the dead-letter producer."""
+    return {
+        **_SHARED_DEFAULTS,
+        **_PRODUCER_DEFAULTS,
+        **properties,
+        "enable.idempotence": "true",
+        "acks": "all",
+    }
+
+
+def admin_properties(properties: Properties) -> dict[str, str]:
+    """The user's properties, completed for the admin client."""
+    return {**_SHARED_DEFAULTS, **properties}
+
+
+def milliseconds(properties: Properties, name: str) -> int:
+    """One of the times in `DEFAULTS_MS`, as the user gave it or by librdkafka's default.
+
+    Raises:
+        ValueError: The user gave something that is not a whole number.
+    """
+    text = properties.get(name)
+    if text is None:
+        return DEFAULTS_MS[name]
+    if not text.strip().isdecimal():
+        raise ValueError(f"{name}: must be a whole number of milliseconds")
+    return int(text)

@@ -1,0 +1,187 @@
+"""The client of a Confluent-compatible schema registry. Only this file knows confluent-kafka's own client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
+from fastavro.schema import load_schema
+
+from worker.core.avro.schema import full_name
+
+_SCHEMA_NOT_FOUND = 40403
+_SUBJECT_NOT_FOUND = frozenset({40401, 40402, _SCHEMA_NOT_FOUND})
+_TIMEOUT_SECONDS = 10.0
+_NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
+_ROOT = "$root"
+
+_HINTS = {
+    301: "it redirects, and the worker follows no redirects: set the registry URL to the final address",
+    401: "it refuses the credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
+    403: "these credentials may not do that: grant read on schemas, and write on the dead letters' subject",
+    404: "no registry answers at that path: check the registry URL and its path",
+    409: "the subject has an incompatible schema: delete the subject, or set another dead-letter topic",
+    422: "it refuses the schema: check the subject's settings",
+}
+
+
+class RegistryClient:
+    """Asks a registry, and waits for each answer. Makes one attempt; any exception of the HTTP library may come out.
+
+    Args:
+        url: The registry's address, or several separated by commas.
+        properties: For confluent-kafka's registry client: TLS, basic and bearer authentication, `timeout` in seconds
+            (10 by default) … Numbers may be text. `max.retries` has no effect.
+
+    Raises:
+        ValueError: The client refuses the properties. Says why.
+
+    Example:
+        >>> client = RegistryClient("http://registry:8081", {})
+        >>> client.schema(7)
+        {'type': 'record', 'name': 'ProfileChanged', ...}
+    """
+
+    def __init__(self, url: str, properties: Mapping[str, Any]) -> None:
+        numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
+        # The client's own retries would delay other ids, and the report of an outage.
+        settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
+        try:
+            self._client = SchemaRegistryClient(settings)
+        except (ValueError, TypeError, OSError) as error:
+            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+        self.where = ", ".join(map(_without_userinfo, url.split(",")))
+        """The URLs without credentials."""
+
+    def schema(self, schema_id: int) -> object | None:
+        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id.
+
+        Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL.
+        """
+        try:
+            return self._assembled(self._client.get_schema(schema_id))
+        except SchemaRegistryError as error:
+            if error.error_code != _SCHEMA_NOT_FOUND:
+                raise
+            return None
+
+    def subjects(self) -> list[str]:
+        """The names of all subjects."""
+        names: list[str] = self._client.get_subjects()
+        return names
+
+    def latest(self, subject: str) -> tuple[int | None, object] | None:
+        """Number and schema of the subject's latest version. None if there is no such subject."""
+        try:
+            latest = self._client.get_latest_version(subject)
+        except SchemaRegistryError as error:
+            if error.error_code not in _SUBJECT_NOT_FOUND:
+                raise
+            return None
+        return latest.version, self._assembled(latest.schema)
+
+    def is_compatible(self, subject: str, schema: object) -> bool | None:
+        """Whether the subject accepts the Avro schema as its next version. None if there is no such subject."""
+        try:
+            compatible: bool = self._client.test_compatibility(subject, _avro(schema))
+        except SchemaRegistryError as error:
+            if error.error_code not in _SUBJECT_NOT_FOUND:
+                raise
+            return None
+        return compatible
+
+    def register(self, subject: str, schema: object) -> int:
+        """Registers the Avro schema, unless it is registered already. Returns its id."""
+        schema_id = self._client.register_schema(subject, _avro(schema))
+        if not isinstance(schema_id, int):
+            raise TypeError("the registry's answer has no id")
+        return schema_id
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._client.close()
+
+    def _assembled(self, schema: Schema) -> object:
+        """The schema with the types that it references in other subjects put inside."""
+        text = schema.schema_str or ""
+        if schema.schema_type not in {None, "AVRO"}:
+            return {"type": schema.schema_type}  # the decoder reports that there is no such Avro type
+        try:
+            root: object = json.loads(text)
+        except json.JSONDecodeError:
+            return text[:100]  # the decoder reports that this is not a schema
+        if not schema.references:
+            return root
+        named: dict[str, object] = {_ROOT: root}
+        self._collect(schema, named)
+        return load_schema(_ROOT, repo=_Named(named))
+
+    def _collect(self, schema: Schema, named: dict[str, object]) -> None:
+        for reference in schema.references or ():
+            name, subject, version = reference.name, reference.subject, reference.version
+            if name is None or subject is None or version is None:
+                raise TypeError("a reference without a name, subject or version")
+            if name not in named:
+                referenced = self._client.get_version(subject, version, deleted=True).schema
+                definition = json.loads(referenced.schema_str or "")
+                # By its own name too: in a registry a reference may have any name, for example that of a file.
+                named[name] = named[full_name(definition)] = definition
+                self._collect(referenced, named)
+
+
+class _Named(AbstractSchemaRepository):
+    """Referenced schemas by name, in the form that fastavro wants."""
+
+    def __init__(self, named: Mapping[str, object]) -> None:
+        self._named = named
+
+    def load(self, name: str) -> object:
+        try:
+            return self._named[name]
+        except KeyError:
+            raise SchemaRepositoryError(f"there is no reference named {name}") from None
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number") from None
+
+
+def explained(error: Exception) -> str:
+    """What went wrong, without the error's own text: it may contain a response body, or the URL with credentials."""
+    if isinstance(error, SchemaRegistryError):
+        status = int(error.http_status_code)
+        code = f", error code {error.error_code}" if (error.error_code or -1) > 0 else ""
+        hint = _HINTS.get(301 if 300 <= status < 400 else status)  # noqa: PLR2004 - HTTP's redirects
+        return f"HTTP {status}{code}" + (f"; {hint}" if hint else "")
+    if isinstance(error, json.JSONDecodeError | KeyError | AttributeError | TypeError):
+        return f"the answer is not from a schema registry ({type(error).__name__}); check the registry URL and its path"
+    causes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            causes.append(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__ + (f": {causes[-1]}" if causes else "")
+
+
+def _avro(schema: object) -> Schema:
+    return Schema(json.dumps(schema), "AVRO")
+
+
+def _without_userinfo(url: str) -> str:
+    """Scheme, host, port and path only."""
+    parts = urlsplit(url.strip())
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _without_credentials(text: str, url: str) -> str:
+    for one in url.split(","):
+        text = text.replace(one.strip().rstrip("/"), _without_userinfo(one))
+    return text

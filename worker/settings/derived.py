@@ -1,0 +1,53 @@
+"""Values that follow from several settings: the Kafka clients' properties, and the times that must fit the session."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worker.kafka.properties import STATISTICS_MS, milliseconds, uses_kip_848
+from worker.settings.model import Settings
+
+_STATISTICS_PER_LEASE: Final = 8
+_CONTACT_SHARE: Final = 0.8  # of the session time-out
+
+
+def kafka_properties(settings: Settings) -> dict[str, str]:
+    """The properties of every Kafka client of the worker."""
+    return {
+        "bootstrap.servers": settings.kafka.bootstrap_servers,
+        "group.id": settings.kafka.group_id,
+        **settings.kafka.properties,
+    }
+
+
+def member_properties(settings: Settings) -> dict[str, str]:
+    """The properties of the group member. Statistics come often enough to notice a silent coordinator in time."""
+    interval_ms = min(STATISTICS_MS, int(contact_seconds(settings) * 1000 / _STATISTICS_PER_LEASE))
+    return {**kafka_properties(settings), "statistics.interval.ms": str(max(1, interval_ms))}
+
+
+def lease_seconds(settings: Settings) -> float:
+    """How long the main loop may stand still before requests are held back. Shorter than the session time-out.
+
+    The group counts from the latest heartbeat, which may be one interval old when the loop turns.
+    """
+    properties = settings.kafka.properties
+    if settings.kafka.lease_seconds is not None:
+        return settings.kafka.lease_seconds
+    session_ms = milliseconds(properties, "session.timeout.ms")
+    heartbeat_ms = milliseconds(properties, "heartbeat.interval.ms")
+    return max(session_ms - heartbeat_ms, session_ms / 2) / 1000
+
+
+def contact_seconds(settings: Settings) -> float:
+    """How long the coordinator may be silent before requests are held back.
+
+    The group counts from the heartbeat that the coordinator answered last. So subtract only the time that the answer
+    took, and leave time for the next one to come. Under KIP-848 the brokers set the session time-out, and
+    `lease_seconds` is set to match it.
+    """
+    properties = settings.kafka.properties
+    if uses_kip_848(properties):
+        return lease_seconds(settings)
+    session_ms = milliseconds(properties, "session.timeout.ms")
+    return max(lease_seconds(settings), session_ms * _CONTACT_SHARE / 1000)
