@@ -149,7 +149,7 @@ def test_missing_grants_are_named(guarded: str, tmp_path: Path) -> None:
     ("topic", "mend"),
     [
         (f"{TOPIC}.elsewhere", "create it with 2 partitions, or grant the worker CREATE"),
-        (f"{TOPIC}.hidden", "grant the worker WRITE on it, and CREATE where it does not exist"),
+        (f"{TOPIC}.hidden", "grant the worker WRITE on it, and CREATE if it does not exist"),
     ],
 )
 def test_a_dead_letter_topic_that_can_neither_be_written_nor_created(

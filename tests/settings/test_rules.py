@@ -97,6 +97,7 @@ def test_topics_are_names_or_patterns() -> None:
         ({"group.id": "g"}, "set WORKER_KAFKA__GROUP_ID instead"),
         ({"enable.auto.commit": True}, "enable.auto.commit: "),
         ({"session.timeout.ms": "soon"}, "session.timeout.ms: must be a whole number of milliseconds"),
+        ({"heartbeat.interval.ms": "soon"}, "heartbeat.interval.ms: must be a whole number of milliseconds"),
     ],
 )
 def test_properties_that_would_break_the_guarantees_are_refused(properties: dict[str, object], text: str) -> None:
