@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def run(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Runs code in a process of its own: logging is set up for a whole process."""
+    """Runs code in its own process, because logging is set up for a whole process."""
     program = PREAMBLE + textwrap.dedent(code)
     environment = os.environ | environ
     return subprocess.run(
@@ -45,7 +45,7 @@ def test_a_line_is_json_with_time_level_and_instance() -> None:
     }
 
 
-def test_auto_is_json_where_stderr_is_no_terminal_and_console_is_plain_there() -> None:
+def test_auto_means_json_if_stderr_is_not_a_terminal_and_console_then_has_no_colours() -> None:
     assert json.loads(run("logs.configure('info', 'auto', 'a'); log.info('x')").stderr)["event"] == "x"
     text = run("logs.configure('info', 'console', 'a'); log.info('x', n=1)").stderr
     assert "x" in text
@@ -62,7 +62,7 @@ def test_libraries_and_warnings_are_logged_alike_but_requests_are_not() -> None:
     assert "old" in second["event"]
 
 
-def test_private_names_and_what_looks_private_is_masked_at_any_depth() -> None:
+def test_private_fields_and_private_text_are_masked_at_any_depth() -> None:
     done = run("""
         logs.configure('info', 'json', 'a')
         log.info('Bearer s3cret for me@example.com', token='s3cret', phone=15551234567, authorization='s3cret',
@@ -90,7 +90,7 @@ def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None
     assert "while handling ValueError" in line["exception"]
 
 
-def test_the_messages_of_our_own_of_kafkas_and_of_system_errors_stay() -> None:
+def test_messages_of_our_own_of_kafka_and_of_system_errors_stay() -> None:
     kafka, first, second = lines("""
         from confluent_kafka import KafkaError, KafkaException
         from worker.settings.load import ConfigurationError
@@ -128,7 +128,7 @@ def test_lines_are_bounded_and_stay_json() -> None:
     assert deep["number"] == "nan"
 
 
-def test_one_line_of_a_kind_is_let_through_per_period() -> None:
+def test_one_line_of_a_kind_passes_per_period() -> None:
     limiter = LogLimiter(60.0)
     assert [limiter.allows(kind, now) for kind, now in (("a", 0.0), ("a", 59.9), ("b", 59.9), ("a", 60.0))] == [
         True,
@@ -138,7 +138,7 @@ def test_one_line_of_a_kind_is_let_through_per_period() -> None:
     ]
 
 
-def test_kinds_without_end_do_not_fill_the_memory() -> None:
+def test_an_endless_number_of_kinds_does_not_fill_the_memory() -> None:
     """A kind may hold a changing number. Nothing public shows what is remembered, so the test looks inside."""
     limiter = LogLimiter(60.0)
     assert all(limiter.allows(f"waited {second} s", float(second)) for second in range(10_000))

@@ -30,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that is taken, and yet refuses: nobody listens."""
+    """A port that is taken but refuses connections: nobody listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -38,7 +38,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """All is well but for the brokers."""
+    """Sound settings, except that no broker answers."""
     return {
         "WORKER_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}",
         "WORKER_SCHEMAS__DIRECTORY": str(schema_directory(tmp_path / "schemas")),
@@ -49,7 +49,7 @@ def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, st
 
 @pytest.fixture
 def sound(no_kafka: dict[str, str], real_kafka: RunningBroker) -> dict[str, str]:
-    """Settings in which nothing is wrong; the dead-letter topic does not exist yet."""
+    """Sound settings. The dead-letter topic does not exist yet."""
     topic = unique_name("changes")
     real_kafka.create_topic(topic, 3)
     return no_kafka | {
@@ -82,14 +82,14 @@ def findings(settings: Mapping[str, str], exit_status: int) -> list[dict[str, An
 
 
 def bad(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The findings that are not ok, by check; one each."""
+    """The findings that are not ok, by check. At most one each."""
     by_check = {finding["check"]: finding for finding in found if finding["level"] != "ok"}
     assert len(by_check) == sum(finding["level"] != "ok" for finding in found)
     return by_check
 
 
 @pytest.mark.kafka
-def test_a_sound_configuration_is_ok_throughout_and_nothing_is_created(
+def test_every_check_of_a_sound_configuration_is_ok_and_nothing_is_created(
     sound: dict[str, str], real_kafka: RunningBroker
 ) -> None:
     done = run(sound)
@@ -112,7 +112,7 @@ def test_a_sound_configuration_is_ok_throughout_and_nothing_is_created(
 
 
 @pytest.mark.kafka
-def test_a_dead_letter_topic_that_exists_is_asked_whether_it_may_be_written(
+def test_an_existing_dead_letter_topic_is_checked_for_write_access(
     sound: dict[str, str], real_kafka: RunningBroker
 ) -> None:
     real_kafka.create_topic(sound["WORKER_KAFKA__DEAD_LETTER_TOPIC"], 3)
@@ -142,7 +142,7 @@ def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real
 
 
 @pytest.mark.slow
-def test_every_check_is_made_though_no_broker_answers(no_kafka: dict[str, str]) -> None:
+def test_every_check_is_made_even_if_no_broker_answers(no_kafka: dict[str, str]) -> None:
     found = findings(no_kafka, 1)
     assert bad(found).keys() == {"brokers", "topics", "group", "dead letters"}
     assert "no broker answers" in bad(found)["brokers"]["what"]
@@ -158,7 +158,7 @@ def test_a_wrong_token_fails(sound: dict[str, str]) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize(("status", "advice"), [(403, "attributes:write"), (404, "BASE_URL"), (503, "try again")])
-def test_an_unwelcome_answer_about_the_token_says_how_to_mend_it(
+def test_an_error_status_for_the_token_says_how_to_mend_it(
     sound: dict[str, str], sandbox: Sandbox, status: int, advice: str
 ) -> None:
     sandbox.set_faults([{"match": {"path": "/v1/me"}, "status": status}])
@@ -181,7 +181,7 @@ def test_a_destination_that_never_answers_is_given_up(sound: dict[str, str], san
 
 
 @pytest.mark.kafka
-def test_a_schema_that_is_no_avro_fails(sound: dict[str, str]) -> None:
+def test_a_schema_that_is_not_avro_fails(sound: dict[str, str]) -> None:
     (Path(sound["WORKER_SCHEMAS__DIRECTORY"]) / "8.avsc").write_text("{")
     assert "8.avsc" in bad(findings(sound, 1))["schemas"]["what"]
 
@@ -195,7 +195,7 @@ def test_a_schema_that_is_no_avro_fails(sound: dict[str, str]) -> None:
         ({"WORKER_IDENTITY__ORDER": "phone", "WORKER_MAPPING__PHONE": "mobile"}, "fail", "phone: mobile"),
     ],
 )
-def test_a_mapping_that_does_not_fit_is_told(
+def test_a_mapping_that_does_not_fit_is_reported(
     sound: dict[str, str], mapping: dict[str, str], level: str, text: str
 ) -> None:
     problem = bad(findings(sound | mapping, 1 if level == "fail" else 0))["schemas"]
@@ -205,7 +205,7 @@ def test_a_mapping_that_does_not_fit_is_told(
 
 
 @pytest.mark.kafka
-def test_bare_avro_is_checked_by_its_writer_schema(sound: dict[str, str], tmp_path: Path) -> None:
+def test_bare_avro_is_checked_with_its_writer_schema(sound: dict[str, str], tmp_path: Path) -> None:
     del sound["WORKER_SCHEMAS__DIRECTORY"]
     path = tmp_path / "writer.avsc"
     bare = sound | {"WORKER_SCHEMAS__FRAMING": "none", "WORKER_SCHEMAS__WRITER_SCHEMA": str(path)}

@@ -1,4 +1,4 @@
-"""What `check` says of a broker that wants a password, and of one that grants too little."""
+"""What `check` says about a broker that wants a password, and about missing grants."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GRANTS = (
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a listener that wants a password; `worker` may do what it must, `guest` may look."""
+    """The address of a listener that wants a password. `worker` has the grants it needs, `guest` may only describe."""
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("guarded"), _PROPERTIES, {LISTENER: "SASL_PLAINTEXT"})
         broker.start()
@@ -121,21 +121,21 @@ def test_the_grants_that_the_worker_needs_are_enough(guarded: str, tmp_path: Pat
 
 
 @pytest.mark.kafka
-def test_a_wrong_password_is_said_in_words(guarded: str, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_in_words(guarded: str, tmp_path: Path) -> None:
     problems = failed(findings(guarded, tmp_path, "worker", "not-the-password"))
     assert "authentication failed: check" in problems["brokers"]
     assert "sasl.password" in problems["brokers"]
 
 
 @pytest.mark.kafka
-def test_a_connection_without_tls_or_password_is_said_in_words(guarded: str, tmp_path: Path) -> None:
+def test_a_connection_without_tls_or_password_is_reported_in_words(guarded: str, tmp_path: Path) -> None:
     plain = {"WORKER_KAFKA__PROPERTIES": "{}"}
     assert "security.protocol" in failed(findings(guarded, tmp_path, "worker", PASSWORD, **plain))["brokers"]
 
 
 @pytest.mark.kafka
 def test_missing_grants_are_named(guarded: str, tmp_path: Path) -> None:
-    """The guest may look at the topic, and read the one that stands for dead letters."""
+    """The guest may describe the topic, and read the one that is set for dead letters."""
     readable = {"WORKER_KAFKA__DEAD_LETTER_TOPIC": f"{TOPIC}.readable"}
     problems = failed(findings(guarded, tmp_path, "guest", "guest-password", **readable))
     assert problems.keys() == {"topics", "group", "dead letters"}
@@ -149,7 +149,7 @@ def test_missing_grants_are_named(guarded: str, tmp_path: Path) -> None:
     ("topic", "mend"),
     [
         (f"{TOPIC}.elsewhere", "create it with 2 partitions, or grant the worker CREATE"),
-        (f"{TOPIC}.hidden", "grant the worker WRITE on it, and CREATE where it does not exist"),
+        (f"{TOPIC}.hidden", "grant the worker WRITE on it, and CREATE if it does not exist"),
     ],
 )
 def test_a_dead_letter_topic_that_can_neither_be_written_nor_created(

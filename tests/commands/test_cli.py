@@ -36,7 +36,7 @@ def invoke(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> Result:
 
 
 def start(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> subprocess.CompletedProcess[str]:
-    """Runs the real command in a process of its own."""
+    """Runs the real command in its own process."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")} | dict(environ)
     command = [sys.executable, "-m", "worker", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
@@ -152,7 +152,7 @@ def test_a_property_is_secret_by_its_name_or_by_a_password_in_a_url(name: str, v
     assert is_secret(name, value) is secret
 
 
-def test_a_terminal_that_cannot_show_a_character_is_no_traceback() -> None:
+def test_a_terminal_that_cannot_show_a_character_causes_no_traceback() -> None:
     done = start("config", "--help", environ=MINIMAL | {"PYTHONIOENCODING": "ascii:strict"})
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -210,7 +210,7 @@ def test_every_setting_can_be_given_by_its_flag() -> None:
     assert {path for path, entry in report.items() if entry["source"].startswith("flag ")} == values.keys()
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
+def test_a_closed_pipe_causes_no_traceback() -> None:
     command = f"{sys.executable} -m worker config | true"
     environment = os.environ | MINIMAL
     done = subprocess.run(
@@ -222,7 +222,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("arguments", ["config", "--help", "--version", "sandbox --port 0 --token t"])
-def test_a_full_disk_is_said_in_a_line(arguments: str) -> None:
+def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
     command = f"{sys.executable} -m worker {arguments} >/dev/full"
     environment = os.environ | MINIMAL
     done = subprocess.run(
@@ -235,7 +235,7 @@ def test_a_full_disk_is_said_in_a_line(arguments: str) -> None:
 
 @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("demo", "demo")])
 def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
-    """The extras' packages are hidden from a process, as if they had not been installed."""
+    """Hides the extras' packages from a process, as if they were not installed."""
     code = (
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'httptools', 'rich'): sys.modules[name] = None\n"

@@ -63,7 +63,7 @@ def test_many_differences_are_not_all_named() -> None:
     assert finding.text.endswith("and 4 more")
 
 
-def test_dead_letters_are_held_against_the_changes_that_provoked_them() -> None:
+def test_dead_letters_are_compared_with_the_changes_that_provoked_them() -> None:
     assert proof.dead_letters(frozenset({("rejected", 2, 7)}), [LETTER]).ok
     # The same letter twice is one: a crash may write it again.
     assert proof.dead_letters(frozenset({("rejected", 2, 7)}), [LETTER, LETTER]).ok
@@ -73,7 +73,7 @@ def test_dead_letters_are_held_against_the_changes_that_provoked_them() -> None:
     assert not proof.dead_letters(frozenset({("not_found", 2, 7)}), [LETTER]).ok
 
 
-def test_what_else_is_proven_can_fail() -> None:
+def test_the_other_comparisons_can_fail() -> None:
     assert proof.offsets(3, 3).ok
     assert not proof.offsets(3, 2).ok
     assert proof.order(0).ok
@@ -93,7 +93,7 @@ def test_the_sandboxes_users_are_known_by_their_identifier() -> None:
 
 @given(seed=st.integers(0, 10_000))
 def test_a_refused_value_is_its_users_last_and_has_one_before(seed: int) -> None:
-    """Otherwise it might be superseded before it is sent, and the number of dead letters be anybody's guess."""
+    """Otherwise a later change might supersede it before it is sent, and the number of dead letters would vary."""
     planned = plan(seed, EVENTS_MIN)
     assert plan(seed, EVENTS_MIN) == planned
     state = fold(planned)

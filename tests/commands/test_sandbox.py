@@ -109,7 +109,7 @@ def test_a_token_is_required() -> None:
     assert CliRunner().invoke(sandbox, ["--port", "0"]).exit_code == 2
 
 
-def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:
+def test_a_port_that_is_taken_is_reported_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [*COMMAND, "--port", str(taken.getsockname()[1]), "--token", "t"]
         result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)

@@ -1,4 +1,4 @@
-"""A group member that writes down what happens to it, and a loop that drives several of them in one thread."""
+"""A group member that records its history, and a loop that polls several of them in one thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIVELY = {"session.timeout.ms": "5000", "heartbeat.interval.ms": "200"}
 
 
 class Member:
-    """A `Subscription` with its history. `on_revoked` runs before the revocation is written down."""
+    """A `Subscription` with its history. `on_revoked` runs before the revoke is recorded."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What users may set, and what they are told of a connection."""
+"""Which properties users may set, and what is said about a connection."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from worker.kafka.properties import consumer_properties, producer_properties, re
         {"group.protocol": "CONSUMER", "partition.assignment.strategy": "range"},
     ],
 )
-def test_what_the_guarantees_rest_on_is_refused_by_name(properties: dict[str, str]) -> None:
+def test_a_property_that_would_break_a_guarantee_is_refused_by_name(properties: dict[str, str]) -> None:
     [message] = refused(properties)
     assert message.startswith(f"{list(properties)[-1]}: ")
 
@@ -45,14 +45,14 @@ def test_what_the_guarantees_rest_on_is_refused_by_name(properties: dict[str, st
         {"isolation.level": "read_uncommitted"},
     ],
 )
-def test_the_rest_passes_through(properties: dict[str, str]) -> None:
+def test_other_properties_pass_through(properties: dict[str, str]) -> None:
     assert refused(properties) == []
     for completed in (consumer_properties(properties), producer_properties(properties)):
         passed = {name: value for name, value in properties.items() if name not in {"acks", "enable.idempotence"}}
         assert passed.items() <= completed.items()
 
 
-def test_the_broker_drives_a_group_of_the_new_protocol() -> None:
+def test_the_new_protocol_gets_no_assignment_strategy() -> None:
     assert "partition.assignment.strategy" not in consumer_properties({"group.protocol": "consumer"})
     assert consumer_properties({})["partition.assignment.strategy"] == "cooperative-sticky"
 
@@ -102,8 +102,8 @@ def test_warnings_of_the_other_clients_properties_are_left_out(connection: Conne
     assert [line["text"] for line in lines] == ["Configuration property x is deprecated"]
 
 
-def test_a_topic_that_is_gone_is_no_trouble_of_the_connection() -> None:
-    """A broker that answers does not bring the topic back: its owner is told, and asks after it."""
+def test_a_topic_that_is_gone_is_not_a_problem_of_the_connection() -> None:
+    """An answer from a broker does not bring the topic back. The callback hears of it, and asks about the topic."""
     gone: list[int] = []
     connection = Connection(
         "consumer", structlog.get_logger(), on_topic_gone=lambda error: gone.append(int(error.code()))
@@ -114,7 +114,7 @@ def test_a_topic_that_is_gone_is_no_trouble_of_the_connection() -> None:
 
 
 def test_a_fatal_error_stays(connection: Connection) -> None:
-    """Fenced, or out of step: brokers that answer do not mend it, only a new client does."""
+    """A fenced client, for example: no answer from a broker mends it, only a new client does."""
     connection.failed(KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer"))
     connection.answered()
     assert "fenced" in (connection.fatal or "")

@@ -64,7 +64,7 @@ class TestRecords:
         assert record.headers == tuple(headers)
 
     def test_poll_returns_with_the_first_record(self, broker: Broker, topic: str, group: str) -> None:
-        """A trickle must not wait out the timeout, which would delay every record by it."""
+        """Records that trickle in must not wait for the whole time-out each."""
         with Member(broker, topic, group) as member:
             produce(broker, topic, [(0, b"warm up")])
             until(lambda: bool(member.records), member)
@@ -86,7 +86,7 @@ class TestRecords:
             until(lambda: len(member.records) >= 4000, member)
         assert member.offsets(first) == list(range(1000))
 
-    def test_ends_are_known_also_of_a_paused_partition(self, broker: Broker, topic: str, group: str) -> None:
+    def test_end_offsets_of_a_paused_partition_stay_current(self, broker: Broker, topic: str, group: str) -> None:
         produce(broker, topic, numbered(40))
         paused = Partition(topic, 0)
         with Member(broker, topic, group) as member:
@@ -131,7 +131,7 @@ class TestCommits:
 
     @pytest.mark.parametrize("broker", [pytest.param("real", marks=pytest.mark.kafka)], indirect=True)
     def test_that_wait_outlast_a_rebalance(self, broker: Broker, topic: str, group: str) -> None:
-        """A member that stops while another joins: what it delivered must not be delivered again by its successor."""
+        """A member stops while another one joins. Its successor must not deliver the same records again."""
         produce(broker, topic, numbered(4000))
         with Member(broker, topic, group) as member:
             until(lambda: len(member.held) == 4, member)
@@ -213,7 +213,7 @@ class TestGroup:
     def test_a_member_that_stopped_polling_finds_its_partitions_lost(
         self, broker: Broker, topic: str, group: str
     ) -> None:
-        """What a frozen worker wakes up to: told before it gets another record, and able to join again."""
+        """A frozen worker wakes: it learns of the loss before it gets another record, and can join again."""
         produce(broker, topic, numbered(40))
         limit = "1500" if broker.real else "4000"  # the mock forgets a member before its first rebalance, at 3 s
         hasty = {"max.poll.interval.ms": limit, "session.timeout.ms": limit}
@@ -294,7 +294,7 @@ class TestProblems:
             assert member.subscription.problem is None
 
     def test_an_offset_that_nobody_may_choose_ends_the_reading(self, broker: Broker, topic: str, group: str) -> None:
-        """librdkafka tells of it once, and then reads nothing, in silence."""
+        """librdkafka reports it once, and then silently reads nothing."""
         produce(broker, topic, numbered(4))
         with (
             Member(broker, topic, group, {"auto.offset.reset": "error"}) as member,

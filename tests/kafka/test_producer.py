@@ -121,14 +121,14 @@ class TestContract:
 
 @pytest.mark.kafka
 class TestRealBroker:
-    def test_a_compacted_topic_is_refused_since_it_keeps_one_letter_of_a_user(self, real_kafka: RunningBroker) -> None:
+    def test_a_compacted_topic_is_refused_because_it_keeps_one_letter_per_user(self, real_kafka: RunningBroker) -> None:
         name = unique_name("compacted")
         real_kafka.create_topic(name, 1, {"cleanup.policy": "compact"})
         outcome = ensure_dead_letter_topic(Admin({"bootstrap.servers": real_kafka.bootstrap_servers}, LOG), name, 1)
         assert "set its cleanup.policy to delete" in str(outcome.problem)
 
     def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(self, real_kafka: RunningBroker) -> None:
-        """Small ones beside it are written whole: a broker refuses a batch for its largest record's sake."""
+        """Small letters beside it are written whole, although a broker refuses a whole batch for its largest record."""
         topic = unique_name("small")
         real_kafka.create_topic(topic, 1, {"max.message.bytes": "20000"})
         noise = bytes(range(256)) * 400
@@ -148,7 +148,7 @@ class TestRealBroker:
         assert "the topic does not exist" in str(error)
 
     def test_a_fatal_error_replaces_the_producer(self, real_kafka: RunningBroker) -> None:
-        """The library tells error_cb of a broken sequence; no broker breaks one on demand, so the test does."""
+        """The library reports a broken sequence to error_cb. No broker breaks one on demand, so the test calls it."""
         topic = unique_name("fatal")
         real_kafka.create_topic(topic, 1)
         with dead_letters(real_kafka, topic, {"linger.ms": "20000", "batch.num.messages": "100"}) as publisher:
@@ -180,7 +180,7 @@ class TestRealBroker:
 
 @pytest.fixture(scope="module")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory, real_kafka: RunningBroker) -> Iterator[LocalBroker]:
-    """Passwords on a second listener, and no rights there but those given."""
+    """A broker whose second listener wants a password, and grants nothing by default."""
     assert real_kafka.real  # where there is no real Kafka, this skips or fails as demanded
     login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_worker="right";'
     broker = LocalBroker(
@@ -211,7 +211,7 @@ def login(broker: LocalBroker, password: str) -> dict[str, str]:
 
 @pytest.mark.kafka
 class TestSecurity:
-    def test_a_wrong_password_is_said_by_every_client(
+    def test_every_client_reports_a_wrong_password(
         self, secured_kafka: LocalBroker, capsys: pytest.CaptureFixture[str]
     ) -> None:
         wrong = login(secured_kafka, "wr0ng-pw")
@@ -223,7 +223,7 @@ class TestSecurity:
             partition_total(Admin(wrong, LOG), ["forbidden"], timeout_seconds=2)
         assert "wr0ng-pw" not in "".join(capsys.readouterr())
 
-    def test_a_plaintext_client_on_a_secured_listener_is_told(self, secured_kafka: LocalBroker) -> None:
+    def test_a_plaintext_client_on_a_secured_listener_gets_advice(self, secured_kafka: LocalBroker) -> None:
         plain = {"bootstrap.servers": secured_kafka.address("SASL")}
         with Member(secured_kafka, "forbidden", "g", plain) as member:
             until(lambda: "security.protocol" in (member.subscription.problem or ""), member)
@@ -240,7 +240,7 @@ class TestSecurity:
             until(lambda: "not authorised" in (member.subscription.problem or ""), member)
 
     def test_a_forbidden_topic_hands_letters_back(self, secured_kafka: LocalBroker) -> None:
-        """The second one is refused by `produce` itself, which raises; the first by its delivery report."""
+        """The delivery report refuses the first one. For the second one `produce` itself raises."""
         with dead_letters(secured_kafka, "forbidden", login(secured_kafka, "right")) as publisher:
             for offset in (1, 2):
                 publisher.publish(letter(offset))

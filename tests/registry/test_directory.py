@@ -24,7 +24,7 @@ def asked(schemas: DirectorySchemas, schema_id: int) -> list[tuple[int, object |
     return schemas.answers()
 
 
-def test_an_id_is_a_file_and_no_file_is_no_schema(tmp_path: Path) -> None:
+def test_an_id_without_a_file_is_unknown(tmp_path: Path) -> None:
     put(tmp_path, "7.avsc", ROW)
     put(tmp_path, "notes.txt", "not looked at")
     schemas = DirectorySchemas(tmp_path)
@@ -34,7 +34,7 @@ def test_an_id_is_a_file_and_no_file_is_no_schema(tmp_path: Path) -> None:
     assert (schemas.waiting(), schemas.dead_letter_schema_id()) == (None, 0)
 
 
-def test_a_file_that_comes_later_is_answered_unasked(tmp_path: Path) -> None:
+def test_a_file_that_comes_later_is_an_answer_too(tmp_path: Path) -> None:
     schemas = DirectorySchemas(tmp_path)
     assert asked(schemas, 8) == [(8, None)]
     put(tmp_path, "8.avsc", ROW)
@@ -65,7 +65,7 @@ def test_a_broken_file_stops_the_start_and_is_named(tmp_path: Path, name: str, c
     assert says in str(caught.value)
 
 
-def test_a_file_broken_since_the_start_is_waited_for(tmp_path: Path) -> None:
+def test_a_file_that_broke_since_the_start_is_waited_for(tmp_path: Path) -> None:
     schemas = DirectorySchemas(tmp_path)
     put(tmp_path, "7.avsc", "{half")
     assert asked(schemas, 7) == []
@@ -80,8 +80,8 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         DirectorySchemas(tmp_path / "gone")
 
 
-def test_a_broken_file_that_is_needed_no_more_is_no_problem_any_more(tmp_path: Path) -> None:
-    """The partition whose record named it went to another worker."""
+def test_a_broken_file_that_no_record_needs_any_more_is_no_problem(tmp_path: Path) -> None:
+    """The partition with the record that needs it went to another worker."""
     schemas = DirectorySchemas(tmp_path)
     put(tmp_path, "7.avsc", "{half")
     assert asked(schemas, 7) == []

@@ -21,7 +21,7 @@ COUNTRY = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["F
 CUSTOMER = {**fields(("id", "string"), ("land", "geo.Country"), name="Customer"), "namespace": "crm"}
 
 
-def test_a_real_registry_gives_schemas_with_references_and_takes_the_dead_letters(registry: Registry) -> None:
+def test_a_real_registry_resolves_references_and_registers_the_dead_letters(registry: Registry) -> None:
     with SchemaRegistryClient({"url": registry.url}) as client:
         client.register_schema("source-country", Schema(json.dumps(COUNTRY), "AVRO"))
         reference = SchemaReference("geo.Country", "source-country", 1)

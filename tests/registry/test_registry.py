@@ -1,4 +1,4 @@
-"""Schemas by a registry: what counts as an answer, and what is waited out."""
+"""Schemas from a registry: what counts as an answer, and what is retried."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def source(url: str, **properties: Any) -> Iterator[RegistrySchemas]:  # noqa: A
 
 
 def until(holds: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the caller waits for
-    """What `holds` gives as soon as it is true, or a failure when the deadline passes."""
+    """Waits until `holds` returns something true, and returns it. Fails at the deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (found := holds()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -64,7 +64,7 @@ def test_a_schema_is_fetched_once_however_often_it_is_asked_for(stub: StubRegist
     assert [path for path in stub.asked if path.startswith("GET")] == ["GET /schemas/ids/7"]
 
 
-def test_only_the_registrys_own_word_means_that_an_id_does_not_exist(stub: StubRegistry) -> None:
+def test_404_with_the_registrys_error_code_means_that_an_id_does_not_exist(stub: StubRegistry) -> None:
     with source(stub.url) as schemas:
         assert answer(schemas, 404) is None
 
@@ -87,7 +87,7 @@ def test_only_the_registrys_own_word_means_that_an_id_does_not_exist(stub: StubR
         ((503, b""), "HTTP 503"),
     ],
 )
-def test_everything_else_is_waited_out_and_explained_without_secrets(
+def test_any_other_answer_is_retried_and_explained_without_secrets(
     stub: StubRegistry, fault: tuple[int, object], says: str
 ) -> None:
     stub.hold(7, ROW)
@@ -118,7 +118,7 @@ def test_a_registry_that_is_down_is_waited_for(stub: StubRegistry) -> None:
         assert answer(schemas, 7) == ROW
 
 
-def test_an_id_that_always_fails_does_not_stand_before_others(stub: StubRegistry) -> None:
+def test_an_id_that_always_fails_does_not_block_others(stub: StubRegistry) -> None:
     stub.hold(8, ROW)
     stub.fault = lambda path: (500, b"") if path.startswith("/schemas/ids/7") else None
     with source(stub.url) as schemas:
@@ -130,7 +130,7 @@ def test_an_id_that_always_fails_does_not_stand_before_others(stub: StubRegistry
         assert until(schemas.answers) == [(9, None)]
 
 
-def test_the_dead_letters_schema_is_registered_without_holding_up_reading(stub: StubRegistry) -> None:
+def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegistry) -> None:
     stub.hold(7, ROW)
     stub.fault = lambda path: (403, b"") if path.startswith("/subjects") else None
     with source(stub.url) as schemas:
@@ -145,7 +145,7 @@ def test_the_dead_letters_schema_is_registered_without_holding_up_reading(stub: 
     assert '"DeadLetter"' in sent["schema"]
 
 
-def test_an_answer_without_an_id_is_retried_with_a_pause_and_told(stub: StubRegistry) -> None:
+def test_an_answer_without_an_id_is_retried_with_a_pause_and_reported(stub: StubRegistry) -> None:
     """200 and an empty object: not an error to the client, and no id either."""
     stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
     with source(stub.url) as schemas:

@@ -1,4 +1,4 @@
-"""Where settings come from, which source wins, and what a user is told of a mistake."""
+"""Where settings come from, which source wins, and what the messages about mistakes say."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def yaml_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_defaults_are_the_promised_ones() -> None:
+def test_defaults() -> None:
     settings = loaded().settings
     assert settings.kafka.topics == ("profile-changes",)
     assert settings.kafka.group_id == "attribute-worker"
@@ -58,7 +58,7 @@ def test_the_defaults_are_the_promised_ones() -> None:
     assert (settings.log.level, settings.log.format) == ("info", "auto")
 
 
-def test_the_stronger_source_wins_and_each_value_tells_its_source(tmp_path: Path) -> None:
+def test_the_stronger_source_wins_and_each_value_has_its_source(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "window:\n  seconds: 1\n  max_bytes: 100000\nhttp:\n  port: 1\nlog:\n  level: error\n")
     result = loaded({"WORKER_HTTP__PORT": "2", "WORKER_WINDOW__SECONDS": "2"}, file, window__seconds="3")
     assert (result.settings.window.seconds, result.settings.http.port, result.settings.log.level) == (3, 2, "error")
@@ -69,7 +69,7 @@ def test_the_stronger_source_wins_and_each_value_tells_its_source(tmp_path: Path
     assert result.sources.keys() == NAMES.keys()
 
 
-def test_the_environment_can_name_the_file_and_the_argument_is_stronger(tmp_path: Path) -> None:
+def test_the_environment_can_name_the_file_but_the_argument_wins(tmp_path: Path) -> None:
     named = tmp_path / "named.yaml"
     named.write_text("window: {seconds: 7}", encoding="utf-8")
     environ = {"WORKER_CONFIG": str(named)}
@@ -94,7 +94,7 @@ def test_an_empty_value_turns_an_optional_setting_off() -> None:
     assert settings.schemas.directory is None
 
 
-def test_a_token_is_taken_without_the_line_end_that_secrets_files_leave() -> None:
+def test_a_line_end_after_the_token_is_stripped() -> None:
     token = loaded({"WORKER_ATTENTIVE__TOKEN": f"{TOKEN}\n"}).settings.attentive.token
     assert token is not None
     assert token.get_secret_value() == TOKEN
@@ -123,14 +123,14 @@ def test_a_token_is_taken_without_the_line_end_that_secrets_files_leave() -> Non
         ({"WORKER_ATTENTIVE__BASE_URL": "https://host:port"}, "is not a URL"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_would_be_right(environ: dict[str, str], told: str) -> None:
+def test_the_message_about_a_wrong_value_says_what_would_be_right(environ: dict[str, str], told: str) -> None:
     [problem] = problems(environ)
     [variable] = environ
     assert problem.startswith(f"environment variable {variable}: ")
     assert told in problem
 
 
-def test_everything_wrong_in_every_source_is_told_at_once(tmp_path: Path) -> None:
+def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "window:\n  second: 1\nhttp:\n  port: high\n")
     environ = {"WORKER_KAFKA__TOPIC": "x", "WORKER_SHUTDOWN__DRAIN_SECONDS": "400"}
     with pytest.raises(ConfigurationError) as caught:
@@ -150,20 +150,20 @@ def test_everything_wrong_in_every_source_is_told_at_once(tmp_path: Path) -> Non
     assert len(caught.value.problems) == 8
 
 
-def test_a_refused_value_does_not_bring_findings_that_rest_on_it() -> None:
-    """A drain of 'long' would else also be compared with Kafka's time-out, by its default."""
+def test_a_refused_value_causes_no_second_problem() -> None:
+    """The default drain must not be compared with Kafka's time-out when the given one, 'long', is refused."""
     properties = '{"max.poll.interval.ms": "10000"}'
     [problem] = problems({"WORKER_SHUTDOWN__DRAIN_SECONDS": "long", "WORKER_KAFKA__PROPERTIES": properties})
     assert "must be a number" in problem
 
 
-def test_names_in_the_environment_are_exact_and_foreign_ones_pass() -> None:
+def test_names_in_the_environment_are_case_sensitive_and_other_variables_are_ignored() -> None:
     assert loaded({"WORKERS_X": "1", "worker_window__seconds": "9"}).settings.window.seconds == 5
     [problem] = problems({"WORKER_window__seconds": "9"})
     assert "did you mean WORKER_WINDOW__SECONDS?" in problem
 
 
-def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
+def test_the_variables_of_a_kubernetes_service_are_explained() -> None:
     found = problems({"WORKER_SERVICE_HOST": "10.0.0.1", "WORKER_PORT_8080_TCP": "tcp://10.0.0.1:8080"})
     assert len(found) == 2
     assert all("enableServiceLinks" in problem for problem in found)
@@ -198,7 +198,7 @@ def test_variables_that_kubernetes_makes_for_a_service_are_explained() -> None:
         ("window: \x00\n", "is not YAML: it contains a character"),
     ],
 )
-def test_a_broken_file_is_told_of_by_line_and_never_repeated(tmp_path: Path, text: str, told: str) -> None:
+def test_a_problem_in_the_file_has_its_line_and_never_repeats_the_text(tmp_path: Path, text: str, told: str) -> None:
     found = "\n".join(problems(file=yaml_file(tmp_path, text)))
     assert told in found
     assert TOKEN not in found
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "not UTF-8" in problems(file=binary)[0]
 
 
-def test_yaml_takes_the_same_words_as_the_environment(tmp_path: Path) -> None:
+def test_yaml_accepts_the_same_texts_as_the_environment(tmp_path: Path) -> None:
     text = "kafka:\n  topics: [a, b]\n  properties: {x: true}\nidentity:\n  order: email, phone\nmapping:\n  phone:\n"
     settings = loaded(file=yaml_file(tmp_path, text)).settings
     assert settings.kafka.topics == ("a", "b")
@@ -246,7 +246,7 @@ SECRET = "hunter2-Zq"
     ),
 )
 def test_no_error_repeats_the_value_of_a_setting_that_may_be_secret(path: str, shape: str) -> None:
-    """Whatever shape a secret has and wherever it was put by mistake, except in names that are shown by design."""
+    """Whatever a secret looks like, and whichever setting it was put in by mistake, except those shown by design."""
     shown_by_design = {"kafka.topics", "schemas.directory", "schemas.writer_schema", "schemas.reader_schema"}
     if path in shown_by_design | {"attentive.token_file"}:
         return
@@ -270,7 +270,7 @@ YAML_PIECES = (
 
 
 @given(text=st.lists(st.sampled_from(YAML_PIECES), max_size=14).map("".join))
-def test_no_file_whatever_it_holds_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_no_file_causes_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = yaml_file(tmp_path_factory.getbasetemp(), text)
     with contextlib.suppress(ConfigurationError):
         loaded(file=file)

@@ -1,4 +1,4 @@
-"""The rules that bind several settings, or a setting and the machine."""
+"""The rules between several settings, or between a setting and the machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def problems(**changes: str | None) -> list[str]:
     return list(caught.value.problems)
 
 
-def test_one_token_is_required_and_only_one(tmp_path: Path) -> None:
+def test_exactly_one_token_is_required(tmp_path: Path) -> None:
     assert "a token is required" in problems(ATTENTIVE__TOKEN=None)[0]
     assert "both set; keep one" in problems(ATTENTIVE__TOKEN_FILE=str(tmp_path / "token"))[0]
     settings(ATTENTIVE__TOKEN=None, ATTENTIVE__TOKEN_FILE=str(tmp_path / "comes-later"))
@@ -42,44 +42,44 @@ def test_one_token_is_required_and_only_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["two words", "ключ", "a\x01b"])
-def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token: str) -> None:
+def test_a_token_that_cannot_be_a_header_is_refused_and_not_shown(token: str) -> None:
     [problem] = problems(ATTENTIVE__TOKEN=token)
     assert "no token contains" in problem
     assert token not in problem
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://[::1]:1", "http://localhost", "http://a.localhost:1"])
-def test_plain_http_goes_to_loopback(url: str) -> None:
+def test_plain_http_to_loopback_is_allowed(url: str) -> None:
     assert settings(ATTENTIVE__BASE_URL=f"{url}/").attentive.base_url == url
 
 
 @pytest.mark.parametrize("url", ["http://example.com/v1", "http://10.0.0.1", "http://127.0.0.1.example.com"])
-def test_plain_http_to_elsewhere_must_be_allowed(url: str) -> None:
+def test_plain_http_to_another_host_is_refused_by_default(url: str) -> None:
     assert "would send the token unencrypted" in problems(ATTENTIVE__BASE_URL=url)[0]
     assert settings(ATTENTIVE__BASE_URL=url, ATTENTIVE__ALLOW_PLAIN_HTTP="true").attentive.base_url == url
 
 
 @pytest.mark.parametrize(
-    ("topics", "dead_letters", "told"),
+    ("topics", "dead_letters", "text"),
     [
         ("a,b", "b", "is one of kafka.topics"),
         ("^a.*", "a.dead-letter", "matches the pattern '^a.*'"),
         ("^a$,c", "c", "is one of kafka.topics"),
     ],
 )
-def test_the_worker_never_reads_its_own_dead_letters(topics: str, dead_letters: str, told: str) -> None:
-    assert told in problems(KAFKA__TOPICS=topics, KAFKA__DEAD_LETTER_TOPIC=dead_letters)[0]
+def test_the_worker_never_reads_its_own_dead_letters(topics: str, dead_letters: str, text: str) -> None:
+    assert text in problems(KAFKA__TOPICS=topics, KAFKA__DEAD_LETTER_TOPIC=dead_letters)[0]
 
 
 @pytest.mark.parametrize("servers", [",,", "a:9092,", "http://a:9092", "a:port", "a:9092;b:9092 c", " "])
-def test_a_broker_that_nothing_can_lead_to_is_told_of(servers: str) -> None:
+def test_text_that_is_not_a_broker_is_refused(servers: str) -> None:
     assert problems(KAFKA__BOOTSTRAP_SERVERS=servers)
 
 
 @pytest.mark.parametrize(
     "servers", ["a", "a:9092, b.example.com:9093", "[::1]:9092", "SASL_SSL://a:9092", "10.0.0.1:9"]
 )
-def test_brokers_as_librdkafka_takes_them(servers: str) -> None:
+def test_every_form_of_broker_that_librdkafka_accepts_is_accepted(servers: str) -> None:
     assert settings(KAFKA__BOOTSTRAP_SERVERS=servers).kafka.bootstrap_servers == servers
 
 
@@ -90,20 +90,21 @@ def test_topics_are_names_or_patterns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("properties", "told"),
+    ("properties", "text"),
     [
         ({"bootstrap.servers": "b"}, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
         ({"metadata.broker.list": "b"}, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
         ({"group.id": "g"}, "set WORKER_KAFKA__GROUP_ID instead"),
         ({"enable.auto.commit": True}, "enable.auto.commit: "),
         ({"session.timeout.ms": "soon"}, "session.timeout.ms: must be a whole number of milliseconds"),
+        ({"heartbeat.interval.ms": "soon"}, "heartbeat.interval.ms: must be a whole number of milliseconds"),
     ],
 )
-def test_properties_that_the_guarantees_rest_on_are_refused(properties: dict[str, object], told: str) -> None:
-    assert any(told in problem for problem in problems(KAFKA__PROPERTIES=json.dumps(properties)))
+def test_properties_that_would_break_the_guarantees_are_refused(properties: dict[str, object], text: str) -> None:
+    assert any(text in problem for problem in problems(KAFKA__PROPERTIES=json.dumps(properties)))
 
 
-def test_deadlines_end_before_kafka_loses_patience() -> None:
+def test_deadlines_must_be_shorter_than_kafkas() -> None:
     assert "must be below max.poll.interval.ms (300 s)" in problems(SHUTDOWN__DRAIN_SECONDS="300")[0]
     assert "must be below session.timeout.ms (45 s)" in problems(ATTENTIVE__TIMEOUT_SECONDS="45")[0]
     longer = json.dumps({"max.poll.interval.ms": 900_000, "session.timeout.ms": 60_000})
@@ -114,13 +115,13 @@ def test_deadlines_end_before_kafka_loses_patience() -> None:
     assert timeout.startswith("shutdown.drain_seconds: ") != drain.startswith("shutdown.drain_seconds: ")
 
 
-def test_a_lease_ends_before_the_session_where_the_worker_knows_the_session() -> None:
+def test_the_lease_must_be_shorter_than_the_session_if_its_time_out_is_known() -> None:
     assert "must be below session.timeout.ms (45 s)" in problems(KAFKA__LEASE_SECONDS="45")[0]
     settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"session.timeout.ms": 60000}')
     settings(KAFKA__LEASE_SECONDS="45", KAFKA__PROPERTIES='{"group.protocol": "consumer"}')
 
 
-def test_each_framing_has_its_source_of_schemas(tmp_path: Path) -> None:
+def test_each_framing_needs_its_source_of_schemas(tmp_path: Path) -> None:
     schema = tmp_path / "writer.avsc"
     schema.write_text('"string"', encoding="utf-8")
     settings(SCHEMAS__REGISTRY_URL=None, SCHEMAS__FRAMING="none", SCHEMAS__WRITER_SCHEMA=str(schema))
@@ -133,17 +134,17 @@ def test_each_framing_has_its_source_of_schemas(tmp_path: Path) -> None:
     assert "url: set WORKER_SCHEMAS__REGISTRY_URL" in problems(SCHEMAS__REGISTRY_PROPERTIES='{"url": "x"}')[0]
 
 
-def test_paths_are_looked_at(tmp_path: Path) -> None:
+def test_paths_must_exist(tmp_path: Path) -> None:
     assert "does not exist" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path / "none"))[0]
     assert "is not a file" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path))[0]
     assert "is not a directory" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(tmp_path / "none"))[0]
 
 
-def test_retries_grow_from_the_first_pause_to_the_longest() -> None:
+def test_the_first_pause_may_not_be_longer_than_the_longest() -> None:
     assert "above attentive.retry_max_seconds" in problems(ATTENTIVE__RETRY_BASE_SECONDS="31")[0]
 
 
-def test_the_mapping_and_the_policy_have_their_say() -> None:
+def test_the_mapping_and_the_policy_check_their_settings() -> None:
     [problem] = problems(MAPPING__RENAME='{"a": "x", "b": "x"}')
     assert problem.startswith("environment variable WORKER_MAPPING__RENAME: two attributes")
     [problem] = problems(MAPPING__PHONE="user..phone")
@@ -152,7 +153,7 @@ def test_the_mapping_and_the_policy_have_their_say() -> None:
     assert problem.startswith("environment variable WORKER_ATTRIBUTES__DENY: @other is no known list")
 
 
-def test_some_identifier_must_be_within_reach() -> None:
+def test_the_mapping_must_have_a_path_for_some_identifier() -> None:
     assert "names no identifier" in problems(IDENTITY__ORDER="phone", MAPPING__PHONE="")[0]
     settings(IDENTITY__ORDER="phone,email", MAPPING__PHONE="")
 

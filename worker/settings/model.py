@@ -176,7 +176,7 @@ class WindowSettings(Section):
         default=268_435_456,
         ge=65_536,
         le=1_099_511_627_776,
-        description="memory budget for all waiting changes; above it partitions are paused, below 80 % of it resumed",
+        description="memory budget for everything that waits; above it partitions are paused, below 80 % of it resumed",
     )
 
 
@@ -290,7 +290,12 @@ class HttpSettings(Section):
     """The server for health, metrics and status."""
 
     host: Text = Field(default="0.0.0.0", description="listen address for health, metrics and status")  # noqa: S104 - probes and scrapes come from outside the pod; nothing served there changes state
-    port: Count = Field(default=8080, ge=0, le=65_535, description="its port; 0 picks a free one, and logs it")
+    port: Count = Field(
+        default=8080,
+        ge=0,
+        le=65_535,
+        description="port for health, metrics and status; 0 picks a free one, and logs it",
+    )
 
 
 class LogSettings(Section):
