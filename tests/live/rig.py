@@ -38,6 +38,7 @@ class Brokers:
     acknowledged: dict[Partition, int] = field(default_factory=dict)
     commits: list[tuple[dict[Partition, int], str]] = field(default_factory=list)
     raises: Exception | None = None
+    close_raises: Exception | None = None
     rejoined: int = 0
     closed: bool = False
 
@@ -72,6 +73,8 @@ class Brokers:
         self.rejoined += 1
 
     def close(self) -> None:
+        if self.close_raises is not None:
+            raise self.close_raises
         self.closed = True
 
 

@@ -19,6 +19,14 @@ def test_a_turn_that_raises_leaves_the_group_before_the_process_ends() -> None:
     assert rig.brokers.commits == []
 
 
+def test_what_a_turn_raised_is_told_though_the_group_cannot_be_left() -> None:
+    rig = Rig()
+    rig.brokers.raises = RuntimeError("a fatal error")
+    rig.brokers.close_raises = OSError("cannot leave")
+    with pytest.raises(RuntimeError, match="a fatal error"):
+        Loop(rig.membership, rig.exchange, rig.brokers).run(lambda: False, lambda: None)
+
+
 def test_a_signal_drains_and_leaves_the_group() -> None:
     rig = Rig()
     said = []

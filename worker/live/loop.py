@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
@@ -45,7 +46,9 @@ class Loop:
                 # Keeps the membership alive. Records that come all the same are the next owner's: nothing commits them.
                 self._group.poll(0.0 if self._exchange.engine.in_flight else BUSY_SECONDS)
         except BaseException:
-            self._membership.abandon()
+            # What was raised first says more than what leaving meets: a fatal consumer cannot even unsubscribe.
+            with contextlib.suppress(Exception):
+                self._membership.abandon()
             raise
         return drain
 
