@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.plan import DRAIN_SECONDS
 from tests.simulation.promises import PromiseBroken
 from worker.core.facts import DrainOutcome
 from worker.core.waiting.entry import Place
@@ -31,11 +32,14 @@ class Vigil:
         self._losses_before[drain] = self._losses
         engine = self._member.engine
         self._calls_before[drain] = engine.totals.calls - engine.in_flight
-        leaving = {engine._ledgers[partition] for partition in drain.partitions}  # the entries have no other list
-        if not engine.status(drain.begun).throttled and any(
-            entry.place in _UNSENT and leaving & entry.holds.keys() for entry in engine._window.entries()
-        ):
+        has_time = drain.deadline - drain.begun.mono > DRAIN_SECONDS / 2  # a revoke amid a stop may have less
+        if has_time and not engine.status(drain.begun).throttled and self._has_unsent(drain):
             self._unsent.add(drain)
+
+    def _has_unsent(self, drain: Drain) -> bool:
+        engine = self._member.engine  # its window and its ledgers have no public list
+        leaving = {engine._ledgers[partition] for partition in drain.partitions}
+        return any(entry.place in _UNSENT and leaving & entry.holds.keys() for entry in engine._window.entries())
 
     def lost(self) -> None:
         """What the worker held, if anything, is another's."""
