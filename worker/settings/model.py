@@ -203,6 +203,12 @@ class AttentiveSettings(Section):
     timeout_seconds: Number = Field(
         default=10.0, ge=0.1, le=120, description="a whole request, not one read; below `session.timeout.ms`"
     )
+    connection_age_max_seconds: Number = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="a connection that is older takes no further call; the next one looks the host's name up anew",
+    )
     retry_base_seconds: Number = Field(
         default=0.5, gt=0, le=60, description="longest first pause before a retry; doubles with each, with full jitter"
     )
