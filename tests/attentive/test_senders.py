@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+import h11
 import httpx
 import pytest
 
@@ -31,7 +32,7 @@ from tests.attentive.scripted import (
     resets,
     serving,
 )
-from worker.attentive.senders import SendersStoppedError
+from worker.attentive.senders import Senders, SendersStoppedError
 from worker.attentive.token import Token
 from worker.attentive.transport import Transport
 from worker.core.model import Call, Failure, Reply
@@ -202,6 +203,29 @@ def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch:
         with pytest.raises(SendersStoppedError):
             senders.submit(call())
         senders.abort([call()])
+
+
+def call_until_stopped(senders: Senders) -> None:
+    """The call itself comes back as aborted, and the thread ends a moment later."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        assert outcome(senders, call()).failure is Failure.ABORTED
+
+
+def test_bug_in_a_callback_reaches_the_caller_without_what_was_received(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def receive_data(_self: h11.Connection, data: bytes) -> None:
+        raise LookupError(repr(data))
+
+    monkeypatch.setattr(h11.Connection, "receive_data", receive_data)
+    with (
+        serving(answering(b"HTTP/1.1 200 secret")) as server,
+        running(server.base_url) as senders,
+        pytest.raises(SendersStoppedError, match="LookupError") as caught,
+    ):
+        call_until_stopped(senders)
+    assert "secret" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 @pytest.mark.parametrize("script", [answering(OK), never_answers, resets, is_not_http, closes_early])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import select
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ import httpx
 import pytest
 
 import worker.attentive
-from tests.attentive.scripted import answering, closes_early, never_answers, serving
+from tests.attentive import scripted
+from tests.attentive.scripted import OK, answering, closes_early, never_answers, serving
 from worker.attentive.connection import Connection
-from worker.attentive.message import Answer, Fenced, Message, NoAnswer, Unanswered
+from worker.attentive.message import Answer, Broken, Fenced, Message, NoAnswer, Unanswered
 from worker.attentive.transport import Transport, failure_of
 from worker.core.model import Failure
 
@@ -93,12 +95,13 @@ def test_errors_are_those_of_httpx() -> None:
         with pytest.raises(httpx.UnsupportedProtocol):
             await client.get("ftp://127.0.0.1/")
         with pytest.raises(httpx.LocalProtocolError):
-            await client.get(server.base_url, headers={"X-Bad": "a\nb"})
+            await client.get(kept.base_url, headers={"X-Bad": "a\nb"})
+        assert (await client.get(kept.base_url)).status_code == 200
         soon = asyncio.get_running_loop().time() + 0.1
         with pytest.raises(httpx.ReadTimeout):
             await client.get(silent.base_url, extensions={"deadline": soon})
 
-    with serving(closes_early) as server, serving(never_answers) as silent:
+    with serving(closes_early) as server, serving(answering(OK)) as kept, serving(never_answers) as silent:
         by_client(act)
 
 
@@ -120,6 +123,26 @@ def test_message_and_answer() -> None:
         assert exchanged(message) == Answer(429, {"x-a": "é, b", "retry-after": "7", "content-length": "2"}, b"{}")
         [received] = server.requests
         assert received.headers == {"host": f"127.0.0.1:{server.port}", "accept": "application/json"}
+
+
+def test_what_is_said_before_the_request_answers_it_not() -> None:
+    """Right after the connection is made: only there the loop cannot have told of it."""
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(loop), server.host, server.port)
+        assert select.select([connection.transport.get_extra_info("socket")], [], [], 5)[0]
+        with pytest.raises(Broken, match="before it was asked"):
+            await connection.exchange(b"GET", b"/", [(b"Host", b"x")], b"", lambda: None)
+        assert not connection.is_open
+
+    def script(served: scripted.Connection) -> None:
+        served.send(OK)
+        served.receive()
+
+    with serving(script) as server:
+        asyncio.run(ask())
+    assert not server.requests
 
 
 def test_connections_that_ended_are_not_held() -> None:

@@ -12,7 +12,8 @@ from worker.attentive.message import Answer, Message, Unanswered
 from worker.attentive.replies import printable
 from worker.attentive.token import Token
 from worker.attentive.transport import Transport, endpoint
-from worker.core.model import Failure
+from worker.core.delivery.verdict import in_words
+from worker.core.model import Failure, Reply
 
 NAME_CHARACTERS_MAX = 200
 
@@ -20,11 +21,6 @@ _MEND_URL = "check WORKER_ATTENTIVE__BASE_URL"
 _MEND_PATH = f"{_MEND_URL}, and that this host may reach it (firewall, HTTPS_PROXY, NO_PROXY)"
 _MEND_CERTIFICATE = "where a proxy of your own signs certificates, name its authority in SSL_CERT_FILE"
 
-_FAILURES = {
-    Failure.CONNECT: ("no connection", f"{_MEND_PATH}; {_MEND_CERTIFICATE}"),
-    Failure.TIMEOUT: ("no complete answer in time", _MEND_PATH),
-    Failure.BROKEN: ("the connection broke", _MEND_PATH),
-}
 _STATUSES = {
     401: "the token is wrong or was regenerated: put the app's current API key in its place",
     403: "the app lacks permissions: give it Custom Attributes (attributes:write) in Attentive",
@@ -65,8 +61,8 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
     transport.prove(url)
     came = _ask(transport, request.get(url, value, user_agent), timeout_seconds)
     if isinstance(came, Unanswered):
-        what, mend = _FAILURES[came.failure]
-        return Problem(f"{what}: {came.cause}", mend)
+        mend = f"{_MEND_PATH}; {_MEND_CERTIFICATE}" if came.failure is Failure.CONNECT else _MEND_PATH
+        return Problem(in_words(Reply(None, came.failure, cause=came.cause)), mend)
     return _account(came.body) if came.status == 200 else _problem(came.status)  # noqa: PLR2004 - OK
 
 

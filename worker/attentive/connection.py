@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
@@ -109,15 +110,15 @@ class Connection(asyncio.Protocol):
             NotHttp: what came is no HTTP/1.1.
             h11.LocalProtocolError: the request itself is none.
         """
-        content = self._written(method, target, headers, body)
-        if not self.is_open or self.has_unread():
-            raise Broken("the other side closed the connection or spoke before it was asked")
-        self._is_new = self._is_written = False
-        self._tunnels = method == b"CONNECT"
-        self._received = Received()
         answer: asyncio.Future[Received] = self._loop.create_future()
-        self._answer = answer
         try:
+            content = self._written(method, target, headers, body)
+            if not self.is_open or self.has_unread():
+                raise Broken("the other side closed the connection or spoke before it was asked")
+            self._is_new = self._is_written = False
+            self._tunnels = method == b"CONNECT"
+            self._received = Received()
+            self._answer = answer
             await self._write(content, answer, fence)
             return await answer
         finally:
@@ -172,7 +173,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self.is_open = False
-        if exc is None or isinstance(exc, OSError):
+        if isinstance(exc, ssl.SSLError):
+            self._fail(Broken(f"TLS failed: {(exc.reason or 'no reason given').lower().replace('_', ' ')}"))
+        elif exc is None or isinstance(exc, OSError):
             self._fail(Broken("the connection was reset"))
         else:
             self._fail(exc)  # a bug, which must be seen

@@ -240,7 +240,7 @@ class Senders:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback that raised would leave its call without a reply: stop instead."""
         error = context.get("exception")
-        if "handle" in context and error is not None:
+        if isinstance(error, Exception) and not context.keys().isdisjoint(("handle", "protocol")):
             self._stop(error)
         else:
             loop.default_exception_handler(context)
