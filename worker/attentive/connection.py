@@ -11,6 +11,7 @@ import asyncio
 import select
 import ssl
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Final, cast
 
 import h11
@@ -122,6 +123,7 @@ class Connection(asyncio.Protocol):
             await self._write(content, answer, fence)
             return await answer
         finally:
+            # Who is cancelled cancels what it awaits. An exception that nobody asks for, asyncio would log.
             if not answer.done() or answer.cancelled() or answer.exception() is not None:
                 self.abort()
             self._answer = None
@@ -137,8 +139,10 @@ class Connection(asyncio.Protocol):
         for start in range(0, len(content), PIECE_BYTES):
             if self._drained is not None:
                 await asyncio.wait((self._drained, answer), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():  # refused before it was read, such as 413
-                return
+            if answer.done():
+                if self._received.status < HTTPStatus.BAD_REQUEST:
+                    raise Broken("the answer came before the request was written")
+                return  # refused before it was read, such as 413
             fence()
             self._is_written = start + PIECE_BYTES >= len(content)
             self.transport.write(content[start : start + PIECE_BYTES])

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from itertools import chain, zip_longest
 from typing import Final, NamedTuple, TypeAlias
@@ -51,8 +51,12 @@ class Origin(NamedTuple):
 class Opening:
     """One connection on its way. `doing` says how far it has come, for the one who waits no longer."""
 
-    def __init__(self, origin: Origin, trust: Trust, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, origin: Origin, trust: Trust, environ: Mapping[str, str], made: Callable[[Connection], None]
+    ) -> None:
+        """`made` is told of the connection as soon as it has a socket."""
         self._origin = origin
+        self._made = made
         self._trust = trust
         self._environ = environ
         self._loop = asyncio.get_running_loop()
@@ -75,6 +79,7 @@ class Opening:
             connection = await self._connected(host, port, _written(host, port))
         else:
             connection = await self._connected(proxy.host, proxy.port, _place(proxy))
+        self._made(connection)
         try:
             if proxy is not None:
                 await self._tunnel(connection, proxy)
@@ -124,9 +129,7 @@ class Opening:
                         return task.result()
                     errors.append(error)
         finally:
-            for task in pending:
-                task.cancel()
-                task.add_done_callback(_close_late)
+            await _give_up(pending)
         raise errors[0] if errors else OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
 
     async def _socket(self, family: socket.AddressFamily, address: _SocketAddress) -> socket.socket:
@@ -217,7 +220,10 @@ def _families_in_turn(addresses: list[_Address]) -> list[_Address]:
     return [one for one in chain.from_iterable(zip_longest(preferred, others)) if one is not None]
 
 
-def _close_late(task: asyncio.Task[socket.socket]) -> None:
-    """A socket that was connected in the turn in which it was given up."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
+async def _give_up(tasks: set[asyncio.Task[socket.socket]]) -> None:
+    """Closes what the others have opened, also what was connected in this very turn of the loop."""
+    for task in tasks:
+        task.cancel()
+    for made in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(made, socket.socket):
+            made.close()

@@ -88,9 +88,8 @@ class Pool:
                     raise TimeoutError  # noqa: TRY301 - the same way out as the time-out's own
                 connection = self._warmest(origin)
                 if connection is None:
-                    opening = Opening(origin, self._trust, self._environ)
+                    opening = Opening(origin, self._trust, self._environ, self._all.add)
                     connection = await opening.connection()
-                    self._all.add(connection)
                 return await connection.exchange(method, target, headers, body, fence)
         except TimeoutError:
             if connection is None and opening is not None:
