@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import httpx
 
@@ -135,20 +135,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         finally:
             destination.stop()
-    rows = {name: _row(name, repetitions) for name in _ROWS}
+    rows = [_row(name, repetitions) for name in _ROWS]
     if options.json:
-        print(json.dumps({**report.machine(), "in_flight": IN_FLIGHT, "rows": rows}, indent=2))
+        whole = {**report.machine(), "in_flight": IN_FLIGHT, "rows": [row.as_json() for row in rows]}
+        print(json.dumps(whole, indent=2))
     else:
         print(f"{IN_FLIGHT} calls in flight; {options.repetitions} repetitions in turn: median (lowest-highest)\n")
-        print(f"{'':26}{'CPU ms per call':>24}{'to ours':>20}")
-        for name, (milliseconds, ratio) in rows.items():
-            print(f"{name:26}{milliseconds.text(3):>24}{ratio.text(1):>20}")
+        print(f"{'':26}{'CPU ms per call':>24}{'to the worker':>20}")
+        for row in rows:
+            print(f"{row.name:26}{row.cpu_ms_per_call.text(3):>24}{row.cpu_to_the_workers.text(1):>20}")
     return 0
 
 
-def _row(name: str, repetitions: list[dict[str, Figure]]) -> tuple[Spread, Spread]:
-    """CPU milliseconds for each call, and how many times that of the worker's transport, inside each repetition."""
-    return (
+class Row(NamedTuple):
+    """One way of calling. The ratio is taken inside each repetition, before any median."""
+
+    name: str
+    cpu_ms_per_call: Spread
+    cpu_to_the_workers: Spread
+
+    def as_json(self) -> dict[str, object]:
+        """For programs; a spread is an object of median, low and high."""
+        ratio, milliseconds = self.cpu_to_the_workers._asdict(), self.cpu_ms_per_call._asdict()
+        return {"name": self.name, "cpu_ms_per_call": milliseconds, "cpu_to_the_workers": ratio}
+
+
+def _row(name: str, repetitions: list[dict[str, Figure]]) -> Row:
+    return Row(
+        name,
         Spread.of(each[name].cpu_per_thousand for each in repetitions),  # s per 1,000 calls are ms per call
         Spread.of(each[name].cpu_per_thousand / each[OURS].cpu_per_thousand for each in repetitions),
     )

@@ -72,6 +72,27 @@ def test_no_route_and_the_like(number: int, words: str, monkeypatch: pytest.Monk
     assert in_words(reply_from("http://127.0.0.1:9")) == f"no connection: {words}"
 
 
+def test_an_address_without_a_route_hides_not_what_the_other_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without IPv6: the name's first address cannot be reached at all."""
+    unreachable = ("127.0.0.2", 9)
+
+    def connect(_self: socket.socket, address: object) -> None:
+        raise OSError(errno.ENETUNREACH if address == unreachable else errno.ECONNREFUSED, "")
+
+    def resolve(*_arguments: object, **_options: object) -> list[object]:
+        addresses = (unreachable, ("127.0.0.1", 9))
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    assert in_words(reply_from("http://api.test:9")) == "no connection: api.test:9 refused the connection"
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".test", "api..test"])
+def test_what_is_no_host_name(host: str) -> None:
+    assert in_words(reply_from(f"http://{host}")) == f"no connection: {host} is not a valid host name"
+
+
 def test_timed_out_while_it_connects() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]

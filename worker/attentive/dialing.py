@@ -73,7 +73,7 @@ class Opening:
         try:  # asyncio would do so in a callback, where an error is a bug
             host.encode("idna")
         except UnicodeError:
-            raise NoConnection(f"the name {host} is none that can be looked up") from None
+            raise NoConnection(f"{host} is not a valid host name") from None
         proxy = proxy_for(host, port, self._environ) if is_tls else None
         if proxy is None:
             connection = await self._connected(host, port, _written(host, port))
@@ -111,11 +111,11 @@ class Opening:
         """A socket to whichever address answers first; they begin one after the other, the families in turn.
 
         Raises:
-            OSError: that of the first address, where all fail.
+            OSError: where all fail, that of an address to which there is a route, if any.
         """
         waiting = _families_in_turn(addresses)
         pending: set[asyncio.Task[socket.socket]] = set()
-        errors: list[BaseException] = []
+        errors: list[BaseException] = [OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))]
         try:
             while waiting or pending:
                 if waiting:
@@ -130,7 +130,8 @@ class Opening:
                     errors.append(error)
         finally:
             await _give_up(pending)
-        raise errors[0] if errors else OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        # A host without IPv6 has no route to half of the addresses: the other half tells more.
+        raise next((error for error in errors if getattr(error, "errno", None) not in _NO_ROUTE), errors[0])
 
     async def _socket(self, family: socket.AddressFamily, address: _SocketAddress) -> socket.socket:
         made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

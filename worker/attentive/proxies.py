@@ -83,8 +83,8 @@ def _parsed(name: str, value: str) -> Proxy:
     url = _split(value if "://" in value else f"http://{value}")
     if url is None or not url.hostname:
         raise ValueError(
-            f"{name} is no http://host:port or https://host:port (other proxies, such as SOCKS, are not supported; "
-            "special characters of a password must be percent-encoded)"
+            f"{name} must be http://host:port or https://host:port; other kinds of proxies are not supported, and "
+            "special characters of a password must be percent-encoded"
         )
     authorization = None
     if url.username is not None:
