@@ -5,6 +5,7 @@ import gc
 import inspect
 import select
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -143,6 +144,33 @@ def test_what_is_said_before_the_request_answers_it_not() -> None:
     with serving(script) as server:
         asyncio.run(ask())
     assert not server.requests
+
+
+def test_what_came_while_the_loop_slept_sends_the_call_to_a_new_connection() -> None:
+    """A process that was stopped: the loop has not told of the left-over, or of the end, when the next call comes."""
+    told, sent = threading.Event(), threading.Event()
+
+    async def ask() -> list[Answer | Unanswered]:
+        transport = Transport(age_max_seconds=300)
+        message = Message("GET", server.base_url, ())
+        first = await transport.exchange(message, deadline=None, may_send=lambda: True)
+        told.set()
+        sent.wait(5)  # in the loop's own thread
+        second = await transport.exchange(message, deadline=None, may_send=lambda: True)
+        await transport.aclose()
+        return [first, second]
+
+    def script(served: scripted.Connection) -> None:
+        served.receive()
+        if len(server.connections) == 2:
+            return served.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+        served.send(OK)
+        told.wait(5)
+        served.send(OK)
+        return sent.set()
+
+    with serving(script) as server:
+        assert [came.status for came in asyncio.run(ask()) if isinstance(came, Answer)] == [200, 503]
 
 
 def test_connections_that_ended_are_not_held() -> None:
