@@ -29,7 +29,6 @@ class Connection:
     stopping: threading.Event
     requests: list[Received]
     sent_bytes: int = 0
-    answered: int = 0
     _buffer: bytes = field(default=b"", repr=False)
 
     def receive(self) -> Received | None:
@@ -52,7 +51,6 @@ class Connection:
     def send(self, content: bytes) -> None:
         self.socket.sendall(content)
         self.sent_bytes += len(content)
-        self.answered += 1
 
     def drip(self, content: bytes, every_seconds: float) -> None:
         """Sends byte by byte until the client goes or the test ends."""
