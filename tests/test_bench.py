@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import transports
 from bench.figures import Figure
 from bench.report import Spread, rows, table
 
@@ -39,6 +40,18 @@ def test_it_runs_and_reports_every_row() -> None:
     assert measured["worker 100:1"]["events_per_call"]["median"] > 50
     assert measured["worker 1:1"]["cpu_to_decode_alone"]["median"] > 1
     assert str(ROOT) not in done.stdout
+
+
+def test_the_transports_are_measured_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    assert transports.main(["--repetitions", "1", "--calls", "160", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in report["rows"]] == [
+        "httpx.AsyncClient",
+        "httpx.AsyncHTTPTransport",
+        "the worker's transport",
+    ]
+    assert all(row["cpu_ms_per_call"]["median"] > 0 for row in report["rows"])
+    assert report["rows"][-1]["cpu_to_the_workers"] == {"median": 1, "low": 1, "high": 1}
 
 
 def test_a_ratio_is_taken_inside_its_repetition() -> None:

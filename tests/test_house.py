@@ -44,13 +44,6 @@ IMPURE = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threadi
 # From the bottom up. engine and intake stand on top of them all.
 CORE_FLOORS = ("core.avro", "core.events", "core.rules", "core.waiting", "core.letters", "core.delivery")
 CORE_VOCABULARY = {"core.model", "core.options", "core.totals", "core.facts"}
-HTTPX_ALSO_IN = {
-    "worker.attentive.account",
-    "worker.attentive.replies",
-    "worker.attentive.request",
-    "worker.attentive.senders",
-    "worker.attentive.wire",
-}
 CONFLUENT_KAFKA_ALSO_IN = {
     "worker.registry.client",  # the registry's client is a part of confluent-kafka
     "worker.commands.demo.stage",  # the demo's brokers are librdkafka's embedded mock
@@ -155,7 +148,7 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
 @pytest.mark.parametrize(
     ("libraries", "home", "exceptions"),
     [
-        ({"httpx", "httpcore"}, "attentive", HTTPX_ALSO_IN),
+        ({"httpx"}, "attentive.transport", set()),
         ({"confluent_kafka"}, "kafka", CONFLUENT_KAFKA_ALSO_IN),
         ({"tenacity"}, "backoff", set()),
     ],
@@ -166,8 +159,6 @@ def test_a_library_has_one_home(libraries: set[str], home: str, exceptions: set[
     assert exceptions <= users, f"these no longer need their exception: {', '.join(sorted(exceptions - users))}"
     others = users - exceptions
     assert all(within(name, {home}) for name in others), f"outside of {home}: {', '.join(sorted(others))}"
-    if home == "attentive":
-        assert len(others) <= 1, f"one file is to know the HTTP library, not {', '.join(sorted(others))}"
 
 
 def test_every_exemption_gives_its_reason_on_the_line() -> None:

@@ -249,6 +249,7 @@ def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> 
             bearer,
             concurrency=attentive.concurrency,
             user_agent=USER_AGENT,
+            connection_age_max_seconds=attentive.connection_age_max_seconds,
             may_send=may_send,
         )
     except ValueError as error:

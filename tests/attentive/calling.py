@@ -4,26 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.attentive.scripted import Server
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
-from worker.core.model import Call, Reply, User
+from worker.core.model import Call, Reply, Scalar, User
 
 TOKEN = "secret-token-4711"
 PHONE = "+15550004711"
 TIMEOUT_SECONDS = 0.3
 PATIENCE_SECONDS = 5.0
+AGE_MAX_SECONDS = 300.0
 
 
-def call(number: int = 1, timeout_seconds: float = TIMEOUT_SECONDS) -> Call:
-    return Call(number, User(phone=PHONE), {"tier": "gold"}, timeout_seconds)
+def call(
+    number: int = 1, timeout_seconds: float = TIMEOUT_SECONDS, properties: Mapping[str, Scalar] | None = None
+) -> Call:
+    return Call(number, User(phone=PHONE), properties or {"tier": "gold"}, timeout_seconds)
+
+
+def made(
+    base_url: str,
+    token: Token | None = None,
+    concurrency: int = 4,
+    age_max_seconds: float = AGE_MAX_SECONDS,
+    may_send: Callable[[], bool] = lambda: True,
+) -> Senders:
+    return Senders(
+        base_url,
+        token or Token.given(TOKEN),
+        concurrency=concurrency,
+        user_agent="worker/0",
+        connection_age_max_seconds=age_max_seconds,
+        may_send=may_send,
+    )
 
 
 @contextlib.contextmanager
-def running(base_url: str, token: Token | None = None, concurrency: int = 4) -> Iterator[Senders]:
-    senders = Senders(base_url, token or Token.given(TOKEN), concurrency=concurrency, user_agent="worker/0")
+def running(
+    base_url: str,
+    token: Token | None = None,
+    concurrency: int = 4,
+    age_max_seconds: float = AGE_MAX_SECONDS,
+    may_send: Callable[[], bool] = lambda: True,
+) -> Iterator[Senders]:
+    senders = made(base_url, token, concurrency, age_max_seconds, may_send)
     senders.start()
     try:
         yield senders

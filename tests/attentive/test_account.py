@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,14 @@ def test_refused_and_silent_destinations() -> None:
         assert time.monotonic() - started < 1
     assert isinstance(silent, Problem)
     assert "in time" in silent.what
+
+
+def test_authorities_that_cannot_be_read_are_named_and_no_proxy_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with pytest.raises(ValueError, match=r"^SSL_CERT_FILE names .*/missing\.pem, which cannot be used: No such file"):
+        ask("https://127.0.0.1:1")
 
 
 def test_no_token_asks_nobody() -> None:

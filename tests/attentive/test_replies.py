@@ -1,78 +1,26 @@
 from __future__ import annotations
 
-import asyncio
-import inspect
 import json
-import socket
-import ssl
-from collections.abc import Iterator
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.attentive.replies import BODY_BYTES_MAX, failure_of, reply_of
+from worker.attentive.message import Answer, Unanswered
+from worker.attentive.replies import reply_of
 from worker.core.model import Failure, Reply
 
 NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 
 def reply(status: int = 400, content: bytes = b"", **headers: str) -> Reply:
-    raw = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return reply_of(status, httpx.Headers(raw), content, now_seconds=NOW_SECONDS, seconds=0.5)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return reply_of(Answer(status, named, content), now_seconds=NOW_SECONDS, seconds=0.5)
 
 
-def lower(kind: type[BaseException]) -> Iterator[type[BaseException]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from lower(child)
-
-
-def of_httpx() -> list[type[BaseException]]:
-    exported = (getattr(httpx, name) for name in httpx.__all__)
-    return [kind for kind in exported if inspect.isclass(kind) and issubclass(kind, BaseException)]
-
-
-@pytest.mark.parametrize("kind", of_httpx(), ids=lambda kind: kind.__name__)
-def test_every_exception_of_httpx_is_a_failure(kind: type[BaseException]) -> None:
-    assert failure_of(kind.__new__(kind)) is not None
-
-
-@pytest.mark.parametrize(
-    "kind", sorted({*lower(OSError), *lower(UnicodeError)}, key=str), ids=lambda kind: kind.__name__
-)
-def test_every_exception_of_the_operating_system_is_a_failure(kind: type[BaseException]) -> None:
-    assert failure_of(kind.__new__(kind)) is not None
-
-
-@pytest.mark.parametrize(
-    ("error", "failure"),
-    [
-        (asyncio.CancelledError(), Failure.ABORTED),
-        (TimeoutError(), Failure.TIMEOUT),
-        (httpx.ConnectTimeout(""), Failure.TIMEOUT),
-        (httpx.PoolTimeout(""), Failure.TIMEOUT),
-        (httpx.ConnectError(""), Failure.CONNECT),
-        (httpx.ProxyError(""), Failure.CONNECT),
-        (httpx.RemoteProtocolError(""), Failure.BROKEN),
-        (httpx.ReadError(""), Failure.BROKEN),
-        (httpx.WriteError(""), Failure.BROKEN),
-        (httpx.InvalidURL(""), Failure.CONNECT),
-        (socket.gaierror(), Failure.CONNECT),
-        (ssl.SSLCertVerificationError(), Failure.CONNECT),
-        (ssl.SSLError(), Failure.BROKEN),
-        (ConnectionResetError(), Failure.BROKEN),
-        (ConnectionRefusedError(), Failure.CONNECT),
-        (OSError(24, "too many open files"), Failure.CONNECT),
-        (LookupError(), None),
-        (MemoryError(), None),
-        (SystemExit(), None),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
-)
-def test_failure_tree(error: BaseException, failure: Failure | None) -> None:
-    assert failure_of(error) is failure
+def test_no_answer_keeps_its_kind_and_cause() -> None:
+    came = reply_of(Unanswered(Failure.CONNECT, "no route"), now_seconds=NOW_SECONDS, seconds=0.5)
+    assert came == Reply(None, Failure.CONNECT, seconds=0.5, cause="no route")
 
 
 @pytest.mark.parametrize(
@@ -177,9 +125,8 @@ def test_a_404_of_the_path_and_not_of_the_user(
     assert reply(status, content, content_type=content_type).no_such_path is no_such_path
 
 
-def test_body_is_text_of_bounded_length() -> None:
+def test_body_is_text() -> None:
     assert reply(content=b"Zo\xc3\xab \xff").body == "Zoë \ufffd"
-    assert len(reply(content=b"x" * (BODY_BYTES_MAX + 1)).body) == BODY_BYTES_MAX
 
 
 @given(
@@ -201,8 +148,8 @@ def test_body_is_text_of_bounded_length() -> None:
 def test_no_reply_raises_or_gives_text_that_cannot_be_printed(
     status: int, headers: dict[str, bytes], content: bytes
 ) -> None:
-    raw = httpx.Headers([(name.encode(), value) for name, value in headers.items()])
-    answer = reply_of(status, raw, content, now_seconds=NOW_SECONDS, seconds=0)
+    named = {name: value.decode("latin-1") for name, value in headers.items()}
+    answer = reply_of(Answer(status, named, content), now_seconds=NOW_SECONDS, seconds=0)
     for text in (answer.message, answer.body, answer.request_id or ""):
         text.encode()
     assert all(ord(letter) >= ord(" ") for letter in answer.message + (answer.request_id or ""))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.attentive import request
+from worker.attentive.transport import endpoint
 from worker.core.model import Scalar, User
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -104,7 +105,7 @@ def test_no_identifier_raises() -> None:
 
 @pytest.mark.parametrize("base", ["https://api.example.com/v1", "https://api.example.com/v1/"])
 def test_endpoint_joins_with_and_without_a_slash(base: str) -> None:
-    assert str(request.endpoint(base, request.ATTRIBUTES_PATH)) == "https://api.example.com/v1/attributes/custom"
+    assert str(endpoint(base, request.ATTRIBUTES_PATH)) == "https://api.example.com/v1/attributes/custom"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,6 @@ def test_endpoint_joins_with_and_without_a_slash(base: str) -> None:
 )
 def test_base_url_that_is_none_raises_without_repeating_it(base: str) -> None:
     with pytest.raises(ValueError, match="the base URL must") as caught:
-        request.endpoint(base, request.ATTRIBUTES_PATH)
+        endpoint(base, request.ATTRIBUTES_PATH)
     assert "secret" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -6,6 +6,7 @@ import time
 import traceback
 from pathlib import Path
 
+import h11
 import httpx
 import pytest
 
@@ -15,6 +16,7 @@ from tests.attentive.calling import (
     TOKEN,
     call,
     drained,
+    made,
     outcome,
     running,
     until_received,
@@ -32,6 +34,7 @@ from tests.attentive.scripted import (
 )
 from worker.attentive.senders import Senders, SendersStoppedError
 from worker.attentive.token import Token
+from worker.attentive.transport import Transport
 from worker.core.model import Call, Failure, Reply
 
 
@@ -106,9 +109,7 @@ def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch:
 
     old = call(1, timeout_seconds=5)
     with serving(answering(OK)) as server:
-        senders = Senders(
-            server.base_url, Token.given(TOKEN), concurrency=1, user_agent="worker/0", may_send=drops_and_begins_anew
-        )
+        senders = made(server.base_url, concurrency=1, may_send=drops_and_begins_anew)
         senders.start()
         assert outcome(senders, old).failure is Failure.ABORTED
         assert senders.close(PATIENCE_SECONDS)
@@ -118,7 +119,7 @@ def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch:
 def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None:
     """Warnings are errors: a task or a transport left open would fail the test when it is collected."""
     with serving(never_answers) as server:
-        senders = Senders(server.base_url, Token.given(TOKEN), concurrency=2, user_agent="worker/0")
+        senders = made(server.base_url, concurrency=2)
         senders.start()
         calls = [call(number, timeout_seconds=30) for number in range(2)]
         for each in calls:
@@ -141,14 +142,28 @@ def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None
         ("HTTPS_PROXY", "socks5://u:secret@proxy.test:1"),
         ("ALL_PROXY", "secret://proxy.test"),
         ("HTTPS_PROXY", "http://u:secret@proxy.test:secret"),
-        ("SSL_CERT_FILE", "/nowhere/secret"),
+        ("HTTPS_PROXY", "http://u:secret/secret#@proxy.test:80"),
     ],
 )
-def test_unusable_environment_is_a_clear_error(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_proxy_is_a_clear_error_without_its_password(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=name) as caught:
-        Senders("https://api.attentive.test", Token.given(TOKEN), concurrency=1, user_agent="worker/0")
-    assert "secret" not in "".join(traceback.format_exception_only(caught.value))
+        made("https://api.attentive.test")
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_authorities_that_cannot_be_read_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "authorities"
+    monkeypatch.setenv(name, str(path))
+    with pytest.raises(ValueError, match=f"{name} names {path}, .* No such file or directory"):
+        made("https://api.attentive.test")
+    path.write_text("no certificate")
+    with pytest.raises(ValueError, match=f"{name} names {path}, .* (holds no certificate|Not a directory)"):
+        made("https://api.attentive.test")
+    assert made("http://127.0.0.1:1").close(0)  # where no certificate is looked at
 
 
 def test_submit_after_close_raises() -> None:
@@ -159,7 +174,7 @@ def test_submit_after_close_raises() -> None:
 
 
 def test_close_before_start() -> None:
-    assert Senders("http://127.0.0.1:1", Token.given(TOKEN), concurrency=1, user_agent="worker/0").close(0)
+    assert made("http://127.0.0.1:1").close(0)
 
 
 def test_token_that_is_missing_and_then_appears(tmp_path: Path) -> None:
@@ -172,10 +187,10 @@ def test_token_that_is_missing_and_then_appears(tmp_path: Path) -> None:
 
 
 def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def send(_self: httpx.AsyncClient, request: httpx.Request, **_rest: object) -> httpx.Response:
+    async def handle(_self: Transport, request: httpx.Request) -> httpx.Response:
         raise LookupError(f"{request.headers} {request.content!r}")
 
-    monkeypatch.setattr(httpx.AsyncClient, "send", send)
+    monkeypatch.setattr(Transport, "handle_async_request", handle)
     with running("http://127.0.0.1:1") as senders:
         senders.submit(call())
         with pytest.raises(SendersStoppedError, match="LookupError") as caught:
@@ -188,6 +203,29 @@ def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch:
         with pytest.raises(SendersStoppedError):
             senders.submit(call())
         senders.abort([call()])
+
+
+def call_until_stopped(senders: Senders) -> None:
+    """The call itself comes back as aborted, and the thread ends a moment later."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        assert outcome(senders, call()).failure is Failure.ABORTED
+
+
+def test_bug_in_a_callback_reaches_the_caller_without_what_was_received(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def receive_data(_self: h11.Connection, data: bytes) -> None:
+        raise LookupError(repr(data))
+
+    monkeypatch.setattr(h11.Connection, "receive_data", receive_data)
+    with (
+        serving(answering(b"HTTP/1.1 200 secret")) as server,
+        running(server.base_url) as senders,
+        pytest.raises(SendersStoppedError, match="LookupError") as caught,
+    ):
+        call_until_stopped(senders)
+    assert "secret" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 @pytest.mark.parametrize("script", [answering(OK), never_answers, resets, is_not_http, closes_early])

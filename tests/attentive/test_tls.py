@@ -1,66 +1,91 @@
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
-import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from tests.attentive.calling import call, outcome, running
+from tests.attentive.calling import PATIENCE_SECONDS, call, outcome, running
+from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, answering, serving
 from worker.core.model import Failure
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "worker test")])
-    now = dt.datetime.now(dt.UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(secret + built.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
-def test_certificates_are_verified_against_the_named_authority(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-
-    def script(connection: Connection) -> None:
-        connection.socket = context.wrap_socket(connection.socket, server_side=True)
-        with connection.socket:
-            answering(OK)(connection)
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serving(script) as server:
+def test_certificates_are_verified_against_the_named_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    with serving(authority.serves(answering(OK))) as server:
         base_url = f"https://127.0.0.1:{server.port}/v1"
-        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         with running(base_url) as senders:
             assert outcome(senders, call(timeout_seconds=5)).failure is Failure.CONNECT
         assert not server.requests
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
         with running(base_url) as senders:
             assert [outcome(senders, call(number, timeout_seconds=5)).status for number in range(3)] == [200] * 3
         assert len(server.connections) == 2  # the refused one, and one for all three calls
+
+
+def test_trust_file_that_is_replaced_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A private authority is renewed: the file holds the new one first, and then the destination is signed by it."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    monkeypatch.setenv("SSL_CERT_FILE", str(old.trust()))
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    signed = [old.serves(answering(closing))]
+
+    def script(connection: Connection) -> None:
+        signed[-1](connection)
+
+    with serving(script) as server, running(f"https://127.0.0.1:{server.port}/v1", concurrency=1) as senders:
+        assert outcome(senders, call(1, PATIENCE_SECONDS)).status == 200
+        signed.append(new.serves(answering(closing)))
+        assert outcome(senders, call(2, PATIENCE_SECONDS)).failure is Failure.CONNECT
+        (tmp_path / "fresh").write_bytes(new.pem)
+        (tmp_path / "fresh").replace(tmp_path / "trust.pem")
+        assert outcome(senders, call(3, PATIENCE_SECONDS)).status == 200
+
+
+def test_trust_file_that_is_spoilt_meanwhile_leaves_the_old_one_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    path = authority.trust()
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    signed = [authority.serves(answering(closing))]
+
+    def script(connection: Connection) -> None:
+        signed[-1](connection)
+
+    with serving(script) as server, running(f"https://127.0.0.1:{server.port}/v1", concurrency=1) as senders:
+        path.write_bytes(authority.pem[:40])
+        assert outcome(senders, call(1, PATIENCE_SECONDS)).status == 200
+        path.unlink()
+        assert outcome(senders, call(2, PATIENCE_SECONDS)).status == 200
+        signed.append(other.serves(answering(closing)))
+        reply = outcome(senders, call(3, PATIENCE_SECONDS))
+        assert reply.cause.endswith(f"SSL_CERT_FILE names {path}, which cannot be used: No such file or directory")
+
+
+def test_large_request_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+    text = "x" * 3_000_000
+    with (
+        serving(authority.serves(answering(OK))) as server,
+        running(f"https://127.0.0.1:{server.port}", concurrency=1) as senders,
+    ):
+        for number in range(2):
+            assert outcome(senders, call(number, PATIENCE_SECONDS, {"text": text})).status == 200
+        assert [len(received.body) > len(text) for received in server.requests] == [True, True]
+        assert len(server.connections) == 1
+
+
+def test_body_without_a_length_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+
+    def script(connection: Connection) -> None:
+        connection.receive()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n{}")
+
+    with serving(authority.serves(script)) as server, running(f"https://127.0.0.1:{server.port}") as senders:
+        reply = outcome(senders, call(timeout_seconds=PATIENCE_SECONDS))
+    assert (reply.status, reply.body) == (200, "{}")

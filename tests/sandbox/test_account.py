@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -110,10 +111,17 @@ def test_the_account_holds_what_the_accepted_calls_say_and_refuses_whole_calls(u
             assert {entry["name"]: entry["value"] for entry in account.read(identifier)} == model.attributes(group)
 
 
+def has_no_number(value: object) -> bool:
+    """Whether NaN or an infinity is anywhere in it."""
+    if isinstance(value, list):
+        return any(has_no_number(each) for each in value)
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
 def test_only_scalars_are_read_and_the_attribute_at_fault_is_named(value: object) -> None:
     body = json.dumps({"user": {"email": "ann@example.com"}, "properties": {"fine": 1, "name": value}}).encode()
-    if set(json.dumps(value).strip("[]").split(", ")) & {"NaN", "Infinity", "-Infinity"}:
+    if has_no_number(value):
         with pytest.raises(RefusedError, match="not JSON"):
             read_upsert(body)
     elif value is None or isinstance(value, list):

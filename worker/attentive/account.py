@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import httpx
-
-from worker.attentive import request, wire
+from worker.attentive import request
+from worker.attentive.message import Answer, Message, Unanswered
 from worker.attentive.replies import printable
 from worker.attentive.token import Token
+from worker.attentive.transport import Transport, endpoint
+from worker.core.delivery.verdict import in_words
 from worker.core.model import Failure, Reply
 
 NAME_CHARACTERS_MAX = 200
@@ -20,16 +21,6 @@ _MEND_URL = "check WORKER_ATTENTIVE__BASE_URL"
 _MEND_PATH = f"{_MEND_URL}, and that this host may reach it (firewall, HTTPS_PROXY, NO_PROXY)"
 _MEND_CERTIFICATE = "where a proxy of your own signs certificates, name its authority in SSL_CERT_FILE"
 
-_FAILURES = {
-    Failure.CONNECT: (
-        "no connection: refused, unreachable, no such name, or TLS failed",
-        f"{_MEND_PATH}; {_MEND_CERTIFICATE}",
-    ),
-    Failure.TIMEOUT: ("no answer in time", _MEND_PATH),
-    Failure.BROKEN: ("the connection broke, or the answer was not HTTP", _MEND_PATH),
-    Failure.ABORTED: ("interrupted", "try again"),
-    Failure.NO_TOKEN: ("no token", "set WORKER_ATTENTIVE__TOKEN or WORKER_ATTENTIVE__TOKEN_FILE"),
-}
 _STATUSES = {
     401: "the token is wrong or was regenerated: put the app's current API key in its place",
     403: "the app lacks permissions: give it Custom Attributes (attributes:write) in Attentive",
@@ -59,25 +50,29 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
     """Asks the destination whose token this is; the request ends within `timeout_seconds`.
 
     Raises:
-        ValueError: `base_url` is none, or a proxy or a certificate file in the environment cannot be used.
+        ValueError: `base_url` is none, or a proxy or a certificate file in the environment cannot be used; the text
+            names the variable, without a secret.
     """
-    url = request.endpoint(base_url, request.ACCOUNT_PATH)
+    url = endpoint(base_url, request.ACCOUNT_PATH)
     value = token.value()
     if value is None:
         return Problem(token.problem or "no token", "put the token of the Attentive app there")
-    message = request.get(url, value, user_agent)
-    reply = _ask(message, timeout_seconds)
-    return _account(reply) if reply.status == 200 else _problem(reply)  # noqa: PLR2004 - OK
+    transport = Transport(age_max_seconds=timeout_seconds)
+    transport.prove(url)
+    came = _ask(transport, request.get(url, value, user_agent), timeout_seconds)
+    if isinstance(came, Unanswered):
+        mend = f"{_MEND_PATH}; {_MEND_CERTIFICATE}" if came.failure is Failure.CONNECT else _MEND_PATH
+        return Problem(in_words(Reply(None, came.failure, cause=came.cause)), mend)
+    return _account(came.body) if came.status == 200 else _problem(came.status)  # noqa: PLR2004 - OK
 
 
-def _ask(message: httpx.Request, timeout_seconds: float) -> Reply:
-    async def ask() -> Reply:
-        started = asyncio.get_running_loop().time()
-        async with wire.new_client(message.url, wire.tls_context()) as client:
-            reply, _ = await wire.exchange(
-                client, message, started=started, deadline=started + timeout_seconds, may_send=lambda: True
-            )
-            return reply
+def _ask(transport: Transport, message: Message, timeout_seconds: float) -> Answer | Unanswered:
+    async def ask() -> Answer | Unanswered:
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        try:
+            return await transport.exchange(message, deadline=deadline, may_send=lambda: True)
+        finally:
+            await transport.aclose()
 
     # Not `asyncio.run`: it would wait for a name resolution that hangs in a thread of its own.
     loop = asyncio.new_event_loop()
@@ -87,9 +82,9 @@ def _ask(message: httpx.Request, timeout_seconds: float) -> Reply:
         loop.close()
 
 
-def _account(reply: Reply) -> Account | Problem:
+def _account(body: bytes) -> Account | Problem:
     try:
-        document = json.loads(reply.body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, Mapping):
@@ -101,10 +96,7 @@ def _account(reply: Reply) -> Account | Problem:
     return Account(application, company, domain)
 
 
-def _problem(reply: Reply) -> Problem:
-    if reply.failure is not None:
-        return Problem(*_FAILURES[reply.failure])
-    status = reply.status or 0
+def _problem(status: int) -> Problem:
     what = f"GET /me answered {status}"
     if status in _STATUSES:
         return Problem(what, _STATUSES[status])

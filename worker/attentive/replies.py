@@ -1,93 +1,40 @@
-"""What came back for a request, in the words of the core.
-
-Every way a request can end without a reply, and what it is called (tests/attentive/test_replies.py walks the trees of
-httpx, ssl and OSError, so that a new exception cannot go unnoticed):
-
-    asyncio.CancelledError ........................... aborted   only `Senders.abort` and `close` cancel a request
-    Fenced ........................................... aborted   this process may no longer send for its partitions
-    TimeoutError, httpx.TimeoutException ............. timeout   the deadline, or the operating system gave up
-    httpx.HTTPError
-      ConnectError, ProxyError, UnsupportedProtocol .. connect   refused, unreachable, no such name, TLS handshake
-      every other one ................................ broken    reset, closed early, not HTTP
-    httpx.InvalidURL, UnicodeError ................... connect   a host name that IDNA cannot express
-    httpx.StreamError, httpx.CookieConflict .......... broken
-    OSError
-      socket.gaierror, ConnectionRefusedError,
-      ssl.SSLCertVerificationError ................... connect
-      ssl.SSLError, other ConnectionErrors ........... broken    after the handshake
-      every other one ................................ connect   no route, no file descriptor left
-    anything else .................................... none: it is a bug, and must be seen
-"""
+"""What came back for a request, in the words of the core."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
-import socket
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import TypeAlias
 
-import httpx
+from worker.attentive.message import Answer, Unanswered
+from worker.core.model import Reply
 
-from worker.core.model import Failure, Reply
-
-BODY_BYTES_MAX = 64 * 1024
 MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
 
-
-class Fenced(Exception):
-    """The request was not written: this process may no longer speak for the user's partition."""
-
-
-_TREE: tuple[tuple[type[BaseException], Failure], ...] = (
-    # The first match counts: TimeoutError, gaierror and SSLError are OSErrors, and SSLCertVerificationError is an
-    # SSLError and a ValueError.
-    (asyncio.CancelledError, Failure.ABORTED),
-    (Fenced, Failure.ABORTED),
-    (TimeoutError, Failure.TIMEOUT),
-    (httpx.TimeoutException, Failure.TIMEOUT),
-    (httpx.ConnectError, Failure.CONNECT),
-    (httpx.ProxyError, Failure.CONNECT),
-    (httpx.UnsupportedProtocol, Failure.CONNECT),
-    (httpx.HTTPError, Failure.BROKEN),
-    (httpx.InvalidURL, Failure.CONNECT),
-    (httpx.StreamError, Failure.BROKEN),
-    (httpx.CookieConflict, Failure.BROKEN),
-    (UnicodeError, Failure.CONNECT),
-    (socket.gaierror, Failure.CONNECT),
-    (ConnectionRefusedError, Failure.CONNECT),
-    (ssl.SSLCertVerificationError, Failure.CONNECT),
-    (ssl.SSLError, Failure.BROKEN),
-    (ConnectionError, Failure.BROKEN),
-    (OSError, Failure.CONNECT),
-)
+_Headers: TypeAlias = Mapping[str, str]  # names in lower case
 
 _SECONDS = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,30})?", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
-def failure_of(error: BaseException) -> Failure | None:
-    """The failure that `error` means, or None for an exception that no request should raise."""
-    return next((failure for kind, failure in _TREE if isinstance(error, kind)), None)
-
-
-def reply_of(status: int, headers: httpx.Headers, content: bytes, *, now_seconds: float, seconds: float) -> Reply:
-    """A reply from its parts; nothing that a destination puts into them raises.
+def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -> Reply:
+    """A reply from what came; nothing that a destination puts into it raises.
 
     Args:
-        status: the status.
-        headers: the headers, unchecked.
-        content: the body as it came, possibly incomplete.
-        now_seconds: the wall clock, for a Retry-After that is a date where the reply has no date of its own.
+        came: unchecked.
+        now_seconds: the wall clock, for a Retry-After that is a date where the answer has no date of its own.
         seconds: how long the request took.
     """
-    body = _body(headers, content)
+    if isinstance(came, Unanswered):
+        return Reply(None, came.failure, seconds=seconds, cause=came.cause)
+    status, headers = came.status, came.headers
+    body = _body(headers, came.body)
     document = _document(body)
     message = printable(next(_messages(document), ""), MESSAGE_CHARACTERS_MAX)
     return Reply(
@@ -103,11 +50,11 @@ def reply_of(status: int, headers: httpx.Headers, content: bytes, *, now_seconds
     )
 
 
-def _body(headers: httpx.Headers, content: bytes) -> str:
+def _body(headers: _Headers, content: bytes) -> str:
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
         # It was asked for as it is (request.py); unpacking what a destination sends against that may never end.
         return f"<{len(content)} bytes in a content encoding that was not asked for>"
-    return content[:BODY_BYTES_MAX].decode("utf-8", "replace")
+    return content.decode("utf-8", "replace")
 
 
 def _document(body: str) -> object:
@@ -134,7 +81,7 @@ def _messages(document: object, depth: int = 3) -> Iterator[str]:
             yield from _messages(document.get(name), depth - 1)
 
 
-def _request_id(document: object, headers: httpx.Headers) -> str | None:
+def _request_id(document: object, headers: _Headers) -> str | None:
     candidates: list[object] = []
     if isinstance(document, Mapping):
         candidates.append(document.get("requestId"))
@@ -150,7 +97,7 @@ def _request_id(document: object, headers: httpx.Headers) -> str | None:
     return None
 
 
-def _no_such_path(headers: httpx.Headers, body: str, message: str) -> bool:
+def _no_such_path(headers: _Headers, body: str, message: str) -> bool:
     """Whether a 404 is about the URL and not about the user.
 
     Attentive says so in JSON (Spring's "No static resource …"). A 404 in HTML is not from
@@ -160,7 +107,7 @@ def _no_such_path(headers: httpx.Headers, body: str, message: str) -> bool:
     return message.startswith("No static resource") or (is_markup and "content-encoding" not in headers)
 
 
-def _retry_after(headers: httpx.Headers, now_seconds: float) -> float | None:
+def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
         seconds = float(value)

@@ -6,14 +6,12 @@ change a value such as 0.1000000000000000055.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 
-import httpx
-
+from worker.attentive.message import Message
 from worker.core.model import Call, Scalar, User
 
 ATTRIBUTES_PATH = "attributes/custom"
@@ -23,54 +21,35 @@ EXPONENT_MAX = 10_000
 """Plain notation writes an exponent out as digits: without a bound, `Decimal("1E+1000000000")` is a gigabyte."""
 
 
-def endpoint(base_url: str, path: str) -> httpx.URL:
-    """The URL of `path` under `base_url`, which may end in a slash or not.
-
-    Raises:
-        ValueError: `base_url` is not an absolute http or https URL, or carries more than a host, a port and a path.
-            (User information in it would replace the bearer token by basic authentication.) The text does not
-            repeat the URL, since such a part may be a secret.
-    """
-    url = None
-    # Raised below, outside, so that the error does not carry httpx's own text, which quotes the URL.
-    with contextlib.suppress(httpx.InvalidURL, UnicodeError):
-        url = httpx.URL(base_url)
-    if url is None or url.scheme not in {"http", "https"} or not url.host:
-        raise ValueError("the base URL must be absolute and start with https:// (http:// to a loopback address)")
-    if url.userinfo or url.query or url.fragment:
-        raise ValueError("the base URL must have no user name, password, query or fragment")
-    return url.copy_with(path=f"{url.path.rstrip('/')}/{path}")
-
-
-def headers(token: str, user_agent: str) -> list[tuple[str, str]]:
+def headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
     """The headers that every request carries.
 
     The answer's encoding is `identity`: what never arrives compressed cannot unpack into gigabytes.
     """
-    return [
+    return (
         ("Authorization", f"Bearer {token}"),
         ("Accept", "application/json"),
         ("Accept-Encoding", "identity"),
         ("User-Agent", user_agent),
-    ]
+    )
 
 
-def get(url: httpx.URL, token: str, user_agent: str) -> httpx.Request:
+def get(url: str, token: str, user_agent: str) -> Message:
     """A request that only reads."""
-    return httpx.Request("GET", url, headers=headers(token, user_agent))
+    return Message("GET", url, headers(token, user_agent))
 
 
-def upsert(url: httpx.URL, call: Call, token: str, user_agent: str) -> httpx.Request:
+def upsert(url: str, call: Call, token: str, user_agent: str) -> Message:
     """`POST /attributes/custom` for one call.
 
     Raises:
         ValueError: what `body` raises.
     """
-    return httpx.Request(
+    return Message(
         "POST",
         url,
-        headers=[*headers(token, user_agent), ("Content-Type", "application/json")],
-        content=body(call.user, call.properties),
+        (*headers(token, user_agent), ("Content-Type", "application/json")),
+        body(call.user, call.properties),
     )
 
 

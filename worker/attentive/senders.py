@@ -1,12 +1,11 @@
-"""The requests in flight: one thread with an asyncio loop, and a small client with one connection for each.
+"""The requests in flight: one thread with an asyncio loop, and a task for each.
 
 Why a loop and not a thread for each request: a task can be cancelled at any await, so that one deadline bounds name
 resolution, connection, a header that drips and a body that drips. A thread in a blocking read cannot be.
-Why a client for each: the cost of httpx's connection pool grows with the square of its connections.
 
-The main thread owns what is in flight; the loop's thread owns the clients. They meet in the loop's own queue on the way
-in and in one queue on the way out, so that no lock is needed. The one thing that must not wait for a queue is an abort:
-the loop's thread looks itself, before it writes, whether the call was cut.
+The main thread owns what is in flight; the loop's thread owns the connections. They meet in the loop's own queue on the
+way in and in one queue on the way out, so that no lock is needed. The one thing that must not wait for a queue is an
+abort: the loop's thread looks itself, before it writes, whether the call was cut.
 """
 
 from __future__ import annotations
@@ -21,14 +20,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import httpx
-
-from worker.attentive import request, wire
+from worker.attentive import request
+from worker.attentive.message import Message
+from worker.attentive.replies import reply_of
 from worker.attentive.token import Token
+from worker.attentive.transport import Transport, endpoint
 from worker.core.model import Call, Failure, Reply
-
-CLOSE_SECONDS = 1.0
-"""For one client to close its connection, which is a local act."""
 
 _Outcome = tuple[Call, Reply]
 
@@ -50,6 +47,7 @@ class Senders:
         *,
         concurrency: int,
         user_agent: str,
+        connection_age_max_seconds: float,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         """Prepares; no connection is made before the first call.
@@ -59,21 +57,24 @@ class Senders:
             token: read for every call.
             concurrency: calls that may be in flight together, at least 1.
             user_agent: the User-Agent header.
+            connection_age_max_seconds: a connection that is older takes no further call; the next one looks the host's
+                name up anew.
             may_send: asked from the loop's thread right before a request is written; where it says no, the request is
                 not, and its reply is `Failure.ABORTED`.
 
         Raises:
-            ValueError: a base URL that is none, or a proxy or certificate file in the environment that cannot be used.
+            ValueError: a base URL that is none, or a proxy or certificate file in the environment that cannot be used;
+                the text names the variable, without a secret.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
-        self._url = request.endpoint(base_url, request.ATTRIBUTES_PATH)
+        self._url = endpoint(base_url, request.ATTRIBUTES_PATH)
         self._token = token
         self._concurrency = concurrency
         self._user_agent = user_agent
         self._may_send = may_send
-        self._tls = wire.tls_context()
-        self._idle: list[httpx.AsyncClient] = [wire.new_client(self._url, self._tls)]
+        self._transport = Transport(age_max_seconds=connection_age_max_seconds)
+        self._transport.prove(self._url)
         self._in_flight: set[Call] = set()
         self._cut: set[Call] = set()  # written by the main thread alone
         self._finished: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()  # None: the thread has ended
@@ -194,37 +195,24 @@ class Senders:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for client in self._idle:
-                await _close(client)
+            await self._transport.aclose()
             await self._loop.shutdown_asyncgens()
 
-    def _begin(self, call: Call, message: httpx.Request, started: float) -> None:
+    def _begin(self, call: Call, message: Message, started: float) -> None:
         if self._end.done():  # a fault stops the thread while the main thread submits
             return
         task = self._loop.create_task(self._make(call, message, started))
         self._tasks[call] = task
         task.add_done_callback(functools.partial(self._ended, call))
 
-    async def _make(self, call: Call, message: httpx.Request, started: float) -> Reply:
-        # The client that was used last is the one whose connection is warm.
-        client = self._idle.pop() if self._idle else wire.new_client(self._url, self._tls)
-        deadline = started + call.timeout_seconds
-        reusable = False
-        try:
-            reply, reusable = await wire.exchange(
-                client,
-                message,
-                started=started,
-                deadline=deadline,
-                # In this order: calls are cut before a new lease begins, so whoever sees the new one sees the cut.
-                may_send=lambda: self._may_send() and call not in self._cut,
-            )
-        finally:
-            if reusable:
-                self._idle.append(client)
-            else:  # httpcore does not promise that a connection is whole after a cancellation
-                await _close(client)
-        return reply
+    async def _make(self, call: Call, message: Message, started: float) -> Reply:
+        came = await self._transport.exchange(
+            message,
+            deadline=started + call.timeout_seconds,
+            # In this order: calls are cut before a new lease begins, so whoever sees the new one sees the cut.
+            may_send=lambda: self._may_send() and call not in self._cut,
+        )
+        return reply_of(came, now_seconds=time.time(), seconds=self._loop.time() - started)
 
     def _ended(self, call: Call, task: asyncio.Task[Reply]) -> None:
         # Here and not in the task: one that is cancelled before its first step never runs.
@@ -252,16 +240,10 @@ class Senders:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback that raised would leave its call without a reply: stop instead."""
         error = context.get("exception")
-        if "handle" in context and error is not None:
+        if isinstance(error, Exception) and not context.keys().isdisjoint(("handle", "protocol")):
             self._stop(error)
         else:
             loop.default_exception_handler(context)
-
-
-async def _close(client: httpx.AsyncClient) -> None:
-    with contextlib.suppress(TimeoutError, OSError, httpx.HTTPError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await client.aclose()
 
 
 def _describe(error: BaseException) -> str:

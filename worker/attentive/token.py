@@ -67,7 +67,7 @@ class Token:
 
     def _read(self, descriptor: int) -> None:
         status = os.fstat(descriptor)  # of the open file, so that identity and content are of one version
-        self._identity = _identity(status)
+        self._identity = identity(status)
         if not stat.S_ISREG(status.st_mode):
             self._forget(f"token file {self._path}: not a regular file")
             return
@@ -83,7 +83,7 @@ class Token:
         if self._path is None:
             return None
         try:
-            return _identity(self._path.stat())
+            return identity(self._path.stat())
         except OSError:
             return None
 
@@ -104,5 +104,6 @@ class Token:
         self.problem = problem
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    """What differs when a file was written anew or another one took its place."""
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)

@@ -212,9 +212,9 @@ class Call:
 class Failure(StrEnum):
     """Why a request brought no reply."""
 
-    CONNECT = "connect"  # refused, unreachable, name not found, TLS failed
+    CONNECT = "connect"  # refused, unreachable, name not found, TLS failed, the proxy said no
     TIMEOUT = "timeout"  # the whole-request deadline passed
-    BROKEN = "broken"  # reset, closed early, not HTTP
+    BROKEN = "broken"  # reset, closed before the answer was complete, not HTTP
     ABORTED = "aborted"  # cut short by this worker: its partition went away
     NO_TOKEN = "no_token"  # noqa: S105 - a reason, not a secret: the token file is missing or empty
 
@@ -225,6 +225,7 @@ class Reply:
 
     `body` is text of at most 64 KiB; `message` is the human part of an error body, if one was found;
     `retry_after_seconds`, `rate_limit` and `rate_remaining` repeat the headers of that meaning.
+    `cause` tells people what kind of failure it was, without a secret; no decision goes by it.
     """
 
     status: int | None
@@ -237,3 +238,4 @@ class Reply:
     body: str = field(default="", repr=False)
     no_such_path: bool = False
     seconds: float = 0.0
+    cause: str = ""

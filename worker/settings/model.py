@@ -211,6 +211,12 @@ class AttentiveSettings(Section):
         le=120,
         description="time-out of a whole request, not of one read; below `session.timeout.ms`",
     )
+    connection_age_max_seconds: Number = Field(
+        default=300.0,
+        gt=0,
+        le=86_400,
+        description="a connection that is older takes no further call; the next one looks the host's name up anew",
+    )
     retry_base_seconds: Number = Field(
         default=0.5,
         gt=0,

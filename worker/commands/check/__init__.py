@@ -84,8 +84,8 @@ def _check_token(settings: Settings) -> Iterator[Finding]:
     seconds = min(attentive.timeout_seconds, ASK_SECONDS)
     try:
         answer = whoami(attentive.base_url, wiring.token(settings), seconds, user_agent=wiring.USER_AGENT)
-    except (ValueError, ImportError):  # its text may contain the proxy's password
-        yield Finding.fail("token", "the environment names a proxy that cannot be used", "check HTTPS_PROXY, ALL_PROXY")
+    except ValueError as error:  # HTTPS_PROXY, SSL_CERT_FILE …: its text names which, without a password
+        yield Finding.fail("token", str(error), "correct that variable of the environment")
         return
     if isinstance(answer, Problem):
         yield Finding.fail("token", answer.what, answer.mend)

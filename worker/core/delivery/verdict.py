@@ -82,5 +82,6 @@ def _client_error(status: int, *, wrong_url: bool) -> Verdict:
 def in_words(reply: Reply) -> str:
     """A reply in a few words that hold nothing of its body."""
     if reply.failure is not None:
-        return _FAILURES[reply.failure]
+        words = _FAILURES[reply.failure]
+        return f"{words}: {reply.cause}" if reply.cause else words
     return f"status {reply.status}"

@@ -1,0 +1,240 @@
+"""One connection that carries one exchange at a time, over h11.
+
+    asyncio -> data_received -> h11 -> Response, Data, EndOfMessage -> the exchange's future
+
+Whatever comes while no exchange is under way ends the connection: an answer belongs to its request or is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import ssl
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Final, cast
+
+import h11
+
+from worker.attentive.message import BODY_BYTES_MAX, Broken, NotHttp
+
+PIECE_BYTES: Final = 16 * 1024
+"""The fence is asked before each piece. What the kernel does not take at once, asyncio would write unasked later."""
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+class Received:
+    """An answer as it grows. `cut`: its body is longer than what is kept."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: RawHeaders = ()
+        self.body = bytearray()
+        self.cut = False
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Two lengths: the chunks count, and the connection must end (RFC 9112, 6.1)."""
+        return {b"transfer-encoding", b"content-length"} <= {name for name, _ in self.headers}
+
+
+class Connection(asyncio.Protocol):
+    """A TCP or TLS connection. Every method is called in its loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._poll = select.poll()
+        self._http = h11.Connection(h11.CLIENT)
+        self._received = Received()
+        self._answer: asyncio.Future[Received] | None = None  # None: no exchange is under way
+        self._tunnels = False  # the exchange is a CONNECT, whose answer is a head alone
+        self._is_written = False
+        self._drained: asyncio.Future[None] | None = None  # None: the kernel has taken all that was written
+        self._is_tls = False
+        self._is_new = True
+        self.is_open = False
+        """Whether another exchange may begin. False once either side closed, or the destination spoke unasked."""
+        self.opened_at = self.used_at = loop.time()
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What the bytes are written to; `upgraded` changes it."""
+        assert self._transport is not None  # noqa: S101 - asyncio calls connection_made before anything else
+        return self._transport
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the socket is closed, which takes the loop some turns after `abort`."""
+        return self._transport is None or self._transport.get_extra_info("socket").fileno() < 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head of an answer has come."""
+        return self._received.status > 0
+
+    def upgraded(self, transport: asyncio.Transport) -> None:
+        """Goes on inside TLS, as a new HTTP connection."""
+        transport.set_write_buffer_limits(high=1)  # asyncio's TLS pauses at that many bytes and not past them
+        self._transport = transport
+        self._is_tls = self._is_new = True
+        self._http = h11.Connection(h11.CLIENT)
+
+    def abort(self) -> None:
+        """Closes at once, without waiting for the other side."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def has_unread(self) -> bool:
+        """Whether something came, or the other side closed, that the loop has not told of yet.
+
+        A new TLS connection may hold session tickets, which nobody asked for either.
+        """
+        return not (self._is_new and self._is_tls) and bool(self._poll.poll(0))
+
+    async def exchange(
+        self, method: bytes, target: bytes, headers: RawHeaders, body: bytes, fence: Callable[[], None]
+    ) -> Received:
+        """Writes a request and reads its answer. `is_open` says afterwards whether the connection may be used again.
+
+        Args:
+            method: such as POST; CONNECT ends with the answer's head.
+            target: the path, or host:port for CONNECT.
+            headers: with Host, and Content-Length where there is a body.
+            body: the whole of it.
+            fence: called right before each write; what it raises keeps the rest from being written.
+
+        Raises:
+            Broken: the connection ended before the answer did.
+            NotHttp: what came is no HTTP/1.1.
+            h11.LocalProtocolError: the request itself is none.
+        """
+        answer: asyncio.Future[Received] = self._loop.create_future()
+        try:
+            content = self._written(method, target, headers, body)
+            if not self.is_open or self.has_unread():
+                raise Broken("the other side closed the connection or spoke before it was asked")
+            self._is_new = self._is_written = False
+            self._tunnels = method == b"CONNECT"
+            self._received = Received()
+            self._answer = answer
+            await self._write(content, answer, fence)
+            return await answer
+        finally:
+            # Who is cancelled cancels what it awaits. An exception that nobody asks for, asyncio would log.
+            if not answer.done() or answer.cancelled() or answer.exception() is not None:
+                self.abort()
+            self._answer = None
+            self.used_at = self._loop.time()
+
+    def _written(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> bytes:
+        content = self._http.send(h11.Request(method=method, target=target, headers=list(headers)))
+        if body:
+            content += self._http.send(h11.Data(data=body))
+        return content + self._http.send(h11.EndOfMessage())
+
+    async def _write(self, content: bytes, answer: asyncio.Future[Received], fence: Callable[[], None]) -> None:
+        for start in range(0, len(content), PIECE_BYTES):
+            if self._drained is not None:
+                await asyncio.wait((self._drained, answer), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                if self._received.status < HTTPStatus.BAD_REQUEST:
+                    raise Broken("the answer came before the request was written")
+                return  # refused before it was read, such as 413
+            fence()
+            self._is_written = start + PIECE_BYTES >= len(content)
+            self.transport.write(content[start : start + PIECE_BYTES])
+
+    # From here on: called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is connected."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer, or bytes that nobody asked for."""
+        if self._answer is None or self._answer.done():
+            self.abort()
+        else:
+            self._http.receive_data(data)
+            self._read("what came is not HTTP/1.1", NotHttp)
+
+    def eof_received(self) -> None:
+        """The other side sends no more. That completes an answer without a length, and no other."""
+        self.is_open = False
+        if self._answer is None or self._answer.done():
+            self.abort()
+        else:
+            self._http.receive_data(b"")
+            within = "within" if self._received.status else "before"
+            self._read(f"the other side closed the connection {within} its answer", Broken)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self.is_open = False
+        if isinstance(exc, ssl.SSLError):
+            self._fail(Broken(f"TLS failed: {(exc.reason or 'no reason given').lower().replace('_', ' ')}"))
+        elif exc is None or isinstance(exc, OSError):
+            self._fail(Broken("the connection was reset"))
+        else:
+            self._fail(exc)  # a bug, which must be seen
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more for now."""
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The kernel has taken everything."""
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
+
+    def _read(self, otherwise: str, kind: type[NotHttp | Broken]) -> None:
+        try:
+            self._read_events()
+        except h11.RemoteProtocolError:  # its text may quote the answer
+            self._fail(kind(otherwise))
+
+    def _read_events(self) -> None:
+        received = self._received
+        while True:
+            event = self._http.next_event()
+            if isinstance(event, h11.Data):
+                received.body += event.data[: BODY_BYTES_MAX - len(received.body)]
+                received.cut = len(received.body) >= BODY_BYTES_MAX
+                if received.cut:
+                    return self._finish()
+            elif isinstance(event, h11.Response):
+                received.status, received.headers = event.status_code, list(event.headers)
+                if self._tunnels:
+                    return self._finish()
+            elif isinstance(event, h11.EndOfMessage):
+                return self._finish()
+            elif not isinstance(event, h11.InformationalResponse):  # NEED_DATA, PAUSED or ConnectionClosed
+                return None
+
+    def _finish(self) -> None:
+        """The answer is complete. The connection goes on only where nothing is left on either side."""
+        http = self._http
+        is_whole = self._tunnels or (
+            http.our_state is http.their_state is h11.DONE
+            and not self._received.cut
+            and self._is_written
+            and not self._received.is_ambiguous
+        )
+        if not is_whole or http.trailing_data[0]:
+            self.abort()
+        elif not self._tunnels:
+            http.start_next_cycle()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(self._received)
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)

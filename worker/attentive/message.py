@@ -1,0 +1,77 @@
+"""What goes to the destination and what comes back, without a word of any HTTP library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.core.model import Failure
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""How much of an answer's body is read. An answer that is longer is cut there, and still an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A request: `Message("GET", "https://api.example.com/v1/me", (("Accept", "application/json"),))`.
+
+    Host and Content-Length are added where it is sent.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; its body is cut at `BODY_BYTES_MAX`.
+
+    Header names are in lower case. The values of a repeated header are joined by a comma.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that got no complete answer, and why. `cause` holds no token, password, identifier or value."""
+
+    failure: Failure
+    cause: str
+
+
+class Fenced(Exception):
+    """The request was not written: this process may no longer speak for the user's partition."""
+
+
+class NoAnswer(Exception):
+    """Why no complete answer came. The text is the `cause` of `Unanswered`, so it must hold no secret."""
+
+
+class NoConnection(NoAnswer):
+    """No name, no route, nobody listens, or TLS failed."""
+
+
+class ProxyRefused(NoConnection):
+    """The proxy opened no tunnel."""
+
+
+class Late(NoAnswer):
+    """The deadline passed after the connection was made."""
+
+
+class LateConnection(NoAnswer):
+    """The deadline passed before the connection was made."""
+
+
+class Broken(NoAnswer):
+    """The connection ended before the answer did."""
+
+
+class NotHttp(NoAnswer):
+    """What came is no HTTP/1.1."""

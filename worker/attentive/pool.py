@@ -1,0 +1,124 @@
+"""The connections to the destination: one for each request in flight, kept and used again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+from weakref import WeakSet
+
+from worker.attentive.connection import Connection, RawHeaders, Received
+from worker.attentive.dialing import Opening, Origin
+from worker.attentive.message import Fenced, Late, LateConnection
+from worker.attentive.proxies import proxy_for
+from worker.attentive.trust import Trust
+
+IDLE_SECONDS: Final = 4.0
+"""How long an idle connection may be used again. Shorter than the idle time-out of any server or load balancer in use
+(the shortest, 5 seconds, is uvicorn's), so that a request seldom meets a connection that is just being closed. The one
+that does comes back as `broken`, and the engine sends it again."""
+CLOSE_SECONDS: Final = 1.0
+"""For all connections to be closed, which is a local act."""
+
+
+class Pool:
+    """Connections by their origin. Every method but the constructor and `prove` is called in one loop."""
+
+    def __init__(self, environ: Mapping[str, str], *, age_max_seconds: float) -> None:
+        """Nothing is opened. A connection older than `age_max_seconds` takes no further request."""
+        self._environ = environ
+        self._age_max_seconds = age_max_seconds
+        self._trust = Trust(environ)
+        self._idle: dict[Origin, list[Connection]] = {}  # the latest used last
+        self._all: WeakSet[Connection] = WeakSet()
+
+    def prove(self, origin: Origin) -> None:
+        """Finds out whether the environment's proxy and authorities can be used for `origin`; asks nobody.
+
+        Raises:
+            ValueError: naming the variable.
+        """
+        if origin.is_tls:
+            proxy_for(origin.host, origin.port, self._environ)
+            self._trust.context()
+
+    async def exchange(
+        self,
+        origin: Origin,
+        method: bytes,
+        target: bytes,
+        headers: RawHeaders,
+        body: bytes,
+        *,
+        deadline: float | None,
+        may_send: Callable[[], bool],
+    ) -> Received:
+        """One request and its complete answer.
+
+        Args:
+            origin: where to.
+            method: such as POST.
+            target: path and query.
+            headers: with Host, and Content-Length where there is a body.
+            body: the whole of it.
+            deadline: when all of it must have ended, from the lookup of the name to the end of the body, by the running
+                loop's clock.
+            may_send: asked right before anything of the request is written.
+
+        Raises:
+            NoAnswer: one of its kinds.
+            Fenced: `may_send` said no.
+            ValueError: the environment's proxy or authorities cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+
+        def fence() -> None:
+            # A process that was stopped may wake long past the deadline, and go on before the time-out strikes.
+            if deadline is not None and loop.time() >= deadline:
+                raise TimeoutError
+            if not may_send():
+                raise Fenced
+
+        opening: Opening | None = None
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                if deadline is not None and loop.time() >= deadline:
+                    raise TimeoutError  # noqa: TRY301 - the same way out as the time-out's own
+                connection = self._warmest(origin)
+                if connection is None:
+                    opening = Opening(origin, self._trust, self._environ, self._all.add)
+                    connection = await opening.connection()
+                return await connection.exchange(method, target, headers, body, fence)
+        except TimeoutError:
+            if connection is None and opening is not None:
+                raise LateConnection(f"still {opening.doing}") from None
+            begun = connection is not None and connection.has_begun
+            raise Late("the answer began and did not end" if begun else "no answer began") from None
+        finally:
+            if connection is not None and connection.is_open:
+                self._idle.setdefault(origin, []).append(connection)
+
+    def _warmest(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin, [])
+        now = asyncio.get_running_loop().time()
+        while idle and idle[0].used_at < now - IDLE_SECONDS:
+            idle.pop(0).abort()
+        while idle:
+            connection = idle.pop()
+            is_young = now - connection.opened_at < self._age_max_seconds
+            if is_young and connection.is_open and not connection.has_unread():
+                return connection
+            connection.abort()
+        return None
+
+    async def close(self) -> None:
+        """Closes every connection and waits for it."""
+        for connection in self._all:
+            connection.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while any(not connection.is_closed for connection in self._all):  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(0)
+        self._idle.clear()
