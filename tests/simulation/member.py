@@ -1,7 +1,8 @@
-"""One worker: the real engine, exchange, membership, drains and lease, and models of what stands behind their ports.
+"""One simulated worker: the real engine, exchange, membership, drains and lease, wired to models of their ports.
 
-This file only drives them. It does what worker/live/loop.py does by the real clock: poll, tell what the group said,
-turn; in a revoke's callback and a stop, step the drain. It takes a turn only when there is something to take it for.
+This file stands in for worker/live/loop.py. On each turn it polls, passes on what the group said, and turns the real
+membership; in a revoke callback or a stop it steps the real drain instead. The real loop turns all the time; this one
+turns only when something has happened or is due, since empty turns would make a run slow.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from worker.live.share import Share
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
 
-_IDLE_SECONDS = 0.25  # between looks, where the engine waits for something other than time
-_TURNS_MAX = 20_000
+_IDLE_SECONDS = 0.25  # between turns, while the engine waits for something other than time
+_TURNS_MAX = 20_000  # of one life; more means that the worker spins
 
 
 class Member:
-    """A worker's one life, from its start to its stop or crash."""
+    """One process of a worker, from its start to its stop or crash. A restart in the same slot is another Member."""
 
     def __init__(self, cluster: Cluster, slot: int, life: int) -> None:
         self.name = f"w{slot}.{life}"
@@ -71,10 +72,10 @@ class Member:
             pace=Pace(COMMIT_SECONDS, DRAIN_SECONDS),
             reporter=self,
         )
-        self._revoke: Drain | None = None  # its callback has not returned
+        self._revoke: Drain | None = None  # the drain of a revoke callback that has not returned
         self._stop: Drain | None = None
         self._vigil = Vigil(self)
-        self._amid_turn = False
+        self._amid_turn = False  # it was frozen between its poll and its calls, and has not turned since
         self._next_turn = inf
         self._turns = 0
 
@@ -83,26 +84,32 @@ class Member:
 
     @property
     def at_rest(self) -> bool:
-        """Nothing is held, under way or unread."""
+        """Whether it has no open entry, call, dead letter or drain."""
         engine = self.engine
         return not (engine.open_entries or engine.in_flight or engine.letters_waiting or self.drain)
 
     @property
     def drain(self) -> Drain | None:
-        """The drain that is stepped now."""
+        """The drain that this worker steps now: a revoke's goes before a stop's."""
         return self._revoke or self._stop
 
     @property
     def isolated(self) -> bool:
-        """Whether it reaches the brokers no more, though it may reach the destination."""
+        """Whether it is cut off from the brokers. It may still reach the destination."""
         return self.group.contact.lost
 
     def reach(self) -> dict[int, int]:
-        """How far the engine has taken in what it holds."""
+        """The engine's position in each partition that it holds, by number."""
         return {partition.number: progress.position or 0 for partition, progress in self.engine.progress().items()}
 
     def epoch(self, user: int) -> int:
-        """The assignment by which a user's call is sent; 0 where the user has two partitions, and so no order."""
+        """The number of the assignment that entitles this worker to call for a user.
+
+        0 for a user with records in two partitions: between two owners nothing orders that user's calls.
+
+        Raises:
+            PromiseBroken: another member owns the user's partition.
+        """
         plan, held = self._cluster.plan, self.group.held
         home = user % plan.partitions
         if user in plan.shared and (home in held or (home + 1) % plan.partitions in held):
@@ -114,29 +121,29 @@ class Member:
     # -- what happens to it ------------------------------------------------------------------------------------------
 
     def wake(self, _: object = None) -> None:
-        """Something came: take a turn now."""
+        """Takes a turn now: something has come."""
         self.wake_at(self._timeline.now)
 
     def wake_at(self, when: float) -> None:
-        """Take a turn at that instant, if none comes earlier."""
+        """Takes a turn at that instant, unless one comes earlier."""
         if self.alive and when < self._next_turn:
             self._next_turn = when
             self._timeline.at(when, self._turn, when)
 
     def tell(self, what: str, partitions: list[int], generation: int) -> None:
-        """The coordinator's word, for the next poll."""
+        """Queues what the coordinator says, for the next poll."""
         if what == "lost":
             self.group.told.clear()
         self.group.told.append(Told(what, partitions, generation))
         self.wake()
 
     def cut_off(self) -> None:
-        """The way to the brokers is gone."""
+        """The network to the brokers breaks."""
         self.group.contact.since = self._timeline.now
         self.wake()
 
     def reconnect(self) -> None:
-        """The way to the brokers is there again."""
+        """The network to the brokers is back."""
         self.group.contact.since = None
         self.wake()
 
@@ -146,7 +153,7 @@ class Member:
         self.wake()
 
     def crash(self) -> None:
-        """SIGKILL: what was sent may still be applied; everything else is gone."""
+        """SIGKILL: requests already sent may still be applied; everything else is lost."""
         self.alive = False
         self._cluster.oracle.excuse_duplicates()
         self.senders.crash()
@@ -157,14 +164,14 @@ class Member:
         self.senders.freeze()
 
     def thaw(self, *, amid_turn: bool) -> None:
-        """SIGCONT. With `amid_turn` the main loop stood between its poll and its calls."""
+        """SIGCONT. With `amid_turn`, the main loop was frozen between its poll and its calls and goes on there."""
         self.frozen = False
         self._amid_turn = amid_turn
         self.senders.thaw()
         self.wake()
 
     def left(self) -> None:
-        """It has left the group at the end of its stop, and the process ends."""
+        """The stop is over: it leaves the group and the process ends."""
         self.alive = False
         self.senders.close()
         self._cluster.leave(self)
@@ -189,7 +196,7 @@ class Member:
             self._plan_turn()
 
     def _poll_and_turn(self) -> None:
-        """As far as it goes: a revoke's callback does not return before it is drained."""
+        """One turn. It ends early while a revoke is drained: the real poll is then inside the revoke callback."""
         if self._revoke is not None and not self._revoke_ended(self._revoke):
             return
         if not self._hear():
@@ -210,7 +217,7 @@ class Member:
             self._ended(self._stop)
 
     def _hear(self) -> bool:
-        """What a poll hears of the group. False where a revoke's callback goes on."""
+        """Passes on what the coordinator said since the last poll. False while a revoke callback has not returned."""
         told = self.group.told
         while told:
             if self.isolated and (told[0].what != "lost" or self._cluster.plan.brokers_lead):
@@ -288,10 +295,10 @@ class Member:
     # -- what the loop tells -----------------------------------------------------------------------------------------
 
     def report(self, _: Now, __: Standing) -> None:
-        """Nobody reads it."""
+        """Dropped: no check reads the reports."""
 
     def observe(self, fact: Fact) -> None:
-        """A lease that ran out excuses what is sent again."""
+        """When the lease runs out, the next owner may send values again: the oracle allows duplicates from then on."""
         if isinstance(fact, LeaseRanOut):
             self._cluster.note(self, "fenced", sorted(self.group.held))
             self._cluster.oracle.excuse_duplicates()
