@@ -11,9 +11,9 @@ Models, one file each:
 - `member.py`: the loop. It polls and turns the real membership, as `worker/live/loop.py` does by the real clock.
 - here: the decoder (it looks the event up, so no Avro), the backoff's jitter, the dead-letter topic and the registry.
 
-Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. `oracle.py`,
-`lanes.py`, `closedness.py` and `vigil.py` check the promises; the first broken one ends the run. `mutations.py` breaks
-the real code on purpose, to prove that the checks can fail.
+Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. The checks are
+in `oracle.py`, `lanes.py`, `gate_check.py` and `drain_check.py`; the first broken promise ends the run. `mutations.py`
+breaks the real code on purpose, to prove that the checks can fail.
 
 A run depends on its seed alone. To see a failing seed again: `scripts/simulate --seeds 1 --from SEED` shrinks its plan
 and prints the trace of the small one; `scripts/simulate --trace --from SEED` prints the whole run.
@@ -175,7 +175,7 @@ class Cluster:
             self._produce(Produced(self.timeline.now, partition, user, "change", {"p0": -1 - number}, 0, 1))
         self.timeline.after(CLOSING_SECONDS, self._close, number + 1)
 
-    def note(self, who: object, what: str, about: object) -> None:
+    def add_to_trace(self, who: object, what: str, about: object) -> None:
         """Adds a line to the trace, if the run keeps one."""
         if self.trace is not None:
             from tests.simulation.trace import line  # noqa: PLC0415 - needed by failing runs only
@@ -245,7 +245,7 @@ class Cluster:
         log = self.logs[produced.partition]
         record = log.append(self.catalogue.add(produced), produced.gap, self.timeline.instant().wall_ms)
         self.oracle.appended(record, produced)
-        self.note(log.partition.number, "record", (record.offset, produced))
+        self.add_to_trace(log.partition.number, "record", (record.offset, produced))
         owner = self.group.owners[produced.partition]
         if isinstance(owner, Member):
             owner.wake_at(self.timeline.now + 0.004)
@@ -269,7 +269,7 @@ class Cluster:
         return any(fault.kind == kind for fault in self._faults)
 
     def _begin(self, fault: Fault) -> None:
-        self.note("fault", fault.kind, fault)
+        self.add_to_trace("fault", fault.kind, fault)
         until = min(self.timeline.now + fault.seconds, QUIET)
         if fault.kind in NETWORK:
             self.attentive.faults.append(fault)
@@ -328,7 +328,7 @@ class Cluster:
         member, until = what
         if until < self.timeline.now or member not in self.group:
             return
-        self.note("coordinator", "expels", member)
+        self.add_to_trace("coordinator", "expels", member)
         self.oracle.excuse_duplicates()
         self.group.remove(member)
         if member.alive:
@@ -350,7 +350,7 @@ class Cluster:
         member = Member(self, slot, self._lives)
         self.members = [other for other in self.members if other.alive]
         self.members.append(member)
-        self.note(member, "starts", "")
+        self.add_to_trace(member, "starts", "")
         self.group.join(member)
 
     def _settled(self) -> bool:

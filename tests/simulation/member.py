@@ -10,12 +10,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, cast
 
+from tests.simulation.drain_check import DrainCheck
 from tests.simulation.parts import DeadLetters, Schemas, Token
 from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.senders import Senders
 from tests.simulation.subscription import Subscription, Told
-from tests.simulation.vigil import Vigil
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.facts import DrainOutcome, Fact, LeaseRanOut
@@ -74,7 +74,7 @@ class Member:
         )
         self._revoke: Drain | None = None  # the drain of a revoke callback that has not returned
         self._stop: Drain | None = None
-        self._vigil = Vigil(self)
+        self._drain_check = DrainCheck(self)
         self._amid_turn = False  # it was frozen between its poll and its calls, and has not turned since
         self._next_turn = inf
         self._turns = 0
@@ -115,7 +115,7 @@ class Member:
         if user in plan.shared and (home in held or (home + 1) % plan.partitions in held):
             return 0
         if home not in held:
-            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition is another's")
+            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition another member owns")
         return self.group.epoch(home)
 
     # -- what happens to it ------------------------------------------------------------------------------------------
@@ -227,14 +227,14 @@ class Member:
                 if not self._hear_revoke(word.partitions):
                     return False
             elif word.what == "assign":
-                self._cluster.note(self, "assigned", word.partitions)
+                self._cluster.add_to_trace(self, "assigned", word.partitions)
                 self.group.gained(word.partitions, word.generation)
                 self.membership.assigned(self._named(word.partitions))
             else:
                 held = sorted(self.group.held)
-                self._cluster.note(self, "lost", held)
+                self._cluster.add_to_trace(self, "lost", held)
                 self._cluster.oracle.excuse_duplicates()
-                self._vigil.lost()
+                self._drain_check.lost()
                 self.membership.lost(self._named(held))
                 self.group.gone(held)
                 self._cluster.join(self)
@@ -263,19 +263,19 @@ class Member:
         return True
 
     def _begun(self, drain: Drain) -> None:
-        self._cluster.note(self, "drains", sorted(partition.number for partition in drain.partitions))
-        self._vigil.begun(drain)
+        self._cluster.add_to_trace(self, "drains", sorted(partition.number for partition in drain.partitions))
+        self._drain_check.begun(drain)
 
     def _ended(self, drain: Drain) -> None:
-        self._cluster.note(self, "drained", drain.outcome)
-        self._vigil.ended(drain, self._timeline.now)
+        self._cluster.add_to_trace(self, "drained", drain.outcome)
+        self._drain_check.ended(drain, self._timeline.now)
         if drain.outcome is not DrainOutcome.DONE:
             self._cluster.oracle.excuse_duplicates()
 
     def _plan_turn(self) -> None:
         now = self._timeline.now
         if self.drain is not None:
-            self._vigil.goes_on()
+            self._drain_check.goes_on()
         due = self.membership.next_due(self._timeline.instant()) if self.drain is None else self._drain_due()
         if due <= now and not self.engine.in_flight:
             due = now + _IDLE_SECONDS
@@ -300,6 +300,6 @@ class Member:
     def observe(self, fact: Fact) -> None:
         """When the lease runs out, the next owner may send values again: the oracle allows duplicates from then on."""
         if isinstance(fact, LeaseRanOut):
-            self._cluster.note(self, "fenced", sorted(self.group.held))
+            self._cluster.add_to_trace(self, "fenced", sorted(self.group.held))
             self._cluster.oracle.excuse_duplicates()
-            self._vigil.lost()
+            self._drain_check.lost()

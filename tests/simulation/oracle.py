@@ -23,7 +23,7 @@ _ENTRY_REASONS = {Reason.SERVER_ERROR, Reason.NOT_FOUND, Reason.UNEXPECTED_STATU
 
 
 @dataclass(slots=True)
-class Standing:
+class UserCalls:
     """A user's calls in flight, the last assignment that sent one, and the destination's failures in a row."""
 
     in_flight: int = 0
@@ -43,7 +43,7 @@ class Oracle:
         self._attentive = attentive
         self._duties: list[list[Duty]] = [[] for _ in logs]
         self._verified = [0] * len(logs)
-        self._users: dict[object, Standing] = {}
+        self._users: dict[object, UserCalls] = {}
         self._reaches: dict[Letter, Mapping[int, int]] = {}
         self._started: deque[float] = deque()
         self._excused = False
@@ -97,10 +97,10 @@ class Oracle:
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    def _standing(self, user: int, worker: object) -> Standing:
-        """A user's standing. A shared user has one per worker: two owners know nothing of each other's calls."""
+    def _user_calls(self, user: int, worker: object) -> UserCalls:
+        """A user's calls; a shared user's by worker, since two owners know nothing of each other's calls."""
         key = (user, worker) if user in self._plan.shared else user
-        return self._users.setdefault(key, Standing())
+        return self._users.setdefault(key, UserCalls())
 
     def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
         """A worker starts a call for a user, under assignment number `epoch`. Checks the rate of all workers."""
@@ -119,13 +119,13 @@ class Oracle:
 
         The late one was counted against the rate when its call started.
         """
-        standing = self._standing(user, worker)
-        if standing.in_flight:
+        user_calls = self._user_calls(user, worker)
+        if user_calls.in_flight:
             raise PromiseBroken("one in flight", f"a second request for user {user}")
-        if epoch < standing.epoch:
-            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {standing.epoch} did")
-        standing.in_flight += 1
-        standing.epoch = epoch
+        if epoch < user_calls.epoch:
+            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {user_calls.epoch} did")
+        user_calls.in_flight += 1
+        user_calls.epoch = epoch
 
     def excuse_duplicates(self) -> None:
         """From now on duplicates are allowed: after a crash, a lost reply or an incomplete drain they are right."""
@@ -133,18 +133,18 @@ class Oracle:
 
     def ended(self, user: int, worker: object, reply: Reply | None, now: float) -> None:
         """A request is over for the worker, by a reply, or None where it was given up."""
-        standing = self._standing(user, worker)
-        standing.in_flight -= 1
+        user_calls = self._user_calls(user, worker)
+        user_calls.in_flight -= 1
         if reply is None or reply.status is None:
             self.excuse_duplicates()
         if reply is None:
             return
         if reply.status is None or reply.status >= 500 or reply.status in _RETRIED:
-            standing.failures += 1
-            if standing.failures == 1:
-                standing.failing_since = now
+            user_calls.failures += 1
+            if user_calls.failures == 1:
+                user_calls.failing_since = now
         elif reply.status < 300:
-            standing.failures = 0
+            user_calls.failures = 0
 
     def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, reach: Mapping[int, int]) -> None:
         """The destination has set these properties. When the call was sent, the worker's positions were `reach`."""
@@ -178,9 +178,9 @@ class Oracle:
         if user not in self._plan.shared and not any(source.partition.number in reach for source in letter.sources):
             raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that another member owns")
         if letter.reason is Reason.SERVER_ERROR and user not in self._plan.shared:
-            standing = self._users[user]
-            if standing.failures < 5 or now - standing.failing_since < self._plan.options.server_error_seconds:
-                raise PromiseBroken("bad destination", f"user {user} is given up after {standing.failures} failures")
+            user_calls = self._users[user]
+            if user_calls.failures < 5 or now - user_calls.failing_since < self._plan.options.server_error_seconds:
+                raise PromiseBroken("bad destination", f"user {user} is given up after {user_calls.failures} failures")
         if letter.reason is Reason.NOT_FOUND and user not in self._plan.not_found:
             raise PromiseBroken("bad destination", f"not_found for user {user}, who is known")
         if letter.reason is Reason.UNEXPECTED_STATUS and user not in self._plan.unexpected:

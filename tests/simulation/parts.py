@@ -22,9 +22,9 @@ class DeadLetters:
     def publish(self, letter: Letter) -> None:
         """Checks the letter and hands it to the cluster, which decides its fate."""
         cluster, member = self._cluster, self._member
-        cluster.note(member, "letter", letter)
+        cluster.add_to_trace(member, "letter", letter)
         cluster.oracle.published(letter, member.reach(), cluster.timeline.now)
-        member.senders.closedness.writing(letter, cluster.plan.options.storm_letters_max)
+        member.senders.gate_check.writing(letter, cluster.plan.options.storm_letters_max)
         cluster.publish(letter, self._reported)
 
     def results(self) -> list[tuple[Letter, str | None]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.simulation.closedness import Closedness
+from tests.simulation.gate_check import GateCheck
 from tests.simulation.plan import NUMBERS
 from tests.simulation.promises import PromiseBroken
 from worker.core.model import Call, Failure, Reply
@@ -51,7 +51,7 @@ class Senders:
 
     def __init__(self, cluster: Cluster, owner: Member, may_send: Callable[[], bool]) -> None:
         self.alive = True
-        self.closedness = Closedness()
+        self.gate_check = GateCheck()
         self._flights: dict[Call, Flight] = {}
         self._cluster = cluster
         self._timeline = cluster.timeline
@@ -71,7 +71,7 @@ class Senders:
             PromiseBroken: the call may not start now, or may outlast the drain.
         """
         cluster, now = self._cluster, self._timeline.now
-        self.closedness.starting(call, now)
+        self.gate_check.starting(call, now)
         drain = self._owner.drain
         if drain is not None and now + call.timeout_seconds > drain.deadline + 1e-6:
             raise PromiseBroken("bounded", f"{self._owner}: call {call.number} may outlast the drain")
@@ -80,7 +80,7 @@ class Senders:
         epoch = self._owner.epoch(user)
         flight = Flight(self, call, user, epoch, self._owner.reach(), now + min(latency, call.timeout_seconds))
         self._flights[call] = flight
-        cluster.note(self._owner, "call", call)
+        cluster.add_to_trace(self._owner, "call", call)
         cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
         failure = cluster.attentive.unreachable()
         if failure is not None:
@@ -96,13 +96,13 @@ class Senders:
         finished, self._finished = self._finished, []
         for call, reply in finished:
             del self._flights[call]
-            self.closedness.replied(call, reply, self._timeline.now, self._cluster.plan.options)
+            self.gate_check.replied(call, reply, self._timeline.now, self._cluster.plan.options)
         return finished
 
     def abort(self, calls: Iterable[Call]) -> None:
         """Aborts calls. The abort takes a moment, in which a request under way may still be applied."""
         for call in calls:
-            self.closedness.forgotten(call)
+            self.gate_check.forgotten(call)
             self._flights[call].cut = True
             self._timeline.after(self._cluster.rng.uniform(0.0, _ABORT_SECONDS), self._cut, self._flights[call])
 
@@ -139,7 +139,7 @@ class Senders:
         if not flight.over and not flight.unwritten and self.alive:
             flight.over = True  # its connection is closed: if the request arrives after this, it is not applied
             self._uncount(flight, reply)
-            self._cluster.note(self._owner, "reply", (flight.call, reply))
+            self._cluster.add_to_trace(self._owner, "reply", (flight.call, reply))
             self._finished.append((flight.call, reply))
             self._owner.wake()
 
@@ -160,7 +160,7 @@ class Senders:
         if not self._may_send() or flight.cut:
             self.came((flight, Reply(None, Failure.ABORTED)))
             return
-        self._cluster.note(self._owner, "writes late", flight.call)
+        self._cluster.add_to_trace(self._owner, "writes late", flight.call)
         self._cluster.oracle.request_written(flight.user, self._owner, flight.epoch)
         flight.counted = True
         flight.back_at = self._timeline.now + 0.01

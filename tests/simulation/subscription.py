@@ -132,7 +132,7 @@ class Subscription:
                 "storm", f"{self.member} writes over the note of {sorted(unread)}, which it has not read"
             )
         self.cluster.oracle.committing(plain)
-        self.cluster.note(self.member, "commits" if wait else "commit", plain)
+        self.cluster.add_to_trace(self.member, "commits" if wait else "commit", plain)
         commits = self.cluster.commits
         if self.contact.lost:
             taken = False

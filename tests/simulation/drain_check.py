@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _UNSENT = {Place.WINDOW, Place.READY, Place.RETRY}
 
 
-class Vigil:
+class DrainCheck:
     """Watches the drains of one worker."""
 
     def __init__(self, member: Member) -> None:
@@ -57,7 +57,7 @@ class Vigil:
         calls = self._member.engine.totals.calls - self._calls_before.pop(drain)
         if lost and drain.outcome is DrainOutcome.DONE:
             raise PromiseBroken("drain", f"{self._member} lost partitions during a drain and calls it done")
-        asked_to_wait = self._member.senders.closedness.wait_until > drain.begun.mono
+        asked_to_wait = self._member.senders.gate_check.wait_until > drain.begun.mono
         if drain in self._unsent and now >= drain.deadline and not calls and not asked_to_wait:
             raise PromiseBroken("drain", f"{self._member} had entries to send and made no call in a whole drain")
         self._unsent.discard(drain)

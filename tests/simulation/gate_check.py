@@ -10,7 +10,7 @@ _RETRIED = {408, 425}
 _FAILURES_BEFORE_CLOSING = 5
 
 
-class Closedness:
+class GateCheck:
     """What one worker must know from its replies.
 
     Attributes:
