@@ -1,4 +1,4 @@
-"""Decoding alone, and with preflight: what of the worker's cost no design of the rest can take away."""
+"""Decoding alone, and decoding with preflight: the part of the worker's cost that no other design could avoid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WARM_UP = 1_000
 
 
 def as_read(loads: Iterable[Load]) -> tuple[Record, ...]:
-    """The records of all loads as the consumer hands them over."""
+    """The records of all loads, as the consumer yields them."""
     return tuple(
         Record(Partition("bench", partition), offset, 0, key, value)
         for load in loads
@@ -30,14 +30,14 @@ def as_read(loads: Iterable[Load]) -> tuple[Record, ...]:
 
 
 def settle_memory() -> None:
-    """Sets the garbage collector as the worker does: what exists by now is never looked through again."""
+    """Sets up the garbage collector as the worker does: it never scans again what exists by now."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
 
 
 def decode(records: Sequence[Record]) -> Figure:
-    """Bytes to events."""
+    """Measures decoding: bytes to events."""
     decoder = _decoder()
 
     def each(of: Sequence[Record]) -> None:
@@ -51,7 +51,7 @@ def decode(records: Sequence[Record]) -> Figure:
 
 
 def decode_and_preflight(records: Sequence[Record]) -> Figure:
-    """Bytes to what may be sent."""
+    """Measures decoding and preflight: bytes to values that may be sent."""
     decoder, preflight = _decoder(), Preflight(IdentityRules(), AttributeRules())
 
     def each(of: Sequence[Record]) -> None:

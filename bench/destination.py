@@ -1,4 +1,4 @@
-"""The responder as a process, and how fast it is without the worker."""
+"""Runs the responder as a process, and measures how fast it is without the worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REQUEST = (
 
 
 class Counted(NamedTuple):
-    """What the destination saw: calls, and when the last one came, in seconds since the epoch."""
+    """How many calls the destination received, and when the last one came, in seconds since the epoch."""
 
     calls: int
     last: float
@@ -43,21 +43,22 @@ class Destination:
 
     @property
     def cpu_seconds(self) -> float:
-        """What it has used so far."""
+        """CPU seconds that the process has used so far."""
         return cpu_seconds(self._process.pid)
 
     def counted(self) -> Counted:
-        """What it saw since the last look."""
+        """What it received since the last time this was asked."""
         return Counted(**httpx.get(self.base_url, timeout=10).raise_for_status().json())
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         self._process.stop()
 
     def alone(self, calls: int) -> Figure:
-        """Calls by plain sockets, each answered before the next: at least so fast is the destination.
+        """Measures calls made by plain sockets, each answered before the next on its connection.
 
-        Who asks shares the cores with it, so that its own ceiling lies higher still; its CPU seconds are its own.
+        The caller shares the cores with it, so the destination alone would be faster still. The CPU seconds are the
+        destination's only.
         """
         used, started = self.cpu_seconds, time.perf_counter()
         with selectors.DefaultSelector() as selector:

@@ -1,4 +1,4 @@
-"""What is measured of every kind of run, and where CPU seconds come from."""
+"""One measurement of a run, and how a process's CPU seconds are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measurement: so many events in so many seconds. `calls` is 0 where nothing is called."""
+    """One measurement: `events` took `seconds`, and `cpu_seconds` of CPU. `calls` is 0 if the run makes none."""
 
     events: int
     seconds: float

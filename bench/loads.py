@@ -1,4 +1,4 @@
-"""The loads: profile changes made from a seed, encoded once, and read by everything that is measured."""
+"""The loads: profile changes made from a seed and encoded once. Every run reads the same ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PARTITIONS = 4  # what the embedded mock gives every topic
 # Past about 5 MiB in a partition the embedded mock drops the oldest records.
 MOCK_BYTES_MAX = 4 * 1024 * 1024
 _RECORD_OVERHEAD_BYTES = 40
-_BATCH_RECORDS = 250  # a fetch brings whole batches: small ones, as live traffic makes them
-_TOGETHER = 20  # users whose changes come mixed, one of each in turn
+_BATCH_RECORDS = 250  # a fetch brings whole batches, so these are small, as live traffic makes them
+_TOGETHER = 20  # changes of this many users come in turn, one change of each
 
 
 @dataclass(frozen=True)
 class Load:
-    """Events for one kind of run, as they lie in Kafka: (partition, key, value)."""
+    """The events for one kind of run, as records in Kafka: (partition, key, value)."""
 
     name: str
     changes_per_user: int
@@ -36,10 +36,7 @@ def one_to_one(events: int) -> Load:
 
 
 def hundred_to_one(events: int) -> Load:
-    """Each user changes a hundred times within a second, among the changes of others.
-
-    The window outlasts that second: one call for each user.
-    """
+    """Each user changes a hundred times within one window, mixed with a few others: one call for each user."""
     return Load("100:1", 100, 1.0, tuple(_records(events, 100)))
 
 

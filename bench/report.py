@@ -1,4 +1,4 @@
-"""Repetitions to medians and ratios, as a table or as JSON."""
+"""Turns repetitions into medians and ratios, and prints them as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DECODE = "decode alone"
 PREFLIGHT = "decode + preflight"
 DESTINATION = "destination alone"
 Repetition: TypeAlias = Mapping[str, Figure]
-"""What one repetition measured, by the row's name."""
+"""The measurements of one repetition, by the name of the row."""
 
 
 class Spread(NamedTuple):
-    """A median, and the lowest and highest of what it stands for."""
+    """The median, the lowest and the highest of one value in all repetitions."""
 
     median: float
     low: float
@@ -26,7 +26,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """That of one value for each repetition."""
+        """The spread of these values, one for each repetition."""
         values = sorted(values)
         return cls(statistics.median(values), values[0], values[-1])
 
@@ -38,7 +38,7 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One thing measured. Ratios are taken inside each repetition, before any median; None where they mean nothing."""
+    """One row of the report. Ratios are taken inside each repetition, before the median; None where there is none."""
 
     name: str
     events: int
@@ -66,7 +66,7 @@ def rows(repetitions: Sequence[Repetition]) -> list[Row]:
 
 def _row(name: str, figures: Sequence[Figure], repetitions: Sequence[Repetition]) -> Row:
     cpu = time = None
-    if name != DESTINATION:  # its events are calls
+    if name != DESTINATION:  # its events are calls, so a ratio to decoding would mean nothing
         pairs = [(figure, each[DECODE]) for figure, each in zip(figures, repetitions, strict=True)]
         cpu = Spread.of(figure.cpu_per_thousand / base.cpu_per_thousand for figure, base in pairs)
         time = Spread.of(base.per_second / figure.per_second for figure, base in pairs)

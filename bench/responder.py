@@ -1,8 +1,7 @@
-"""A destination that is not the bottleneck: it answers 200 to every request, at once, and counts them.
+"""A destination that is not the bottleneck: it answers 200 to every request at once, and counts them.
 
-Run as a process of its own; it prints its port. A GET answers what it counted since the
-GET before; everything else counts as a call. It takes whole requests only, without chunked bodies, as the worker sends
-them.
+It runs as its own process and prints its port. A GET returns the count since the last GET; any other request counts as
+a call. Chunked bodies are not supported: the worker sends none.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ _EMPTY = _answer(b"{}")
 
 
 class Counts:
-    """Calls since the last look; `last` is in seconds since the epoch."""
+    """Calls since they were last taken; `last` is when the last call came, in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.last = 0.0
 
     def taken(self) -> bytes:
-        """What was counted, as JSON; counting begins anew."""
+        """The counts as JSON; starts again from 0."""
         said = json.dumps({"calls": self.calls, "last": self.last}).encode()
         self.calls, self.last = 0, 0.0
         return said
@@ -47,12 +46,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keeps what the answers are written to."""
+        """Keeps the transport, to write answers to."""
         assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a TCP transport always is
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answers every request that is whole."""
+        """Answers every request that has arrived completely."""
         self._read += data
         while (end := self._read.find(_HEAD_END)) >= 0:
             head = bytes(self._read[:end])

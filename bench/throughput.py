@@ -1,4 +1,4 @@
-"""Events a second and CPU seconds per 1,000 events of the real worker, beside decode alone in the same run.
+"""Measures the real worker's events a second and CPU seconds per 1,000 events, beside decoding alone in the same run.
 
 Example: .venv/bin/python -m bench.throughput --repetitions 3
 """
@@ -27,7 +27,7 @@ _ALONE_CALLS = 20_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the bench; 1 where a run did not do what it was to measure."""
+    """Runs the bench. Returns the exit status: 1 if a run did not do what it was to measure."""
     options = _parser().parse_args(arguments)
     loads = [one_to_one(options.one_to_one), hundred_to_one(options.hundred_to_one)]
     with ExitStack() as stack:
@@ -67,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="EVENTS",
         help="events of the 100:1 load; with a multiple of 2,000 every user has a hundred",
     )
-    parser.add_argument("--mock", action="store_true", help="the embedded mock even where a real Kafka is to be had")
+    parser.add_argument("--mock", action="store_true", help="use the embedded mock even if a real Kafka is available")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     parser.add_argument(
         "--profile",
         type=Path,
         metavar="FOLDER",
-        help="measure nothing, but sample the worker by py-spy once under each load: collapsed stacks, a file each",
+        help="measure nothing; run py-spy on the worker once under each load, and write collapsed stacks to FOLDER",
     )
     return parser
 

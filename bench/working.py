@@ -21,9 +21,9 @@ from tests.support.brokers import Broker, unique_name
 from tests.support.processes import TOKEN, WorkerCommand
 from tests.support.profiles import schema_directory
 
-REQUESTS_PER_SECOND = 10_000  # the most that the settings take: the rate is not what limits here
-# A backlog comes a megabyte of one partition after the other, which would tear one user's changes apart by more than
-# the window. Small fetches bring the partitions side by side, as live traffic does.
+REQUESTS_PER_SECOND = 10_000  # the most that the settings accept, so that the rate is not the limit
+# With the default fetch size a backlog comes in megabytes, one partition after the other, so one user's changes may be
+# further apart than the window. Small fetches bring all partitions side by side, as live traffic does.
 SMALL_FETCHES = {"fetch.message.max.bytes": 65_536}
 RUN_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
@@ -47,9 +47,9 @@ class Bench:
 def run(bench: Bench, load: Load, topic: str, profile: Path | None = None) -> Figure:
     """Lets a worker in a new group read the topic to its end.
 
-    Its seconds run from the assignment, as it logs it, to the last call, as the destination saw it, less one window:
-    the last user's changes wait it out while nothing else is to be done. CPU seconds are those of the worker's process
-    in the same span. With `profile`, py-spy samples it into that file, from the assignment on.
+    Its seconds run from the assignment, as the worker logs it, to the last call, as the destination receives it, less
+    one window: the last user's changes wait that long while there is nothing else to do. CPU seconds are those of the
+    worker's process in the same span. With `profile`, py-spy samples the worker into that file.
 
     Raises:
         NotMeasured: a record was lost, refused or sent again, or the time was up.
@@ -96,7 +96,7 @@ class _Usage:
         self._seconds.append(cpu_seconds(self._pid))
 
     def at(self, instant: float) -> float:
-        """Between two looks, in proportion."""
+        """CPU seconds used up to an instant, interpolated between the looks before and after it."""
         after = min(max(bisect.bisect(self._times, instant), 1), len(self._times) - 1)
         span = self._times[after] - self._times[after - 1]
         part = (instant - self._times[after - 1]) / span
@@ -106,7 +106,7 @@ class _Usage:
 def _until(
     condition: Callable[[], object], worker: WorkerCommand, load: Load, usage: _Usage, pause: float = _LOOK_SECONDS
 ) -> None:
-    """Waits for the condition, asked at every `pause`, and looks at the worker's CPU time much more often."""
+    """Waits for the condition, checked every `pause` seconds. Looks at the worker's CPU time much more often."""
     deadline = time.monotonic() + RUN_SECONDS
     ask_at = 0.0
     while True:

@@ -1,4 +1,4 @@
-"""Brokers and registries for every test, and a loud word where a real one could not be had."""
+"""Brokers and registries for all tests, and a loud notice of what was not tested because a real one was missing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker
 from tests.support.java import Unavailable
 from tests.support.registry import Registry
 
-# Hypothesis' own deadline of 200 ms an example fails sound tests on a busy machine. The rest is as it finds it: in CI
-# it takes the same examples in every run.
+# Hypothesis' deadline of 200 ms an example fails sound tests on a busy machine. All else keeps its defaults; so in CI
+# Hypothesis runs the same examples each time.
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where the tests run in several processes, one of these has all that need a server."""
+    """Gives all tests that need a server to one process, where several processes share the tests."""
     for item in items:
         if item.get_closest_marker("kafka") or item.get_closest_marker("registry"):
             item.add_marker(pytest.mark.xdist_group("servers"))
@@ -50,14 +50,14 @@ def mock_kafka() -> Iterator[MockBroker]:
 
 @pytest.fixture(params=["mock", pytest.param("real", marks=pytest.mark.kafka)])
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """Each kind of broker in turn: the contract suite."""
+    """The mock, then the real broker: a test that takes this runs on both."""
     found: Broker = request.getfixturevalue(f"{request.param}_kafka")
     return found
 
 
 @pytest.fixture
 def own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
-    """A local broker of the test's own, not started: it may be killed, frozen and restarted."""
+    """A local broker for this test alone, not started yet. The test may kill, freeze and restart it."""
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("own-kafka"))
     except Unavailable as reason:
@@ -79,7 +79,7 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _absent(config: pytest.Config, required: str, what: str, reason: Unavailable) -> NoReturn:
-    """Skip, or fail where the environment demands the real thing."""
+    """Skip the test, or fail it if the environment demands the real server."""
     message = f"needs {what}: {reason}"
     if os.environ.get(required) == "1":
         pytest.fail(f"{required}=1, but the test {message}", pytrace=False)

@@ -15,7 +15,7 @@ class NotYet(Exception):
 
 
 def fails(times: int, error: Exception) -> Callable[[], str]:
-    """An operation that fails so often, then succeeds."""
+    """An operation that fails `times` times, then succeeds."""
     outcomes = iter([error] * times)
 
     def ask() -> str:
@@ -64,13 +64,13 @@ def test_a_stop_request_ends_it_before_the_next_attempt() -> None:
     assert attempts == 2
 
 
-def test_a_stop_request_from_before_lets_nothing_be_asked() -> None:
+def test_a_stop_request_that_came_before_allows_no_attempt() -> None:
     with pytest.raises(StopRequested):
         patiently(lambda: pytest.fail("asked"), retry_on=NotYet, wait=lambda _: 1.0, stop_requested=lambda: True)
 
 
 def test_no_attempt_starts_after_the_time_out() -> None:
-    """The third wait alone would outlast it. The last error says why."""
+    """The third wait would outlast it, so there is no third wait, and the last error is raised."""
     slept: list[float] = []
     with pytest.raises(NotYet, match="still not"):
         patiently(
@@ -90,7 +90,7 @@ def test_wait_is_within_the_widening_window(base: float, cap: float, attempts: i
 
 
 def test_the_whole_window_is_used() -> None:
-    """Jitter over a part of it would bring the failures of one moment back together."""
+    """Jitter over only a part of the window would bring clients that failed together back together."""
     wait = full_jitter(1, 60, random.Random(1))
     waits = [wait(4) for _ in range(400)]
     assert min(waits) < 0.5
@@ -98,6 +98,6 @@ def test_the_whole_window_is_used() -> None:
     assert 3.5 < sum(waits) / len(waits) < 4.5
 
 
-def test_a_seed_replays() -> None:
+def test_the_same_seed_gives_the_same_waits() -> None:
     first, second = (full_jitter(0.5, 30, random.Random(7)) for _ in range(2))
     assert [first(attempts) for attempts in range(1, 20)] == [second(attempts) for attempts in range(1, 20)]

@@ -1,4 +1,4 @@
-"""The bench runs, at a size that measures nothing, and its report is whole."""
+"""The bench runs, with loads too small to measure anything, and its report is complete."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_the_transports_are_measured_side_by_side(capsys: pytest.CaptureFixture[
     assert report["rows"][-1]["cpu_to_the_workers"] == {"median": 1, "low": 1, "high": 1}
 
 
-def test_a_ratio_is_taken_inside_its_repetition() -> None:
-    """A machine that is twice as slow in one repetition leaves the ratios as they are."""
+def test_a_ratio_compares_rows_of_the_same_repetition() -> None:
+    """If the machine is twice as slow in one repetition, the ratios stay the same."""
     quiet = {"decode alone": Figure(1000, 1.0, 1.0), "worker 1:1": Figure(100, 1.0, 0.8, calls=100)}
     busy = {"decode alone": Figure(1000, 2.0, 2.0), "worker 1:1": Figure(100, 2.0, 1.6, calls=100)}
     [base, worker] = rows([quiet, busy])

@@ -1,4 +1,4 @@
-"""The house's own rules: files that fit one sitting, reasons beside exemptions, arrows that point inwards."""
+"""The rules of this repository: short files and functions, reasons beside exemptions, imports that point inwards."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
-# What a room may import of worker/, besides itself. A room is a package or a file right under worker/.
+# A room is a package or a file directly under worker/. This says what each may import of worker/, besides itself.
 OUTER = {"core", "backoff", "logs", "masking"}
 MAY_IMPORT: dict[str, set[str]] = {
     "masking": set(),
     "backoff": set(),
     "logs": {"masking"},
     "core": set(),
-    # They fill the ports of the loop, and know nothing else of it.
+    # These implement the ports of the loop, and know nothing else of it.
     "attentive": {*OUTER, "live.ports"},
     "kafka": {*OUTER, "live.ports"},
     "registry": {*OUTER, "live.ports"},
     "ops": OUTER,
     "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
-    # The pure rules of what it configures, so that `config` and `--help` start fast.
+    # Only the pure rules that it validates, so that `config` and `--help` start fast.
     "settings": {"masking", "core.events.mapping", "core.rules.policy", "kafka.properties"},
-    # An API that knows nothing of the worker: else both could share a mistake.
+    # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings"},
     "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings", "sandbox", "wiring"},
-    # It imports commands by name, when they are used.
+    # It imports a command by name, when the command is used.
     "cli": set(),
     "__main__": {"cli"},
 }
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
-# From the bottom up. engine and intake stand on top of them all.
+# From the bottom up. `engine` and `intake` stand above them all.
 CORE_FLOORS = ("core.avro", "core.events", "core.rules", "core.waiting", "core.letters", "core.delivery")
 CORE_VOCABULARY = {"core.model", "core.options", "core.totals", "core.facts"}
 CONFLUENT_KAFKA_ALSO_IN = {
@@ -49,7 +49,7 @@ CONFLUENT_KAFKA_ALSO_IN = {
     "worker.commands.demo.stage",  # the demo's brokers are librdkafka's embedded mock
 }
 SCRIPTS = sorted([*(ROOT / "scripts").glob("*"), *(ROOT / ".ci").glob("*")])
-# Assembled, so that this file does not hold what it looks for.
+# Assembled from parts, so that this file does not contain what it searches for.
 FOREIGN = re.compile("|".join(("/wo" + "rk/", "/ro" + "ot/", "py" + r"pi\.org", "TO" + "DO", "FIX" + "ME")))
 
 
@@ -122,12 +122,12 @@ def test_a_room_imports_only_what_it_may(module: str) -> None:
     assert not foreign, f"{module} imports {', '.join(sorted(foreign))}"
 
 
-def test_no_files_import_each_other_in_a_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     rest = {module: set(imports) for module, imports in GRAPH.items()}
     while leaves := [module for module, imports in rest.items() if not imports & rest.keys()]:
         for module in leaves:
             del rest[module]
-    assert not rest, f"each of these imports another one: {', '.join(sorted(rest))}"
+    assert not rest, f"these are in an import cycle, or import one that is: {', '.join(sorted(rest))}"
 
 
 @pytest.mark.parametrize("module", sorted(module for module in FILES if within(module, {"core"})))
@@ -138,11 +138,11 @@ def test_the_core_imports_only_pure_libraries(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(module for module in FILES if within(module, CORE_FLOORS)))
 def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
-    """A leaf, which imports at most the model, may be imported from everywhere; so may the core's vocabulary."""
+    """Two exceptions may be imported from every floor: the core's vocabulary, and files that import only the model."""
     floor = next(number for number, home in enumerate(CORE_FLOORS) if within(module, {home}))
     below = {*CORE_FLOORS[: floor + 1], *CORE_VOCABULARY}
     above = {name for name in GRAPH[module] if not within(name, below) and GRAPH[name] - {"worker.core.model"}}
-    assert not above, f"{module} imports {', '.join(sorted(above))}"
+    assert not above, f"{module} imports from above: {', '.join(sorted(above))}"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
     ],
     ids=["httpx", "confluent_kafka", "tenacity"],
 )
-def test_a_library_has_one_home(libraries: set[str], home: str, exceptions: set[str]) -> None:
+def test_only_one_room_imports_a_client_library(libraries: set[str], home: str, exceptions: set[str]) -> None:
     users = {name for name, path in FILES.items() if {each.partition(".")[0] for each in imports_of(path)} & libraries}
     assert exceptions <= users, f"these no longer need their exception: {', '.join(sorted(exceptions - users))}"
     others = users - exceptions
@@ -169,7 +169,7 @@ def test_every_exemption_gives_its_reason_on_the_line() -> None:
                 assert not bare.search(line), f"{named(path)}:{number} exempts without a reason"
 
 
-def test_nothing_names_a_machine_or_waits_for_nobody() -> None:
+def test_no_file_names_a_path_of_a_machine_a_package_index_or_an_open_task() -> None:
     for path in tracked():
         if path.suffix in {".py", ".md", ".toml", ".avsc", ".yaml", ""}:
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -177,6 +177,6 @@ def test_nothing_names_a_machine_or_waits_for_nobody() -> None:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=named)
-def test_a_script_is_sound_and_can_be_started(path: Path) -> None:
+def test_a_script_parses_and_is_executable(path: Path) -> None:
     subprocess.run(["bash", "-n", path], check=True, timeout=30)  # noqa: S607 - whichever bash the developer uses
     assert path.name == "environment" or path.stat().st_mode & 0o111

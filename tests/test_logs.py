@@ -1,4 +1,4 @@
-"""What a log line holds, what it never holds, and how long it may be."""
+"""Log lines: what they contain, what they never contain, and how long they may be."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_auto_means_json_if_stderr_is_not_a_terminal_and_console_then_has_no_col
     assert "\x1b" not in text
 
 
-def test_libraries_and_warnings_are_logged_alike_but_requests_are_not() -> None:
+def test_lines_of_libraries_and_warnings_are_logged_but_lines_about_requests_are_not() -> None:
     first, second = lines("""
         logging.getLogger('httpx').info('HTTP Request: GET https://example.com/?phone=1')
         logging.getLogger('other').warning('careful')
@@ -75,7 +75,7 @@ def test_private_fields_and_private_text_are_masked_at_any_depth() -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None:
+def test_an_exception_is_logged_without_its_message_which_may_hold_a_value() -> None:
     [line] = lines("""
         try:
             try:
@@ -90,7 +90,7 @@ def test_an_exception_shows_where_but_no_message_that_may_hold_a_value() -> None
     assert "while handling ValueError" in line["exception"]
 
 
-def test_messages_of_our_own_of_kafka_and_of_system_errors_stay() -> None:
+def test_messages_of_our_own_errors_of_kafka_errors_and_of_system_errors_are_kept() -> None:
     kafka, first, second = lines("""
         from confluent_kafka import KafkaError, KafkaException
         from worker.settings.load import ConfigurationError
@@ -114,7 +114,7 @@ def test_an_uncaught_exception_is_logged_without_its_message() -> None:
     assert json.loads(done.stderr)["exception"].startswith("RuntimeError")
 
 
-def test_lines_are_bounded_and_stay_json() -> None:
+def test_a_line_has_a_bounded_length_and_is_still_json() -> None:
     long, wide, deep = lines("""
         log.info('x' * 1_000_000)
         log.info('wide', **{f'k{i}': 'y' * 10_000 for i in range(100)})
@@ -138,8 +138,8 @@ def test_one_line_of_a_kind_passes_per_period() -> None:
     ]
 
 
-def test_an_endless_number_of_kinds_does_not_fill_the_memory() -> None:
-    """A kind may hold a changing number. Nothing public shows what is remembered, so the test looks inside."""
+def test_very_many_kinds_of_line_do_not_fill_the_memory() -> None:
+    """A kind may contain a number that changes. Nothing public shows what is remembered, so the test looks inside."""
     limiter = LogLimiter(60.0)
     assert all(limiter.allows(f"waited {second} s", float(second)) for second in range(10_000))
     assert len(limiter._logged_at) <= 61

@@ -1,4 +1,4 @@
-"""Chaos on a real Kafka: `scripts/chaos --minutes M --seed S`."""
+"""The command line of the chaos runs, on a real Kafka: `scripts/chaos --minutes M --seed S`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support.java import Unavailable
 _TAIL_LINES = 15
 _EXAMPLES = """examples:
   scripts/chaos --minutes 3 --seed 1          a short run
-  scripts/chaos --minutes 60                  a long one, of a fresh seed
+  scripts/chaos --minutes 60                  a long run with a fresh seed
   scripts/chaos --only WORKER_FREEZE_LONG     one kind of fault, again and again
-  scripts/chaos --plan --minutes 3 --seed 1   what would go wrong, and when"""
+  scripts/chaos --plan --minutes 3 --seed 1   print the faults of a run, without running it"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one seed; 1 if a promise was broken, 2 if there is no Kafka to be had."""
+    """Runs one seed. Returns the exit status: 1 if a promise was broken, 2 if no Kafka can be started."""
     parser = argparse.ArgumentParser(
         prog="scripts/chaos",
         description="Runs real workers against real brokers under seeded faults, and checks the worker's promises.",
@@ -78,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def setup_of(seed: int, seconds: float, protocol: Protocol | None = None, window: float | None = None) -> Setup:
-    """A run's size; what is not given is by the seed.
+    """A run's setup. The seed decides the protocol and the window if they are not given.
 
-    A window that is longer than the session time-out keeps changes waiting while their partition changes hands.
+    Some windows are longer than the session time-out: then changes wait while their partition moves to another worker.
     """
     dice = random.Random(f"setup {seed}")
     protocols: tuple[Protocol, ...] = ("classic", "consumer")

@@ -1,4 +1,4 @@
-"""One chaos run: a cluster of three brokers, workers, a destination, and a plan of what goes wrong."""
+"""One chaos run: three real brokers, real workers, a destination, and a plan of faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.profiles import schema_directory
 TOPIC = "chaos"
 DEAD_LETTERS = "chaos.dead-letter"
 GROUP = "chaos"
-SESSION_MS = 6000  # short, so that what a killed or frozen worker held is soon another's
+SESSION_MS = 6000  # short, so that a killed or frozen worker's partitions soon move to another worker
 LEASE_OF_SESSION = 0.75
 PARTITIONS = 8
 TICK_SECONDS = 0.02
@@ -39,10 +39,13 @@ Protocol = Literal["classic", "consumer"]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A run's size.
+    """What a run consists of.
 
-    `settle_seconds`: how long after the last fault everything must be delivered and committed. `session_ms`: a short
-    session ends by itself on a starved machine, so a run without kills and freezes is better off with a long one.
+    Attributes:
+        seconds: how long changes are produced and faults begin.
+        settle_seconds: after the last fault, everything must be delivered and committed within this.
+        session_ms: on a machine short of CPU a short session ends without a fault, so runs without kills and freezes
+            should take a long one.
     """
 
     seed: int
@@ -61,11 +64,12 @@ class Outcome:
 
     Attributes:
         faults: how often each kind was injected.
-        settled_seconds: from the last fault until all was committed; None where that took too long.
-        lives: worker processes in all.
-        stopped: workers that a SIGTERM ended in good order, and `cut`: with work left.
-        ended: workers that ended though nobody asked.
-        unauthorized: requests that were answered 401.
+        settled_seconds: from the last fault until everything was committed; None if that took too long.
+        lives: how many worker processes there were.
+        stopped: how many workers drained after a SIGTERM.
+        cut: workers that a SIGTERM ended with work left.
+        ended: workers that ended without being asked.
+        unauthorized: how many requests were answered 401.
     """
 
     setup: Setup
@@ -92,16 +96,16 @@ class Outcome:
 
 
 class Arena:
-    """Everything of one run. `run` once, and `close` in any case.
+    """All processes of one run. Call `start` and `run` once, and `close` in any case.
 
-    The thread that makes it must outlive it: the kernel ends the brokers with the thread that started them.
+    The thread that calls `start` must outlive the run: the kernel ends the brokers with the thread that started them.
     """
 
     def __init__(self, setup: Setup, directory: Path, say: Callable[[str], None]) -> None:
-        """Prepares; `start` starts.
+        """Prepares the run; starts no broker and no worker yet.
 
         Raises:
-            Unavailable: there is no Java or no Kafka to be had.
+            Unavailable: this machine has no Java or no Kafka.
         """
         self._setup = setup
         self._say = say
@@ -115,7 +119,7 @@ class Arena:
         self._faults = Faults(self.cluster, self.wires, self.fleet, self._later)
 
     def start(self) -> None:
-        """Starts the brokers and the workers, and waits until these have their partitions."""
+        """Starts the brokers and the workers, and waits until each worker has partitions."""
         advertised = {}
         for slot, node in itertools.product(range(SLOT_COUNT), self.cluster.nodes):
             link = self.wires.brokers[slot][node.number - 1]
@@ -129,7 +133,7 @@ class Arena:
         until(self._assigned, 90, "every worker has partitions", pause=0.3)
 
     def run(self, plan: Sequence[Fault]) -> Outcome:
-        """Runs the plan under traffic, heals everything, and judges."""
+        """Runs the plan under traffic, waits until all faults are over and all is committed, and judges."""
         setup = self._setup
         traffic = Traffic(
             self.cluster.bootstrap_servers, TOPIC, setup.seed, users=setup.users, per_second=setup.per_second
@@ -173,7 +177,7 @@ class Arena:
         return time.monotonic() - self._begun
 
     def _settle(self) -> float | None:
-        """Waits until everything is committed, the workers being left alone."""
+        """Waits until everything is committed. Returns the seconds it took, or None if that was too long."""
         healed = time.monotonic()
         while (spent := time.monotonic() - healed) < self._setup.settle_seconds:
             looked = time.monotonic()
@@ -206,7 +210,7 @@ class Arena:
         )
 
     def _created(self, topic: str) -> bool:
-        """Whether the topic is there; a cluster that has just formed may not have all its brokers yet."""
+        """Creates the topic; whether it exists now. A cluster that has just formed may still lack brokers for it."""
         try:
             self.cluster.create_topic(topic, PARTITIONS)
         except KafkaException as failure:

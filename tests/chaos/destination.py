@@ -1,7 +1,7 @@
-"""The destination of a chaos run: applies what it is sent, keeps a record of it, and fails as it is told to.
+"""The destination of a chaos run: it applies what it is sent, records each request, and fails on order.
 
-It lives in the run's own process, beside the proxies, so that one clock times everything. Each worker process has a
-token of its own: the record knows who sent what.
+It runs in the test's own process, beside the proxies, so that one clock times everything. Each worker process has its
+own token, so the record shows who sent what.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DELAY_SECONDS = 0.04
-"""Every request takes at least so long, so that two of one user would be seen together."""
+"""Every request takes at least this long. Else two requests for one user could pass too fast to be seen together."""
 
 HANG_SECONDS = 20.0  # longer than any worker waits
 
@@ -23,15 +23,15 @@ _REASONS = {200: "OK", 401: "Unauthorized", 429: "Too Many Requests", 500: "Inte
 
 @dataclass(slots=True)
 class Exchange:
-    """One request that arrived whole.
+    """One request that arrived complete.
 
     Attributes:
         at: epoch seconds when its last byte was read.
         life: the worker process that sent it.
         user: the phone it names.
         properties: what it sets; `version` is always among them.
-        status: what was answered; None where nothing was.
-        applied: whether the change was made, whatever was answered.
+        status: the status of the answer; None if there was no answer.
+        applied: whether the change was applied, whether or not the answer says so.
         ended_at: epoch seconds when the answer was written or the client had left; None while in flight.
     """
 
@@ -52,7 +52,7 @@ class Exchange:
 
 @dataclass(slots=True)
 class Weather:
-    """How the destination is: shares of requests that meet each fault, from 0 to 1."""
+    """The destination's faults now. Numbers are the share of requests that meet the fault, from 0 to 1."""
 
     errors: float = 0.0
     outage: bool = False
@@ -64,9 +64,9 @@ class Weather:
 
 @dataclass(slots=True)
 class Destination:
-    """All methods are for the loop's thread; the record is read when the run is over.
+    """The destination. Call its methods in the event loop's thread only; read `exchanges` when the run is over.
 
-    A token is `<name>.<life>.<generation>`; another generation than the present one is answered with 401.
+    A token is `<name>.<life>.<generation>`. A request with another generation than the present one is answered 401.
     """
 
     seed: int
@@ -121,7 +121,7 @@ class Destination:
         try:
             if not await _stays(reader, HANG_SECONDS if hangs else DELAY_SECONDS) or hangs or loses:
                 return False
-            # Written down first: with the answer, the client may send this user's next request at once.
+            # Recorded before the answer is written: once the client has the answer, it may send this user's next call.
             exchange.status, exchange.ended_at = status, time.time()
             writer.write(self._answer(status))
             await writer.drain()
@@ -150,7 +150,7 @@ class Destination:
 
 
 async def _stays(reader: asyncio.StreamReader, seconds: float) -> bool:
-    """Waits; False as soon as the client has left."""
+    """Waits for `seconds`. Returns False as soon as the client has closed the connection."""
     try:
         async with asyncio.timeout(seconds):
             await reader.read(1)

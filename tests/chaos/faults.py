@@ -1,4 +1,4 @@
-"""How each kind of fault is done, and undone."""
+"""Begins each kind of fault, and ends it again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.support.cluster import Cluster, Node
 
 BROKER_WAIT_SECONDS = 2.0
 BROKER_WAITS_MAX = 15
-STOP_SECONDS = 5.0  # a broker hands its leaderships over in less
+STOP_SECONDS = 5.0  # a stopping broker needs less than this to hand its leaderships over
 
 
 class Faults:
-    """Injects; `later` is called with seconds and what is then to be done."""
+    """Injects faults. It calls `later(seconds, act)` to have `act` called after so many seconds."""
 
     def __init__(
         self, cluster: Cluster, wires: Wires, fleet: Fleet, later: Callable[[float, Callable[[], None]], None]
@@ -32,10 +32,11 @@ class Faults:
         self.injected: Counter[str] = Counter()
 
     def inject(self, fault: Fault, waited: int = 0) -> None:
-        """Begins a fault, and sees to its end."""
+        """Begins a fault, and plans its end. `waited`: how often a broker's fault was put off already."""
         kind = fault.kind.name
         if kind.startswith("BROKER_") and not self._whole():
-            # A second broker's loss would be the cluster's end, which is no fault of the kind.
+            # With two brokers lost the cluster has no majority, and no worker could go on. So wait until all replicas
+            # are in sync again.
             if waited < BROKER_WAITS_MAX:
                 self._later(BROKER_WAIT_SECONDS, lambda: self.inject(fault, waited + 1))
             return
@@ -134,12 +135,12 @@ class Faults:
         try:
             known = self._cluster.admin.list_topics(timeout=5).topics
         except KafkaException:
-            return  # the broker that was asked is on its way down or up: the leaders move without us
+            return  # the broker that was asked is just going down or coming up: the leaders move anyway
         every = [TopicPartition(topic, number) for topic, found in known.items() for number in found.partitions]
-        # Not awaited: it may fail for a partition whose preferred broker is down, and is a fault, not a service.
+        # The result is ignored: the election fails for partitions whose preferred broker is down, which does no harm.
         self._cluster.admin.elect_leaders(ElectionType.PREFERRED, every)
 
 
 def _started_again(node: Node) -> None:
-    node.kill()  # if it has not ended by itself
+    node.kill()  # in case it has not ended by itself
     node.spawn()

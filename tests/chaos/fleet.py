@@ -1,4 +1,4 @@
-"""The workers of a run: processes that are killed, frozen, stopped and started again, as an orchestrator would."""
+"""The workers of a run: processes that faults kill, freeze and stop, and that are restarted as by an orchestrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.chaos.plan import SLOT_COUNT
 from tests.support.processes import WorkerCommand
 
 RESTART_SECONDS = 1.0
-"""An orchestrator starts a worker that ended by itself again after so long."""
+"""A worker that ended by itself is started again after this."""
 
 
 @dataclass(slots=True)
@@ -29,15 +29,17 @@ class _Slot:
 
 @dataclass(slots=True)
 class Fleet:
-    """Slots that hold one worker process at a time. One thread uses it, and gives it a turn often.
+    """Slots, each for one worker process at a time. Only one thread may use it; call `turn` often.
+
+    A worker process is called a life: a slot sees several of them.
 
     Attributes:
         directory: where each life keeps its log and its token file.
-        environment: a worker's settings, by slot.
+        environment: gives a worker's settings by slot.
         lives: every process so far, by name.
-        ended: those that ended though nobody asked, with their status.
+        ended: those that ended without being asked, with their status.
         cut: those that a SIGTERM ended with work left.
-        stopped: those that a SIGTERM ended in good order.
+        stopped: those that drained after a SIGTERM.
     """
 
     directory: Path
@@ -64,19 +66,19 @@ class Fleet:
         there.command = WorkerCommand(directory, environment)
 
     def join(self, slot: int) -> None:
-        """Starts a worker where none is yet."""
+        """Starts a worker, if the slot is empty."""
         if self.slots[slot].command is None:
             self.start(slot)
 
     def new_token(self, generation: int) -> None:
-        """Gives every worker the token of this generation."""
+        """Writes the token of this generation into every worker's token file."""
         self.generation = generation
         for slot in self.slots:
             if slot.command is not None:
                 self._write_token(slot.name)
 
     def kill(self, slot: int, restart_seconds: float) -> None:
-        """SIGKILL; a new life after so long."""
+        """SIGKILL; a new life starts after `restart_seconds`."""
         there = self.slots[slot]
         if there.command is not None:
             self._thaw(there)
@@ -94,7 +96,7 @@ class Fleet:
         self._thaw(self.slots[slot])
 
     def stop(self, slot: int, *, restart: bool) -> None:
-        """SIGTERM, without waiting; a new life right after it where wanted."""
+        """SIGTERM, without waiting; with `restart`, a new life starts when it has ended."""
         there = self.slots[slot]
         if there.command is not None and not there.stopping:
             there.command.signal(signal.SIGTERM)
@@ -106,7 +108,7 @@ class Fleet:
         self._rolling = [number for number, slot in enumerate(self.slots) if slot.command is not None]
 
     def turn(self) -> None:
-        """Notices ends, and starts what is to be started."""
+        """Notes which workers have ended, starts those that are due, and moves a rolling restart on."""
         for number, slot in enumerate(self.slots):
             if slot.command is not None and (status := slot.command.process.poll()) is not None:
                 self._note_end(slot, status)
@@ -115,7 +117,7 @@ class Fleet:
                 self.start(number)
         if self._rolling and not any(slot.stopping or slot.start_at is not None for slot in self.slots):
             number = self._rolling.pop(0)
-            if self.slots[number].command is not None:  # one that was there for a while may have left
+            if self.slots[number].command is not None:  # the worker in the spare slot may have left meanwhile
                 self.stop(number, restart=True)
 
     @property
@@ -123,7 +125,7 @@ class Fleet:
         return bool(self._rolling) or any(slot.stopping for slot in self.slots)
 
     def stop_all(self, seconds: float) -> None:
-        """SIGTERM for all, and waits; what has not ended then is killed, and counts as ended by itself."""
+        """SIGTERM for all, and waits. A worker that has not ended in time is killed, and listed in `ended`."""
         running = [(number, slot) for number, slot in enumerate(self.slots) if slot.command is not None]
         for number, slot in running:
             self._thaw(slot)
@@ -142,14 +144,14 @@ class Fleet:
             slot.command = None
 
     def kill_all(self) -> None:
-        """The last resort."""
+        """Kills whatever is left, so that no process outlives the run."""
         for slot in self.slots:
             if slot.command is not None:
                 slot.command.kill()
                 slot.command = None
 
     def read_logs(self) -> None:
-        """Takes from every life's log when it was assigned partitions."""
+        """Reads from every life's log when it was assigned partitions."""
         for name, life in self.lives.items():
             life.assigned_at = _assignments(self.directory / name / "stderr")
 

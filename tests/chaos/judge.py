@@ -1,9 +1,9 @@
-"""What a run showed: the promises, checked on the record of the destination and on the log of the topic.
+"""Judges a run: checks the promises on the destination's record of requests and on the topic's log.
 
-Who owned a partition is told from outside: by the lines that a worker logs when partitions are assigned to it. A life
-is one worker process. A life may speak for a partition's users until another life does; after that, only once it has
-logged a new assignment. After such a change of hands the uncommitted range may be sent again, in order: versions may
-step back there, and nowhere else.
+A life is one worker process. Who owned a partition is seen from outside, by the "assigned" lines in the workers' logs.
+Life A may send for a partition's users until life B sends for one of them. From then on A may not, until it has logged
+a new assignment. After such a change of owner the new one sends the uncommitted range again, in order: there versions
+may step back, and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Life:
     """One worker process, as seen from outside; epoch seconds.
 
     Attributes:
-        assigned_at: when it logged that partitions came, ascending.
-        frozen: spans in which it was stopped by SIGSTOP.
+        assigned_at: when it logged that it was assigned partitions, ascending.
+        frozen: the spans in which SIGSTOP had stopped it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Life:
     frozen: list[tuple[float, float]] = field(default_factory=list)
 
     def gained_between(self, after: float, until: float) -> bool:
-        """Whether it was given partitions in this span."""
+        """Whether it was assigned partitions in this span."""
         return bisect_right(self.assigned_at, until) > bisect_right(self.assigned_at, after)
 
     def was_frozen(self, at: float) -> bool:
@@ -42,10 +42,10 @@ class Life:
 
 @dataclass(slots=True)
 class Findings:
-    """What was counted.
+    """What the judge counted and found.
 
-    `repeated_by` counts, for each life, its calls that told the destination nothing it had not acknowledged before.
-    `stale`, `steps_back`, `overlaps` and `lost` break promises; each names what it saw.
+    `repeated_by` counts each life's calls with nothing newer than the destination had acknowledged before. The lists
+    `stale`, `steps_back`, `overlaps` and `lost` are broken promises; each item describes one.
     """
 
     calls: int = 0
@@ -62,7 +62,7 @@ class Findings:
 
     @property
     def repeated(self) -> int:
-        """Calls that told the destination nothing it had not acknowledged before."""
+        """Calls with nothing newer than the destination had acknowledged before."""
         return self.repeated_by.total()
 
     @property
@@ -82,12 +82,12 @@ def judge(
     state: Mapping[str, Mapping[str, object]],
     lives: Mapping[str, Life],
 ) -> Findings:
-    """Compares what the destination saw with what the topic says.
+    """Compares the requests that the destination received with the topic's log.
 
     Args:
-        exchanges: in the order of arrival.
+        exchanges: the requests, in the order of arrival.
         log: the whole topic.
-        state: what the destination ended with.
+        state: what the destination holds in the end.
         lives: every worker process by its name.
     """
     findings = Findings(calls=len(exchanges), delivered=sum(exchange.status == 200 for exchange in exchanges))
@@ -113,10 +113,10 @@ def judge(
 
 
 def _check_hands(partition: int, sequence: Iterable[Exchange], lives: Mapping[str, Life], findings: Findings) -> None:
-    """Walks through a partition's requests: whoever speaks must own it, and no owner steps back."""
+    """Walks through a partition's requests: each sender must own the partition, and no owner may step back."""
     owner = ""
     owner_since = 0.0
-    last: dict[str, Exchange] = {}  # by user, of the present owner
+    last: dict[str, Exchange] = {}  # the present owner's last request for each user
     for exchange in sequence:
         if exchange.life != owner:
             if owner and not lives[exchange.life].gained_between(owner_since, exchange.at):
@@ -134,7 +134,7 @@ def _check_hands(partition: int, sequence: Iterable[Exchange], lives: Mapping[st
 
 
 def _check_overlaps(sequence: Sequence[Exchange], lives: Mapping[str, Life], findings: Findings) -> None:
-    """Two requests of one user in flight; not the worker's doing where the older one's sender was frozen meanwhile."""
+    """Finds two requests for one user in flight. It is no fault if the older one's sender was frozen meanwhile."""
     open_: list[Exchange] = []
     for exchange in sequence:
         open_ = [older for older in open_ if older.ended_at is None or older.ended_at > exchange.at]
@@ -147,7 +147,7 @@ def _check_overlaps(sequence: Sequence[Exchange], lives: Mapping[str, Life], fin
 
 
 def _repeated(sequence: Iterable[Exchange]) -> Iterator[str]:
-    """Who sent what the destination had acknowledged before, or something older."""
+    """The sender of each request that is no newer than what the destination had acknowledged before."""
     acknowledged = 0
     for exchange in sequence:
         if exchange.version <= acknowledged:
@@ -157,7 +157,7 @@ def _repeated(sequence: Iterable[Exchange]) -> Iterator[str]:
 
 
 def _ages(log: Iterable[Logged], by_user: Mapping[str, Sequence[Exchange]]) -> Iterator[float]:
-    """How long each change waited for the first call that carried it or a later one."""
+    """How long each change waited for the first applied call that carried it or a later one; in seconds."""
     applied = {
         user: iter([exchange for exchange in sequence if exchange.applied]) for user, sequence in by_user.items()
     }

@@ -1,7 +1,8 @@
-"""A TCP proxy that can be told to misbehave: the network between two processes.
+"""A TCP proxy that misbehaves on order: it plays the network between two processes.
 
-A link carries bytes both ways until it is told to be slow, to swallow, to refuse or to cut. What ends at the client's
-side ends at the server's side at once: nothing of a connection that a client gave up arrives later.
+A link carries bytes both ways until it is told to be slow, to swallow bytes, to refuse or to reset connections. When
+the client's side of a connection ends, the server's side ends at once: after a client gave a connection up, none of its
+bytes arrive.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing 
 
 
 class Link:
-    """One listening port in front of one server. All methods are for the loop's thread.
+    """One listening port in front of one server. Call its methods in the event loop's thread only.
 
     Attributes:
         latency_seconds: added to every piece, each way.
-        swallows: whether bytes vanish, both ways, on connections that stay open; those end when it is over.
+        swallows: whether bytes vanish, both ways, while connections stay open. When it ends, connections that lost
+            bytes are reset.
         refuses: whether new connections are reset at once.
-        half_closes: whether the client's side is told of an end that the server did not make, once per connection.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Link:
         self._upstream = (host, int(port))
 
     def swallow(self, *, on: bool) -> None:
-        """A black hole begins or ends."""
+        """Begins or ends to swallow all bytes."""
         self._swallows = on
         if not on:
             for connection in [found for found in self._connections if found.damaged]:
@@ -56,12 +57,12 @@ class Link:
         self.latency_seconds = latency_seconds
 
     def reset(self) -> None:
-        """Every connection ends by RST."""
+        """Resets every connection (RST)."""
         for connection in list(self._connections):
             connection.abort()
 
     def half_close(self) -> None:
-        """Every client is told that the server has finished sending, though it has not."""
+        """Tells every client that the server has finished sending (FIN), although it has not."""
         for connection in list(self._connections):
             connection.half_close()
 
@@ -101,7 +102,7 @@ class _Connection:
         back = asyncio.ensure_future(self._pump(reader, self._writer))
         try:
             await asyncio.wait({out, back}, return_when=asyncio.FIRST_COMPLETED)
-            if back.done():  # the server's last words are let through
+            if back.done():  # the server has ended: deliver what it sent last
                 with suppress(OSError):
                     await asyncio.wait_for(self._writer.drain(), 5)
                 self._writer.close()
@@ -112,7 +113,7 @@ class _Connection:
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            # A slow link holds what it carries, but learns of the source's end at once.
+            # A slow link delays bytes, but never the end of a connection.
             while piece := await self._next(source):
                 if self._link.swallows:
                     self.damaged = True

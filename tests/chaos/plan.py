@@ -1,4 +1,4 @@
-"""What goes wrong, and when: made from a seed, so that a run can be had again."""
+"""The plan of a run: which faults begin when. It is made from a seed, so that the same run can be started again."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SLOTS = 3
-"""Workers that are there all the time; one more slot is for those that come and go."""
+"""Slots of workers that run all the time. One more slot is for a worker that comes and goes."""
 
 SPARE = SLOTS
 SLOT_COUNT = SLOTS + 1
 NODES = 3
 QUIET_SECONDS = 8.0
-"""No fault before the group has formed."""
+"""No fault begins before this: the group must form first."""
 
 
 class Kind(StrEnum):
-    """Every kind of fault. What has a length ends by itself."""
+    """Every kind of fault. Kinds are shuffled in the order of these texts: another text is another plan for a seed."""
 
     WORKER_KILL = "worker killed (SIGKILL), started again later"
     WORKER_FREEZE_SHORT = "worker frozen for less than its session"
@@ -70,22 +70,23 @@ _LENGTHS: dict[Kind, tuple[float, float]] = {
 }
 _SHARES = {Kind.ERRORS: (0.1, 0.7), Kind.THROTTLE: (0.1, 0.5), Kind.HANG: (0.02, 0.2), Kind.LOST_REPLIES: (0.05, 0.4)}
 BROKERS_LATER_SECONDS = 4.0
-"""After an isolation, the brokers are within reach again so long after the destination."""
+"""After an isolation, the worker reaches the brokers only this long after it reaches the destination."""
 _LATENCIES = {Kind.KAFKA_SLOW: (0.05, 0.8), Kind.DESTINATION_SLOW: (0.05, 1.2)}
-# How long a target is left alone after its fault: a broker must catch up, or the next fault costs the majority.
+# A target has no new fault for this long after its last one. A broker must catch up, or the next fault would leave the
+# cluster without a majority.
 _RECOVERY_SECONDS = {"broker": 12.0, "destination": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One fault.
 
     Attributes:
-        at: seconds since the traffic began.
-        kind: what.
-        target: a slot or a node, counted from 0; None where there is only one such thing.
-        seconds: how long; 0 for what has no length.
-        amount: a share of requests, or seconds of latency each way; 0 where neither applies.
+        at: when it begins, in seconds since the traffic began.
+        kind: what happens.
+        target: a slot or a node, counted from 0; None if the kind has no choice of target.
+        seconds: how long it lasts; 0 for a single event.
+        amount: the share of requests that meet it, or seconds of latency each way; 0 if neither applies.
     """
 
     at: float
@@ -102,7 +103,7 @@ class Fault:
 
 
 def make(seed: int, seconds: float, kinds: frozenset[Kind] = frozenset(Kind)) -> list[Fault]:
-    """The faults of a run of this length, in order; kinds are dealt from a shuffled pack, so that none is forgotten."""
+    """The faults of a run of this length, in order. Kinds are dealt from a shuffled pack, so each comes up equally."""
     dice = random.Random(seed)
     faults: list[Fault] = []
     free_at: dict[str, float] = {}
@@ -129,7 +130,7 @@ def make(seed: int, seconds: float, kinds: frozenset[Kind] = frozenset(Kind)) ->
 
 
 def _target(kind: Kind, at: float, free_at: dict[str, float], dice: random.Random) -> tuple[str, int | None]:
-    """Whom it meets, and the name by which that is kept from meeting two things at once."""
+    """Chooses a fault's target. Returns a name for it too: faults of one name never overlap."""
     if kind in _WORKER:
         slots = [slot for slot in range(SLOTS) if free_at.get(f"slot {slot}", 0.0) <= at] or list(range(SLOTS))
         slot = dice.choice(slots)

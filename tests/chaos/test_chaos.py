@@ -1,4 +1,4 @@
-"""Real workers against a three-broker Kafka under faults. A failing seed: `scripts/chaos --minutes 3 --seed SEED`."""
+"""Real workers against a three-broker Kafka under faults. One seed again: `scripts/chaos --minutes 3 --seed SEED`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[[Setup, Sequence[Fault]], Outcome]
 
 @pytest.fixture
 def run(own_broker: LocalBroker, tmp_path: Path) -> Iterator[Run]:
-    """Runs a plan and says how it went. `own_broker` is not used, but skips or fails where there is no Kafka."""
+    """Runs a plan and prints the report. `own_broker` is unused: it skips or fails the test if there is no Kafka."""
     del own_broker
     arenas: list[Arena] = []
 
@@ -37,8 +37,8 @@ def run(own_broker: LocalBroker, tmp_path: Path) -> Iterator[Run]:
         arena.close()
 
 
-def test_three_minutes_of_every_kind_of_fault(run: Run, tmp_path: Path) -> None:
-    """Nothing lost, nothing stale, never two requests of one user, no dead letter; and all that within the time."""
+def test_three_minutes_of_every_kind_of_fault_break_no_promise(run: Run, tmp_path: Path) -> None:
+    """Nothing lost, no request of a former owner, no two requests for one user at once, no dead letter, all in time."""
     setup = setup_of(SEED, 180, "classic", 1.0)
     outcome = run(setup, make(SEED, 180))
     assert not outcome.problems, f"seed {SEED}: {outcome.problems}; logs in {tmp_path}"
@@ -47,19 +47,21 @@ def test_three_minutes_of_every_kind_of_fault(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_rolling_restart_under_load_sends_nothing_twice(run: Run, tmp_path: Path, protocol: Protocol) -> None:
-    """Every worker is stopped by SIGTERM and another takes its place: 0 duplicate calls, 0 lost."""
+    """SIGTERM stops each worker in turn, and a new one takes its place: no call is repeated, nothing is lost."""
     outcome = run(Setup(SEED, 28, protocol, session_ms=45_000), [Fault(6, Kind.WORKERS_ROLL, None, 0, 0)])
     assert not outcome.problems, f"seed {SEED}: {outcome.problems}; logs in {tmp_path}"
     assert outcome.stopped == 2 * SLOTS, f"seed {SEED}: not all drained, cut were {outcome.cut}; logs in {tmp_path}"
     assert outcome.findings.repeated == 0, f"seed {SEED}: calls that told nothing new; logs in {tmp_path}"
 
 
-# Classic: `scripts/chaos --only ISOLATION --protocol classic`; continuous integration is long enough.
+# For the classic protocol run `scripts/chaos --only ISOLATION --protocol classic`: CI takes long enough as it is.
 @pytest.mark.parametrize("protocol", ["consumer"])
-def test_a_worker_that_is_cut_off_sends_nothing_of_what_it_held(run: Run, tmp_path: Path, protocol: Protocol) -> None:
-    """Its destination is within reach again before the group can tell it that its partitions are another's."""
+def test_a_worker_that_is_cut_off_sends_nothing_for_its_former_partitions(
+    run: Run, tmp_path: Path, protocol: Protocol
+) -> None:
+    """It reaches the destination again before it reaches the brokers, so nobody has told it that it lost them."""
     plan = [Fault(8, Kind.ISOLATION, 0, 9, 0), Fault(12, Kind.ISOLATION, 1, 9, 0)]
     outcome = run(Setup(SEED, 30, protocol), plan)
     assert not outcome.problems, f"seed {SEED}: {outcome.problems}; logs in {tmp_path}"
     logs = "".join(log.read_text() for log in tmp_path.glob("workers/*/stderr"))
-    assert "cut off from the group" in logs, f"the fault missed its mark; logs in {tmp_path}"
+    assert "cut off from the group" in logs, f"no worker noticed that it was cut off; logs in {tmp_path}"

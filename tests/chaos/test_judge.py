@@ -1,4 +1,4 @@
-"""The judge of a chaos run can find against the worker, and knows what is allowed."""
+"""The judge of a chaos run finds each broken promise, and accepts what is allowed."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def judged(exchanges: Sequence[Exchange], assigned: dict[str, list[float]], fina
     return judge(exchanges, logged(1, 2, 3), {USER: {"version": final}}, lives)
 
 
-def test_one_owner_in_order_is_well() -> None:
+def test_one_owner_that_sends_in_order_breaks_no_promise() -> None:
     found = judged([sent("a", 1, 2), sent("a", 3, 4)], {"a": [0.0]})
     assert not found.broken
     assert found.repeated == 0
     assert found.age_seconds_max == 2  # version 2 came at 2 and went with version 3 at 4
 
 
-def test_the_uncommitted_range_may_be_sent_again_after_a_change_of_hands() -> None:
+def test_a_new_owner_may_send_the_uncommitted_range_again() -> None:
     found = judged([sent("a", 1, 2), sent("a", 3, 4), sent("b", 1, 11), sent("b", 3, 12)], {"a": [0.0], "b": [10.0]})
     assert not found.broken
     assert found.repeated == 2
 
 
-def test_a_former_owner_that_speaks_is_a_regression() -> None:
+def test_a_former_owner_that_sends_is_a_regression() -> None:
     found = judged([sent("a", 1, 2), sent("b", 3, 11), sent("a", 2, 12)], {"a": [0.0], "b": [10.0]}, final=2)
     assert len(found.stale) == 1
     assert len(found.lost) == 1
     assert len(found.broken) == 2
 
 
-def test_a_former_owner_that_was_given_the_partition_again_may_speak() -> None:
+def test_a_former_owner_that_was_assigned_the_partition_again_may_send() -> None:
     found = judged([sent("a", 1, 2), sent("b", 2, 11), sent("a", 3, 14)], {"a": [0.0, 13.0], "b": [10.0]})
     assert not found.broken
 
@@ -69,7 +69,7 @@ def test_an_overlap_is_found_unless_the_older_ones_sender_is_frozen() -> None:
     assert found.overlaps_of_frozen == 1
 
 
-def test_a_plan_is_the_same_for_the_same_seed_and_holds_every_kind() -> None:
+def test_a_seed_makes_the_same_plan_every_time_and_it_holds_every_kind() -> None:
     plan = make(7, 300)
     assert plan == make(7, 300)
     assert {fault.kind for fault in plan} == set(Kind)

@@ -1,4 +1,4 @@
-"""Seeded traffic: each user's changes carry a version that only grows, so that a step back can be seen."""
+"""Seeded traffic: each change carries its user's version, which only grows, so that a step back is visible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FRAME_BYTES = 5
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A change as it stands in the topic. `at`: epoch seconds when it was produced."""
+    """A change in the topic. `at`: when it was produced, in epoch seconds."""
 
     partition: int
     offset: int
@@ -36,7 +36,7 @@ class Logged:
 
 
 def endless(seed: int, users: int) -> Iterator[Change]:
-    """Changes without end; a tenth of the users makes half of them."""
+    """Yields changes without end. A tenth of the users make about half of them."""
     dice = random.Random(seed)
     versions = [0] * users
     number = 0
@@ -51,7 +51,7 @@ def endless(seed: int, users: int) -> Iterator[Change]:
 
 
 class Traffic:
-    """Writes changes at a steady pace, whenever it is given a turn."""
+    """Writes changes at a steady pace; call `turn` often."""
 
     def __init__(self, bootstrap_servers: str, topic: str, seed: int, *, users: int, per_second: float) -> None:
         self._topic = topic
@@ -59,7 +59,7 @@ class Traffic:
         self._per_second = per_second
         self.produced = 0
         self.failed = 0
-        # Idempotent: the log's order is the order of production, whatever happens to the brokers.
+        # Idempotent, so that the log keeps the order of production whatever happens to the brokers.
         properties = {"enable.idempotence": True, "delivery.timeout.ms": 300_000, "reconnect.backoff.max.ms": 500}
         self._producer = Producer(
             {"bootstrap.servers": bootstrap_servers, "log_level": 2, "linger.ms": 5, **properties}
@@ -77,7 +77,7 @@ class Traffic:
         """Waits until the brokers have everything.
 
         Raises:
-            AssertionError: they have not after two minutes, which says something of the harness, not of the worker.
+            AssertionError: they have not after two minutes. The fault is then the harness's, not the worker's.
         """
         assert self._producer.flush(120) == 0, "the brokers did not take all changes"
         assert not self.failed, f"{self.failed} changes were not taken"

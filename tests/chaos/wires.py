@@ -1,4 +1,4 @@
-"""One thread with an event loop, for the destination and every proxy of a run."""
+"""The thread with the event loop that runs the destination and all proxies of a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Result = TypeVar("Result")
 
 
 class Wires:
-    """Everything between the workers and what they talk to: per slot, a link to each broker and one to the destination.
+    """All proxies of a run. Each slot has its own link to each broker and to the destination, to cut one worker off.
 
-    A worker is thus cut off alone. `call` runs an act in the loop's thread and waits for it.
+    `call` runs a function in the event loop's thread and waits for it.
     """
 
     def __init__(self, seed: int) -> None:

@@ -30,7 +30,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that is taken but refuses connections: nobody listens."""
+    """A port that refuses connections: it is bound, but nothing listens on it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -38,7 +38,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """Sound settings, except that no broker answers."""
+    """Good settings, except that no broker answers."""
     return {
         "WORKER_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}",
         "WORKER_SCHEMAS__DIRECTORY": str(schema_directory(tmp_path / "schemas")),
@@ -49,7 +49,7 @@ def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, st
 
 @pytest.fixture
 def sound(no_kafka: dict[str, str], real_kafka: RunningBroker) -> dict[str, str]:
-    """Sound settings. The dead-letter topic does not exist yet."""
+    """Good settings. The dead-letter topic does not exist yet."""
     topic = unique_name("changes")
     real_kafka.create_topic(topic, 3)
     return no_kafka | {
@@ -82,14 +82,14 @@ def findings(settings: Mapping[str, str], exit_status: int) -> list[dict[str, An
 
 
 def bad(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The findings that are not ok, by check. At most one each."""
+    """The findings that are not ok, by check; at most one for each check."""
     by_check = {finding["check"]: finding for finding in found if finding["level"] != "ok"}
     assert len(by_check) == sum(finding["level"] != "ok" for finding in found)
     return by_check
 
 
 @pytest.mark.kafka
-def test_every_check_of_a_sound_configuration_is_ok_and_nothing_is_created(
+def test_every_check_of_a_good_configuration_is_ok_and_nothing_is_created(
     sound: dict[str, str], real_kafka: RunningBroker
 ) -> None:
     done = run(sound)
@@ -171,7 +171,7 @@ def test_an_error_status_for_the_token_says_how_to_mend_it(
 
 
 @pytest.mark.kafka
-def test_a_destination_that_never_answers_is_given_up(sound: dict[str, str], sandbox: Sandbox) -> None:
+def test_a_destination_that_never_answers_fails_after_the_time_out(sound: dict[str, str], sandbox: Sandbox) -> None:
     sandbox.set_faults([{"match": {"path": "/v1/me"}, "delay": 60}])
     try:
         problem = bad(findings(sound | {"WORKER_ATTENTIVE__TIMEOUT_SECONDS": "1"}, 1))["token"]
@@ -232,7 +232,7 @@ def test_a_registry_that_does_not_answer_fails(sound: dict[str, str], closed_por
 
 @pytest.mark.kafka
 @pytest.mark.registry
-def test_a_registry_is_asked_for_each_topics_subject_and_nothing_is_registered(
+def test_a_registry_is_asked_for_the_topics_subject_and_nothing_is_registered(
     sound: dict[str, str], registry: Registry
 ) -> None:
     del sound["WORKER_SCHEMAS__DIRECTORY"]

@@ -1,4 +1,4 @@
-"""What `check` says about a broker that wants a password, and about missing grants."""
+"""What `check` says about a broker that requires a password, and about missing grants."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GRANTS = (
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a listener that wants a password. `worker` has the grants it needs, `guest` may only describe."""
+    """The address of a listener that requires a password. User `worker` has all grants it needs, `guest` too few."""
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("guarded"), _PROPERTIES, {LISTENER: "SASL_PLAINTEXT"})
         broker.start()
@@ -135,7 +135,7 @@ def test_a_connection_without_tls_or_password_is_reported_in_words(guarded: str,
 
 @pytest.mark.kafka
 def test_missing_grants_are_named(guarded: str, tmp_path: Path) -> None:
-    """The guest may describe the topic, and read the one that is set for dead letters."""
+    """The guest may describe the topic, and only read the dead-letter topic."""
     readable = {"WORKER_KAFKA__DEAD_LETTER_TOPIC": f"{TOPIC}.readable"}
     problems = failed(findings(guarded, tmp_path, "guest", "guest-password", **readable))
     assert problems.keys() == {"topics", "group", "dead letters"}
@@ -152,7 +152,7 @@ def test_missing_grants_are_named(guarded: str, tmp_path: Path) -> None:
         (f"{TOPIC}.hidden", "grant the worker WRITE on it, and CREATE if it does not exist"),
     ],
 )
-def test_a_dead_letter_topic_that_can_neither_be_written_nor_created(
+def test_advice_is_given_for_a_dead_letter_topic_that_can_neither_be_written_nor_created(
     guarded: str, tmp_path: Path, topic: str, mend: str
 ) -> None:
     found = findings(guarded, tmp_path, "worker", PASSWORD, WORKER_KAFKA__DEAD_LETTER_TOPIC=topic)

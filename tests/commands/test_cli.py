@@ -1,4 +1,4 @@
-"""The command line as a user meets it: help, mistakes, output and exit status."""
+"""The command line as users meet it: help, mistakes, output and exit status."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_command_imports_no_client_that_it_does_not_need(arguments: list[str],
     assert not imported & foreign
 
 
-def test_no_command_shows_the_help_and_is_bad_usage() -> None:
+def test_without_a_command_the_help_is_shown_and_the_exit_status_is_2() -> None:
     result = invoke()
     assert result.exit_code == 2
     assert "Commands:" in result.stderr
@@ -235,7 +235,7 @@ def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
 
 @pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("demo", "demo")])
 def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
-    """Hides the extras' packages from a process, as if they were not installed."""
+    """The process cannot import the extras' packages, as if they were not installed."""
     code = (
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'httptools', 'rich'): sys.modules[name] = None\n"

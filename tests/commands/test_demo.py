@@ -1,4 +1,4 @@
-"""The demo as a user starts it: in a pipe, to the end, interrupted, and with its worker killed."""
+"""The demo as a user starts it, in a pipe: run to the end, interrupted, and with its worker killed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 class Started:
-    """A demo in a pipe; its temporary files go to a folder of the test's own."""
+    """A running demo. Its output is a pipe, and its temporary files go to the folder `scratch`."""
 
     def __init__(self, process: subprocess.Popen[str], scratch: Path) -> None:
         self.process = process
@@ -43,7 +43,7 @@ class Started:
 
 @contextmanager
 def demo(scratch: Path, *arguments: str) -> Iterator[Started]:
-    # A setting of the caller's that would make the worker fail: it must not reach it.
+    # These settings would make the worker fail: the demo must not pass them on to it.
     foreign = {"WORKER_KAFKA__GROUP_ID": "", "WORKER_NONSENSE": "1", "TMPDIR": str(scratch)}
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "demo", *arguments],
@@ -68,7 +68,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_it_proves_the_final_state_and_every_dead_letter(tmp_path: Path) -> None:
+def test_the_demo_proves_the_final_state_and_every_dead_letter(tmp_path: Path) -> None:
     with demo(tmp_path, "--events", "3000", "--seed", "11") as started:
         worker = started.worker()
         status, stdout, stderr = started.end()
@@ -88,7 +88,7 @@ def test_it_proves_the_final_state_and_every_dead_letter(tmp_path: Path) -> None
     assert not alive(worker)
 
 
-def test_an_interrupt_stops_everything_and_is_no_success(tmp_path: Path) -> None:
+def test_an_interrupt_stops_everything_and_the_exit_status_is_1(tmp_path: Path) -> None:
     with demo(tmp_path) as started:
         worker = started.worker()
         started.process.send_signal(signal.SIGINT)
@@ -111,7 +111,7 @@ def test_a_worker_that_dies_ends_the_demo_with_the_end_of_its_log(tmp_path: Path
     assert "Traceback" not in stderr
 
 
-def test_help_needs_no_extra() -> None:
+def test_its_help_works_without_the_extra() -> None:
     code = (
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'httptools', 'rich'): sys.modules[name] = None\n"

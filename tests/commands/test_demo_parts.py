@@ -1,4 +1,4 @@
-"""What the demo compares, and how it shows it, without anything running."""
+"""The parts of the demo without any process: its comparisons, its traffic and its live view."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATE: dict[Person, dict[str, object]] = {
 LETTER: dict[str, Any] = {"reason": "rejected", "attributes": [{"partition": 2, "offset": 7}]}
 
 
-def test_equal_states_are_equal_whatever_numbers_they_are_read_as() -> None:
+def test_states_are_equal_even_if_a_number_is_read_as_another_python_type() -> None:
     found = {**STATE, ANNA: {**STATE[ANNA], "last_order_total": Decimal("12.25")}}
     assert proof.users(STATE, found) == ("users", True, "all 2 have exactly the state that the topic says")
 
@@ -56,7 +56,7 @@ def test_a_difference_is_counted_and_its_user_masked(found: dict[Person, dict[st
         assert secret not in finding.text
 
 
-def test_many_differences_are_not_all_named() -> None:
+def test_of_many_differences_only_some_are_named() -> None:
     expected: dict[Person, dict[str, object]] = {Person("phone", f"+1311555{n:04d}"): {"vip": True} for n in range(9)}
     finding = proof.users(expected, {})
     assert finding.text.startswith("9 of 9 differ")
@@ -73,7 +73,7 @@ def test_dead_letters_are_compared_with_the_changes_that_provoked_them() -> None
     assert not proof.dead_letters(frozenset({("not_found", 2, 7)}), [LETTER]).ok
 
 
-def test_the_other_comparisons_can_fail() -> None:
+def test_the_comparisons_of_offsets_order_and_stop_can_fail() -> None:
     assert proof.offsets(3, 3).ok
     assert not proof.offsets(3, 2).ok
     assert proof.order(0).ok
@@ -83,7 +83,7 @@ def test_the_other_comparisons_can_fail() -> None:
     assert not proof.stop(-9).ok
 
 
-def test_the_sandboxes_users_are_known_by_their_identifier() -> None:
+def test_the_users_of_the_sandbox_are_matched_by_their_identifier() -> None:
     lines = [
         {"user": {"phone": "+1"}, "attributes": {"a": 1}},
         {"user": {"externalIdentifiers": {"clientUserId": "c"}}, "attributes": {"b": 2}},
@@ -92,7 +92,7 @@ def test_the_sandboxes_users_are_known_by_their_identifier() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-def test_a_refused_value_is_its_users_last_and_has_one_before(seed: int) -> None:
+def test_a_refused_value_is_its_users_last_and_is_not_the_first(seed: int) -> None:
     """Otherwise a later change might supersede it before it is sent, and the number of dead letters would vary."""
     planned = plan(seed, EVENTS_MIN)
     assert plan(seed, EVENTS_MIN) == planned
@@ -123,14 +123,14 @@ def test_every_kind_of_dead_letter_is_provoked_and_every_event_can_be_read() -> 
         assert read["attributes"] == event.attributes
 
 
-def test_the_most_events_stay_far_below_what_the_embedded_kafka_keeps() -> None:
+def test_the_largest_number_of_events_fits_into_the_embedded_kafka() -> None:
     bytes_by_key: Counter[bytes] = Counter()
     for event in plan(1, EVENTS_MAX):
         bytes_by_key[event.key] += len(event.encode()) + len(event.key) + 64
     assert bytes_by_key.total() < 5 * 2**20
 
 
-def test_figures_are_what_the_worker_and_the_sandbox_say() -> None:
+def test_the_figures_come_from_the_workers_status_and_the_sandboxes_statistics() -> None:
     status = {
         "state": "halted",
         "halt": {"reason": "unavailable", "detail": "status 500"},

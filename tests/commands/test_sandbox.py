@@ -1,4 +1,4 @@
-"""The command, as a process."""
+"""The `sandbox` command, as a process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-c", "from worker.commands.sandbox import sandbox; s
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
-    """Starts the command on a free port; gives the process and the URL that it printed."""
+    """Starts the command on a free port; returns the process and the URL that it printed."""
     with ExitStack() as stack:
 
         def run(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -42,7 +42,7 @@ def start() -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_its_url_serves_and_ends_with_0_at_a_signal(
+def test_it_prints_its_url_and_serves_and_a_signal_ends_it_with_0(
     start: Callable[..., tuple[subprocess.Popen[str], str]], number: signal.Signals
 ) -> None:
     process, url = start("--log-requests")
@@ -117,7 +117,7 @@ def test_a_port_that_is_taken_is_reported_with_advice() -> None:
     assert "choose another --port" in result.stderr
 
 
-def test_help_needs_no_extra() -> None:
+def test_its_help_works_without_the_extra() -> None:
     block = "import sys; sys.modules.update(dict.fromkeys(('starlette', 'uvicorn', 'httptools')));"
     command = [sys.executable, "-c", block + COMMAND[2]]
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False, timeout=20)

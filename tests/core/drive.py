@@ -1,4 +1,4 @@
-"""An engine in virtual time, and a destination that answers by a script. Only the engine's public calls are used."""
+"""Drives the real engine in virtual time, against a scripted destination. Uses only the engine's public methods."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ ABORTED = Reply(None, Failure.ABORTED)
 
 
 def phone(user: int) -> str:
-    """The number of the n-th user."""
+    """The phone number of the n-th user."""
     return f"+1311{user:07d}"
 
 
 def key(user: int) -> UserKey:
-    """The n-th user, as the window knows them."""
+    """The n-th user's key, as the window stores it."""
     return UserKey("phone", "", phone(user))
 
 
@@ -62,7 +62,7 @@ def encode(user: int, attributes: Mapping[str, object], *, event_id: str = "e") 
 
 
 def options(**changed: float) -> Options:
-    """Limits that suit most tests, some of them changed."""
+    """The limits that suit most tests, with these changes."""
     usual = Options(
         window_seconds=5.0,
         max_bytes=256 * 1024 * 1024,
@@ -80,12 +80,12 @@ def options(**changed: float) -> Options:
 
 
 def doubling(failures: int) -> float:
-    """A back-off without jitter: 1, 2, 4, 8 … 30 s."""
+    """A backoff without jitter: 1, 2, 4, 8 … 30 s."""
     return min(30.0, 2.0 ** (failures - 1))
 
 
 class Account:
-    """The destination's state: a call is taken whole, or refused whole where it holds a value that `refuses` names."""
+    """The destination. It applies a whole call, or refuses it whole if `refuses` is true for one of its values."""
 
     def __init__(self, refuses: Callable[[str, Scalar], bool] = lambda _name, _value: False) -> None:
         self.refuses = refuses
@@ -98,7 +98,7 @@ class Account:
         return OK
 
     def of(self, user: int) -> dict[str, Scalar]:
-        """What the n-th user ended with."""
+        """What the n-th user holds now."""
         return self.users[phone(user)]
 
 
@@ -121,7 +121,7 @@ class Driver:
             now=self.now,
         )
         self.engine.share(1.0, self.now)
-        self.advance(1.0)  # a burst of calls is saved up
+        self.advance(1.0)  # the rate saves up a burst of calls
         self.engine.assigned(partitions or (P0,))
         self.ends: Counter[Partition] = Counter()
         self.sent: list[Call] = []
@@ -132,11 +132,11 @@ class Driver:
     # -- the log ---------------------------------------------------------------------------------------------------
 
     def change(self, user: int, attributes: Mapping[str, object], partition: Partition = P0) -> int:
-        """The user changed; returns the record's offset."""
+        """Feeds a change of a user; returns the record's offset."""
         return self.record(encode(user, attributes), partition)
 
     def record(self, value: bytes | None, partition: Partition = P0) -> int:
-        """Any record; returns its offset."""
+        """Feeds any record; returns its offset."""
         offset = self.ends[partition]
         self.ends[partition] += 1
         record = Record(partition, offset, STARTED.wall_ms + offset, b"key", value)
@@ -146,26 +146,26 @@ class Driver:
     # -- time and calls --------------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Time passes, and nothing happens."""
+        """Moves time on; the engine is not called."""
         self.now = Now(self.now.mono + seconds, self.now.wall_ms + round(seconds * 1000))
 
     def calls(self, free: int = 100) -> list[Call]:
-        """The calls that the engine makes now."""
+        """Lets the engine make its calls; returns them."""
         calls = self.engine.calls(free, self.now)
         self.sent += calls
         return calls
 
     def call(self) -> Call:
-        """The one call that the engine makes now."""
+        """As `calls`, where the engine must make exactly one."""
         (call,) = self.calls()
         return call
 
     def reply(self, call: Call, reply: Reply) -> None:
-        """The destination answered."""
+        """Gives the engine the reply to a call."""
         self.engine.replied(call, reply, self.now)
 
     def post(self) -> list[Letter]:
-        """Writes the letters that are due, or fails to."""
+        """Writes the letters that are due; with `letters_fail`, reports that each write failed."""
         letters = self.engine.letters(self.now)
         for letter in letters:
             if self.letters_fail:
@@ -195,16 +195,16 @@ class Driver:
 
     @property
     def status(self) -> EngineStatus:
-        """How the engine stands."""
+        """The engine's status now."""
         return self.engine.status(self.now)
 
     @property
     def committable(self) -> int | None:
-        """Of the first partition."""
+        """The committable offset of P0."""
         return self.engine.committable().get(P0)
 
     def told(self, kind: type[_Told]) -> list[_Told]:
-        """The facts of that kind."""
+        """All facts of this kind so far."""
         self.facts += self.engine.facts()
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
@@ -218,6 +218,6 @@ class Driver:
 
 
 def warm(driver: Driver) -> None:
-    """One success, so that a 404 is about a user and not about the URL."""
+    """Makes one call succeed. From then on a 404 means an unknown user; before, it means a wrong URL."""
     driver.change(999, {"a": 0})
     driver.reply(driver.call(), OK)

@@ -1,4 +1,4 @@
-"""Framing, schemas by id, evolution, and bytes that do not fit."""
+"""The decoder: framing, schemas by id, schema evolution, and bytes that do not fit the schema."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_default_mapping_fits_the_bundled_schema() -> None:
     assert (event.occurred_at_ms, event.event_id) == (1_700_000_000_123, "e1")
 
 
-def test_an_id_not_known_yet_is_asked_for_and_one_that_does_not_exist_is_undecodable() -> None:
+def test_an_unknown_schema_id_is_asked_for_and_one_that_does_not_exist_is_undecodable() -> None:
     decoder = Decoder(Mapping())
     value = framed(2**31 - 5, body(PROFILE_CHANGED, EVENT))
     with pytest.raises(SchemaMissing) as missing:
@@ -70,8 +70,8 @@ def test_an_id_not_known_yet_is_asked_for_and_one_that_does_not_exist_is_undecod
     assert decoded(decoder, value).event_id == "e1"
 
 
-def test_an_id_that_no_registry_can_give_is_not_waited_for() -> None:
-    """Some registries answer such a question as if the URL were wrong, which is waited out for ever."""
+def test_an_id_that_no_registry_can_give_is_undecodable_at_once() -> None:
+    """If asked for it, some registries answer as if the URL were wrong. The worker would retry that for ever."""
     assert "larger than any" in refusal(Decoder(Mapping()), framed(2**31, b"whatever"))
 
 
@@ -96,7 +96,7 @@ def test_an_invalid_schema_makes_its_own_records_undecodable(schema: object) -> 
     assert decoded(decoder, framed(7, body(PROFILE_CHANGED, EVENT))).event_id == "e1"
 
 
-def test_a_schema_nested_beyond_reason_is_invalid_rather_than_the_end_of_the_process() -> None:
+def test_a_schema_that_is_nested_too_deep_is_invalid_and_does_not_crash_the_process() -> None:
     schema: object = "int"
     for _ in range(2_000):
         schema = {"type": "array", "items": schema}
@@ -121,13 +121,13 @@ def test_a_schema_nested_beyond_reason_is_invalid_rather_than_the_end_of_the_pro
         (framed(7, b"\xff" * 40), "more than 64 bits"),
     ],
 )
-def test_bytes_that_do_not_fit_say_where_and_never_what(value: bytes, says: str) -> None:
+def test_bytes_that_do_not_fit_are_explained_by_field_and_never_quoted(value: bytes, says: str) -> None:
     detail = refusal(default_decoder(), value)
     assert says in detail
     assert "secret" not in detail
 
 
-def test_one_writer_schema_reads_bare_avro() -> None:
+def test_with_a_writer_schema_records_are_bare_avro() -> None:
     decoder = Decoder(Mapping(), writer_schema=PROFILE_CHANGED)
     assert decoded(decoder, body(PROFILE_CHANGED, EVENT)).event_id == "e1"
     assert "bytes follow" in refusal(decoder, body(PROFILE_CHANGED, EVENT) + b"x")
@@ -167,7 +167,7 @@ def test_versions_of_a_schema_mix_in_one_topic() -> None:
 
 
 def test_a_reader_schema_resolves_defaults_promotions_and_its_own_aliases() -> None:
-    """The other direction of a renaming: the reader's new name lists the writer's old one."""
+    """The reader renamed a field: its new name has the writer's name as an alias."""
     reader = fields(
         ("customer", "string"),
         ("points", "double"),
@@ -212,7 +212,7 @@ def test_a_recursive_record_nested_without_end_is_refused_before_it_exhausts_the
 @pytest.mark.parametrize(
     "items", ["null", fields(name="Empty"), {"type": "fixed", "name": "F", "size": 0}, fields(("n", "null"), name="E")]
 )
-def test_an_array_that_claims_countless_items_of_no_bytes_is_refused_at_once(items: object) -> None:
+def test_an_array_that_claims_very_many_items_of_zero_bytes_is_refused_at_once(items: object) -> None:
     schema = fields(("id", "string"), ("none", {"type": "array", "items": items}))
     decoder = Decoder(FLAT, writer_schema=schema)
     assert "Row.none: more than 262144 records, arrays, maps and values that take no bytes" in refusal(
@@ -221,14 +221,14 @@ def test_an_array_that_claims_countless_items_of_no_bytes_is_refused_at_once(ite
     assert decoded(decoder, varint(0) + varint(3) + varint(0)).user.client_user_id == ""
 
 
-def test_a_count_beyond_the_bytes_allocates_nothing() -> None:
+def test_a_count_larger_than_the_record_is_refused_before_anything_is_allocated() -> None:
     schema = fields(("id", "string"), ("some", {"type": "array", "items": "long"}))
     decoder = Decoder(FLAT, writer_schema=schema)
     assert "the record ends" in refusal(decoder, varint(0) + varint(2**60) + varint(1))
 
 
 @given(st.binary(max_size=60), st.integers(0, 50))
-def test_whatever_the_bytes_the_answer_is_an_event_or_undecodable(noise: bytes, cut: int) -> None:
+def test_any_bytes_are_an_event_or_undecodable(noise: bytes, cut: int) -> None:
     for prefix in (b"", body(PROFILE_CHANGED, EVENT)[:cut]):
         try:
             event = default_decoder().decode(record(framed(7, prefix + noise)))
@@ -237,7 +237,7 @@ def test_whatever_the_bytes_the_answer_is_an_event_or_undecodable(noise: bytes, 
         assert isinstance(event, Event)
 
 
-def test_absent_paths_are_named_for_a_check() -> None:
+def test_paths_that_a_schema_lacks_are_named() -> None:
     decoder = Decoder(Mapping())
     assert decoder.absent_paths(PROFILE_CHANGED) == ()
     lacking = fields(("event_id", "string"), ("attributes", {"type": "map", "values": "string"}))

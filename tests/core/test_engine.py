@@ -1,4 +1,4 @@
-"""The engine from records to commits: order, dead letters, memory, schemas and counts."""
+"""The engine from records to committable offsets: order, dead letters, memory, schemas and counts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def counted(driver: Driver) -> dict[str, int]:
     return totals | {"dead_letters": totals["dead_letters"].total(), "replies": totals["replies"].total()}
 
 
-def test_changes_of_the_window_are_one_call_with_the_last_values() -> None:
+def test_changes_within_one_window_become_one_call_with_the_last_values() -> None:
     driver = Driver(window_seconds=5.0)
     driver.change(1, {"a": 1, "b": 1})
     driver.advance(4.9)
@@ -70,7 +70,7 @@ def test_calls_keep_to_the_rate() -> None:
 
 
 @pytest.mark.parametrize("status", [201, 202, 204])
-def test_another_success_is_a_delivery_and_told_once(status: int) -> None:
+def test_another_2xx_is_a_delivery_and_is_reported_once(status: int) -> None:
     driver = Driver()
     driver.change(1, {"a": 1})
     driver.change(2, {"a": 1})
@@ -89,7 +89,7 @@ def test_a_tombstone_is_counted_and_passed_over() -> None:
     assert (driver.calls(), driver.engine.totals.tombstones, driver.engine.totals.ignored) == ([], 1, 1)
 
 
-def test_an_undecodable_record_is_a_letter_with_the_record_in_it() -> None:
+def test_an_undecodable_record_becomes_a_letter_that_holds_the_record() -> None:
     driver = Driver()
     driver.record(b"\xff\xff")
     driver.change(1, {"a": 1})
@@ -100,7 +100,7 @@ def test_an_undecodable_record_is_a_letter_with_the_record_in_it() -> None:
     assert driver.committable == 2
 
 
-def test_of_a_record_with_good_and_bad_attributes_both_are_waited_for() -> None:
+def test_a_record_is_committable_when_its_good_attributes_are_sent_and_its_bad_ones_are_written() -> None:
     driver = Driver()
     driver.change(1, {"ssn": "078-05-1120", "a": 1})
     driver.reply(driver.call(), OK)
@@ -110,7 +110,7 @@ def test_of_a_record_with_good_and_bad_attributes_both_are_waited_for() -> None:
     assert driver.committable == 1
 
 
-def test_a_letter_that_is_not_taken_blocks_the_commit_and_is_written_again() -> None:
+def test_a_letter_that_cannot_be_written_blocks_the_commit_and_is_tried_again() -> None:
     driver = Driver()
     driver.record(b"\xff")
     driver.change(1, {"a": 1})
@@ -129,7 +129,7 @@ def test_a_letter_that_is_not_taken_blocks_the_commit_and_is_written_again() -> 
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def test_past_the_memory_budget_partitions_pause_and_what_waits_is_hurried_out() -> None:
+def test_past_the_memory_budget_partitions_pause_and_entries_are_sent_before_their_window_ends() -> None:
     driver, account = Driver(P0, P1, window_seconds=3_600.0, max_bytes=100_000), Account()
     user = 0
     while not driver.engine.paused():
@@ -144,20 +144,20 @@ def test_past_the_memory_budget_partitions_pause_and_what_waits_is_hurried_out()
     assert driver.calls() == []
 
 
-def test_memory_is_short_and_hurries_whether_anyone_asks_or_not() -> None:
+def test_past_the_memory_budget_entries_are_sent_early_though_nobody_asked_which_partitions_pause() -> None:
     driver = Driver(window_seconds=3_600.0, max_bytes=100_000)
     for user in range(200):
         driver.change(user, {"a": 1})
     assert driver.status.memory_short
     (full,) = driver.told(MemoryFull)
     assert full.held_bytes > 100_000
-    assert driver.turn(Account()), "their window has not ended"
+    assert driver.turn(Account()), "nothing was sent before the window's end"
     driver.run(Account(), WITHIN_SECONDS)
     (freed,) = driver.told(MemoryFreed)
     assert freed.held_bytes <= 80_000
 
 
-def test_between_the_two_marks_partitions_stay_as_they_are() -> None:
+def test_between_the_high_and_the_low_mark_partitions_neither_pause_nor_resume() -> None:
     driver = Driver(window_seconds=3_600.0, max_bytes=100_000)
     user = 0
     while driver.engine.held_bytes <= 90_000:
@@ -173,7 +173,7 @@ def test_between_the_two_marks_partitions_stay_as_they_are() -> None:
     assert driver.engine.paused() == {P0}
 
 
-def test_a_backlog_shrinks_in_calls_while_an_outage_lasts() -> None:
+def test_changes_of_an_outage_are_coalesced_so_that_the_backlog_takes_few_calls() -> None:
     driver, account = Driver(window_seconds=1.0), Account()
     for number in range(1_000):
         driver.change(number % 10, {"a": number % 3})
@@ -189,7 +189,7 @@ def test_a_backlog_shrinks_in_calls_while_an_outage_lasts() -> None:
 # -- schemas ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_whose_schema_is_missing_stalls_its_partition_in_order_and_no_other() -> None:
+def test_a_record_whose_schema_is_missing_stalls_its_own_partition_alone() -> None:
     driver, account = Driver(P0, P1, decoder=Decoder(Mapping())), Account()
     driver.engine.schema(1, SCHEMA, driver.now)
     driver.record(framed(1, encode(1, {"a": 1})), P0)
@@ -206,7 +206,7 @@ def test_a_record_whose_schema_is_missing_stalls_its_partition_in_order_and_no_o
     assert driver.call().properties == {"a": 3}
 
 
-def test_a_schema_that_does_not_exist_makes_letters_of_its_records_alone() -> None:
+def test_records_of_a_schema_that_does_not_exist_become_letters_and_other_records_do_not() -> None:
     driver, account = Driver(decoder=Decoder(Mapping())), Account()
     driver.record(framed(9, encode(1, {"a": 1})))
     driver.record(framed(1, encode(1, {"a": 2})))
@@ -219,7 +219,7 @@ def test_a_schema_that_does_not_exist_makes_letters_of_its_records_alone() -> No
     assert (driver.committable, driver.engine.held_bytes) == (2, 0)
 
 
-def test_what_waits_for_a_schema_goes_with_its_partition() -> None:
+def test_a_record_that_waits_for_its_schema_is_dropped_with_its_partition() -> None:
     driver = Driver(decoder=Decoder(Mapping()))
     driver.record(framed(1, encode(1, {"a": 1})))
     driver.engine.dropped([P0])
@@ -258,7 +258,7 @@ def test_the_counts_add_up() -> None:
     assert len(driver.told(SharedUser)) == 1
 
 
-def test_a_user_in_several_partitions_is_told_though_the_record_waited_for_its_schema() -> None:
+def test_a_user_in_several_partitions_is_reported_even_if_the_record_waited_for_its_schema() -> None:
     driver = Driver(P0, P1, window_seconds=5.0, decoder=Decoder(Mapping()))
     driver.record(framed(1, encode(1, {"a": 1})), P0)
     driver.record(framed(1, encode(1, {"a": 2})), P1)
@@ -267,7 +267,7 @@ def test_a_user_in_several_partitions_is_told_though_the_record_waited_for_its_s
     assert len(driver.told(SharedUser)) == 1
 
 
-def test_a_delivery_tells_how_old_its_first_change_was() -> None:
+def test_a_delivery_reports_the_age_of_its_first_change() -> None:
     driver = Driver(window_seconds=5.0)
     driver.change(1, {"a": 1})
     driver.change(1, {"a": 2})
@@ -300,7 +300,7 @@ def test_the_wakeup_is_the_instant_of_the_next_call() -> None:
     assert driver.engine.next_wakeup(driver.now) == driver.now.mono + 1.0
 
 
-def test_under_a_halt_the_wakeup_is_not_later_than_the_probe() -> None:
+def test_in_a_halt_the_wakeup_is_no_later_than_the_next_probe() -> None:
     driver = Driver(backoff=lambda failures: 1.0 if failures == 1 else 30.0, probe_max_seconds=2.0)
     for user in range(3):
         driver.change(user, {"a": 1})
@@ -313,7 +313,7 @@ def test_under_a_halt_the_wakeup_is_not_later_than_the_probe() -> None:
     assert driver.call().probe
 
 
-def test_a_producers_headers_count_as_held_and_none_but_a_small_trace_is_kept() -> None:
+def test_only_a_small_trace_header_is_kept_and_it_counts_as_held() -> None:
     def held(*headers: tuple[str, bytes]) -> int:
         driver = Driver()
         record = Record(P0, 0, STARTED.wall_ms, b"key", encode(1, {"a": 1}), headers)

@@ -1,4 +1,7 @@
-"""An entry's fold, against 'every change sent alone, in log order, to a destination that refuses some values'."""
+"""An entry against a simple model: each change is sent alone, in log order, to a destination that refuses some values.
+
+The entry may send fewer calls, but it must end with the same state and the letters that the model allows.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from worker.core.waiting.ledger import Ledger
 
 KEY = UserKey("phone", "", "+13115552368")
 USER = User(phone="+13115552368")
-# Equal in Python, different to the destination.
+# Some are equal in Python (1, True, 1.0), but different to the destination.
 VALUES: st.SearchStrategy[Scalar] = st.sampled_from([0, 1, 2, True, False, 1.0, 0.0, "1", "", None])
 ATTRIBUTES = st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1)
 
@@ -26,7 +29,7 @@ def typed(value: Scalar) -> tuple[type, Scalar]:
 
 @dataclass(frozen=True)
 class Step:
-    """One change: which entry of the run takes it in, by which partition it came, what it says."""
+    """One change: the partition that it came by, and what it sets."""
 
     partition: int
     attributes: Mapping[str, Scalar]
@@ -84,7 +87,7 @@ def refused_above(steps: Iterable[Step], name: str, refused: set[tuple[type, Sca
 def delivered(
     entry: Entry, refused: set[tuple[type, Scalar]]
 ) -> tuple[dict[str, tuple[type, Scalar]], list[tuple[str, tuple[type, Scalar]]]]:
-    """Sends each attribute alone until it is taken; returns the final state, and what was refused in order."""
+    """Sends each attribute alone, stepping back at each refusal; returns the final state and the refused values."""
     state: dict[str, tuple[type, Scalar]] = {}
     letters: list[tuple[str, tuple[type, Scalar]]] = []
     while entry.items:
@@ -103,7 +106,7 @@ REFUSED = st.sets(VALUES.map(typed), max_size=6)
 
 
 @given(STEPS, REFUSED)
-def test_the_fold_ends_where_sending_each_change_alone_ends(
+def test_an_entry_ends_in_the_same_state_as_sending_each_change_alone(
     steps: list[Step], refused: set[tuple[type, Scalar]]
 ) -> None:
     state, letters = delivered(entry_of(Log(), steps), refused)
@@ -113,7 +116,7 @@ def test_the_fold_ends_where_sending_each_change_alone_ends(
 
 
 @given(STEPS, STEPS, STEPS, REFUSED)
-def test_merging_entries_is_as_if_one_had_taken_all_changes(
+def test_merged_entries_are_as_if_one_entry_had_taken_all_changes(
     first: list[Step], second: list[Step], third: list[Step], refused: set[tuple[type, Scalar]]
 ) -> None:
     log = Log()
@@ -124,7 +127,7 @@ def test_merging_entries_is_as_if_one_had_taken_all_changes(
         assert (newer.place, newer.items, newer.holds) == (Place.GONE, {}, {})
     assert entry.changes == len(first) + len(second) + len(third)
     assert entry.oldest_ms == 1
-    # One hold for each partition, at its first change: settling the entry once sets everything free.
+    # The entry holds each partition once, at its first change, so settling the entry once frees all its offsets.
     for number, ledger in enumerate(log.ledgers):
         offsets = [at for at, step in enumerate([*first, *second, *third], 1) if step.partition == number]
         assert ledger.committable == (offsets[0] if offsets else None)
@@ -138,10 +141,8 @@ def test_merging_entries_is_as_if_one_had_taken_all_changes(
 
 
 @given(STEPS, st.integers(0, 1))
-def test_what_a_lost_partition_brought_is_forgotten_and_what_stood_before_it_stands(
-    steps: list[Step], dropped: int
-) -> None:
-    """It is as if the entry had never seen the lost partition, even where both held equal values."""
+def test_after_a_partition_is_lost_an_entry_is_as_if_it_had_never_seen_it(steps: list[Step], dropped: int) -> None:
+    """Also where both partitions brought equal values."""
     log = Log()
     entry = entry_of(log, steps)
     log.ledgers[dropped].drop()
@@ -164,7 +165,7 @@ def test_a_letter_names_the_record_that_its_value_came_from(steps: list[Step]) -
 
 
 @given(st.lists(VALUES, min_size=1, max_size=12))
-def test_an_item_grows_with_its_distinct_values_alone(values: list[Scalar]) -> None:
+def test_an_item_grows_only_with_distinct_values(values: list[Scalar]) -> None:
     ledger = Ledger(Partition("t", 0))
     changes = [Change(ledger, Source(ledger.partition, offset, 0)) for offset in range(len(values))]
     item = Item(values[0], changes[0])
@@ -179,8 +180,8 @@ def test_an_item_grows_with_its_distinct_values_alone(values: list[Scalar]) -> N
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_taking_an_older_record_in_holds_the_older_offset(merged: bool) -> None:  # noqa: FBT001 - a parameter of pytest
-    """The log went back while an entry was open, and brought another record of the same user."""
+def test_an_older_record_makes_the_entry_hold_the_older_offset(merged: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    """An entry is open; the log goes back (unclean leader election) and brings an older record of the same user."""
     log = Log()
     log.offset = 6
     entry = entry_of(log, [Step(0, {"a": 1})])

@@ -1,8 +1,8 @@
-"""The first two promises, through the whole engine: the right final value, and nothing lost.
+"""The first two promises, checked on the whole engine: the right final value, and nothing lost.
 
-Three users in two partitions change; calls succeed, are refused, fail, or are applied though their reply was lost;
-letters fail; partitions go and come back at their committed offset. At the end the destination must hold what it
-would hold had every change been sent alone, in log order.
+Three users in two partitions change. Calls succeed, are refused, fail, or are applied though the reply gets lost.
+Writes of letters fail. Partitions are lost and come back at their committed offset. At the end the destination must
+hold what it would hold if each change had been sent alone, in log order.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Equivalence(RuleBasedStateMachine):
 
     @rule(partition=st.sampled_from(PARTITIONS), aborted=st.booleans())
     def lose(self, partition: Partition, aborted: bool) -> None:  # noqa: FBT001 - hypothesis draws it
-        """The partition goes, and is back at once: its next records are those behind the committed offset."""
+        """The partition is lost and comes back at once; reading starts again at the committed offset."""
         for call in self.driver.engine.dropped([partition]):
             if aborted:
                 self.flying.remove(call)
@@ -138,7 +138,7 @@ class Equivalence(RuleBasedStateMachine):
         return state
 
     def check_letters(self) -> None:
-        """Only refused values, and every one that is newer than what stands in the end."""
+        """Letters hold only refused values, and each refused value that is newer than the one the user ended with."""
         written: defaultdict[tuple[str, str], set[object]] = defaultdict(set)
         for letter in self.driver.written:
             assert letter.user is not None

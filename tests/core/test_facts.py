@@ -1,4 +1,4 @@
-"""Facts: everyone hears each once and in order, and none can hold an identifier or a value."""
+"""Facts: every observer hears each fact once and in order, and no fact can hold an identifier or a value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.core.delivery.verdict import Verdict
 from worker.core.model import Failure, Reason, Reply
 
 KINDS = get_args(facts.Fact)
-TEXTS = {"detail", "error"}  # for people, made by the worker or by Kafka's client, never from a record
+TEXTS = {"detail", "error"}  # text for people: the worker or Kafka's client wrote it; never from a record
 
 
 class Ears:
@@ -25,7 +25,7 @@ class Ears:
         self.heard.append(fact)
 
 
-def test_a_delivery_is_told_from_call_to_settlement() -> None:
+def test_a_delivery_is_reported_from_the_call_to_the_settlement() -> None:
     driver = Driver()
     driver.change(1, {"a": 1, "b": 2})
     driver.reply(driver.call(), Reply(200, seconds=0.25))
@@ -37,7 +37,7 @@ def test_a_delivery_is_told_from_call_to_settlement() -> None:
     assert driver.engine.facts() == []
 
 
-def test_a_refusal_is_told_with_its_dead_letter() -> None:
+def test_a_refusal_is_reported_with_its_dead_letter() -> None:
     driver = Driver()
     driver.change(1, {"a": 1})
     driver.reply(driver.call(), REFUSED)
@@ -60,7 +60,7 @@ def test_a_failure_has_no_status() -> None:
     assert (ended.verdict, ended.status, ended.failure) == (Verdict.RETRY, None, Failure.TIMEOUT)
 
 
-def test_facts_that_nobody_asks_for_are_bounded() -> None:
+def test_the_number_of_unread_facts_is_bounded() -> None:
     driver, account = Driver(), Account()
     for user in range(facts.FACTS_MAX // 2):
         driver.change(user, {"a": 1})
@@ -70,7 +70,7 @@ def test_facts_that_nobody_asks_for_are_bounded() -> None:
     assert len(driver.engine.facts()) == facts.FACTS_MAX
 
 
-def test_observers_hear_the_same() -> None:
+def test_all_observers_hear_the_same_facts() -> None:
     first, second = Ears(), Ears()
     both = facts.Observers(first, second)
     told: list[facts.Fact] = [facts.Assigned(1, 1), facts.PartitionsLost(1, 0)]

@@ -1,4 +1,4 @@
-"""The gate: single probes while closed, a ramp when it opens, and rest when the destination asks for it."""
+"""The gate: single probes while it is closed, a ramp after it opens, and a pause when the destination asks for one."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def closed(now: float = 0.0) -> Gate:
     return made
 
 
-def test_an_open_gate_lets_as_many_through_as_there_are_senders() -> None:
+def test_an_open_gate_lets_as_many_calls_through_as_there_are_senders() -> None:
     made = gate()
     assert made.passage(CONCURRENCY - 1, 0.0) is Passage.FREE
     assert made.passage(CONCURRENCY, 0.0) is Passage.NONE
 
 
-def test_failing_users_close_it_and_one_user_alone_needs_more_failures() -> None:
+def test_a_few_failing_users_close_it_and_one_user_alone_needs_more_failures() -> None:
     made = gate()
     assert [fail(made, user, 0.0) for user in range(FAILING_USERS)] == [False] * (FAILING_USERS - 1) + [True]
     made = gate()
     assert [fail(made, 1, 0.0) for _ in range(FAILING_CALLS)] == [False] * (FAILING_CALLS - 1) + [True]
 
 
-def test_a_success_in_between_begins_the_count_anew() -> None:
+def test_a_success_resets_the_count_of_failures() -> None:
     made = gate()
     for turn in range(50):
         assert not fail(made, turn, 0.0)
@@ -70,7 +70,7 @@ def test_probes_come_one_at_a_time_each_after_a_longer_pause() -> None:
     assert made.halt.since_ms == 7
 
 
-def test_calls_from_before_the_halt_say_nothing_new() -> None:
+def test_a_reply_to_a_call_from_before_the_halt_changes_nothing() -> None:
     made = closed(0.0)
     due = made.next_passage()
     for user in range(20):
@@ -81,7 +81,7 @@ def test_calls_from_before_the_halt_say_nothing_new() -> None:
     assert made.halt.reason is HaltReason.UNAUTHORIZED
 
 
-def test_a_probe_that_meets_another_obstacle_changes_the_reason_and_is_news() -> None:
+def test_a_probe_that_fails_for_another_reason_begins_another_halt() -> None:
     made = closed(0.0)
     made.probe_started()
     assert fail(made, 1, 1.0, probe=True)
@@ -89,7 +89,7 @@ def test_a_probe_that_meets_another_obstacle_changes_the_reason_and_is_news() ->
     assert (made.halt.reason, made.halt.since_ms) == (UNAVAILABLE, 1000)
 
 
-def test_after_opening_the_calls_in_flight_ramp_up() -> None:
+def test_after_it_opens_each_success_allows_one_more_call_in_flight() -> None:
     made = closed(0.0)
     made.probe_started()
     ended = made.succeeded(5.0, probe=True)
@@ -102,7 +102,7 @@ def test_after_opening_the_calls_in_flight_ramp_up() -> None:
     assert made.passage(CONCURRENCY - 1, 5.0) is Passage.FREE
 
 
-def test_what_one_user_alone_met_is_no_outage() -> None:
+def test_a_halt_that_one_user_alone_caused_is_no_outage() -> None:
     made = gate()
     for _ in range(FAILING_CALLS):
         fail(made, 1, 0.0)
@@ -114,7 +114,7 @@ def test_what_one_user_alone_met_is_no_outage() -> None:
     assert made.opened_at == 9.0
 
 
-def test_a_new_outage_begins_its_pauses_anew() -> None:
+def test_a_new_outage_starts_with_the_shortest_pause_again() -> None:
     made = closed(0.0)
     for now in (1.0, 3.0, 7.0):
         made.probe_started()
@@ -124,7 +124,7 @@ def test_a_new_outage_begins_its_pauses_anew() -> None:
     assert made.next_passage() == 31.0
 
 
-def test_a_pause_holds_everything_back_and_a_shorter_one_does_not_shorten_it() -> None:
+def test_a_pause_stops_all_calls_and_a_later_shorter_one_does_not_shorten_it() -> None:
     made = gate()
     made.pause(30.0, now=0.0)
     made.pause(5.0, now=1.0)
@@ -134,14 +134,14 @@ def test_a_pause_holds_everything_back_and_a_shorter_one_does_not_shorten_it() -
     assert made.passage(0, 30.0) is Passage.FREE
 
 
-def test_a_pause_holds_probes_back_too() -> None:
+def test_a_pause_stops_probes_too() -> None:
     made = closed(0.0)
     made.pause(30.0, now=0.0)
     assert made.passage(0, 29.0) is Passage.NONE
     assert made.next_passage() == 30.0
 
 
-def test_a_new_token_is_tried_at_once_but_not_beside_a_probe_under_way() -> None:
+def test_a_new_token_is_tried_at_once_unless_a_probe_is_in_flight() -> None:
     made = closed(0.0)
     made.probe_soon(0.1)
     assert made.passage(0, 0.1) is Passage.PROBE
@@ -150,7 +150,7 @@ def test_a_new_token_is_tried_at_once_but_not_beside_a_probe_under_way() -> None
     assert made.passage(1, 0.2) is Passage.NONE
 
 
-def test_an_answer_that_says_nothing_of_the_halt_lets_the_next_probe_go() -> None:
+def test_after_a_probe_whose_reply_says_nothing_of_the_halt_the_next_may_go_at_once() -> None:
     made = closed(0.0)
     made.probe_started()
     made.probe_ended(3.0)
@@ -159,7 +159,7 @@ def test_an_answer_that_says_nothing_of_the_halt_lets_the_next_probe_go() -> Non
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 20.0), st.sampled_from(["probe fails", "stale fails", "pause"])), max_size=40))
-def test_under_an_outage_at_most_one_probe_is_under_way_and_none_before_its_time(
+def test_in_an_outage_at_most_one_probe_is_in_flight_and_none_starts_early(
     moments: list[tuple[float, str]],
 ) -> None:
     made = closed(0.0)

@@ -1,4 +1,4 @@
-"""A destination that is halted or throttled: everything is kept, little is asked, and it goes on by itself."""
+"""Halts and throttling: the engine keeps everything, makes few calls, and goes on by itself when they end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_halt_keeps_everything_probes_and_goes_on_by_itself(reply: Reply, reas
     assert resumed.reason == reason
 
 
-def test_a_wrong_url_that_says_so_halts_after_successes_too() -> None:
+def test_a_404_that_says_no_such_path_halts_even_after_successes() -> None:
     driver = Driver()
     warm(driver)
     driver.change(1, {"a": 1})
@@ -56,7 +56,7 @@ def test_a_new_token_is_tried_at_once() -> None:
     assert driver.call().probe
 
 
-def test_an_outage_that_turns_into_a_refused_token_is_told() -> None:
+def test_an_outage_that_turns_into_a_refused_token_is_reported_as_another_halt() -> None:
     driver = Driver()
     for user in range(5):
         driver.change(user, {"a": user})
@@ -66,7 +66,7 @@ def test_an_outage_that_turns_into_a_refused_token_is_told() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503, 500])
-def test_retry_after_holds_everyone_back(status: int) -> None:
+def test_retry_after_delays_the_calls_of_all_users(status: int) -> None:
     driver, account = Driver(), Account()
     driver.change(1, {"a": 1})
     driver.reply(driver.call(), Reply(status, retry_after_seconds=40.0))
@@ -96,8 +96,8 @@ def test_429s_never_halt_and_never_make_a_dead_letter() -> None:
     assert driver.status.throttled
 
 
-def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_again() -> None:
-    """Every user was refused and no new one comes: those that are left probe, at a pace, and are delivered at last."""
+def test_a_storm_of_refusals_ends_by_itself_once_the_destination_accepts_calls_again() -> None:
+    """Every user is refused, and no new user comes. The entries still open probe at a slow pace and get delivered."""
     driver, account = Driver(storm_letters_max=10), Account()
     for user in range(30):
         driver.change(user, {"a": user})
@@ -116,7 +116,7 @@ def test_a_storm_of_refusals_ends_by_itself_once_the_destination_takes_calls_aga
 
 
 def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
-    """The note of a partition that rests may be old: with nothing to probe with, nothing would end the halt."""
+    """The note of a quiet partition may be old. A halt at the start would have no entry to probe with, so no end."""
     driver, account = Driver(storm_letters_max=10), Account(lambda _, value: value == "bad")
     driver.engine.restore_letters_spent((0, 10))
     assert driver.told(Halted) == []
@@ -130,7 +130,7 @@ def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
 
 
 def test_a_larger_bound_is_a_way_out_of_a_storm() -> None:
-    """What was spent is kept over a restart, not what was left: whoever raises the bound gets the difference."""
+    """A restart remembers how many letters were spent, not how many are left. So a bound raised by n allows n more."""
     driver = Driver(storm_letters_max=25)
     driver.engine.restore_letters_spent((10, 10))
     for user in range(30):

@@ -1,4 +1,4 @@
-"""Who names the user, what is sent, and what is refused of an identifier."""
+"""Which identifier names the user, which ones are sent, and which ones are refused."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_blank_identifiers_are_absent(blank: str | None) -> None:
     assert (nobody.key, nobody.fault) == (None, None)
 
 
-def test_all_sends_every_identifier_also_of_kinds_outside_the_order() -> None:
+def test_all_sends_every_identifier_even_of_kinds_that_the_order_leaves_out() -> None:
     named = name_user(FULL, IdentityRules(("client_user_id",), "all"))
     assert (named.key, named.user) == (UserKey("client_user_id", "", "c1"), FULL)
     assert name_user(User(phone="+13115552368"), IdentityRules(("email",), "all")).key is None
 
 
-def test_only_what_is_sent_is_checked() -> None:
+def test_an_identifier_that_is_not_sent_is_not_checked() -> None:
     user = User("+13115552368", "not an email", "c1")
     assert name_user(user, IdentityRules()).key is not None
     fault = name_user(user, IdentityRules(send="all")).fault
@@ -48,7 +48,7 @@ def test_only_what_is_sent_is_checked() -> None:
 
 
 @pytest.mark.parametrize("phone", ["+13115552368", "+447911123456", "+4930123456", "+80012345678"])
-def test_phones_in_e164_form_pass_assigned_or_not(phone: str) -> None:
+def test_a_phone_in_e164_form_passes_whether_the_number_is_assigned_or_not(phone: str) -> None:
     assert name_user(User(phone=phone), IdentityRules()).fault is None
 
 
@@ -71,7 +71,7 @@ def test_phones_in_e164_form_pass_assigned_or_not(phone: str) -> None:
         "+13115552368\n",
     ],
 )
-def test_other_phones_are_refused_without_repeating_them(phone: str) -> None:
+def test_another_phone_is_refused_with_a_message_that_does_not_repeat_it(phone: str) -> None:
     named = name_user(User(phone=phone), IdentityRules())
     assert named.key is None
     assert named.fault is not None
@@ -92,7 +92,7 @@ def test_other_phones_are_refused_without_repeating_them(phone: str) -> None:
         "a@ex-ample.com",
     ],
 )
-def test_emails_pass_also_on_reserved_names(email: str) -> None:
+def test_an_email_passes_even_on_a_reserved_domain(email: str) -> None:
     assert name_user(User(email=email), IdentityRules()).fault is None
 
 
@@ -119,7 +119,7 @@ _ATOM = st.text("abzAZ019._+-", min_size=1, max_size=12)
 
 
 @given(_ATOM, _ATOM, st.sampled_from(["com", "example", "c", "museum", "c0m"]))
-def test_the_quick_look_at_an_email_agrees_with_the_library(local: str, host: str, top: str) -> None:
+def test_the_quick_check_of_an_email_agrees_with_the_library(local: str, host: str, top: str) -> None:
     email = f"{local}@{host}.{top}"
     try:
         email_validator.validate_email(email, check_deliverability=False, globally_deliverable=False)
@@ -130,14 +130,14 @@ def test_the_quick_look_at_an_email_agrees_with_the_library(local: str, host: st
 
 
 @given(st.from_regex(r"\+1[0-9]{9,11}", fullmatch=True))
-def test_the_quick_look_at_a_phone_agrees_with_the_library(phone: str) -> None:
+def test_the_quick_check_of_a_phone_agrees_with_the_library(phone: str) -> None:
     number = phonenumbers.parse(phone)
     own_form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     valid = own_form == phone and phonenumbers.is_possible_number(number)
     assert (name_user(User(phone=phone), IdentityRules()).fault is None) == valid
 
 
-def test_the_domain_alone_is_compared_without_case_and_nothing_else_changes() -> None:
+def test_only_the_domain_is_compared_without_case_and_the_email_is_sent_as_it_came() -> None:
     upper, lower = (name_user(User(email=email), IdentityRules()) for email in ("Ann@SHOP.example", "Ann@shop.example"))
     other = name_user(User(email="ann@shop.example"), IdentityRules())
     assert upper.key == lower.key != other.key

@@ -1,4 +1,4 @@
-"""The search for refused attributes, against destinations that refuse a call as a whole."""
+"""The search for refused attributes, against destinations that refuse whole calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CALLS_MAX = 500
 
 
 class Search:
-    """Drives a search to its end. `refuses` is the destination; the first, whole call counts too."""
+    """Drives a search to its end. `refuses` plays the destination. `calls` counts the first, whole call too."""
 
     def __init__(self, names: Collection[str], refuses: Callable[[Collection[str]], bool]) -> None:
         self.calls = 1
@@ -39,7 +39,7 @@ def names_of(count: int) -> list[str]:
 
 
 @given(st.integers(2, 40).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), min_size=1))))
-def test_every_good_name_is_delivered_and_every_bad_one_refused_alone_once(case: tuple[int, set[int]]) -> None:
+def test_every_good_name_is_delivered_and_every_bad_one_is_refused_once_alone(case: tuple[int, set[int]]) -> None:
     count, numbers = case
     names = names_of(count)
     bad = {names[number] for number in numbers}
@@ -58,8 +58,8 @@ def test_one_bad_among_twenty_costs_few_calls_wherever_it_is(number: int) -> Non
 
 
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=20), st.integers(1, 40))
-def test_what_is_accepted_alone_is_never_refused_for_the_size_of_its_company(sizes: list[int], limit: int) -> None:
-    """A 413 is about a whole call: halving it makes it pass."""
+def test_a_name_that_fits_alone_is_never_lost_to_a_call_that_was_too_large(sizes: list[int], limit: int) -> None:
+    """A 413 refuses a call for its size: halves of it pass."""
     size = dict(zip(names_of(len(sizes)), sizes, strict=True))
     search = Search(list(size), lambda trial: sum(size[name] for name in trial) > limit)
     assert set(search.refused) == {name for name in size if size[name] > limit}
@@ -70,7 +70,7 @@ def test_what_is_accepted_alone_is_never_refused_for_the_size_of_its_company(siz
     st.lists(st.lists(st.booleans(), min_size=1, max_size=4), min_size=2, max_size=8),
 )
 def test_a_refused_name_is_tried_again_with_each_value_before_it(values: list[list[bool]]) -> None:
-    """Each name has its values, newest first; True is one that the destination takes."""
+    """Each name has a list of values, newest first. True stands for a value that the destination accepts."""
     left = dict(zip(names_of(len(values)), ([*taken] for taken in values), strict=True))
     isolation = Isolation(left, refused=True)
     delivered: list[str] = []

@@ -1,4 +1,4 @@
-"""What becomes of an entry whose call was refused, answered badly, or failed; seen from outside the engine."""
+"""What becomes of an entry after its call is refused, gets an odd answer, or fails; seen from outside the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def purple(_: str, value: Scalar) -> bool:
 # -- refused ---------------------------------------------------------------------------------------------------------
 
 
-def test_one_bad_attribute_of_many_goes_alone_and_the_value_before_it_stands() -> None:
+def test_one_bad_attribute_of_many_is_dead_lettered_alone_and_its_value_before_is_delivered() -> None:
     driver, account = Driver(window_seconds=5.0), Account(purple)
     driver.change(1, {"colour": "red", **{f"a{number}": number for number in range(10)}})
     offset = driver.change(1, {"colour": FORBIDDEN})
@@ -44,7 +44,7 @@ def test_a_lone_bad_attribute_costs_one_call_and_one_letter() -> None:
     assert (len(driver.sent), driver.lost()) == (1, [("rejected", "colour", FORBIDDEN)])
 
 
-def test_while_refused_attributes_are_searched_newer_changes_wait_their_turn() -> None:
+def test_newer_changes_wait_while_refused_attributes_are_searched() -> None:
     driver, account = Driver(), Account(purple)
     driver.change(1, {"colour": FORBIDDEN, "a": 1})
     driver.reply(driver.call(), REFUSED)
@@ -64,7 +64,7 @@ def test_a_413_is_searched_like_a_400_and_nothing_that_fits_alone_is_lost() -> N
     assert driver.written == []
 
 
-def test_past_the_bound_of_calls_the_rest_is_a_dead_letter_that_says_so() -> None:
+def test_past_the_bound_on_calls_the_rest_is_dead_lettered_and_the_letter_says_why() -> None:
     driver = Driver(calls_per_entry_max=4)
     driver.change(1, {f"a{number}": number for number in range(20)})
     driver.run(lambda _: REFUSED, WITHIN_SECONDS)
@@ -75,7 +75,7 @@ def test_past_the_bound_of_calls_the_rest_is_a_dead_letter_that_says_so() -> Non
 
 
 def test_calls_that_an_outage_cost_do_not_count_against_the_search() -> None:
-    """Else a user who waited through an outage loses good values with the one bad one."""
+    """Otherwise a user who waited through an outage would lose good values together with the one bad value."""
     driver, account = Driver(calls_per_entry_max=6), Account(purple)
     driver.change(1, {"colour": FORBIDDEN, "a": 1})
     driver.run(lambda _: Reply(503), 120.0)
@@ -85,13 +85,13 @@ def test_calls_that_an_outage_cost_do_not_count_against_the_search() -> None:
     assert driver.lost() == [("rejected", "colour", FORBIDDEN)]
 
 
-# -- answered badly --------------------------------------------------------------------------------------------------
+# -- odd answers -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("status", "reason"), [(404, "not_found"), (422, "unexpected_status"), (418, "unexpected_status")]
 )
-def test_an_answer_that_cannot_change_is_a_dead_letter_of_all_that_was_sent(status: int, reason: str) -> None:
+def test_an_answer_that_no_retry_can_change_dead_letters_all_that_was_sent(status: int, reason: str) -> None:
     driver = Driver()
     warm(driver)
     driver.change(1, {"a": 1, "b": 2})
@@ -115,7 +115,7 @@ def others_succeed(driver: Driver, bad: int, seconds: float, account: Account) -
         driver.advance(1.0)
 
 
-def test_one_user_that_fails_for_long_while_others_succeed_is_a_server_error() -> None:
+def test_a_user_who_fails_for_long_while_others_succeed_is_dead_lettered_as_server_error() -> None:
     driver, account = Driver(server_error_seconds=120.0), Account()
     driver.change(1, {"a": 1, "b": 2})
     others_succeed(driver, 1, 115.0, account)
@@ -144,7 +144,7 @@ def test_an_outage_makes_no_dead_letter_however_long_it_lasts(reply: Reply) -> N
     assert (driver.written, driver.committable) == ([], 20)
 
 
-def test_a_user_that_failed_before_an_outage_is_no_dead_letter_of_the_outage() -> None:
+def test_the_time_of_an_outage_does_not_count_against_a_user_who_failed_before_it() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     driver.change(1, {"a": 1})
     others_succeed(driver, 1, 50.0, account)
@@ -154,7 +154,7 @@ def test_a_user_that_failed_before_an_outage_is_no_dead_letter_of_the_outage() -
     assert driver.written == []
 
 
-def test_a_failing_user_is_a_server_error_though_others_call_so_seldom_that_it_closes_the_gate() -> None:
+def test_a_failing_user_is_dead_lettered_even_if_others_succeed_so_rarely_that_the_gate_closes() -> None:
     driver, account = Driver(server_error_seconds=300.0), Account()
     driver.change(1, {"a": 1})
     for minute in range(20):
@@ -166,8 +166,8 @@ def test_a_failing_user_is_a_server_error_though_others_call_so_seldom_that_it_c
     assert driver.engine.committable() == driver.ends
 
 
-def test_a_failing_user_is_a_server_error_though_the_topic_went_silent() -> None:
-    """Nobody else's success will come any more, and the one user must not hold its partition's offsets for ever."""
+def test_a_failing_user_is_dead_lettered_even_if_the_topic_goes_silent() -> None:
+    """No other user's success comes any more. One user must not hold the partition's offsets for ever."""
     driver, account = Driver(server_error_seconds=300.0), Account()
     driver.change(1, {"a": 1})
     others_succeed(driver, 1, 30.0, account)
@@ -175,11 +175,11 @@ def test_a_failing_user_is_a_server_error_though_the_topic_went_silent() -> None
     assert driver.written == []
     driver.run(lambda _: Reply(500), 60.0)
     assert driver.lost() == [("server_error", "a", 1)]
-    assert driver.engine.halt is None, "the destination counts as well"
+    assert driver.engine.halt is None, "the halt must end with the one bad user"
     assert driver.engine.committable() == driver.ends
 
 
-def test_no_connection_is_no_users_fault() -> None:
+def test_a_user_is_not_dead_lettered_because_no_connection_can_be_made() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     driver.change(1, {"a": 1})
     others_succeed(driver, 1, 30.0, account)
@@ -187,7 +187,7 @@ def test_no_connection_is_no_users_fault() -> None:
     assert driver.written == []
 
 
-def test_an_outage_on_a_topic_that_went_silent_costs_no_user_that_never_failed_beside_successes() -> None:
+def test_an_outage_on_a_silent_topic_dead_letters_no_user_whose_failures_began_with_it() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     driver.change(1, {"a": 1})
     others_succeed(driver, 99, 30.0, account)
@@ -197,7 +197,7 @@ def test_an_outage_on_a_topic_that_went_silent_costs_no_user_that_never_failed_b
     assert driver.engine.halt is not None
 
 
-def test_a_few_successes_of_others_do_not_tell_one_bad_user_from_a_bad_destination() -> None:
+def test_a_few_successes_of_others_do_not_prove_that_one_user_is_bad() -> None:
     driver, account = Driver(server_error_seconds=30.0), Account()
     driver.change(1, {"a": 1})
     for _ in range(6):
@@ -206,7 +206,7 @@ def test_a_few_successes_of_others_do_not_tell_one_bad_user_from_a_bad_destinati
     assert driver.written == []
 
 
-def test_a_failing_user_begins_anew_after_an_outage() -> None:
+def test_after_an_outage_a_failing_users_time_starts_again() -> None:
     driver, account = Driver(server_error_seconds=60.0), Account()
     for user in range(10):
         driver.change(user, {"a": user})
@@ -216,8 +216,8 @@ def test_a_failing_user_begins_anew_after_an_outage() -> None:
     assert driver.written == []
 
 
-def test_an_answer_in_between_ends_a_row_of_failures() -> None:
-    """The user fails, is refused, and fails again much later: that is no entry that fails for long."""
+def test_an_answer_between_failures_restarts_the_users_time() -> None:
+    """The user's call fails, then is refused, then fails again: these failures are not one long failure."""
     driver, account = Driver(server_error_seconds=60.0), Account()
     driver.change(1, {"a": 1, "b": 2})
     others_succeed(driver, 1, 55.0, account)
@@ -227,7 +227,7 @@ def test_an_answer_in_between_ends_a_row_of_failures() -> None:
     assert driver.written == []
 
 
-def test_a_retry_carries_what_came_meanwhile() -> None:
+def test_a_retry_carries_the_changes_that_came_meanwhile() -> None:
     driver = Driver()
     driver.change(1, {"a": 1, "b": 1})
     driver.reply(driver.call(), TIMEOUT)
@@ -237,7 +237,7 @@ def test_a_retry_carries_what_came_meanwhile() -> None:
     assert driver.call().properties == {"a": 2, "b": 1}
 
 
-def test_under_an_outage_one_probe_at_a_time_goes_round_the_users() -> None:
+def test_in_an_outage_single_probes_take_the_users_in_turn() -> None:
     driver = Driver(concurrency=8)
     for user in range(30):
         driver.change(user, {"a": user})

@@ -1,4 +1,4 @@
-"""The committable offset, against a plain collection of open offsets."""
+"""The ledger's committable offset, against a plain count of the open offsets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_nothing_open_makes_the_position_committable() -> None:
     assert (ledger.position, ledger.committable, ledger.idle) == (42, 42, True)
 
 
-def test_the_lowest_open_offset_is_committable_whatever_was_settled_behind_it() -> None:
+def test_the_lowest_open_offset_is_committable_even_if_later_ones_are_settled() -> None:
     ledger = Ledger(P0)
     for offset in (3, 4, 9):
         ledger.hold(offset, timestamp_ms=100 + offset)
@@ -45,7 +45,7 @@ def test_settling_more_often_than_holding_is_an_error() -> None:
         ledger.settle(5)
 
 
-def test_a_dropped_ledger_settles_into_nothing() -> None:
+def test_settling_in_a_dropped_ledger_changes_nothing() -> None:
     ledger = Ledger(P0)
     ledger.hold(5, 0)
     ledger.read(5)
@@ -55,7 +55,7 @@ def test_a_dropped_ledger_settles_into_nothing() -> None:
 
 
 def test_after_the_log_went_back_nothing_past_the_new_position_is_committable() -> None:
-    """Offsets 4 to 6 were cut from the log and will come again with other records; 7 is still open."""
+    """Offset 7 is open. The log is cut behind offset 3, so offsets 4 to 7 will come again, with other records."""
     ledger = Ledger(P0)
     ledger.hold(7, 0)
     ledger.read(7)
@@ -97,7 +97,7 @@ class LedgerModel(RuleBasedStateMachine):
     @invariant()
     def commits_nothing_open(self) -> None:
         if self.ledger.position != self.position:
-            return  # the log went back, and the ledger hears of it by the next record
+            return  # the log went back; the ledger learns of it from the next record
         expected = min((*self.open, self.position), default=None) if self.position is not None else None
         assert self.ledger.committable == expected
         assert self.ledger.idle == (not self.open)

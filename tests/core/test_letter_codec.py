@@ -1,4 +1,4 @@
-"""Whatever a dead letter has to carry, it is written, fits, and reads back."""
+"""A dead letter can be written whatever it carries; it fits the topic's limit and can be read back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def attribute_of(value: object) -> tuple[object, object]:
         (b"\xff\xfe", None, '"//4="'),
     ],
 )
-def test_values_keep_their_kind_or_are_exact_in_text(raw: object, value: object, text: object) -> None:
+def test_a_value_keeps_its_type_or_stands_exactly_in_text(raw: object, value: object, text: object) -> None:
     got = attribute_of(raw)
     assert got == (value, text)
     assert type(got[0]) is type(value)
@@ -159,14 +159,14 @@ def test_every_letter_is_written_and_read_back(made: Letter, max_bytes: int) -> 
     assert "secret" not in dict(headers)
 
 
-def test_confluent_framing_goes_before_the_same_bytes() -> None:
+def test_confluent_framing_precedes_the_same_bytes() -> None:
     arguments = {"worker": WORKER, "schema": SCHEMA, "max_bytes": LIMIT}
     _, bare, _ = encode(letter(1), schema_id=None, **arguments)  # type: ignore[arg-type]  # as above
     _, framed, _ = encode(letter(1), schema_id=258, **arguments)  # type: ignore[arg-type]  # as above
     assert framed == b"\x00\x00\x00\x01\x02" + bare
 
 
-def test_headers_say_why_and_where_from() -> None:
+def test_headers_give_the_reason_and_the_source() -> None:
     _, _, headers = written(letter(1, headers=(("traceparent", b"00-a-b-01"), ("other", b"x"))))
     assert headers == [
         ("reason", b"rejected"),
@@ -177,7 +177,7 @@ def test_headers_say_why_and_where_from() -> None:
     ]
 
 
-def test_id_tells_content_not_occasion() -> None:
+def test_the_id_depends_on_what_was_lost_and_not_on_when_or_after_how_many_attempts() -> None:
     first = letter(1, "a")
     assert letter_id(first) == letter_id(replace(first, failed_at_ms=9, attempts=9, detail="else"))
     others = [letter(1, "b"), letter(True, "a"), replace(first, reason=Reason.NOT_FOUND)]  # noqa: FBT003 - a value
@@ -186,7 +186,7 @@ def test_id_tells_content_not_occasion() -> None:
 
 
 class TestCutting:
-    def test_takes_the_raw_value_first_and_says_so(self) -> None:
+    def test_cuts_the_raw_value_first_and_says_so(self) -> None:
         made = letter(reason=Reason.UNDECODABLE, user=None, record_value=random.Random(1).randbytes(50_000))
         key, datum, _ = written(replace(made, answer=Answer(200, None, "kept")), 10_000)
         value = datum["value"]
@@ -198,7 +198,7 @@ class TestCutting:
         assert datum["response"] == {"status": 200, "request_id": None, "body": "kept"}
         assert datum["detail"] == "the API refused it [cut to fit: value]"
 
-    def test_goes_on_until_it_fits(self) -> None:
+    def test_cuts_part_after_part_until_the_letter_fits(self) -> None:
         source = letter().sources[0]
         made = letter(
             *["s" * 5000] * 5,
@@ -214,12 +214,12 @@ class TestCutting:
         assert kept == [0, 999]
         assert datum["id"] == letter_id(made)
 
-    def test_gives_up_the_key_last(self) -> None:
+    def test_leaves_the_key_out_if_nothing_else_is_left_to_cut(self) -> None:
         key, datum, _ = written(letter(1, record_key=b"k" * 5000), 2048)
         assert key is None
         assert datum["detail"] == "the API refused it [cut to fit: key]"
 
-    def test_leaves_attributes_out_rather_than_be_too_large_for_ever(self) -> None:
+    def test_leaves_attributes_out_if_the_letter_could_never_fit_with_them(self) -> None:
         made = letter(*[math.nan] * 5_000)
         key, datum, _ = written(made, 100_000)
         kept = cast("list[dict[str, object]]", datum["attributes"])
@@ -249,7 +249,7 @@ class TestCutting:
 
 
 class _Days(int):
-    """As libraries make them; a range finds it by counting."""
+    """An int like those that libraries make. `x in range(n)` compares a subclass of int with each number in turn."""
 
 
 def test_a_subclass_of_int_is_a_number_like_any_other() -> None:

@@ -1,4 +1,4 @@
-"""Paths, aliases, alternatives, and attributes from maps and records."""
+"""The mapping: paths, aliases, alternatives, and attributes from maps and records."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ DATUM = {
 }
 
 
-def test_a_star_takes_every_field_that_can_be_scalar_and_is_not_used_otherwise() -> None:
+def test_a_star_takes_every_field_that_may_hold_a_scalar_and_has_no_other_use() -> None:
     found = attributes(ROW, DATUM, attributes="*", client_user_id="id", email="email")
     assert {name: str(value) for name, value in found.items()} == {
         "tier": "GOLD",
@@ -68,7 +68,7 @@ def test_a_star_takes_every_field_that_can_be_scalar_and_is_not_used_otherwise()
     }
 
 
-def test_exclusions_prefix_and_renames_apply_to_the_schemas_names() -> None:
+def test_exclusions_prefix_and_renames_work_on_the_names_in_the_schema() -> None:
     found = attributes(
         ROW, DATUM, attributes="*", exclude=("mix*", "price"), prefix="crm_", rename={"tier": "Loyalty Tier"}
     )
@@ -92,14 +92,14 @@ def test_a_record_needs_no_star_and_an_absent_one_is_empty() -> None:
     assert attributes(schema, {"profile": None}, attributes="elsewhere.*") == {}
 
 
-def test_a_mapping_that_cannot_be_used_on_a_schema_says_why() -> None:
+def test_a_mapping_that_does_not_fit_a_schema_says_why() -> None:
     with pytest.raises(ValueError, match="neither a map nor a record"):
         Decoder(Mapping(**{**NOTHING, "attributes": "id"}), writer_schema=ROW)
     with pytest.raises(ValueError, match="same name"):
         Decoder(Mapping(**{**NOTHING, "attributes": "*", "rename": {"tier": "points"}}), writer_schema=ROW)
 
 
-def test_a_part_matches_an_alias_but_a_name_first() -> None:
+def test_a_part_of_a_path_matches_a_name_before_an_alias() -> None:
     schema = fields(("new", "string"), ("old2", "string"), new={"aliases": ["old", "old2"]})
     datum = {"new": "n", "old2": "o"}
     old, old2 = mapped(schema, datum, client_user_id="old"), mapped(schema, datum, client_user_id="old2")
@@ -123,7 +123,7 @@ def test_the_first_present_alternative_is_taken() -> None:
 
 
 def test_a_path_goes_into_maps_named_types_and_unions_of_records() -> None:
-    """One topic may carry several kinds of record: each is looked into by the same path."""
+    """One topic may carry several record types; the same path works in each of them."""
     user = fields(("id", "string"), name="User")
     first = fields(("user", user), ("props", {"type": "map", "values": "string"}), name="First")
     second = fields(("user", "User"), ("props", {"type": "map", "values": "string"}), name="Second")
@@ -152,7 +152,7 @@ def test_custom_identifiers_come_from_pairs_a_map_or_an_array() -> None:
         mapped(schema, datum, custom_identifiers="no")
 
 
-def test_an_identifier_that_is_no_text_is_undecodable_rather_than_another_user() -> None:
+def test_an_identifier_that_is_not_text_is_undecodable_so_that_no_wrong_user_is_changed() -> None:
     schema = fields(("id", "double"))
     with pytest.raises(Undecodable, match="client_user_id: the field holds float"):
         mapped(schema, {"id": 1.5}, client_user_id="id")
@@ -175,13 +175,13 @@ def test_an_identifier_that_is_no_text_is_undecodable_rather_than_another_user()
         ("boolean", True, None),
     ],
 )
-def test_the_time_of_a_change(kind: Any, raw: object, expected: int | None) -> None:  # noqa: ANN401 - a schema
+def test_the_time_of_a_change_is_read_from_numbers_and_text(kind: Any, raw: object, expected: int | None) -> None:  # noqa: ANN401 - a schema
     event = mapped(fields(("at", kind)), {"at": raw}, occurred_at="at")
     assert event is not None
     assert event.occurred_at_ms == expected
 
 
-def test_a_record_is_passed_over_where_the_named_path_is_null() -> None:
+def test_a_record_is_passed_over_if_the_path_of_ignore_when_null_is_null() -> None:
     schema = fields(("after", ["null", fields(("city", "string"), name="After")]))
     rule = {"attributes": "after.*", "ignore_when_null": "after"}
     assert mapped(schema, {"after": None}, **rule) is None

@@ -1,4 +1,4 @@
-"""The example of a foreign schema, read as a user's configuration would be."""
+"""The Debezium example, read as a user's configuration is read."""
 
 from __future__ import annotations
 

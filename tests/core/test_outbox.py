@@ -1,4 +1,4 @@
-"""Dead letters on their way: written again until acknowledged, and never for a partition that went away."""
+"""The outbox: a letter is tried until it is acknowledged, and never written for a lost partition."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class User:
 
 
 class Calm(Outbox):
-    """One whose letters are never withheld."""
+    """An outbox with so much credit that it withholds no letter."""
 
     def __init__(self) -> None:
         self.memory = Memory(10**9, Facts())
@@ -52,7 +52,7 @@ class Calm(Outbox):
         self.add_of_record(one, OffsetOwner(ledger, offset), 0)
 
 
-def test_a_letter_is_due_at_once_and_once() -> None:
+def test_a_letter_is_due_at_once_and_handed_out_once() -> None:
     outbox = Calm()
     first, second = letter(), letter()
     outbox.about(first, 1)
@@ -76,7 +76,7 @@ def test_an_acknowledged_letter_settles_its_owner() -> None:
     assert (len(outbox), outbox.memory.held_bytes) == (0, 0)
 
 
-def test_a_letter_that_was_not_taken_comes_again_later_and_later() -> None:
+def test_a_letter_that_failed_is_tried_again_after_longer_and_longer_pauses() -> None:
     outbox = Calm()
     only = letter()
     outbox.about(only)
@@ -93,7 +93,7 @@ def test_a_letter_that_was_not_taken_comes_again_later_and_later() -> None:
     assert outbox.problem is None
 
 
-def test_a_letter_of_a_partition_that_went_away_is_not_written() -> None:
+def test_a_letter_of_a_lost_partition_is_not_written() -> None:
     outbox = Calm()
     gone, user, alive = Ledger(P0), User(), letter()
     outbox.about(letter(b"x" * 50), 1, gone)
@@ -105,10 +105,10 @@ def test_a_letter_of_a_partition_that_went_away_is_not_written() -> None:
     assert outbox.due(0.0) == [alive]
     outbox.acknowledged(alive, STARTED)
     assert (len(outbox), outbox.memory.held_bytes) == (0, 0)
-    assert (outbox.call_credit.spent, outbox.storm.credit.spent) == (0, 1), "what is not written costs nothing"
+    assert (outbox.call_credit.spent, outbox.storm.credit.spent) == (0, 1), "an unwritten letter must cost no credit"
 
 
-def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_again() -> None:
+def test_a_letter_that_failed_is_not_tried_again_after_its_partition_is_lost() -> None:
     outbox = Calm()
     ledger, only = Ledger(P0), letter()
     outbox.about(only, 1, ledger)
@@ -119,7 +119,7 @@ def test_a_letter_that_failed_before_its_partition_went_away_is_not_written_agai
     assert len(outbox) == 0
 
 
-def test_the_record_that_a_letter_carries_counts_as_memory() -> None:
+def test_the_record_inside_a_letter_counts_as_held_memory() -> None:
     outbox = Calm()
     outbox.about(letter())
     empty = outbox.memory.held_bytes

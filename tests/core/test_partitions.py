@@ -1,4 +1,4 @@
-"""Partitions that go away, with calls and dead letters under way, and users that span two of them."""
+"""Partitions that are revoked or lost while calls and dead letters are in flight, and users in two partitions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.core.model import Reply
 WITHIN_SECONDS = 60.0
 
 
-def test_no_call_outlasts_the_drain_and_none_starts_too_late_for_it() -> None:
+def test_a_drains_calls_time_out_by_its_deadline_and_none_starts_just_before_it() -> None:
     driver = Driver(window_seconds=5.0, timeout_seconds=10.0)
     driver.change(1, {"a": 1})
     driver.change(2, {"a": 1})
@@ -32,7 +32,7 @@ def test_no_call_outlasts_the_drain_and_none_starts_too_late_for_it() -> None:
     assert driver.call().timeout_seconds == 10.0
 
 
-def test_a_short_time_out_keeps_no_call_back() -> None:
+def test_calls_are_made_even_with_a_very_short_time_out() -> None:
     driver = Driver(timeout_seconds=0.1)
     driver.change(1, {"a": 1})
     assert driver.call().timeout_seconds == pytest.approx(0.1)
@@ -58,7 +58,7 @@ def test_a_late_reply_of_a_dropped_partition_settles_and_dead_letters_nothing(re
 @pytest.mark.parametrize("reply", [OK, REFUSED, Reply(404), Reply(422), Reply(500), TIMEOUT])
 @pytest.mark.parametrize("newer", [1, 2])
 def test_a_user_in_two_partitions_keeps_what_the_other_brought(reply: Reply, newer: int) -> None:
-    """The call carried the lost partition's value: what came back says nothing bad of the other's."""
+    """The call carried the value of the partition that is lost. Its reply must cost the other partition nothing."""
     driver, account = Driver(P0, P1), Account()
     warm(driver)
     driver.change(1, {"a": 1}, P0)
@@ -70,11 +70,11 @@ def test_a_user_in_two_partitions_keeps_what_the_other_brought(reply: Reply, new
     driver.run(account, WITHIN_SECONDS)
     assert driver.engine.committable() == {P0: 2}
     if reply is REFUSED:
-        # An equal value of the other partition was refused with it, and is a letter of its own record.
+        # With `newer` 1 both partitions hold the value that was refused: the one still held gets the letter.
         assert (driver.lost(), account.of(1)) == (([], {"a": 1}) if newer == 2 else ([("rejected", "a", 1)], {}))
 
 
-def test_a_user_whose_call_is_under_way_for_a_dropped_partition_waits() -> None:
+def test_a_user_with_a_call_in_flight_for_a_dropped_partition_gets_no_second_call() -> None:
     driver = Driver(P0, P1)
     driver.change(1, {"a": 1}, P0)
     call = driver.call()
@@ -110,8 +110,8 @@ def test_a_letter_of_a_dropped_partition_is_not_written() -> None:
     assert driver.engine.letters_waiting == 0
 
 
-def test_a_written_letter_does_not_settle_an_entry_whose_call_is_under_way() -> None:
-    """The letter is the first partition's, the call the second's, which goes away: only the call's end ends it."""
+def test_a_written_letter_does_not_settle_an_entry_whose_call_is_in_flight() -> None:
+    """The letter is about P0, the call carries P1's value, and P1 is dropped. The user stays busy until the reply."""
     driver = Driver(P0, P1)
     driver.change(1, {"bad": 1}, P0)
     driver.change(1, {"good": 1}, P1)
@@ -129,14 +129,14 @@ def test_a_written_letter_does_not_settle_an_entry_whose_call_is_under_way() -> 
     assert driver.call().properties == {"good": 2}
 
 
-def test_records_of_a_partition_that_went_away_are_passed_over() -> None:
+def test_records_of_a_partition_that_is_not_held_are_ignored() -> None:
     driver = Driver(P0)
     driver.change(1, {"a": 1}, P1)
     assert (driver.engine.totals.records, driver.calls()) == (0, [])
     assert set(driver.engine.progress()) == {P0}
 
 
-def test_a_new_assignment_begins_anew() -> None:
+def test_a_new_assignment_of_a_partition_starts_from_nothing() -> None:
     driver, account = Driver(), Account()
     driver.change(1, {"a": 1})
     driver.engine.dropped([P0])
@@ -149,7 +149,7 @@ def test_a_new_assignment_begins_anew() -> None:
     assert driver.engine.committable() == {P0: 1}
 
 
-def test_a_leaving_partition_is_flushed_without_waiting_for_its_window() -> None:
+def test_a_drain_sends_the_entries_of_its_partitions_before_their_window_ends() -> None:
     driver, account = Driver(P0, P1, window_seconds=30.0), Account()
     driver.change(1, {"a": 1}, P0)
     driver.change(2, {"a": 1}, P1)
@@ -160,7 +160,7 @@ def test_a_leaving_partition_is_flushed_without_waiting_for_its_window() -> None
     assert account.of(1) == {"a": 1}
 
 
-def test_a_call_that_a_drain_cut_short_says_nothing_of_the_destination() -> None:
+def test_time_outs_that_a_drain_shortened_do_not_halt_the_destination() -> None:
     driver = Driver(P0, P1, timeout_seconds=10.0)
     for user in range(3):
         driver.change(user, {"a": user}, P1)
@@ -174,7 +174,7 @@ def test_a_call_that_a_drain_cut_short_says_nothing_of_the_destination() -> None
     assert driver.engine.halt is None
 
 
-def test_a_retry_after_holds_though_the_call_was_for_a_partition_that_went_away() -> None:
+def test_retry_after_counts_even_if_the_calls_partition_was_dropped() -> None:
     driver = Driver(P0, P1)
     driver.change(1, {"a": 1})
     call = driver.call()
@@ -184,12 +184,12 @@ def test_a_retry_after_holds_though_the_call_was_for_a_partition_that_went_away(
     assert driver.calls() == []
 
 
-def test_entries_of_dropped_partitions_leave_nothing_behind_one_that_waits() -> None:
+def test_dropped_entries_leave_no_memory_behind_in_a_queue_whose_head_waits() -> None:
     driver = Driver(P0, P1, window_seconds=5.0)
     driver.change(0, {"a": 0}, P0)
     driver.advance(6.0)
     driver.reply(driver.call(), Reply(401))
-    driver.change(1, {"a": 0}, P0)  # behind the closed gate, before all others
+    driver.change(1, {"a": 0}, P0)  # waits at the closed gate, ahead of all the others
     tracemalloc.start()
     try:
         sizes = []
@@ -204,7 +204,7 @@ def test_entries_of_dropped_partitions_leave_nothing_behind_one_that_waits() -> 
     assert sizes[-1] < 1.5 * sizes[0], sizes
 
 
-def test_a_letter_that_was_not_written_costs_its_next_owner_no_credit() -> None:
+def test_a_letter_dropped_unwritten_with_its_partition_costs_no_credit() -> None:
     driver = Driver(P0, P1)
     for _ in range(5):
         driver.record(b"\xff\xff")
@@ -225,7 +225,7 @@ def test_a_problem_with_letters_ends_with_the_last_of_them() -> None:
     assert driver.status.letters_problem is None
 
 
-def test_what_waited_for_its_schema_is_flushed_too() -> None:
+def test_a_drain_also_sends_a_record_whose_schema_arrives_during_it() -> None:
     driver = Driver(P0, decoder=Decoder(Mapping()), window_seconds=30.0)
     driver.record(b"\0\0\0\0\x07" + encode(1, {"a": 1}))
     driver.engine.draining([P0], driver.now.mono + 20)

@@ -1,4 +1,4 @@
-"""Names that are denied, and innocent ones that look like them."""
+"""The attribute policy: names that are denied, and harmless names that look like them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_forbidden_categories_are_denied_however_they_are_spelled(name: str) -> 
 
 
 @pytest.mark.parametrize("name", INNOCENT.split())
-def test_names_that_only_hold_such_a_word_pass(name: str) -> None:
+def test_harmless_names_that_contain_such_a_word_pass(name: str) -> None:
     assert Policy(AttributeRules()).decide(name) is Decision.SEND
 
 
-def test_deny_patterns_of_ones_own_replace_the_list_or_add_to_it() -> None:
+def test_a_users_own_deny_patterns_replace_the_forbidden_list_or_add_to_it() -> None:
     own = Policy(AttributeRules(deny=("internal_*", "*Secret*")))
     for name in ("internal_id", "InternalId", "internal-x", "top_secret_plan", "SECRET"):
         assert own.decide(name) is Decision.DENY
@@ -57,7 +57,7 @@ def test_deny_patterns_of_ones_own_replace_the_list_or_add_to_it() -> None:
     assert Policy(AttributeRules(deny=())).decide("ssn") is Decision.SEND
 
 
-def test_the_allow_list_is_case_sensitive_and_comes_first() -> None:
+def test_the_allow_list_is_case_sensitive_and_is_asked_before_the_deny_list() -> None:
     policy = Policy(AttributeRules(allow=("city", "loyalty_*")))
     decisions = {
         name: policy.decide(name) for name in ("city", "City", "loyalty_tier", "ssn", "loyalty_ssn", "", "x" * 300)
@@ -73,11 +73,11 @@ def test_the_allow_list_is_case_sensitive_and_comes_first() -> None:
     }
 
 
-def test_a_denied_name_stays_denied_however_long() -> None:
+def test_a_denied_name_is_denied_even_if_it_is_too_long() -> None:
     assert Policy(AttributeRules()).decide("ssn_" + "x" * 500) is Decision.DENY
 
 
-def test_decisions_are_the_same_after_very_many_names() -> None:
+def test_decisions_do_not_change_after_very_many_names() -> None:
     policy = Policy(AttributeRules())
     for number in range(25_000):
         assert policy.decide(f"name {number}") is Decision.SEND
@@ -85,6 +85,6 @@ def test_decisions_are_the_same_after_very_many_names() -> None:
 
 
 @pytest.mark.parametrize("rules", [{"deny": ("@unknown",)}, {"allow": ("",)}, {"nulls": "keep"}])
-def test_rules_that_mean_nothing_are_refused(rules: dict[str, tuple[str, ...]]) -> None:
+def test_rules_that_make_no_sense_are_refused(rules: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match=r"@unknown|empty|nulls"):
         AttributeRules(**rules)  # type: ignore[arg-type]  # one of them is wrong in type on purpose

@@ -27,7 +27,7 @@ def checked(attributes: dict[str, object], user: User = ANN, **rules: Any) -> Ch
 
 
 def sent(kind: Any, raw: bytes, **rules: Any) -> Checked:  # noqa: ANN401 - a schema; AttributeRules
-    """The one attribute `value` of this Avro type and these bytes, all the way through."""
+    """Decodes and checks an event with one attribute, `value`, of this Avro type and these bytes."""
     mapping = Mapping(phone="", email="", client_user_id="id", custom_identifiers="", attributes="*")
     schema = fields(("id", "string"), ("value", ["null", kind]))
     event = Decoder(mapping, writer_schema=schema).decode(record(varint(1) + b"u" + varint(1) + raw))
@@ -83,7 +83,7 @@ FIXED_UUID = logical("fixed", "uuid", size=16, name="Id")
         (logical("string", "custom"), varint(1) + b"x", "x"),
     ],
 )
-def test_values_come_out_as_the_destination_takes_them(kind: Any, raw: bytes, expected: object) -> None:  # noqa: ANN401 - a schema
+def test_a_value_is_rendered_in_a_form_that_the_api_accepts(kind: Any, raw: bytes, expected: object) -> None:  # noqa: ANN401 - a schema
     outcome = sent(kind, raw)
     assert outcome.refusals == ()
     value = outcome.accepted["value"]
@@ -105,7 +105,7 @@ def test_values_come_out_as_the_destination_takes_them(kind: Any, raw: bytes, ex
         (DECIMAL, varint(65) + b"\1" * 65, "bytes"),
     ],
 )
-def test_what_no_attribute_can_be_is_refused_alone_and_kept_raw(kind: Any, raw: bytes, says: str) -> None:  # noqa: ANN401 - a schema
+def test_a_value_that_the_api_cannot_hold_is_refused_and_kept_raw(kind: Any, raw: bytes, says: str) -> None:  # noqa: ANN401 - a schema
     outcome = sent(kind, raw)
     (refusal,) = outcome.refusals
     assert outcome.key is not None
@@ -129,7 +129,7 @@ def test_what_no_attribute_can_be_is_refused_alone_and_kept_raw(kind: Any, raw: 
         ]
     ),
 )
-def test_no_number_breaks_a_date(number: int, name: str) -> None:
+def test_any_number_of_a_date_or_time_type_is_either_accepted_or_refused(number: int, name: str) -> None:
     base = "int" if name in {"date", "time-millis"} else "long"
     if base == "int":
         number %= 2**31
@@ -145,7 +145,7 @@ def test_no_number_breaks_a_date(number: int, name: str) -> None:
         (MILLIS, 2**62, 2**62),
     ],
 )
-def test_refused_values_are_of_plain_types(kind: Any, number: int, expected: object) -> None:  # noqa: ANN401 - a schema
+def test_a_refused_value_is_of_a_plain_type(kind: Any, number: int, expected: object) -> None:  # noqa: ANN401 - a schema
     mapping = Mapping(phone="", email="", client_user_id="", custom_identifiers="", attributes="*")
     decoder = Decoder(mapping, writer_schema=fields(("value", kind)))
     event = decoder.decode(record(varint(number)))
@@ -156,7 +156,7 @@ def test_refused_values_are_of_plain_types(kind: Any, number: int, expected: obj
     assert type(refusal.attributes["value"]) in {int, str}
 
 
-def test_containers_and_bytes_are_refused_in_one_refusal_that_names_them() -> None:
+def test_one_refusal_names_all_arrays_objects_and_bytes() -> None:
     raw: dict[str, object] = {"city": ["chicago"], "address": {"zip": "1"}, "photo": b"secret", "visits": 3}
     outcome = checked(raw)
     (refusal,) = outcome.refusals
@@ -181,7 +181,9 @@ def test_a_detail_is_bounded_however_many_and_however_long_the_names() -> None:
         ("empty_string", {"gone": ""}, [], 0),
     ],
 )
-def test_nulls(nulls: str, accepted: dict[str, object], reasons: list[Reason], passed_over: int) -> None:
+def test_nulls_are_dropped_rejected_or_sent_as_empty_text(
+    nulls: str, accepted: dict[str, object], reasons: list[Reason], passed_over: int
+) -> None:
     outcome = checked({"gone": None}, nulls=nulls)
     assert dict(outcome.accepted) == accepted
     assert [refusal.reason for refusal in outcome.refusals] == reasons
@@ -190,7 +192,7 @@ def test_nulls(nulls: str, accepted: dict[str, object], reasons: list[Reason], p
 
 @pytest.mark.parametrize("nulls", ["drop", "reject", "empty_string"])
 def test_a_denied_name_is_sensitive_whatever_its_value(nulls: str) -> None:
-    """But where nulls are dropped: a table with an empty column for it would make a letter of every row."""
+    """Except a null where nulls are dropped: else a table with an unused `ssn` column makes a letter of each row."""
     outcome = checked({"ssn": None, "passport_number": ["x"], "CVV": "123"}, nulls=nulls)
     (refusal,) = outcome.refusals
     assert refusal.reason is Reason.SENSITIVE_DATA
@@ -199,7 +201,7 @@ def test_a_denied_name_is_sensitive_whatever_its_value(nulls: str) -> None:
     assert "123" not in refusal.detail
 
 
-def test_names_that_the_api_refuses() -> None:
+def test_names_that_the_api_refuses_are_refused_before_any_call() -> None:
     outcome = checked({"": 1, "n" * 201: 2, "n" * 200: 3, " ": 4})
     (refusal,) = outcome.refusals
     assert refusal.reason is Reason.INVALID_ATTRIBUTE_NAME
@@ -207,7 +209,7 @@ def test_names_that_the_api_refuses() -> None:
     assert dict(refusal.attributes) == {"": 1, "n" * 201: 2}
 
 
-def test_every_reason_has_its_own_refusal() -> None:
+def test_each_reason_gets_its_own_refusal() -> None:
     outcome = checked({"ssn": 1, "": 2, "list": [], "ok": 3})
     assert {refusal.reason for refusal in outcome.refusals} == {
         Reason.SENSITIVE_DATA,
@@ -217,7 +219,7 @@ def test_every_reason_has_its_own_refusal() -> None:
     assert dict(outcome.accepted) == {"ok": 3}
 
 
-def test_without_an_identity_one_refusal_carries_everything_but_denied_values() -> None:
+def test_without_an_identity_one_refusal_carries_all_values_except_denied_ones() -> None:
     outcome = checked({"city": "Lyon", "list": [1], "ssn": "123"}, User(email="  "))
     (refusal,) = outcome.refusals
     assert (outcome.key, dict(outcome.accepted)) == (None, {})
@@ -225,7 +227,7 @@ def test_without_an_identity_one_refusal_carries_everything_but_denied_values() 
     assert dict(refusal.attributes) == {"city": "Lyon", "list": [1], "ssn": None}
 
 
-def test_a_malformed_identity_likewise() -> None:
+def test_a_malformed_identity_is_one_refusal_with_all_allowed_values() -> None:
     outcome = checked({"city": "Lyon", "other": 1}, User(phone="13115552368"), allow=("c*",))
     (refusal,) = outcome.refusals
     assert refusal.reason is Reason.INVALID_IDENTITY
@@ -239,7 +241,7 @@ def test_an_event_without_attributes_is_accepted_empty() -> None:
     assert (dict(outcome.accepted), outcome.refusals, outcome.passed_over) == ({}, (), 0)
 
 
-def test_nothing_prints_a_value_or_an_identifier() -> None:
+def test_the_repr_of_an_event_and_of_its_check_holds_no_value_and_no_identifier() -> None:
     event = Event(
         User(phone="+13115552368", custom=(("n", "secret"),)), {"city": "secret", "list": ["secret"]}, 1, "secret"
     )

@@ -1,4 +1,4 @@
-"""The rate's promises: never above the share for any length of time, and the destination's word is law."""
+"""The rate's promises: it never exceeds its share over any span of time, and it obeys the destination's headers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rate(limit: float = 100.0, share: float = 1.0) -> Rate:
 
 
 def spent(made: Rate, now: float, wanted: int = 10_000) -> int:
-    """As many calls as the rate lets through at this instant."""
+    """Makes calls until the rate stops them, at most `wanted`; returns how many."""
     for made_so_far in range(wanted):
         if not made.ready(now):
             return made_so_far
@@ -37,7 +37,7 @@ def spent_over(made: Rate, start: float, seconds: float, step: float = 0.01) -> 
 
 @dataclass(frozen=True)
 class Moment:
-    """Time goes on, and something happens."""
+    """After so many seconds, these things happen; then up to `wanted` calls are made."""
 
     seconds: float
     wanted: int
@@ -67,7 +67,7 @@ MOMENTS = st.lists(
 
 @given(st.sampled_from([0.5, 5.0, 150.0, 2_000.0]), MOMENTS)
 def test_no_span_of_time_has_more_calls_than_the_full_limit_allows(limit: float, moments: list[Moment]) -> None:
-    """Whatever shares, headers and 429s do to the rate: limit * headroom * T + one burst, for every span T."""
+    """Whatever shares, headers and 429s come: at most limit * headroom * T + one burst in any span T."""
     made = rate(limit)
     now = START
     calls: list[tuple[float, int]] = []
@@ -89,7 +89,9 @@ def test_no_span_of_time_has_more_calls_than_the_full_limit_allows(limit: float,
 
 
 @given(st.sampled_from([0.3, 7.0, 150.0]), st.floats(0.01, 1.0), MOMENTS)
-def test_at_the_instant_it_names_the_rate_is_ready(limit: float, share: float, moments: list[Moment]) -> None:
+def test_the_rate_is_ready_at_the_instant_that_next_ready_names(
+    limit: float, share: float, moments: list[Moment]
+) -> None:
     made = rate(limit, share)
     now = START
     for moment in moments:
@@ -121,14 +123,14 @@ def test_a_worker_that_loses_partitions_slows_down_at_once() -> None:
     assert spent(made, START + 10) <= 10
 
 
-def test_without_a_share_there_is_no_call_and_no_time_for_one() -> None:
+def test_without_a_share_no_call_is_ever_ready() -> None:
     made = rate(share=0.0)
     spent(made, START)
     assert spent(made, START + 1_000, 5) <= 1
     assert made.next_ready(START + 2_000) == math.inf
 
 
-def test_a_429_slows_down_once_a_second_and_never_below_the_floor() -> None:
+def test_429s_slow_the_rate_at_most_once_a_second_and_never_below_the_floor() -> None:
     made = rate()
     full = made.per_second
     made.throttled(START + 1)
@@ -141,7 +143,7 @@ def test_a_429_slows_down_once_a_second_and_never_below_the_floor() -> None:
     assert made.slowed
 
 
-def test_without_further_429s_the_rate_comes_back_by_equal_steps() -> None:
+def test_without_further_429s_the_rate_recovers_in_equal_steps() -> None:
     made = rate()
     full = made.per_second
     made.throttled(START)
@@ -150,21 +152,21 @@ def test_without_further_429s_the_rate_comes_back_by_equal_steps() -> None:
         spent_over(made, START + (number - 1) * 0.1, 0.1)
         shares.append(made.per_second / full)
     assert shares == sorted(shares)
-    assert shares[9] <= 0.7 + 0.05  # the first second waits
+    assert shares[9] <= 0.7 + 0.05  # it does not recover within the first second
     assert shares[59] == pytest.approx(0.7 + 0.05 * 5, abs=0.03)
     assert not made.slowed
 
 
-def test_after_a_429_nothing_is_sent_until_the_destination_counts_anew() -> None:
+def test_after_a_429_nothing_is_sent_until_the_destinations_next_second() -> None:
     made = rate()
-    made.observe(Reply(200, rate_remaining=99), START + 0.3)  # a new second of the destination began here
+    made.observe(Reply(200, rate_remaining=99), START + 0.3)  # so the destination's second began here
     made.throttled(START + 0.9)
     assert spent(made, START + 1.25) == 0
     assert made.next_ready(START + 0.9) >= START + 1.3
     assert spent_over(made, START + 1.3, 0.5) > 0
 
 
-def test_a_remaining_of_nothing_holds_back_until_the_destination_counts_anew() -> None:
+def test_after_a_remaining_of_0_nothing_is_sent_until_the_destinations_next_second() -> None:
     made = rate()
     made.observe(Reply(200, rate_remaining=80), START + 0.3)
     made.observe(Reply(200, rate_remaining=0), START + 0.5)
@@ -172,7 +174,7 @@ def test_a_remaining_of_nothing_holds_back_until_the_destination_counts_anew() -
     assert spent(made, START + 1.31) > 0
 
 
-def test_a_lower_limit_that_the_destination_announces_is_kept_and_a_higher_one_is_not() -> None:
+def test_a_limit_that_the_destination_announces_counts_if_it_is_lower_than_ours() -> None:
     made = rate(150.0)
     made.observe(Reply(200, rate_limit=50), START)
     assert (made.limit, made.share_per_second) == (50, 50)
@@ -183,7 +185,7 @@ def test_a_lower_limit_that_the_destination_announces_is_kept_and_a_higher_one_i
     assert made.limit == 150
 
 
-def test_a_clock_that_stands_still_or_goes_back_gives_no_tokens() -> None:
+def test_a_clock_that_stops_or_goes_back_allows_no_calls() -> None:
     made = rate()
     spent(made, START + 10)
     assert spent(made, START + 10) == 0

@@ -1,4 +1,4 @@
-"""The strict reading of Avro bytes agrees with fastavro where that is right, and ends whatever the schema."""
+"""The strict Avro reader: it agrees with fastavro on valid bytes, and ends soon on any schema and any bytes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EVERYTHING = fields(
     [bundled("profile_changed"), bundled("dead_letter"), DEBEZIUM, EVERYTHING],
     ids=["event", "letter", "cdc", "all"],
 )
-def test_what_a_producer_writes_is_read_and_any_cut_of_it_is_not(schema: dict[str, Any]) -> None:
+def test_a_whole_record_is_read_and_a_truncated_one_is_not(schema: dict[str, Any]) -> None:
     avro = AvroType(schema)
     reader = Reader(avro)
     for datum in generate_many(json.loads(json.dumps(schema)), 10):
@@ -68,7 +68,7 @@ def test_what_a_producer_writes_is_read_and_any_cut_of_it_is_not(schema: dict[st
         ({"type": "map", "values": "null"}, varint(1) + varint(2) + b"\xff\xfe" + varint(0), "not valid UTF-8"),
     ],
 )
-def test_values_out_of_bounds_are_told_by_field(kind: Any, data: bytes, says: str) -> None:  # noqa: ANN401 - a schema
+def test_a_value_out_of_bounds_is_refused_and_its_field_named(kind: Any, data: bytes, says: str) -> None:  # noqa: ANN401 - a schema
     with pytest.raises(Undecodable, match=f"Row.value: .*{says}"):
         Reader(AvroType(fields(("value", kind)))).read(data, 0)
 
@@ -88,8 +88,8 @@ def test_types_wrapped_once_more_are_unwrapped() -> None:
     assert AvroType(wrapped).parsed == AvroType(plain).parsed
 
 
-def test_many_types_that_use_each_other_are_judged_at_once() -> None:
-    """Each of 45 layers names the next one twice: 2^45 ways through, which nobody may walk one by one."""
+def test_a_schema_with_2_to_the_45_paths_is_refused_at_once() -> None:
+    """Each of 45 types uses the one below it twice. A check that walks every path would never end."""
     schema: Any = fields(name="Layer0")
     for layer in range(1, 45):
         schema = fields(("one", schema), ("two", f"Layer{layer - 1}"), name=f"Layer{layer}")
@@ -100,14 +100,14 @@ def test_many_types_that_use_each_other_are_judged_at_once() -> None:
         reader.read(varint(0) + varint(1) + varint(0), 0)
 
 
-def test_a_long_chain_of_names_is_no_way_to_exhaust_the_stack() -> None:
+def test_a_long_chain_of_named_types_is_refused_before_it_exhausts_the_stack() -> None:
     chain: list[Any] = ["null", fields(("x", "int"), name="Link0")]
     chain += [fields(("next", f"Link{link - 1}"), name=f"Link{link}") for link in range(1, 5_000)]
     with pytest.raises(Undecodable, match="nested too deep"):
         Reader(AvroType(fields(("chain", chain)))).read(varint(5_000) + varint(1), 0)
 
 
-def test_few_bytes_that_ask_for_many_objects_are_refused_before_these_are_built() -> None:
+def test_few_bytes_that_ask_for_very_many_objects_are_refused_before_they_are_built() -> None:
     schema = fields(("rows", {"type": "array", "items": fields(("x", ["null", "int"]), name="Inner")}))
     data = varint(300_000) + varint(0) * 300_000 + varint(0)
     with pytest.raises(Undecodable, match=r"Row\.rows: more than 262144"):

@@ -1,4 +1,4 @@
-"""The first half of the intake, alone: what a record says."""
+"""The first half of the intake: a record becomes an event, or the reason why it is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def record(value: bytes | None) -> Record:
     return Record(P0, 0, 0, b"key", value)
 
 
-def test_a_record_is_an_event_a_reason_or_passed_over() -> None:
+def test_a_record_is_an_event_or_unreadable_or_passed_over() -> None:
     decoder = Decoder(Mapping(), writer_schema=SCHEMA)
     event = read(record(encode(1, {"a": 1})), decoder)
     assert isinstance(event, Event)

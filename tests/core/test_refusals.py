@@ -1,4 +1,4 @@
-"""What is remembered of refusals speeds a search up, and never costs a good value."""
+"""The memory of earlier refusals makes a search cheaper, and never costs a good value."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from worker.core.model import Call, Reply
 DAY_SECONDS = 86_400.0
 
 
-def test_a_value_that_is_refused_though_it_was_taken_before_costs_nothing_good() -> None:
-    """An enumeration loses a value: its users are not taken for users whom the destination refuses."""
+def test_a_value_that_was_accepted_before_and_is_now_refused_costs_no_other_value() -> None:
+    """An enumeration loses a value. Users who have it must not be taken for users of whom everything is refused."""
     for pause in (0.0, 7 * DAY_SECONDS):
         bad: set[tuple[str, object]] = set()
         driver, account = Driver(), Account(lambda name, value, bad=bad: (name, value) in bad)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
@@ -24,7 +24,7 @@ def test_a_value_that_is_refused_though_it_was_taken_before_costs_nothing_good()
         assert [name for _, name, _ in driver.lost()] == ["tier"] * 3
 
 
-def test_an_error_that_names_every_attribute_names_none() -> None:
+def test_an_error_that_names_every_attribute_is_no_hint() -> None:
     names = [f"n{number:02d}" for number in range(60)]
     account = Account()
 
@@ -41,7 +41,7 @@ def test_an_error_that_names_every_attribute_names_none() -> None:
     assert len(driver.sent) <= 14  # 2 * log2(60) + 2
 
 
-def test_in_a_storm_the_steps_of_a_search_are_paced_like_probes() -> None:
+def test_in_a_storm_the_calls_of_a_search_are_as_far_apart_as_probes() -> None:
     driver = Driver(storm_letters_max=5)
     for user in range(50):
         driver.change(user, {f"n{number}": user for number in range(8)})

@@ -1,4 +1,4 @@
-"""Every reply has a verdict: the whole table, and nothing beside it."""
+"""The verdict on every reply: the whole table of statuses and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The window: in order, one call at a time for each user, and nothing lost on the way."""
+"""The window: values go out in order, each user has one call in flight at most, and no value is lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Log:
 
 
 def taken(window: Window, now: float, *, hurry: bool = False) -> list[tuple[int, object]]:
-    """Everything that is due: (user, value)."""
+    """Takes everything that is due: (user, value)."""
     found: list[tuple[int, object]] = []
     while (entry := window.take(now, hurry=hurry)) is not None:
         found.append((number_of(entry), entry.fold()["a"]))
@@ -72,7 +72,7 @@ def test_entries_become_due_in_the_order_of_their_first_change() -> None:
     assert taken(window, 7.0) == [(3, 3)]
 
 
-def test_a_window_of_nothing_sends_at_once() -> None:
+def test_a_window_of_0_seconds_sends_at_once() -> None:
     window = window_of(0.0)
     Log(window).change(1, Ledger(P0), 3.0)
     assert taken(window, 3.0) == [(1, 1)]
@@ -93,7 +93,7 @@ def test_while_a_call_is_in_flight_the_next_entry_of_its_user_waits() -> None:
     assert taken(window, 99.0) == [(1, 4)]
 
 
-def test_a_retry_waits_for_its_time_and_takes_newer_changes_along() -> None:
+def test_a_retry_waits_for_its_time_and_carries_newer_changes() -> None:
     memory, ledger = memory_of(), Ledger(P0)
     window = window_of(SECONDS, memory)
     log = Log(window)
@@ -122,7 +122,7 @@ def test_retries_of_one_instant_go_in_the_order_in_which_they_failed() -> None:
     assert taken(window, 9.0) == [(2, 2), (3, 3), (1, 1)]
 
 
-def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
+def test_an_entry_under_search_does_not_take_in_newer_changes() -> None:
     window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
@@ -136,7 +136,7 @@ def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
     assert taken(window, 99.0) == [(1, 3)]
 
 
-def test_leaving_partitions_make_their_entries_due_and_no_others() -> None:
+def test_make_due_makes_only_the_entries_of_these_partitions_due() -> None:
     window, leaving, staying = window_of(SECONDS), Ledger(P0), Ledger(P1)
     log = Log(window)
     log.change(1, leaving, 0.0)
@@ -160,13 +160,13 @@ def test_an_entry_made_due_early_still_waits_for_its_user() -> None:
     assert taken(window, 6.0) == [(1, 2)]
 
 
-def test_hurry_takes_what_is_not_due() -> None:
+def test_hurry_takes_entries_that_are_not_due() -> None:
     window = window_of(SECONDS)
     Log(window).change(1, Ledger(P0), 0.0)
     assert taken(window, 0.0, hurry=True) == [(1, 1)]
 
 
-def test_probes_go_round_so_that_one_bad_user_cannot_keep_the_gate_closed() -> None:
+def test_probes_take_users_in_turn_so_that_one_bad_user_cannot_keep_the_gate_closed() -> None:
     window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     for user in (1, 2, 3):
@@ -179,7 +179,7 @@ def test_probes_go_round_so_that_one_bad_user_cannot_keep_the_gate_closed() -> N
     assert probed == [1, 2, 3, 1, 2, 3, 1]
 
 
-def test_a_dropped_partition_takes_waiting_entries_along_and_names_those_in_flight() -> None:
+def test_forgetting_a_partition_drops_its_waiting_entries_and_returns_those_in_flight() -> None:
     window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
@@ -192,7 +192,7 @@ def test_a_dropped_partition_takes_waiting_entries_along_and_names_those_in_flig
 
 
 def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
-    """Two requests for one user at a time could leave the older value behind."""
+    """With two requests for one user in flight, the older value might be applied last."""
     window, ledger = window_of(0.0), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
@@ -207,7 +207,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
 
 
 class WindowModel(RuleBasedStateMachine):
-    """Three users over two partitions, whose calls succeed, fail, are searched, or lose their partition."""
+    """Three users in two partitions. Their calls succeed, fail, start a search, or lose their partition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class WindowModel(RuleBasedStateMachine):
         self.ledgers: dict[Partition, Ledger] = {P0: Ledger(P0), P1: Ledger(P1)}
         self.flying: list[tuple[Entry, int, Ledger]] = []
         self.orphans: list[Entry] = []
-        self.newest: dict[tuple[int, Ledger], int] = {}  # what the log holds
+        self.newest: dict[tuple[int, Ledger], int] = {}  # the newest value in the log
         self.reached: dict[tuple[int, Ledger], int] = {}  # the highest value that a call carried
 
     @rule(user=st.integers(1, 3), partition=st.sampled_from([P0, P1]))
@@ -244,12 +244,12 @@ class WindowModel(RuleBasedStateMachine):
         user = number_of(entry)
         assert user not in [number_of(other) for other, _, _ in self.flying], "two calls for one user"
         item = entry.items.get("a")
-        if item is None:  # its newest value went with its partition
+        if item is None:  # its only value was dropped with its partition
             self.window.settle(entry)
             return
         value, ledger = item.value, item.change.ledger
         assert isinstance(value, int)
-        assert ledger.live, "a call of a partition that went away"
+        assert ledger.live, "a call with a value of a dropped partition"
         assert value >= self.reached.get((user, ledger), 0), "an older value after a newer one"
         self.reached[user, ledger] = value
         self.flying.append((entry, value, ledger))
@@ -299,7 +299,7 @@ class WindowModel(RuleBasedStateMachine):
             assert ledger.committable == min(held, default=ledger.position)
 
     def teardown(self) -> None:
-        """All calls succeed from now on: every newest value arrives, and everything is settled."""
+        """From now on all calls succeed: each newest value must arrive, and everything must be settled."""
         for flying, _, _ in self.flying:
             self.land(flying, "settle", 0.0)
         self.flying.clear()

@@ -1,4 +1,4 @@
-"""A lab for each test: a topic of its own on the real broker, a sandbox, and workers that end with the test."""
+"""A lab for each test: its own topic on the real broker, a sandbox, and workers that end with the test."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.brokers import RunningBroker
 from tests.support.processes import TOKEN, Command, SandboxCommand, WorkerCommand, until
 from tests.support.profiles import Change, fold, produce, schema_directory
 
-# Short, so that a killed worker's partitions move within a test's patience; requests must be shorter still. Only for
-# tests that kill: on a starved machine such a session ends by itself, and what was open is sent again.
+# Short, so that a killed worker's partitions soon move; requests must be shorter still. Only for tests that kill or
+# freeze: on a machine short of CPU, a short session ends without a fault, and open entries are sent again.
 SESSION_MS = 6000
 SHORT_SESSION = {
     "WORKER_KAFKA__PROPERTIES": json.dumps({"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000})
@@ -23,7 +23,7 @@ SHORT_SESSION = {
 
 
 class Lab:
-    """Names and processes of one test."""
+    """The names and the processes of one test."""
 
     def __init__(self, broker: RunningBroker, directory: Path) -> None:
         name = uuid.uuid4().hex[:12]
@@ -36,7 +36,7 @@ class Lab:
         self._schemas = schema_directory(directory / "schemas")
 
     def environment(self, base_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """A worker's whole configuration."""
+        """A worker's complete configuration."""
         return {
             "WORKER_KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
             "WORKER_KAFKA__TOPICS": self.topic,
@@ -56,12 +56,12 @@ class Lab:
         return sandbox
 
     def sandbox_at(self, port: int) -> SandboxCommand:
-        """One that takes the place of what was not there."""
+        """A sandbox on a given port, where a worker already looks for its destination."""
         return self.sandbox("--port", str(port))
 
     def worker(self, base_url: str, extra: Mapping[str, str] | None = None) -> WorkerCommand:
         environment = self.environment(base_url, extra)
-        # A variable that is set to nothing here is one that the test wants unset.
+        # A test unsets a variable by giving it as "".
         worker = WorkerCommand(self._fresh("worker"), {name: value for name, value in environment.items() if value})
         self._commands.append(worker)
         return worker
@@ -94,7 +94,7 @@ def lab(real_kafka: RunningBroker, tmp_path: Path) -> Iterator[Lab]:
 
 
 def final_state(sandbox: SandboxCommand) -> dict[str, dict[str, object]]:
-    """What the destination ended with, by phone."""
+    """What the destination holds in the end, by phone."""
     return {user["user"]["phone"]: user["attributes"] for user in sandbox.users()}
 
 

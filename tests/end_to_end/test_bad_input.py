@@ -1,4 +1,4 @@
-"""Every reason of the dead-letter table, provoked among good traffic: the right letter, and nothing else lost."""
+"""Bad records of every kind among good traffic: each becomes the right dead letter, and nothing else is lost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 def test_every_kind_of_bad_input_is_one_dead_letter(lab: Lab, tmp_path: Path) -> None:
-    """Bad records among 2,000 good changes: one letter each, with its source; all else is delivered and committed."""
+    """Bad records among 2,000 good changes: each becomes one letter with its source; the rest is delivered."""
     enumerations = tmp_path / "enumerations.json"
     enumerations.write_text(json.dumps({"tier": ["Gold", "Silver"]}))
     lab.broker.create_topic(lab.topic, 3)
@@ -82,7 +82,7 @@ def test_every_kind_of_bad_input_is_one_dead_letter(lab: Lab, tmp_path: Path) ->
     until(lambda: sandbox.stats()["upserts"], 40, "the first delivery")
     _produce_bad(lab)
     until(lambda: sandbox.stats()["by_status"].get("500"), 40, "the first failure of the user who always fails")
-    for number in range(5):  # successes of others tell that user from an outage
+    for number in range(5):  # successes of others prove that the user who always fails is no outage
         lab.produce(made[1_000 + number * 200 : 1_200 + number * 200])
         calls = sandbox.stats()["upserts"]
         until(lambda seen=calls: sandbox.stats()["upserts"] > seen + 20, 40, "others' deliveries")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
@@ -102,7 +102,7 @@ def test_every_kind_of_bad_input_is_one_dead_letter(lab: Lab, tmp_path: Path) ->
 
 
 def _assert_the_good_arrived(state: dict[str, dict[str, object]], made: list[Change]) -> None:
-    """The good changes arrived whole, and of the refused user what was not refused."""
+    """The good changes arrived completely, and the refused user's good attribute too."""
     assert state.pop(REJECTED) == GOOD
     assert state == fold(made)
 

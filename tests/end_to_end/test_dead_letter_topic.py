@@ -1,4 +1,4 @@
-"""A dead-letter topic that is too small, missing, or not to be had: nothing is committed past it, nothing is lost."""
+"""A dead-letter topic with a small size limit, deleted, or on a full disk: no commit passes a letter, none is lost."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _produce_garbage(lab: Lab, *values: bytes) -> None:
     assert producer.flush(30) == 0
 
 
-def test_a_letter_that_the_topic_does_not_take_is_cut_to_fit(lab: Lab) -> None:
-    """A topic that takes 4,000 bytes, and a record of 100,000 that cannot be decoded: its letter says so."""
+def test_a_letter_that_is_too_large_for_the_topic_is_cut_to_fit(lab: Lab) -> None:
+    """The topic accepts 4,000 bytes; an undecodable record has 100,000. Its letter is cut, and says so."""
     lab.broker.create_topic(lab.topic, 1)
     lab.broker.create_topic(lab.dead_letter_topic, 1, {"max.message.bytes": "4000"})
     sandbox = lab.sandbox()
@@ -40,7 +40,7 @@ def test_a_letter_that_the_topic_does_not_take_is_cut_to_fit(lab: Lab) -> None:
 
 
 def test_a_missing_topic_holds_the_commit_until_it_is_back(lab: Lab) -> None:
-    """Deleted while the worker runs: good changes go on, a bad record's offset waits, and its letter comes later."""
+    """It is deleted while the worker runs. Good changes go on; a bad record's offset waits for its letter."""
     broker = lab.broker
     assert isinstance(broker, RunningBroker)
     lab.broker.create_topic(lab.topic, 1)
@@ -52,10 +52,10 @@ def test_a_missing_topic_holds_the_commit_until_it_is_back(lab: Lab) -> None:
     made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(50)]
     _produce_garbage(lab, b"garbage")
     lab.produce(made)
-    until(lambda: sandbox.stats()["users"] == 50, 60, "the good ones are delivered")
-    until(lambda: worker.events("waiting"), 60, "a word about it")
+    until(lambda: sandbox.stats()["users"] == 50, 60, "the good changes are delivered")
+    until(lambda: worker.events("waiting"), 60, "a log line about the topic")
     assert worker.events("waiting")[-1]["reason"] == "dead_letter_topic"
-    until(lambda: worker.status()["problem"], 10, "a word on the status, too")
+    until(lambda: worker.status()["problem"], 10, "the problem on /status")
     assert not lab.all_committed()
     lab.broker.create_topic(lab.dead_letter_topic, 1)
     lab.until_committed(90)
@@ -65,7 +65,7 @@ def test_a_missing_topic_holds_the_commit_until_it_is_back(lab: Lab) -> None:
 
 
 def test_a_full_disk_holds_the_commit_until_there_is_room(own_broker: LocalBroker, tmp_path: Path) -> None:
-    """The broker fails on the first letters that find no room, and ends. With room again, each letter is there."""
+    """The broker cannot write letters that do not fit, and ends. After its restart all letters are written."""
     records = 40
     own_broker.start()
     lab = Lab(own_broker, tmp_path)
@@ -74,7 +74,7 @@ def test_a_full_disk_holds_the_commit_until_there_is_room(own_broker: LocalBroke
         sandbox = lab.sandbox()
         worker = lab.worker(sandbox.base_url)
         worker.until_ready()
-        worker.signal(signal.SIGSTOP)  # so that the records are there before the room is gone
+        worker.signal(signal.SIGSTOP)  # so that it writes no letter before the disk is full
         dice = random.Random(2)
         _produce_garbage(lab, *(dice.randbytes(2_000) for _ in range(records)))
         made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(50)]
@@ -82,7 +82,7 @@ def test_a_full_disk_holds_the_commit_until_there_is_room(own_broker: LocalBroke
         own_broker.fill_disk(bytes_left=50_000)
         worker.signal(signal.SIGCONT)
         until(lambda: not own_broker.running, 60, "the broker gives up")
-        until(lambda: worker.status()["problem"], 60, "a word about it")
+        until(lambda: worker.status()["problem"], 60, "the problem on /status")
         own_broker.start()
         lab.until_committed(120)
         assert {letter["sources"][0]["offset"] for letter in lab.dead_letters()} == set(range(records))  # type: ignore[index]  # a letter is a dict of objects

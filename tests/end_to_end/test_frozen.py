@@ -1,4 +1,4 @@
-"""A worker that is stopped for longer than its session: what it held is another's when it wakes."""
+"""A worker is frozen for longer than its session: when it wakes, its partitions belong to another worker."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ USERS = 400
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_frozen_worker_sends_nothing_of_what_it_held(lab: Lab, protocol: str) -> None:
-    """Frozen with calls due and in flight; another takes over and sends newer values: they stand after the wake."""
+def test_a_frozen_worker_sends_nothing_for_its_former_partitions(lab: Lab, protocol: str) -> None:
+    """It freezes with calls due and in flight; another takes over and sends newer values; after the wake these stay."""
     extra = {**SHORT_SESSION, "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "2", "WORKER_ATTENTIVE__REQUESTS_PER_SECOND": "50"}
     if protocol == "consumer":  # the brokers' session time-out in the tests is 3 s
         extra |= {
@@ -33,7 +33,7 @@ def test_a_frozen_worker_sends_nothing_of_what_it_held(lab: Lab, protocol: str) 
     new = [Change(phone(user), {"version": 2}, USERS + user) for user in range(USERS)]
     frozen = lab.worker(sandbox.base_url, extra)
     lab.produce(old)
-    until(lambda: sandbox.stats()["requests"] > 20, 60, "the frozen one has begun")
+    until(lambda: sandbox.stats()["requests"] > 20, 60, "the worker to freeze has begun")
     frozen.signal(signal.SIGSTOP)
     frozen_at = time.time()
     other = lab.worker(sandbox.base_url, extra)
@@ -43,7 +43,7 @@ def test_a_frozen_worker_sends_nothing_of_what_it_held(lab: Lab, protocol: str) 
     assert time.time() - frozen_at > SESSION_MS / 1000 - 3
     frozen.signal(signal.SIGCONT)
     woken_at = time.time()
-    until(lambda: frozen.events("woke up late"), 20, "it knows")
+    until(lambda: frozen.events("woke up late"), 20, "it notices that its lease ran out")
     until(lambda: frozen.status()["joined"] and frozen.status()["partitions"], 60, "it is a member again")
     lab.until_committed(30)
 

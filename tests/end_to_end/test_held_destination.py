@@ -1,4 +1,4 @@
-"""A destination that fails, refuses or says nothing for a while: the worker waits, says why, and goes on by itself."""
+"""A destination that fails, refuses or is silent for a while: the worker waits, says why, and goes on by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_FOUND = {"status": 404, "error": "Not Found", "path": "/v1/x", "message": "N
 
 @dataclass(frozen=True)
 class Trouble:
-    """What the destination does, the reason that the worker must give, and for how long the test keeps it up."""
+    """What the destination does, the reason that the worker must give, and how long the trouble lasts."""
 
     faults: Sequence[Mapping[str, object]]
     reason: str
@@ -40,8 +40,8 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_a_destination_in_trouble_is_waited_for(lab: Lab, name: str) -> None:
-    """503 `/readyz` with the reason, few probes, no dead letter, and deliveries again without any help."""
+def test_the_worker_waits_for_a_destination_in_trouble(lab: Lab, name: str) -> None:
+    """`/readyz` answers 503 with the reason; few probes, no dead letter; deliveries go on without any help."""
     trouble = TROUBLES[name]
     sandbox, worker, made = _started(lab)
     sandbox.faults(trouble.faults)
@@ -52,8 +52,8 @@ def test_a_destination_in_trouble_is_waited_for(lab: Lab, name: str) -> None:
     _recovers(lab, worker, sandbox, made)
 
 
-def test_a_token_that_expires_is_waited_for_and_read_again(lab: Lab, tmp_path: Path) -> None:
-    """401 with an empty body for 30 s, then a new token in the file: the worker needs no restart."""
+def test_after_its_token_expires_the_worker_waits_for_a_new_one_in_the_file(lab: Lab, tmp_path: Path) -> None:
+    """401 with an empty body for 30 s, then a new token in the file: no restart is needed."""
     token_file = tmp_path / "token"
     token_file.write_text(TOKEN)
     extra = {"WORKER_ATTENTIVE__TOKEN": "", "WORKER_ATTENTIVE__TOKEN_FILE": str(token_file)}
@@ -69,8 +69,8 @@ def test_a_token_that_expires_is_waited_for_and_read_again(lab: Lab, tmp_path: P
     assert TOKEN not in log
 
 
-def test_a_destination_that_is_not_there_yet_is_waited_for(lab: Lab) -> None:
-    """Refused connections from the very start."""
+def test_the_worker_waits_for_a_destination_that_is_not_up_yet(lab: Lab) -> None:
+    """Connections are refused from the start."""
     port = free_port()
     made = list(changes(SEED, events=300, users=60))
     lab.broker.create_topic(lab.topic, 3)
@@ -103,14 +103,14 @@ def _until_halted(worker: WorkerCommand, reason: str, since: float) -> None:
 
 
 def _hold(worker: WorkerCommand, sandbox: SandboxCommand, trouble: Trouble) -> None:
-    """Keeps it up: the worker stays alive, halted and in its group, and hardly asks."""
+    """Lets the trouble last: the worker must stay halted and in its group, and make few calls."""
     before = sandbox.stats()["requests"]
     ends = time.monotonic() + trouble.seconds
     until(lambda: time.monotonic() > ends, trouble.seconds + 5, "the trouble lasts", pause=0.5)
     assert worker.ready().json()["reason"] == trouble.reason
     assert sum(1 for _ in worker.status()["partitions"]) == 3
     assert worker.events("waiting")[-1]["reason"] == trouble.reason
-    assert sandbox.stats()["requests"] - before <= trouble.seconds + 5, "single probes, ever further apart"
+    assert sandbox.stats()["requests"] - before <= trouble.seconds + 5, "more calls than single, ever rarer probes"
 
 
 def _recovers(lab: Lab, worker: WorkerCommand, sandbox: SandboxCommand, made: Iterable[Change]) -> None:

@@ -1,4 +1,4 @@
-"""What a refused attribute costs: few calls, fewer with a hint, and two for each user once it is known."""
+"""What a refused attribute costs: few calls, fewer with a hint, and two per user once the attribute is known."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _calls(sandbox: SandboxCommand) -> Counter[str]:
 
 @pytest.mark.parametrize("position", [0, 19])
 @pytest.mark.parametrize("errors", ["named", "vague"])
-def test_one_bad_attribute_among_twenty(lab: Lab, tmp_path: Path, errors: str, position: int) -> None:
-    """With an error that names it at most 3 calls, else at most 2·log2(20)+2; all others arrive."""
+def test_one_bad_attribute_among_twenty_costs_few_calls(lab: Lab, tmp_path: Path, errors: str, position: int) -> None:
+    """At most 3 calls if the error names it, else at most 2·log2(20)+2. All others are delivered."""
     lab.broker.create_topic(lab.topic, 1)
     sandbox = _sandbox(lab, tmp_path, "--errors", errors)
     names = list(GOOD)
@@ -49,7 +49,7 @@ def test_one_bad_attribute_among_twenty(lab: Lab, tmp_path: Path, errors: str, p
 
 
 def test_a_refused_identifier_costs_three_calls(lab: Lab, tmp_path: Path) -> None:
-    """Every subset is refused, while others' equal values are taken: after 3 calls all is dead-lettered."""
+    """Every call for one user is refused, but others' equal values are accepted: 3 calls, then all is dead-lettered."""
     lab.broker.create_topic(lab.topic, 1)
     sandbox = _sandbox(lab, tmp_path, "--errors", "vague")
     sandbox.faults(
@@ -66,8 +66,8 @@ def test_a_refused_identifier_costs_three_calls(lab: Lab, tmp_path: Path) -> Non
     assert _calls(sandbox)[phone(1)] <= 3
 
 
-def test_what_is_refused_of_many_users_is_searched_once(lab: Lab, tmp_path: Path) -> None:
-    """The same enumeration value refused for 1,000 users: about 2 calls each, not a search each."""
+def test_a_value_that_is_refused_for_many_users_is_searched_once(lab: Lab, tmp_path: Path) -> None:
+    """The same enumeration value is refused for 1,000 users: about 2 calls for each, not a search for each."""
     users = 1_000
     lab.broker.create_topic(lab.topic, 1)
     sandbox = _sandbox(lab, tmp_path, "--errors", "vague")

@@ -1,4 +1,4 @@
-"""The whole job through the command line: a real Kafka, the sandbox, and workers that come, stop and are killed."""
+"""The whole job by the command line: a real Kafka, the sandbox, and workers that start, stop and are killed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SEED = 20_240_601
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_three_workers_of_which_one_is_stopped_and_one_is_killed(lab: Lab, protocol: str) -> None:
-    """20,000 events of 1,000 users: the final state is the fold, offsets reach the end, nothing is dead-lettered."""
+def test_three_workers_lose_nothing_though_one_is_stopped_and_one_is_killed(lab: Lab, protocol: str) -> None:
+    """20,000 events of 1,000 users: each user ends with the last values, all is committed, nothing is dead-lettered."""
     made = list(changes(SEED, events=20_000, users=1_000))
     lab.broker.create_topic(lab.topic, 6)
     sandbox = lab.sandbox("--record")
@@ -30,12 +30,12 @@ def test_three_workers_of_which_one_is_stopped_and_one_is_killed(lab: Lab, proto
     lab.produce(made[:8_000])
     until(lambda: sandbox.stats()["upserts"] > 200, 60, "deliveries")
     late = lab.worker(sandbox.base_url, extra)
-    until(lambda: late.status()["partitions"], 60, "the late one has partitions")
+    until(lambda: late.status()["partitions"], 60, "the late worker has partitions")
     lab.produce(made[8_000:14_000])
-    until(lambda: late.status()["totals"]["calls"] > 20, 60, "the late one works")
+    until(lambda: late.status()["totals"]["calls"] > 20, 60, "the late worker makes calls")
     assert stopped.stop() == 0
     lab.produce(made[14_000:])
-    until(lambda: killed.status()["in_flight"] or killed.status()["open_entries"], 60, "work in the one to be killed")
+    until(lambda: killed.status()["in_flight"] or killed.status()["open_entries"], 60, "work in the worker to kill")
     killed.signal(signal.SIGKILL)
 
     lab.until_committed(150)
@@ -48,20 +48,20 @@ def test_three_workers_of_which_one_is_stopped_and_one_is_killed(lab: Lab, proto
 
 
 def test_a_second_signal_does_not_cut_the_drain(lab: Lab) -> None:
-    """What is open when the first SIGTERM comes is delivered and committed, however often it comes again."""
+    """Open entries are delivered and committed after the first SIGTERM, however many more come."""
     made = list(changes(SEED, events=600, users=300))
     lab.broker.create_topic(lab.topic, 3)
     sandbox = lab.sandbox()
     worker = lab.worker(sandbox.base_url, {"WORKER_WINDOW__SECONDS": "60"})
     lab.produce(made)
     until(lambda: worker.status()["totals"]["records"] == len(made), 40, "all records are read")
-    assert sandbox.stats()["requests"] == 0, "the window has not ended"
+    assert sandbox.stats()["requests"] == 0, "a call was made before the window's end"
     started = time.monotonic()
     for _ in range(3):
         worker.signal(signal.SIGTERM)
         until(lambda: worker.events("stopping"), 5, "stopping")
     assert worker.wait(30) == 0
-    assert time.monotonic() - started > 1, "300 calls at 150 a second take longer"
+    assert time.monotonic() - started > 1, "300 calls at 150 a second must take longer"
     assert_equivalent(sandbox, made)
     assert lab.all_committed()
     assert len(worker.events("stopping")) == 1

@@ -1,4 +1,4 @@
-"""The memory budget: a backlog larger than it, a destination that is down, and a process that stays small."""
+"""The memory budget: the process stays small with a large backlog, with many changes, and with large records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _budget(mebibytes: int) -> dict[str, str]:
 
 
 def test_a_backlog_larger_than_the_budget_waits_in_kafka(lab: Lab) -> None:
-    """200,000 users' changes and no destination: partitions are paused, the member stays, memory is bounded."""
+    """200,000 users change and the destination is down: partitions pause, the worker stays in its group and small."""
     lab.broker.create_topic(lab.topic, 4)
     sandbox = lab.sandbox("--limit", "0")
     sandbox.faults([{"status": 503}])
@@ -54,7 +54,7 @@ def test_a_backlog_larger_than_the_budget_waits_in_kafka(lab: Lab) -> None:
 
 
 def test_one_user_with_very_many_changes_fits(lab: Lab) -> None:
-    """300,000 changes of one user, each with a value of its own: the last one is delivered."""
+    """300,000 changes of one user, all with different values: the last one is delivered."""
     lab.broker.create_topic(lab.topic, 1)
     sandbox = lab.sandbox("--limit", "0")
     made = [Change(phone(1), {"loyalty_points": number}, number) for number in range(300_000)]
@@ -66,7 +66,7 @@ def test_one_user_with_very_many_changes_fits(lab: Lab) -> None:
 
 
 def test_large_records_fit(lab: Lab) -> None:
-    """Twenty records of nearly a megabyte, with 900 attributes each, beside a budget of 16 MiB."""
+    """Twenty records of nearly a megabyte, with 900 attributes each, and a budget of 16 MiB."""
     lab.broker.create_topic(lab.topic, 1, {"max.message.bytes": str(8 * 1024 * 1024)})
     sandbox = lab.sandbox("--limit", "0")
     filler = {f"attribute_{number:04}": "x" * 1_000 for number in range(900)}

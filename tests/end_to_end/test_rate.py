@@ -1,4 +1,4 @@
-"""The token's rate is shared by all workers, and used."""
+"""All workers together keep within the token's rate limit, and use it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 50
 
 
 def test_two_workers_share_the_limit_and_use_it(lab: Lab) -> None:
-    """With a backlog: at least 85 % of the limit used, under 2 % of answers 429, no second above twice the limit."""
+    """With a backlog: at least 85 % of the limit used, under 2 % of answers 429, no second over twice the limit."""
     users = 2_000
     lab.broker.create_topic(lab.topic, 4)
     sandbox = lab.sandbox("--limit", str(LIMIT))
@@ -43,10 +43,10 @@ def test_two_workers_share_the_limit_and_use_it(lab: Lab) -> None:
 
 
 def test_workers_that_join_and_leave_stay_within_the_limit_together(lab: Lab) -> None:
-    """Shares move with the partitions: in no second of the handovers is the limit passed by more than a burst."""
+    """Shares move with the partitions. Even in a handover no second is over the limit by more than a burst."""
     lab.broker.create_topic(lab.topic, 6)
-    sandbox = lab.sandbox("--limit", "0", "--record")  # what comes is counted, and nobody is slowed down by answers
-    # A drain is cut short here: with a backlog, each would last to its deadline.
+    sandbox = lab.sandbox("--limit", "0", "--record")  # it counts requests, but answers no 429 that would slow a worker
+    # With a backlog each drain lasts until its deadline, so this is a short one.
     extra = {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": str(LIMIT), "WORKER_SHUTDOWN__DRAIN_SECONDS": "2"}
     workers = [lab.worker(sandbox.base_url, extra)]
     workers[0].until_ready()
@@ -57,10 +57,10 @@ def test_workers_that_join_and_leave_stay_within_the_limit_together(lab: Lab) ->
         until(lambda: all(worker.status()["partitions"] for worker in workers), 40, "everyone has partitions")
     share = 6 // len(workers)
     until(lambda: all(len(worker.status()["partitions"]) == share for worker in workers), 40, "equal shares")
-    assert workers.pop(0).stop() == 1, "it left work"
-    until(lambda: sum(len(worker.status()["partitions"]) for worker in workers) == 6, 40, "theirs again")
+    assert workers.pop(0).stop() == 1, "it must leave work, or there was no backlog"
+    until(lambda: sum(len(worker.status()["partitions"]) for worker in workers) == 6, 40, "the others hold all again")
     _full_seconds(sandbox, 3)
-    assert sandbox.stats()["users"] < 6_000, "the backlog lasted to the end"
+    assert sandbox.stats()["users"] < 6_000, "the backlog must last to the end"
     assert sandbox.stats()["overlaps"] == 0
 
     times = sorted(request["received_at"] for request in sandbox.requests())
@@ -75,15 +75,15 @@ def _full_seconds(sandbox: SandboxCommand, count: int) -> list[tuple[int, int, i
     return [tuple(row) for row in sandbox.stats()["per_second"] if first <= row[0] < first + count]
 
 
-def test_the_worker_yields_to_others_who_use_the_token(lab: Lab) -> None:
-    """Half of the limit is eaten by another program: few answers are 429, and the worker speeds up once it is gone."""
+def test_the_worker_yields_to_another_program_with_the_same_token(lab: Lab) -> None:
+    """That program takes half of the limit: few answers are 429, and the worker speeds up once it is gone."""
     lab.broker.create_topic(lab.topic, 4)
     sandbox = lab.sandbox("--limit", str(LIMIT))
     worker = lab.worker(sandbox.base_url, {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": str(LIMIT)})
     lab.produce(Change(phone(user), {"loyalty_points": user}, user) for user in range(4_000))
     until(lambda: sandbox.stats()["requests"] > LIMIT, 60, "the backlog is being worked off")
     with Other(sandbox, per_second=LIMIT / 2) as other:
-        until(lambda: other.sent > 5 * LIMIT / 2, 30, "both share the token, and have found their shares")
+        until(lambda: other.sent > 5 * LIMIT / 2, 30, "5 s in which the worker finds its share")
         before, sent_before, worker_before = sandbox.stats(), other.sent, worker.status()["totals"]
         until(lambda: other.sent > sent_before + 20 * LIMIT / 2, 60, "they have gone on for 20 s")
         after, worker_after = sandbox.stats(), worker.status()["totals"]
@@ -97,7 +97,7 @@ def test_the_worker_yields_to_others_who_use_the_token(lab: Lab) -> None:
 
 
 class Other:
-    """Another program with the same token, that does not care for anybody's rate."""
+    """Another program with the same token. It sends at its own pace and ignores 429s."""
 
     def __init__(self, sandbox: SandboxCommand, per_second: float) -> None:
         self._sandbox = sandbox

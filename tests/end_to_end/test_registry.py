@@ -1,4 +1,4 @@
-"""A real schema registry: producers of several versions in one topic; and a registry that is down."""
+"""A real schema registry with two versions of a schema in one topic; and a registry that is down."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _second_version() -> dict[str, Any]:
 
 
 def _first_version() -> dict[str, Any]:
-    """Attributes that were ints, before they were longs."""
+    """Attributes are ints here; the second version has longs."""
     schema: dict[str, Any] = copy.deepcopy(PROFILE_CHANGED)
     values = next(field for field in schema["fields"] if field["name"] == "attributes")["type"]
     values["values"] = ["null", "boolean", "int", "double", "string"]
@@ -55,11 +55,11 @@ def _produce(lab: Lab, values: list[bytes]) -> None:
 
 
 def test_two_versions_of_the_schema_share_the_topic(lab: Lab, registry: Registry) -> None:
-    """Both are read; an id that the registry does not know is `undecodable`, in a letter whose schema is registered."""
+    """Both are read. A record with an unknown schema id is `undecodable`; the letter's own schema gets registered."""
     lab.broker.create_topic(lab.topic, 1)
     first, second = _first_version(), _second_version()
     with SchemaRegistryClient({"url": registry.url}) as client:
-        # Two subjects: that the second is compatible with the first is the producers' affair, not this test's.
+        # Two subjects, so that the registry does not check that the second is compatible with the first.
         ids = [
             client.register_schema(f"{lab.topic}-{version}", Schema(json.dumps(schema), "AVRO"))
             for version, schema in enumerate((first, second))
@@ -86,8 +86,8 @@ def test_two_versions_of_the_schema_share_the_topic(lab: Lab, registry: Registry
     assert worker.stop() == 0
 
 
-def test_a_registry_that_is_down_is_waited_for(lab: Lab) -> None:
-    """No dead letter, a word on `/status`, and deliveries once it answers; it is asked for each schema once."""
+def test_the_worker_waits_for_a_registry_that_is_down(lab: Lab) -> None:
+    """No dead letter; `/status` and the log name the problem; deliveries begin once the registry answers."""
     lab.broker.create_topic(lab.topic, 1)
     event = {"event_id": "1", "user": {"phone": phone(1)}, "attributes": {"points": 7}, "occurred_at": STARTED_MS}
     _produce(lab, [_encoded(PROFILE_CHANGED, 5, event)] * 100)
@@ -98,7 +98,7 @@ def test_a_registry_that_is_down_is_waited_for(lab: Lab) -> None:
         worker = lab.worker(
             sandbox.base_url, {"WORKER_SCHEMAS__DIRECTORY": "", "WORKER_SCHEMAS__REGISTRY_URL": stub.url}
         )
-        until(lambda: "HTTP 503" in (worker.status()["problem"] or ""), 40, "the registry's trouble is told")
+        until(lambda: "HTTP 503" in (worker.status()["problem"] or ""), 40, "the registry's problem on /status")
         until(lambda: worker.events("waiting"), 10, "a log line")
         assert worker.events("waiting")[-1]["reason"] == "schema_registry"
         assert sandbox.stats()["requests"] == 0

@@ -1,4 +1,4 @@
-"""What a start without brokers and a stop with work left say, in the log and by the exit status."""
+"""Starts that cannot succeed and stops that leave work: what the log says, and the exit status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNUSABLE = {
 
 
 def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
-    """The destination is out: nothing can be drained, so the status is 1, and what is left is named and uncommitted."""
+    """The destination is down, so nothing can be drained: status 1, and what is left is counted and not committed."""
     lab.broker.create_topic(lab.topic, 1)
     worker = lab.worker(f"http://127.0.0.1:{free_port()}/v1")
     worker.until_ready()
@@ -37,7 +37,7 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
 
 
 def test_a_start_without_brokers_waits_and_ends_at_a_signal(lab: Lab) -> None:
-    """It says once what it waits for and since when, is alive and not ready, and SIGTERM ends it with status 0."""
+    """It says once what it waits for and since when; it is not ready; SIGTERM ends it with status 0."""
     nobody = f"127.0.0.1:{free_port()}"
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__BOOTSTRAP_SERVERS": nobody})
     until(lambda: worker.url and worker.events("waiting"), 30, "says what it waits for")
@@ -50,7 +50,7 @@ def test_a_start_without_brokers_waits_and_ends_at_a_signal(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_properties_that_librdkafka_does_not_take_are_a_configuration_error(lab: Lab, kind: str) -> None:
+def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, kind: str) -> None:
     """Status 2 and one line that names the property, not a traceback."""
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps(UNUSABLE[kind])})
     assert worker.wait(30) == 2
@@ -59,8 +59,8 @@ def test_properties_that_librdkafka_does_not_take_are_a_configuration_error(lab:
     assert "uncaught" not in log
 
 
-def test_a_static_member_whose_name_another_takes_ends(lab: Lab) -> None:
-    """Two processes of one `group.instance.id`: the first is fenced for good, and must not stay as one that is well."""
+def test_a_static_member_ends_when_another_takes_its_name(lab: Lab) -> None:
+    """Two processes have one `group.instance.id`: the first is fenced for ever, and must not go on looking healthy."""
     lab.broker.create_topic(lab.topic, 1)
     properties = {"group.instance.id": "one", "session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000}
     static = {"WORKER_KAFKA__PROPERTIES": json.dumps(properties)}

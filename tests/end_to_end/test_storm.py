@@ -1,4 +1,4 @@
-"""A destination that refuses everybody: dead letters stop after a few, over restarts too; deliveries go on after."""
+"""Storms of refusals: the worker writes few dead letters and halts, across restarts too; deliveries go on after."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LETTERS_MAX = 200
 
 
 def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) -> None:
-    """6,000 users refused and three restarts meanwhile, one of them a crash: at most 200 dead letters in all."""
+    """6,000 users are refused, and the worker restarts three times, once after a crash: at most 200 letters in all."""
     lab.broker.create_topic(lab.topic, 4)
     sandbox = lab.sandbox("--errors", "vague", "--limit", "0")
     sandbox.faults([{"status": 400, "body": {"error": {"id": 1, "message": "Bad Request"}}}])
@@ -43,7 +43,7 @@ def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) 
     lab.until_committed(120)
     lost = {(letter["record_key"], value["name"]) for letter in lab.dead_letters() for value in letter["attributes"]}  # type: ignore[attr-defined]  # a letter is a dict of objects
     found = final_state(sandbox)
-    # What was refused before a restart may be taken after it, so that a value may be both delivered and a letter.
+    # A value refused before a restart may be accepted after it, so it may be both delivered and in a letter.
     missing = [
         (user, name)
         for user in range(USERS)
@@ -54,7 +54,7 @@ def test_a_storm_of_refusals_halts_before_the_dead_letter_topic_fills(lab: Lab) 
 
 
 def test_a_storm_of_records_that_cannot_be_decoded_halts_too(lab: Lab) -> None:
-    """A producer with the wrong serializer: few letters, over a restart too, and the good records among them go on."""
+    """A producer has the wrong serializer: few letters, across restarts too, and good records behind are delivered."""
     lab.broker.create_topic(lab.topic, 1)
     sandbox = lab.sandbox()
     producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
@@ -71,5 +71,5 @@ def test_a_storm_of_records_that_cannot_be_decoded_halts_too(lab: Lab) -> None:
     lab.produce(made)
     until(lambda: sandbox.stats()["users"] == len(made), 120, "good records are delivered meanwhile")
     lab.until_committed(120)
-    assert len(lab.dead_letters()) >= 2_000, "good records have earned the letters that were held back"
+    assert len(lab.dead_letters()) >= 2_000, "good records must have earned credit for the withheld letters"
     until(lambda: worker.ready().status_code == 200, 20, "ready again")

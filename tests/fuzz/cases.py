@@ -1,4 +1,4 @@
-"""What is fuzzed: schemas of every shape that Avro has, each with a decoder and the mapping that fits."""
+"""The cases to fuzz: schemas of every shape that Avro has, each with a mapping that fits it."""
 
 from __future__ import annotations
 
@@ -78,11 +78,12 @@ class Case:
     """One schema under test.
 
     Attributes:
-        schema: As a producer registers it.
-        mapping: Of the decoder.
-        reader_schema: Of the decoder; None for none.
-        alike: Bytes that may stand for each other: the indexes of union branches that are alike without logical types.
-        spare_bytes: What its records may take beyond a multiple of their size: where items take no bytes.
+        schema: The writer schema, as a producer registers it.
+        mapping: The decoder's mapping.
+        reader_schema: The decoder's reader schema, or None.
+        alike: Pairs of bytes (read, written back) that may differ: without logical types, two branches of a union are
+            the same type, and either index may be written.
+        spare_bytes: Memory that decoding may take beyond a multiple of the record's size; for items of zero bytes.
     """
 
     schema: dict[str, Any]
@@ -92,11 +93,11 @@ class Case:
     spare_bytes: int = 0
 
     def decoder(self) -> Decoder:
-        """For bare Avro of this schema."""
+        """A decoder for bare Avro of this schema."""
         return Decoder(self.mapping, writer_schema=self.schema, reader_schema=self.reader_schema)
 
     def reader(self) -> tuple[AvroType, Reader]:
-        """Of the schema without its logical types, so that what was read can be written again."""
+        """A reader of the schema without its logical types, so that a value it reads can be written back."""
         avro = AvroType(_plain(self.schema))
         return avro, Reader(avro)
 
@@ -126,7 +127,7 @@ CASES: dict[str, Case] = {
 
 @cache
 def prepared(name: str) -> tuple[Case, Decoder, AvroType, Reader]:
-    """A case with all that is compiled of it."""
+    """A case with its decoder, type and reader, compiled once."""
     case = CASES[name]
     return (case, case.decoder(), *case.reader())
 

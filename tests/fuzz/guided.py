@@ -1,7 +1,7 @@
-"""The same promises under a fuzzer that is guided by coverage: `scripts/fuzz`.
+"""The same checks under a fuzzer that coverage guides: `scripts/fuzz`.
 
-The first byte of an input chooses the schema, the rest is the record. What libFuzzer makes of its corpus byte by byte
-is joined by records of `mutate`, which random bytes would take very long to become.
+The first byte of an input chooses the case, the rest is the record. Most inputs are libFuzzer's own mutations of its
+corpus. Some come from `mutate`: almost valid records, which random bytes would take very long to become.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ with atheris.instrument_imports(include=["worker.core"]):
     from tests.fuzz.test_fuzz import CORPUS, bytes_of
 
 _NAMES = tuple(CASES)
-_FRESH = 20  # valid records of each schema to begin with
-_STRUCTURED = 0.2  # of all mutations
+_FRESH = 20  # valid records of each case to begin with
+_STRUCTURED = 0.2  # the share of mutations that `mutate` makes
 
 
 def _judge(data: bytes) -> None:
@@ -48,7 +48,7 @@ def _seeds(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    # libFuzzer's own arguments; the last one is the directory of its corpus, which grows there.
+    # The arguments are libFuzzer's own. The last one is the directory of its corpus, which grows there.
     _seeds(Path(sys.argv[-1]))
     atheris.Setup(sys.argv, _judge, custom_mutator=_mutate)
     atheris.Fuzz()

@@ -1,6 +1,7 @@
-"""Records that are almost right: valid ones of any schema, as a row of pieces, of which a few are spoilt.
+"""Makes almost valid records: a valid record of any schema, as a list of pieces, of which a few are then spoilt.
 
-Random bytes end at the first length. Here everything but what was spoilt fits, so that what follows it is read too.
+A decoder refuses random bytes at the first length. In these records all other pieces fit, so the decoder reads on past
+the spoilt one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tests.support.avro import varint
 from worker.core.avro.schema import AvroType, is_record, kind_of
 
 CANARY = "canary"
-"""In every text of a record, so that a message that repeats one is found out."""
+"""Part of every text in a record: a message that holds it has quoted the record."""
 
 _NUMBERS = (
     0,
@@ -46,12 +47,12 @@ Piece = bytes
 
 
 def valid(avro: AvroType, rng: random.Random) -> list[Piece]:
-    """The pieces of a record of the schema, each a number, a text or a raw value."""
+    """The pieces of a valid record, each a number, a text or a raw value."""
     return list(_value(avro, avro.root, rng, 0))
 
 
 def spoilt(pieces: list[Piece], other: list[Piece], rng: random.Random) -> bytes:
-    """The record with one to three faults in it; `other` lends pieces of its own."""
+    """The record with one to three faults in it; some faults take pieces of the record `other`."""
     pieces = list(pieces)
     for _ in range(rng.randint(1, 3)):
         rng.choice(_PIECEWISE)(pieces, other, rng)
@@ -63,7 +64,7 @@ def _value(avro: AvroType, schema: Any, rng: random.Random, depth: int) -> Itera
     schema = avro.resolve(schema)
     kind = kind_of(schema)
     if kind == "union":
-        # Deep down the first branch, null in every recursive schema here, brings it to an end.
+        # Deep down take the first branch: it is null in every recursive schema here, so the record ends.
         index = 0 if depth > _DEEP else rng.randrange(len(schema))
         yield varint(index)
         yield from _value(avro, schema[index], rng, depth + 1)
@@ -117,14 +118,14 @@ def _replace(pieces: list[Piece], _other: list[Piece], rng: random.Random) -> No
 
 
 def _lengthen(pieces: list[Piece], _other: list[Piece], rng: random.Random) -> None:
-    """The same number in a longer form, up to one longer than 64 bits can fill."""
+    """Writes the same number in a longer form, up to one with more than 64 bits."""
     if pieces and (piece := pieces[at := rng.randrange(len(pieces))]):
         padding = rng.randint(0, 10)
         pieces[at] = piece[:-1] + bytes([piece[-1] | 0x80]) + b"\x80" * padding + b"\0"
 
 
 def _retext(pieces: list[Piece], _other: list[Piece], rng: random.Random) -> None:
-    """A text of another kind, with its right length before it more often than not."""
+    """Replaces a length and its text by an odd text, mostly with the right length."""
     if len(pieces) > 1:
         at = rng.randrange(len(pieces) - 1)
         text = rng.choice(_TEXTS)

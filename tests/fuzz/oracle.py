@@ -1,4 +1,7 @@
-"""What must hold of any bytes whatever: an event, nothing or a dead letter, soon, small, and without a word of them."""
+"""What must be true for any bytes: they become an event, nothing or a dead letter, in bounded time and memory.
+
+No message about them may quote them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from worker.core.rules.preflight import Preflight
 from worker.registry.bundled import bundled
 
 DETAIL_CHARACTERS_MAX = 600
-# CPU time, on a machine that others use too: what is wrong takes minutes or for ever.
+# CPU time. Generous, since other programs share the machine: a real fault takes minutes, or never ends.
 SECONDS_MAX = 1.0
 SECONDS_PER_BYTE_MAX = 50e-6
 MEMORY_PER_BYTE_MAX = 400
@@ -37,19 +40,19 @@ _PREFLIGHTS = (
 _WORKER = WorkerIdentity("1", "host", "group")
 _LETTER = fastavro.parse_schema(bundled("dead_letter"))
 _LONG_DIGITS = re.compile(r"\d{6,}")
-_BOUND = "262144"  # of objects, which a message names
+_BOUND = "262144"  # the bound on objects, the one long number that a message may hold
 
 
 def check(name: str, data: bytes, *, memory: bool = False) -> str | None:
-    """Decode bytes by a case of `CASES`, and judge all that comes of them.
+    """Decode bytes by a case of `CASES`, and check everything that comes of them.
 
     Args:
-        name: Of the case.
-        data: Bare Avro, or anything.
-        memory: Trace memory, too; several times slower.
+        name: The name of the case.
+        data: Bare Avro, or any bytes.
+        memory: Whether to trace memory too; several times slower.
 
     Returns:
-        Why the bytes cannot be decoded, or None where they can.
+        Why the bytes cannot be decoded, or None if they can.
 
     Raises:
         AssertionError: A promise is broken.
@@ -87,10 +90,11 @@ def _outcome(name: str, data: bytes) -> str | None:
 
 
 def _judge_value(name: str, data: bytes) -> None:
-    """What was read strictly, fastavro reads the same, writes, and it reads the same again.
+    """Checks a decoded value: fastavro reads the same, and what fastavro writes of it reads as the same again.
 
-    Other forms of the same value, such as numbers with needless bytes, are longer than what fastavro writes: so where
-    the lengths agree the bytes do, or one thing was taken for another. (Only blocks of empty items can be as short.)
+    Other encodings of the same value, such as numbers with needless bytes, are longer than what fastavro writes. So if
+    the lengths are equal, the bytes must be too; else the reader took one value for another. (An exception are blocks
+    of empty items, which can be as short.)
     """
     case, _, avro, reader = prepared(name)
     value = reader.read(data, 0)
@@ -100,7 +104,7 @@ def _judge_value(name: str, data: bytes) -> None:
     written = again.getvalue()
     assert repr(reader.read(written, 0)) == repr(value)
     assert len(written) <= len(data)
-    # There are many NaN, and only one is written.
+    # There are many encodings of NaN, and only one is written.
     if len(written) == len(data) and not case.spare_bytes and "nan" not in repr(value):
         assert {pair for pair in zip(data, written, strict=True) if pair[0] != pair[1]} <= case.alike
 
@@ -116,7 +120,7 @@ def _judge_event(event: Event, data: bytes) -> None:
 
 
 def _judge_detail(detail: str, *, names: bool) -> None:
-    """Short, printable and on one line. Without names of attributes it holds nothing of the record at all."""
+    """A detail must be short, printable and one line. Without `names` it may hold nothing of the record at all."""
     assert 0 < len(detail) <= DETAIL_CHARACTERS_MAX, detail
     assert detail.isprintable(), detail
     if not names:

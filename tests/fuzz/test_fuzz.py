@@ -1,4 +1,4 @@
-"""Hostile bytes: the kept corpus, and a few seconds of fresh ones that are almost right."""
+"""Hostile bytes: the kept corpus, and fresh, almost valid records for a few seconds."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tests.fuzz.mutate import spoilt, valid
 from tests.fuzz.oracle import check
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*/*.hex"))
-FRESH = 250  # records for each schema, so that all of it takes a few seconds
-TRACED = 25  # of them with memory traced
+FRESH = 250  # records for each case, so that all cases together take a few seconds
+TRACED = 25  # of these, how many are checked with memory traced
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 
 
 def bytes_of(path: Path) -> bytes:
-    """Hexadecimal text; lines that begin with # say what it is about."""
+    """Reads a file of the corpus: hexadecimal text, and comment lines that begin with #."""
     lines = path.read_text().splitlines()
     return bytes.fromhex("".join(line for line in lines if not line.startswith("#")))
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_what_was_once_of_interest_stays_harmless(path: Path) -> None:
+def test_a_kept_record_is_harmless_and_gives_the_outcome_in_its_first_line(path: Path) -> None:
     expected = path.read_text().splitlines()[0].removeprefix("# ")
     detail = check(path.parent.name, bytes_of(path), memory=True)
     assert (detail or "decodes") == expected
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_records_that_are_almost_right_are_events_or_dead_letters(name: str) -> None:
+def test_almost_valid_records_are_events_or_dead_letters(name: str) -> None:
     rng = random.Random(f"{SEED}/{name}")
     avro = prepared(name)[2]
     for number in range(FRESH):
@@ -43,7 +43,7 @@ def test_records_that_are_almost_right_are_events_or_dead_letters(name: str) -> 
 
 
 def assert_harmless(name: str, data: bytes, *, traced: bool) -> None:
-    """A failure gives the record, as a file of the corpus would have it."""
+    """Checks a record. A failure prints it in hexadecimal, to be kept as a file of the corpus."""
     try:
         check(name, data, memory=traced)
     except Exception as error:

@@ -20,7 +20,7 @@ def group() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow: a classic rebalance takes the mock several seconds (a real Kafka, a few hundred milliseconds)."""
+    """Mark classic rebalances on the mock as slow: they take it several seconds, a real Kafka some hundred ms."""
     for item in items:
         parameters = getattr(item, "callspec", None)
         if parameters is None or parameters.params.get("broker") != "mock":

@@ -16,13 +16,13 @@ from worker.kafka.properties import uses_kip_848
 
 LOG = structlog.get_logger()
 DEADLINE_SECONDS = 20.0
-# The classic protocol tells members of a rebalance by heartbeats. The mock lets a rebalance wait out the session
-# time-out, and forgets a member whose time-out is shorter than the 3 s it waits before a group's first rebalance.
+# In the classic protocol, members learn of a rebalance by heartbeats. In the mock a rebalance lasts for the session
+# time-out. But the mock waits 3 s before a group's first rebalance, and forgets a member with a shorter time-out.
 _LIVELY = {"session.timeout.ms": "5000", "heartbeat.interval.ms": "200"}
 
 
 class Member:
-    """A `Subscription` with its history. `on_revoked` runs before the revoke is recorded."""
+    """A `Subscription` that records its history. `on_revoked` is called in a revoke, before the revoke is recorded."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Member:
 
 
 def until(condition: Callable[[], bool], *members: Member, seconds: float = DEADLINE_SECONDS) -> None:
-    """Poll the members in turn until the condition holds; fail past the deadline."""
+    """Poll the members in turn until the condition holds; fail at the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, [(member.events, member.subscription.problem) for member in members]

@@ -1,4 +1,4 @@
-"""Which properties users may set, and what is said about a connection."""
+"""Which properties users may set, and what a connection reports about its problems."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def statistics(state: str) -> str:
     return json.dumps({"brokers": {"b": {"state": state}}})
 
 
-def test_a_cause_outlives_its_consequences_until_a_broker_answers(connection: Connection) -> None:
+def test_a_failed_login_stays_the_problem_until_a_broker_answers(connection: Connection) -> None:
+    """The errors that follow from it ("all brokers are down") must not hide it."""
     report = connection.callbacks()["stats_cb"]
     assert callable(report)
     connection.failed(KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error"))
@@ -94,7 +95,7 @@ def test_an_outage_is_logged_once_a_minute_for_each_kind(connection: Connection)
     assert [line["code"] for line in lines] == ["_TRANSPORT", "_ALL_BROKERS_DOWN"]
 
 
-def test_warnings_of_the_other_clients_properties_are_left_out(connection: Connection) -> None:
+def test_warnings_about_properties_of_the_other_kind_of_client_are_not_logged(connection: Connection) -> None:
     with capture_logs() as lines:
         warning = "Configuration property acks is a producer property and will be ignored by this consumer instance"
         connection.log(30, "%s [%s] %s", "CONFWARN", "rdkafka#consumer-1", warning)
@@ -103,7 +104,7 @@ def test_warnings_of_the_other_clients_properties_are_left_out(connection: Conne
 
 
 def test_a_topic_that_is_gone_is_not_a_problem_of_the_connection() -> None:
-    """An answer from a broker does not bring the topic back. The callback hears of it, and asks about the topic."""
+    """A callback hears of it instead: a broker's answer clears a connection's problem, but brings no topic back."""
     gone: list[int] = []
     connection = Connection(
         "consumer", structlog.get_logger(), on_topic_gone=lambda error: gone.append(int(error.code()))
@@ -113,8 +114,8 @@ def test_a_topic_that_is_gone_is_not_a_problem_of_the_connection() -> None:
     assert connection.problem is None
 
 
-def test_a_fatal_error_stays(connection: Connection) -> None:
-    """A fenced client, for example: no answer from a broker mends it, only a new client does."""
+def test_a_fatal_error_stays_though_a_broker_answers(connection: Connection) -> None:
+    """A fenced client is an example: only a new client ends the problem."""
     connection.failed(KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer"))
     connection.answered()
     assert "fenced" in (connection.fatal or "")

@@ -1,4 +1,7 @@
-"""What the worker relies on from a `Subscription`; the same on the embedded mock and on a real Kafka."""
+"""What the worker relies on from a `Subscription`, on the embedded mock and on a real Kafka.
+
+Read a test's name after its class: "Commits ... that wait outlast a rebalance".
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.support.brokers import Broker, LocalBroker, unique_name
 from worker.core.model import Partition
 from worker.kafka.member import SourceFailed
 
-# Most of it is waiting for groups to come together.
+# Most of the time goes into waiting for groups to form.
 pytestmark = pytest.mark.slow
 
 PROTOCOLS = {
@@ -22,7 +25,7 @@ PROTOCOLS = {
 }
 
 
-# Each rebalance of the mock takes seconds: it is asked for the default protocol alone.
+# Each rebalance takes the mock seconds, so it runs the default protocol alone.
 _PAIRS = [
     pytest.param("mock", "cooperative", id="mock-cooperative"),
     *(pytest.param("real", name, marks=pytest.mark.kafka, id=f"real-{name}") for name in PROTOCOLS),
@@ -64,7 +67,7 @@ class TestRecords:
         assert record.headers == tuple(headers)
 
     def test_poll_returns_with_the_first_record(self, broker: Broker, topic: str, group: str) -> None:
-        """Records that trickle in must not wait for the whole time-out each."""
+        """Otherwise each record that trickles in would wait for the whole time-out."""
         with Member(broker, topic, group) as member:
             produce(broker, topic, [(0, b"warm up")])
             until(lambda: bool(member.records), member)
@@ -73,7 +76,7 @@ class TestRecords:
             assert member.poll(timeout_seconds=20)
             assert time.monotonic() - started < 10
 
-    def test_stay_out_while_paused_and_come_once_after(self, broker: Broker, topic: str, group: str) -> None:
+    def test_of_a_paused_partition_come_once_it_resumes(self, broker: Broker, topic: str, group: str) -> None:
         produce(broker, topic, numbered(4000))
         first, second = Partition(topic, 0), Partition(topic, 1)
         with Member(broker, topic, group) as member:
@@ -111,7 +114,7 @@ class TestCommits:
         with Member(broker, topic, group, protocol) as member:
             until(lambda: len(member.records) >= 65, member)
             member.subscription.notes(committed)
-            assert member.subscription.committed() == committed, "what was committed before is known, too"
+            assert member.subscription.committed() == committed, "it must know the former member's commits"
         assert member.offsets(Partition(topic, 0)) == list(range(10, 25))
         assert not member.offsets(Partition(topic, 1))
         assert member.offsets(Partition(topic, 2)) == list(range(25))
@@ -131,7 +134,7 @@ class TestCommits:
 
     @pytest.mark.parametrize("broker", [pytest.param("real", marks=pytest.mark.kafka)], indirect=True)
     def test_that_wait_outlast_a_rebalance(self, broker: Broker, topic: str, group: str) -> None:
-        """A member stops while another one joins. Its successor must not deliver the same records again."""
+        """A member commits while another one joins: no commit may get lost, or records are delivered again."""
         produce(broker, topic, numbered(4000))
         with Member(broker, topic, group) as member:
             until(lambda: len(member.held) == 4, member)
@@ -167,8 +170,8 @@ class TestGroup:
     def test_what_is_committed_in_a_revoke_is_where_the_other_member_begins(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
-        """The drain: nothing is delivered twice by a planned handover."""
-        # The mock refuses every classic commit while it rebalances; Kafka takes those of members that leave.
+        """This is what a drain relies on: a planned handover delivers nothing twice."""
+        # While it rebalances, the mock refuses all classic commits; Kafka accepts those of members in their revoke.
         lenient = not broker.real and protocol is not PROTOCOLS["kip-848"]
 
         def drain(member: Member, partitions: list[Partition]) -> None:
@@ -192,7 +195,7 @@ class TestGroup:
     def test_a_member_that_closes_hands_over_at_once(
         self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
     ) -> None:
-        """Well before the session time-out of 45 s."""
+        """The other member gets the partitions long before the session time-out of 45 s."""
         with Member(broker, topic, group, protocol) as first, Member(broker, topic, group, protocol) as second:
             until(lambda: len(first.held) == len(second.held) == 2, first, second)
             first.close()
@@ -213,7 +216,7 @@ class TestGroup:
     def test_a_member_that_stopped_polling_finds_its_partitions_lost(
         self, broker: Broker, topic: str, group: str
     ) -> None:
-        """A frozen worker wakes: it learns of the loss before it gets another record, and can join again."""
+        """A frozen worker wakes: it learns that its partitions are lost before any further record, and joins again."""
         produce(broker, topic, numbered(40))
         limit = "1500" if broker.real else "4000"  # the mock forgets a member before its first rebalance, at 3 s
         hasty = {"max.poll.interval.ms": limit, "session.timeout.ms": limit}
@@ -265,7 +268,7 @@ class TestGroup:
 
 @pytest.mark.kafka
 def test_a_frozen_broker_holds_up_neither_a_commit_nor_a_close(own_broker: LocalBroker) -> None:
-    """librdkafka's own synchronous commit and close wait for minutes here, past any drain deadline."""
+    """librdkafka's own synchronous commit and close would wait for minutes here, past any drain deadline."""
     own_broker.start()
     own_broker.create_topic("frozen", 1)
     with Member(own_broker, "frozen", "g") as member:
@@ -293,8 +296,8 @@ class TestProblems:
             until(lambda: len(member.held) == 8, member)
             assert member.subscription.problem is None
 
-    def test_an_offset_that_nobody_may_choose_ends_the_reading(self, broker: Broker, topic: str, group: str) -> None:
-        """librdkafka reports it once, and then silently reads nothing."""
+    def test_a_missing_start_offset_that_must_not_be_reset_raises(self, broker: Broker, topic: str, group: str) -> None:
+        """librdkafka reports it once and then silently reads nothing, so the worker must end."""
         produce(broker, topic, numbered(4))
         with (
             Member(broker, topic, group, {"auto.offset.reset": "error"}) as member,
@@ -309,7 +312,7 @@ class TestProblems:
         with Member(broker, f"^{prefix}-.*", group) as member:
             until(lambda: len(member.held) == 8, member)
 
-    def test_a_broker_that_is_not_there_is_a_problem_in_words(self, group: str) -> None:
+    def test_a_broker_that_does_not_answer_is_explained_in_words(self, group: str) -> None:
         class Nowhere:
             real = False
             bootstrap_servers = "127.0.0.1:1"

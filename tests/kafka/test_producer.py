@@ -1,4 +1,4 @@
-"""Letters out: acknowledged, or handed back in words; the same on the mock and on a real Kafka where both can."""
+"""The dead-letter producer: each letter is acknowledged, or handed back with the error in words."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read(broker: Broker, topic: str, count: int) -> list[tuple[Record, dict[str,
 
 
 class TestContract:
-    def test_a_letter_is_acknowledged_and_there(self, broker: Broker, topic: str) -> None:
+    def test_an_acknowledged_letter_is_in_the_topic(self, broker: Broker, topic: str) -> None:
         with dead_letters(broker, topic) as publisher:
             sent = [letter(offset) for offset in range(50)]
             for each in sent:
@@ -92,7 +92,7 @@ class TestContract:
         assert record.key == b"user"
         assert dict(record.headers).keys() >= {"reason", "source.offset", "traceparent"}
 
-    def test_close_waits_for_what_was_published(self, broker: Broker, topic: str) -> None:
+    def test_close_waits_for_the_letters_that_were_published(self, broker: Broker, topic: str) -> None:
         with dead_letters(broker, topic) as publisher:
             publisher.publish(letter(1))
             publisher.close(20)
@@ -128,7 +128,7 @@ class TestRealBroker:
         assert "set its cleanup.policy to delete" in str(outcome.problem)
 
     def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(self, real_kafka: RunningBroker) -> None:
-        """Small letters beside it are written whole, although a broker refuses a whole batch for its largest record."""
+        """A broker refuses a whole batch for its largest record, but small letters beside it are written whole."""
         topic = unique_name("small")
         real_kafka.create_topic(topic, 1, {"max.message.bytes": "20000"})
         noise = bytes(range(256)) * 400
@@ -160,7 +160,7 @@ class TestRealBroker:
             publisher.close(20)
             assert [error for _, error in publisher.results()] == [None]
 
-    def test_an_outage_hands_letters_back_and_ends(self, own_broker: LocalBroker) -> None:
+    def test_letters_are_handed_back_in_an_outage_and_written_after_it(self, own_broker: LocalBroker) -> None:
         own_broker.start()
         own_broker.create_topic("letters", 1)
         with dead_letters(own_broker, "letters", {"message.timeout.ms": "2000"}) as publisher:
@@ -170,7 +170,7 @@ class TestRealBroker:
             publisher.publish(letter(2))
             [(handed_back, error)] = decided(publisher, 1)
             assert "not acknowledged in time" in str(error)
-            # librdkafka tells of the connection first, and of the whole cluster soon after.
+            # librdkafka reports the refused connection first, and that all brokers are down soon after.
             assert re.search("Connection refused|no broker answers", str(publisher.problem))
             own_broker.start()
             publisher.publish(handed_back)
@@ -180,8 +180,8 @@ class TestRealBroker:
 
 @pytest.fixture(scope="module")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory, real_kafka: RunningBroker) -> Iterator[LocalBroker]:
-    """A broker whose second listener wants a password, and grants nothing by default."""
-    assert real_kafka.real  # where there is no real Kafka, this skips or fails as demanded
+    """A broker whose second listener requires a password and grants nothing."""
+    assert real_kafka.real  # taking `real_kafka` skips or fails the test where no real Kafka can run
     login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_worker="right";'
     broker = LocalBroker(
         tmp_path_factory.mktemp("secured"),
@@ -240,7 +240,7 @@ class TestSecurity:
             until(lambda: "not authorised" in (member.subscription.problem or ""), member)
 
     def test_a_forbidden_topic_hands_letters_back(self, secured_kafka: LocalBroker) -> None:
-        """The delivery report refuses the first one. For the second one `produce` itself raises."""
+        """The first one is refused in its delivery report; for the second, `produce` itself raises."""
         with dead_letters(secured_kafka, "forbidden", login(secured_kafka, "right")) as publisher:
             for offset in (1, 2):
                 publisher.publish(letter(offset))
@@ -249,7 +249,7 @@ class TestSecurity:
 
     def test_a_writable_topic_has_no_problem(self, secured_kafka: LocalBroker) -> None:
         admin = Admin({"bootstrap.servers": secured_kafka.bootstrap_servers}, LOG)
-        assert write_problem(admin, "forbidden") is None  # the super user asks
+        assert write_problem(admin, "forbidden") is None  # this listener's user is a super user
         assert "does not exist" in str(write_problem(admin, "nowhere"))
 
 

@@ -1,4 +1,4 @@
-"""A worker's loop with everything behind its ports played by hand, in virtual time."""
+"""The real membership, exchange and engine in virtual time. Small fakes stand behind the ports, moved by the test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STEP_SECONDS = 0.05
 
 @dataclass
 class Brokers:
-    """The group: takes every commit, tells the notes that the test has put there, and hands out given records."""
+    """The group. It accepts every commit, and gives the notes and records that the test has put into it."""
 
     joined: bool = True
     problem: str | None = None
@@ -80,7 +80,7 @@ class Brokers:
 
 @dataclass
 class Destination:
-    """The senders: each call is answered by `answer` at the next look; None leaves it in flight."""
+    """The senders. `answer` gives each call's reply when replies are next taken; None leaves the call in flight."""
 
     answer: Callable[[Call], Reply | None] = lambda _: OK
     calls: list[Call] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Destination:
 
 
 class Topic:
-    """The dead-letter topic: it has each letter at once."""
+    """The dead-letter topic: it acknowledges each letter at once."""
 
     def __init__(self) -> None:
         self.letters: list[Letter] = []
@@ -118,7 +118,7 @@ class Topic:
 
 
 class Unchanging:
-    """The token."""
+    """A token that never changes."""
 
     def reload(self) -> bool:
         return False
@@ -162,22 +162,22 @@ class Rig:
         self.facts.append(fact)
 
     def report(self, _: Now, __: Standing) -> None:
-        """Nobody reads it."""
+        """Dropped: no test reads the reports."""
 
     def hold(self) -> None:
-        """Both partitions come."""
+        """Assigns both partitions."""
         self.membership.assigned([P0, P1])
 
     def advance(self, seconds: float) -> None:
         self.now = Now(self.now.mono + seconds, self.now.wall_ms + int(seconds * 1000))
 
     def turn(self, *records: Record) -> None:
-        """A turn with these records, and one more for what comes back."""
+        """A turn with these records, and one more to take in the replies and delivery reports."""
         self.membership.turn(records)
         self.membership.turn([])
 
     def finish(self, drain: Drain, *, seconds: float = 100.0) -> float:
-        """Steps a drain until it ends, or until so long has passed; returns the seconds that it took."""
+        """Steps a drain until it ends or `seconds` have passed; returns the seconds that it took."""
         begun = self.now.mono
         while drain.step(self.now) is None and self.now.mono - begun < seconds:
             self.advance(STEP_SECONDS)

@@ -1,4 +1,4 @@
-"""The loop by the real clock."""
+"""The loop, with the real clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.live.loop import Loop
 
 
 def test_a_turn_that_raises_leaves_the_group_before_the_process_ends() -> None:
-    """Else the partitions are nobody's until the session time-out is over, at each start again."""
+    """Otherwise its partitions would have no owner until the session time-out, after each crash of a crash loop."""
     rig = Rig()
     rig.brokers.raises = RuntimeError("a bug")
     with pytest.raises(RuntimeError, match="a bug"):
@@ -19,7 +19,7 @@ def test_a_turn_that_raises_leaves_the_group_before_the_process_ends() -> None:
     assert rig.brokers.commits == []
 
 
-def test_what_a_turn_raised_is_told_though_the_group_cannot_be_left() -> None:
+def test_the_error_of_a_turn_is_raised_even_if_leaving_the_group_fails_too() -> None:
     rig = Rig()
     rig.brokers.raises = RuntimeError("a fatal error")
     rig.brokers.close_raises = OSError("cannot leave")

@@ -1,4 +1,4 @@
-"""What a drain, a commit and the notes beside offsets come to, in virtual time."""
+"""The membership in virtual time: drains, commits, and the notes committed with offsets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outcomes(rig: Rig) -> list[DrainOutcome]:
 # -- drains ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stop_delivers_what_waits_commits_it_and_leaves_the_group() -> None:
+def test_a_stop_delivers_what_waits_then_commits_then_leaves_the_group() -> None:
     rig = Rig(window_seconds=600.0)
     rig.hold()
     rig.turn(record(P0, 0, encode(1, {"a": 1})))
@@ -41,7 +41,7 @@ def test_a_stop_delivers_what_waits_commits_it_and_leaves_the_group() -> None:
     assert outcomes(rig) == [DrainOutcome.DONE]
 
 
-def test_a_revoke_amid_a_stop_keeps_to_the_deadline_of_the_stop(rig: Rig) -> None:
+def test_a_revoke_during_a_stop_keeps_the_deadline_of_the_stop(rig: Rig) -> None:
     rig.destination.answer = unanswered
     rig.turn(record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1})))
     stop = rig.membership.begin_stop()
@@ -52,7 +52,7 @@ def test_a_revoke_amid_a_stop_keeps_to_the_deadline_of_the_stop(rig: Rig) -> Non
     assert rig.finish(stop) == pytest.approx(0.0, abs=0.1)
 
 
-def test_a_stop_amid_which_a_revoke_was_cut_is_cut_itself(rig: Rig) -> None:
+def test_a_stop_is_cut_if_a_revoke_during_it_was_cut(rig: Rig) -> None:
     rig.destination.answer = lambda call: None if call.user.phone == "+13110000000" else OK
     rig.turn(record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1})))
     stop = rig.membership.begin_stop()
@@ -63,7 +63,7 @@ def test_a_stop_amid_which_a_revoke_was_cut_is_cut_itself(rig: Rig) -> None:
     assert (stop.outcome, stop.left) == (DrainOutcome.CUT, 1)
 
 
-def test_a_stop_whose_partitions_become_anothers_is_not_done(rig: Rig) -> None:
+def test_a_stop_whose_partitions_are_lost_is_not_done(rig: Rig) -> None:
     rig.destination.answer = unanswered
     rig.turn(record(P0, 0, encode(0, {"a": 1})))
     stop = rig.membership.begin_stop()
@@ -74,7 +74,7 @@ def test_a_stop_whose_partitions_become_anothers_is_not_done(rig: Rig) -> None:
     assert rig.brokers.acknowledged == {P0: 0}
 
 
-def test_a_stop_amid_which_the_lease_runs_out_is_not_done() -> None:
+def test_a_stop_during_which_the_lease_runs_out_is_not_done() -> None:
     rig = Rig(lease_seconds=5.0)
     rig.hold()
     rig.destination.answer = unanswered
@@ -87,7 +87,7 @@ def test_a_stop_amid_which_the_lease_runs_out_is_not_done() -> None:
     assert rig.brokers.acknowledged == {P0: 0}
 
 
-def test_a_revoke_amid_which_the_lease_runs_out_commits_nothing_and_the_turn_rejoins() -> None:
+def test_a_revoke_during_which_the_lease_runs_out_commits_nothing_and_the_next_turn_rejoins() -> None:
     rig = Rig(lease_seconds=5.0)
     rig.hold()
     rig.destination.answer = unanswered
@@ -101,19 +101,19 @@ def test_a_revoke_amid_which_the_lease_runs_out_commits_nothing_and_the_turn_rej
     assert len(rig.brokers.commits) == commits
     rig.turn()
     assert rig.brokers.rejoined == 1
-    assert rig.membership.begin_revoke([P1]) is None, "it went with the lease"
+    assert rig.membership.begin_revoke([P1]) is None, "P1 must be dropped with the lease"
 
 
 @pytest.mark.parametrize("ending", ["stop", "revoke"])
-def test_a_drain_calls_what_backs_off(rig: Rig, ending: str) -> None:
-    """Once 503, then well: a back-off that is longer than the drain must not decide that nothing is sent."""
+def test_a_drain_sends_entries_that_back_off(rig: Rig, ending: str) -> None:
+    """The destination answered 503 and is well again. The entry's backoff outlasts the drain; the drain cuts it."""
     attempts = count()
     rig.destination.answer = lambda _: Reply(503) if next(attempts) < 5 else OK
     rig.turn(record(P0, 0, encode(0, {"a": 1})))
     for _ in range(4):
         rig.advance(16.0)
         rig.turn()
-    assert len(rig.destination.calls) == 5, "the next one is due in 16 s"
+    assert len(rig.destination.calls) == 5, "the sixth call is due in 16 s"
     drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
     assert drain is not None
     assert rig.finish(drain) < 1.0
@@ -121,7 +121,7 @@ def test_a_drain_calls_what_backs_off(rig: Rig, ending: str) -> None:
     assert rig.brokers.acknowledged == {P0: 1}
 
 
-def test_a_drain_tries_again_soon_what_fails_while_it_goes_on(rig: Rig) -> None:
+def test_calls_that_fail_during_a_drain_are_tried_again_within_it(rig: Rig) -> None:
     attempts = count()
     rig.destination.answer = lambda _: Reply(503) if next(attempts) < 8 else OK
     rig.turn(record(P0, 0, encode(0, {"a": 1})))
@@ -131,7 +131,7 @@ def test_a_drain_tries_again_soon_what_fails_while_it_goes_on(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("ending", ["stop", "revoke"])
-def test_a_drain_does_not_wait_for_letters_that_only_a_good_record_could_release(ending: str) -> None:
+def test_a_drain_does_not_wait_for_withheld_letters_that_only_a_good_record_could_release(ending: str) -> None:
     rig = Rig(storm_letters_max=2)
     rig.hold()
     rig.turn(*(record(P0, offset, GARBAGE) for offset in range(10)))
@@ -143,7 +143,7 @@ def test_a_drain_does_not_wait_for_letters_that_only_a_good_record_could_release
     assert rig.brokers.acknowledged == {P0: 2}
 
 
-def test_a_drain_sends_what_can_be_sent_beside_letters_that_are_withheld() -> None:
+def test_a_drain_sends_open_entries_even_if_withheld_letters_remain() -> None:
     rig = Rig(storm_letters_max=2, window_seconds=600.0)
     rig.hold()
     rig.turn(record(P0, 0, encode(0, {"a": 1})), *(record(P0, offset, GARBAGE) for offset in range(1, 10)))
@@ -156,7 +156,7 @@ def test_a_drain_sends_what_can_be_sent_beside_letters_that_are_withheld() -> No
 # -- commits and notes -----------------------------------------------------------------------------------------------
 
 
-def test_the_note_of_what_was_spent_reaches_all_partitions_though_a_revoke_committed_it_for_one(rig: Rig) -> None:
+def test_a_new_note_of_spent_letters_is_committed_for_the_partitions_that_stay_too(rig: Rig) -> None:
     rig.turn(record(P0, 0, None), record(P1, 0, None))
     assert rig.brokers.commits.pop() == ({P0: 1, P1: 1}, "letters-spent 0 0")
     rig.turn(record(P0, 1, GARBAGE), record(P0, 2, None))
@@ -168,7 +168,7 @@ def test_the_note_of_what_was_spent_reaches_all_partitions_though_a_revoke_commi
     assert rig.brokers.commits.pop() == ({P1: 1}, "letters-spent 1 0")
 
 
-def test_a_note_that_could_not_be_read_is_asked_for_again_and_not_written_over(rig: Rig) -> None:
+def test_a_note_that_could_not_be_read_is_read_again_before_a_commit_overwrites_it(rig: Rig) -> None:
     rig.brokers.noted = None
     rig.turn(record(P0, 0, None))
     assert rig.brokers.commits == []
@@ -178,7 +178,7 @@ def test_a_note_that_could_not_be_read_is_asked_for_again_and_not_written_over(r
 
 
 @pytest.mark.parametrize("ending", ["stop", "revoke"])
-def test_a_partition_whose_note_was_never_read_is_given_up_uncommitted(rig: Rig, ending: str) -> None:
+def test_a_partition_whose_note_was_never_read_is_given_up_without_a_commit(rig: Rig, ending: str) -> None:
     rig.brokers.noted = None
     rig.turn(record(P0, 0, None))
     drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])

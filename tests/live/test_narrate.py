@@ -1,4 +1,4 @@
-"""Facts as log lines: the events and fields that people, alerts and the other tests look for."""
+"""Facts as log lines: the events and fields that people, alerts and other tests rely on."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_fact_that_people_should_hear_of_is_one_line(
+def test_a_fact_that_people_should_know_is_one_log_line(
     fact: facts.Fact, level: str, event: str, fields: dict[str, object]
 ) -> None:
     assert lines(fact) == [(level, event, fields)]
 
 
 @pytest.mark.parametrize("fact", QUIET, ids=lambda fact: type(fact).__name__)
-def test_what_happens_at_every_call_is_no_line(fact: facts.Fact) -> None:
+def test_a_fact_of_everyday_work_is_not_logged(fact: facts.Fact) -> None:
     assert lines(fact) == []

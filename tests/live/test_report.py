@@ -1,4 +1,4 @@
-"""How things stand: the status on the board, and the reminder of what the worker waits for."""
+"""The reporter: the status on the board, and the log line that repeats what the worker waits for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.ops.status import State, Status
 
 @dataclass
 class Standing:
-    """A member of the group, or none."""
+    """The membership as the reporter sees it."""
 
     joined: bool = False
     problem: str | None = None
@@ -40,7 +40,7 @@ JOINED = Standing(joined=True, offsets={P0: 0}, ends={P0: 5})
 
 @dataclass
 class Schemas:
-    """A schema source that waits for its registry, or not."""
+    """A schema source; `problem` is what it waits for, if anything."""
 
     problem: str | None = None
 
@@ -50,7 +50,7 @@ class Schemas:
 
 @dataclass
 class Reported:
-    """An engine and what is said of it."""
+    """An engine, its reporter, and what that reporter says: the board and the log."""
 
     driver: Driver = field(default_factory=Driver)
     schemas: Schemas = field(default_factory=Schemas)
@@ -93,7 +93,7 @@ def test_the_board_shows_what_the_engine_and_the_group_know() -> None:
     assert reported.reminders == []
 
 
-def test_between_two_times_nothing_is_said_but_in_a_drain() -> None:
+def test_the_board_is_updated_once_a_period_and_at_each_step_of_a_drain() -> None:
     reported = Reported()
     reported.report()
     reported.driver.change(1, {"a": 1})
@@ -109,7 +109,7 @@ def test_a_throttled_worker_says_so() -> None:
     assert reported.report().state is State.THROTTLED
 
 
-def test_a_halt_is_on_the_board_with_its_mend_and_reminded_of_once_a_minute() -> None:
+def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
     reported = Reported()
     reported.driver.change(1, {"a": 1})
     reported.driver.reply(reported.driver.call(), Reply(401))
@@ -125,7 +125,7 @@ def test_a_halt_is_on_the_board_with_its_mend_and_reminded_of_once_a_minute() ->
     assert first.kwargs["since"] == second.kwargs["since"]
 
 
-def test_the_most_pressing_obstacle_is_named_and_a_new_one_at_once() -> None:
+def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
     reported = Reported()
     reported.report(Standing(problem="no broker"))
     reported.schemas.problem = "the registry does not answer"

@@ -1,4 +1,4 @@
-"""Before the loop: the worker waits for its topics, says so, and can be stopped meanwhile. On librdkafka's mock."""
+"""The start, on librdkafka's mock: the worker waits for its topics, says so, and can be stopped while it waits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def broker() -> Iterator[MockBroker]:
 
 @pytest.fixture
 def topics(broker: MockBroker) -> Topics:
-    """Neither of them exists."""
+    """The names of a topic and a dead-letter topic that do not exist."""
     admin = Admin({"bootstrap.servers": broker.bootstrap_servers}, LOG)
     return Topics(admin, [unique_name("changes")], unique_name("letters"))
 
@@ -39,7 +39,7 @@ def board() -> Board:
     return Board(Status.starting(version="1", instance="i", group_id="g", rate_limit=1.0))
 
 
-def test_it_waits_for_a_missing_topic_says_so_once_and_makes_the_dead_letter_topic(
+def test_it_waits_for_a_missing_topic_says_so_once_and_then_creates_the_dead_letter_topic(
     broker: MockBroker, topics: Topics, board: Board
 ) -> None:
     waits = count(1)

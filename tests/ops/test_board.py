@@ -1,4 +1,4 @@
-"""The snapshot between the main thread and the others."""
+"""The board: the snapshot that the main thread publishes for the other threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.ops.status import PartitionStatus, State, Status
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
 
 
-def test_since_moves_only_when_the_state_does() -> None:
+def test_since_changes_only_with_the_state() -> None:
     board = Board(STARTING)
     begun = board.posted[1]
     board.publish(replace(STARTING, open_entries=3))
@@ -32,7 +32,7 @@ def test_a_turn_resets_the_idle_time() -> None:
     assert board.seconds_since_turn < reached
 
 
-def test_totals_are_a_snapshot_of_counts_that_go_on() -> None:
+def test_a_snapshot_of_the_totals_does_not_change_when_counting_goes_on() -> None:
     counts = Totals(dead_letters=Counter(rejected=1))
     totals = counts.snapshot()
     counts.dead_letters["rejected"] += 1
@@ -44,7 +44,7 @@ def test_totals_are_a_snapshot_of_counts_that_go_on() -> None:
     ("position", "committed", "end", "lag"),
     [(9, 4, 10, 6), (9, None, 10, 1), (None, None, 10, None), (9, 4, None, None), (9, 9, 8, 0)],
 )
-def test_lag_counts_from_the_commit_or_else_from_the_position(
+def test_lag_is_counted_from_the_committed_offset_or_without_one_from_the_position(
     position: int | None, committed: int | None, end: int | None, lag: int | None
 ) -> None:
     partition = PartitionStatus("topic", 0, position, committed, end, paused=False, oldest_undelivered_seconds=None)

@@ -29,7 +29,7 @@ STATUS = replace(
 
 
 class Outline(HTMLParser):
-    """The elements and the visible text, after checking that elements nest."""
+    """A page's elements and visible text. Also checks that the elements nest properly."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def outline(status: Status, *, stall: str | None = None, refresh: bool = True) -
     return Outline(render(status, SINCE, now=NOW, stall=stall, refresh=refresh))
 
 
-def test_shows_state_totals_partitions_and_dead_letters() -> None:
+def test_the_page_shows_state_totals_partitions_and_dead_letters() -> None:
     text = " ".join(outline(STATUS).text.split())
     assert "running for 2 h 30 min, since 2026-05-04T09:30:00Z" in text
     assert "Calls saved90.0%" in text
@@ -81,14 +81,14 @@ def test_a_stall_is_shown_instead_of_the_old_state() -> None:
     assert "Delivering" not in page.text
 
 
-def test_says_what_is_wrong_with_kafka() -> None:
+def test_the_page_says_what_is_wrong_with_kafka() -> None:
     page = outline(replace(STATUS, joined=False, problem="no broker answers"))
     assert "no broker answers" in page.text
     assert "Not a member of the consumer group" in page.text
     assert ("section", {"class": "state warn", "aria-label": "State"}) in page.tags
 
 
-def test_is_self_contained_and_accessible() -> None:
+def test_the_page_is_self_contained_and_accessible() -> None:
     page = outline(STATUS)
     names = [tag for tag, _ in page.tags]
     assert not {"script", "link", "img", "iframe", "form"} & set(names)
@@ -138,7 +138,7 @@ def test_no_text_becomes_markup(text: str) -> None:
     ("seconds", "words"),
     [(-1, "0 s"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3_599, "59 min 59 s"), (90_000, "1 d 1 h")],
 )
-def test_durations_for_people(seconds: float, words: str) -> None:
+def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -146,5 +146,5 @@ def test_durations_for_people(seconds: float, words: str) -> None:
     ("count", "words"),
     [(0, "0 B"), (1023, "1,023 B"), (1536, "1.5 KiB"), (1 << 28, "256.0 MiB"), (1 << 41, "2048.0 GiB")],
 )
-def test_sizes_for_people(count: int, words: str) -> None:
+def test_a_size_is_shown_in_binary_units(count: int, words: str) -> None:
     assert size(count) == words

@@ -1,4 +1,4 @@
-"""The health server over real HTTP."""
+"""The health server, over real HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HALTED = replace(
 
 
 class Client:
-    """Asks one server, a connection for each request."""
+    """A client of one server; it opens a connection for each request."""
 
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
@@ -66,7 +66,7 @@ def serving(board: Board, host: str = "127.0.0.1", **limits: float) -> Iterator[
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Board, Client]]:
-    """One server for the tests that only ask: closing one takes up to a fifth of a second."""
+    """One server for all tests that only send requests: closing a server takes up to a fifth of a second."""
     board = Board(STARTING)
     with serving(board) as client:
         yield board, client
@@ -91,7 +91,7 @@ def readyz(client: Client) -> tuple[int, str | None, str | None]:
     return status, document["reason"], document["detail"]
 
 
-def test_alive_while_the_main_loop_turns_and_not_after() -> None:
+def test_livez_answers_200_while_the_main_loop_turns_and_503_once_it_stalls() -> None:
     board = Board(RUNNING)
     with serving(board, stalled_after_seconds=0.05) as client:
         until(lambda: client.ask("/livez")[0] == 503)
@@ -116,19 +116,19 @@ def test_alive_while_the_main_loop_turns_and_not_after() -> None:
         (HALTED, (503, "unauthorized", "401 from the destination")),
     ],
 )
-def test_ready_only_when_joined_and_the_destination_takes_calls(
+def test_ready_only_if_joined_to_the_group_and_the_destination_is_not_halted(
     client: Client, board: Board, status: Status, expected: tuple[int, str | None, str | None]
 ) -> None:
     board.publish(status)
     assert readyz(client) == expected
 
 
-def test_readiness_says_since_when(client: Client, board: Board) -> None:
+def test_readyz_says_since_when(client: Client, board: Board) -> None:
     board.publish(HALTED)
     assert json.loads(client.ask("/readyz")[1])["since"] == "2026-05-04T03:02:01Z"
 
 
-def test_status_gives_the_promised_document(client: Client, board: Board) -> None:
+def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
     totals = Totals(records=9, calls=2, dead_letters=Counter({"rejected": 1}), replies=Counter({"200": 2}))
     board.publish(replace(HALTED, partitions=partitions, totals=totals, open_entries=4, in_flight=1, held_bytes=77))
@@ -165,12 +165,12 @@ def test_status_gives_the_promised_document(client: Client, board: Board) -> Non
     assert document["totals"]["dead_letters"] == {"rejected": 1}
 
 
-def test_without_a_halt_the_document_says_null(client: Client) -> None:
+def test_without_a_halt_the_status_says_null(client: Client) -> None:
     assert json.loads(client.ask("/status")[1])["halt"] is None
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/status", "/metrics", "/nowhere"])
-def test_head_answers_as_get_without_a_body(client: Client, path: str) -> None:
+def test_head_has_the_status_and_headers_of_get_and_no_body(client: Client, path: str) -> None:
     code, _, headers = client.reply(path)
     head_code, body, head_headers = client.reply(path, "HEAD")
     assert (head_code, body, head_headers["Content-Type"]) == (code, "", headers["Content-Type"])
@@ -192,7 +192,7 @@ def test_an_unknown_path_lists_the_known_ones(client: Client, path: str) -> None
     assert "nowhere" not in body
 
 
-def test_every_answer_forbids_scripts_sniffing_and_storing(client: Client) -> None:
+def test_every_answer_forbids_scripts_content_sniffing_and_caching(client: Client) -> None:
     for path in ("/", "/status", "/nowhere"):
         headers = client.reply(path)[2]
         assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'unsafe-inline'")
@@ -212,7 +212,7 @@ def test_every_answer_forbids_scripts_sniffing_and_storing(client: Client) -> No
         (b"GET /livez HTTP/1.1\r\n" + b"secret: a\r\n" * 200 + b"\r\n", b"431"),
     ],
 )
-def test_malformed_and_oversized_heads_are_refused_without_an_echo(
+def test_a_malformed_or_oversized_request_is_refused_and_neither_echoed_nor_logged(
     client: Client, capfd: pytest.CaptureFixture[str], request_bytes: bytes, code: bytes
 ) -> None:
     with socket.create_connection(client.address, timeout=10) as connection:
@@ -224,7 +224,7 @@ def test_malformed_and_oversized_heads_are_refused_without_an_echo(
     assert "secret" not in "".join(capfd.readouterr())
 
 
-def test_the_server_says_nothing_on_its_own_output(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_server_writes_nothing_to_stdout_or_stderr(client: Client, capfd: pytest.CaptureFixture[str]) -> None:
     client.ask("/livez?token=secret")
     with socket.create_connection(client.address) as connection:
         connection.sendall(b"GET /livez")
@@ -233,13 +233,13 @@ def test_the_server_says_nothing_on_its_own_output(client: Client, capfd: pytest
 
 
 class Broken(CollectorRegistry):
-    """A registry whose collection fails with data in its message."""
+    """A metrics registry whose collection raises an error with data in its message."""
 
     def collect(self) -> Iterator[object]:  # type: ignore[override]  # it yields nothing
         raise RuntimeError("secret")
 
 
-def test_a_failure_inside_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_internal_error_is_answered_500_without_its_message(capfd: pytest.CaptureFixture[str]) -> None:
     server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=Broken())
     client = Client(*server.start())
     try:
@@ -250,8 +250,8 @@ def test_a_failure_inside_is_a_bare_500(capfd: pytest.CaptureFixture[str]) -> No
     assert "secret" not in "".join(capfd.readouterr())
 
 
-def test_idle_connections_do_not_keep_a_probe_out() -> None:
-    """More open connections than there are places: the oldest one makes room."""
+def test_idle_connections_do_not_keep_a_health_probe_out() -> None:
+    """At the limit on open connections, the server closes the oldest one."""
     with serving(Board(RUNNING), connections_max=4) as client:
         held = [socket.create_connection(client.address, timeout=10) for _ in range(12)]
         try:
@@ -266,7 +266,7 @@ def test_idle_connections_do_not_keep_a_probe_out() -> None:
                 connection.close()
 
 
-def test_a_drip_of_bytes_does_not_outlive_its_deadline() -> None:
+def test_a_client_that_sends_slowly_is_disconnected_at_a_deadline() -> None:
     with (
         serving(Board(RUNNING), connection_seconds=0.4) as client,
         socket.create_connection(client.address, timeout=0.05) as connection,
@@ -290,7 +290,7 @@ def hung_up_on(connection: socket.socket, *, deadline: float) -> bool:
     return False
 
 
-def test_a_taken_port_is_named_with_its_setting() -> None:
+def test_the_error_about_a_taken_port_names_the_setting() -> None:
     with serving(Board(RUNNING)) as client:
         port = client.address[1]
         second = OpsServer("127.0.0.1", port, board=Board(RUNNING), registry=CollectorRegistry())
@@ -299,13 +299,13 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
         second.close()
 
 
-def test_an_unknown_host_is_named_with_its_setting() -> None:
+def test_the_error_about_an_unknown_host_names_the_setting() -> None:
     server = OpsServer("192.0.2.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
     with pytest.raises(AddressUnavailableError, match=r"192\.0\.2\.1:0: .*WORKER_HTTP__HOST"):
         server.start()
 
 
-def test_a_closed_server_leaves_its_port_and_no_thread_and_can_be_closed_again() -> None:
+def test_a_closed_server_frees_its_port_leaves_no_thread_and_can_be_closed_again() -> None:
     threads = threading.active_count()
     server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
     address = server.start()

@@ -1,4 +1,4 @@
-"""The metrics, as Prometheus would read them over HTTP."""
+"""The metrics, as Prometheus reads them over HTTP."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ LABELS = {"group_id", "kind", "le", "outcome", "partition", "reason", "result", 
 
 
 class Scraped:
-    """One worker's telemetry, and a scrape of it."""
+    """One worker's telemetry and how to scrape it."""
 
     def __init__(self, board: Board, telemetry: Telemetry, address: tuple[str, int]) -> None:
         self.board = board
@@ -130,7 +130,7 @@ def test_every_name_has_the_prefix_one_unit_and_known_labels(worker: Scraped) ->
             assert sample.name.endswith("_total") == (family.type == "counter")
 
 
-def test_openmetrics_is_given_to_those_who_ask(worker: Scraped) -> None:
+def test_a_client_that_asks_for_openmetrics_gets_it(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     record_one_of_each(worker.telemetry)
     text, content_type = worker.text("application/openmetrics-text; version=1.0.0")
@@ -140,7 +140,7 @@ def test_openmetrics_is_given_to_those_who_ask(worker: Scraped) -> None:
     assert "attribute_worker_calls" in names
 
 
-def test_the_status_is_exported_without_an_event(worker: Scraped) -> None:
+def test_the_status_is_exported_even_before_any_fact(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     assert worker.value("info", version="1.2.3", group_id="group") == 1
     assert worker.value("state", state="halted") == 1
@@ -158,12 +158,12 @@ def test_the_status_is_exported_without_an_event(worker: Scraped) -> None:
     assert worker.value("partition_lag", topic="changes", partition="1") is None
 
 
-def test_every_dead_letter_reason_is_there_before_its_first_letter(worker: Scraped) -> None:
-    """Otherwise increase() would not see the first one."""
+def test_every_dead_letter_reason_is_exported_as_0_before_its_first_letter(worker: Scraped) -> None:
+    """Otherwise PromQL's increase() would miss the first letter."""
     assert worker.value("dead_letters_total", reason="undecodable") == 0
 
 
-def test_what_is_over_disappears(worker: Scraped) -> None:
+def test_a_halt_that_ended_and_a_partition_that_left_are_no_longer_exported(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     assert worker.value("halted", reason="wrong_url") == 1
     worker.board.publish(replace(BUSY, state=State.RUNNING, halt=None, partitions=BUSY.partitions[1:]))
@@ -173,7 +173,7 @@ def test_what_is_over_disappears(worker: Scraped) -> None:
     assert worker.value("ready") == 1
 
 
-def test_events_fall_into_buckets_that_fit(worker: Scraped) -> None:
+def test_facts_are_counted_in_the_right_buckets_and_series(worker: Scraped) -> None:
     record_one_of_each(worker.telemetry)
     assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="0.1") == 0
     assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="0.25") == 1
@@ -188,7 +188,7 @@ def test_events_fall_into_buckets_that_fit(worker: Scraped) -> None:
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_every_verdict_has_a_word(worker: Scraped, verdict: Verdict) -> None:
+def test_a_call_of_every_verdict_is_counted(worker: Scraped, verdict: Verdict) -> None:
     worker.telemetry.observe(CallEnded(verdict, None, None, 0.2))
     counts = [
         sample.value
@@ -202,12 +202,12 @@ def test_every_verdict_has_a_word(worker: Scraped, verdict: Verdict) -> None:
 @pytest.mark.parametrize(
     ("fact", "kind"), [(Revoked(1, 0, DrainOutcome.DONE, 0.1), "revoked"), (PartitionsLost(1, 0), "lost")]
 )
-def test_partitions_that_go_are_a_rebalance(worker: Scraped, fact: Fact, kind: str) -> None:
+def test_partitions_that_are_revoked_or_lost_count_as_a_rebalance(worker: Scraped, fact: Fact, kind: str) -> None:
     worker.telemetry.observe(fact)
     assert worker.value("rebalances_total", kind=kind) == 1
 
 
-def test_scrapes_at_the_same_time_each_get_everything_once(worker: Scraped) -> None:
+def test_concurrent_scrapes_each_get_every_metric_once(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     pages: list[list[str]] = []
 

@@ -1,4 +1,4 @@
-"""Schemas as files."""
+"""Schemas from a directory of files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_id_without_a_file_is_unknown(tmp_path: Path) -> None:
     assert (schemas.waiting(), schemas.dead_letter_schema_id()) == (None, 0)
 
 
-def test_a_file_that_comes_later_is_an_answer_too(tmp_path: Path) -> None:
+def test_a_file_that_is_added_later_answers_an_earlier_question(tmp_path: Path) -> None:
     schemas = DirectorySchemas(tmp_path)
     assert asked(schemas, 8) == [(8, None)]
     put(tmp_path, "8.avsc", ROW)
@@ -42,7 +42,7 @@ def test_a_file_that_comes_later_is_an_answer_too(tmp_path: Path) -> None:
     assert schemas.answers() == []
 
 
-def test_the_file_of_the_dead_letter_gives_its_id(tmp_path: Path) -> None:
+def test_the_name_of_the_dead_letter_schemas_file_gives_its_id(tmp_path: Path) -> None:
     put(tmp_path, "7.avsc", ROW)
     put(tmp_path, "42.avsc", bundled("dead_letter"))
     assert DirectorySchemas(tmp_path).dead_letter_schema_id() == 42
@@ -58,14 +58,14 @@ def test_the_file_of_the_dead_letter_gives_its_id(tmp_path: Path) -> None:
         ("99999999999.avsc", ROW, "99999999999.avsc: name the file by the schema id"),
     ],
 )
-def test_a_broken_file_stops_the_start_and_is_named(tmp_path: Path, name: str, content: object, says: str) -> None:
+def test_a_broken_file_prevents_the_start_and_is_named(tmp_path: Path, name: str, content: object, says: str) -> None:
     put(tmp_path, name, content)
     with pytest.raises(ValueError, match="avsc") as caught:
         DirectorySchemas(tmp_path)
     assert says in str(caught.value)
 
 
-def test_a_file_that_broke_since_the_start_is_waited_for(tmp_path: Path) -> None:
+def test_a_file_that_breaks_after_the_start_has_no_answer_until_it_is_mended(tmp_path: Path) -> None:
     schemas = DirectorySchemas(tmp_path)
     put(tmp_path, "7.avsc", "{half")
     assert asked(schemas, 7) == []
@@ -80,8 +80,8 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
         DirectorySchemas(tmp_path / "gone")
 
 
-def test_a_broken_file_that_no_record_needs_any_more_is_no_problem(tmp_path: Path) -> None:
-    """The partition with the record that needs it went to another worker."""
+def test_a_broken_file_is_no_problem_once_no_record_needs_it(tmp_path: Path) -> None:
+    """The partition with the record that needed it went to another worker."""
     schemas = DirectorySchemas(tmp_path)
     put(tmp_path, "7.avsc", "{half")
     assert asked(schemas, 7) == []

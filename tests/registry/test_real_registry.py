@@ -1,4 +1,4 @@
-"""The same source against a real Confluent-compatible registry."""
+"""The registry source against a real Confluent-compatible registry."""
 
 from __future__ import annotations
 

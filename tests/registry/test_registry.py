@@ -1,4 +1,4 @@
-"""Schemas from a registry: what counts as an answer, and what is retried."""
+"""Schemas from a registry: which responses are answers, and which are retried."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def source(url: str, **properties: Any) -> Iterator[RegistrySchemas]:  # noqa: A
 
 
 def until(holds: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the caller waits for
-    """Waits until `holds` returns something true, and returns it. Fails at the deadline."""
+    """Waits until `holds` returns something truthy, and returns that. Fails at the deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (found := holds()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -104,7 +104,7 @@ def test_any_other_answer_is_retried_and_explained_without_secrets(
     assert "bob:hunter2" in stub.authorization
 
 
-def test_a_registry_that_is_down_is_waited_for(stub: StubRegistry) -> None:
+def test_a_registry_that_is_down_is_retried_and_the_next_url_is_tried(stub: StubRegistry) -> None:
     with stub_registry() as gone:
         url = gone.url
     with source(url.replace("//", "//bob:hunter2@")) as schemas:
@@ -145,8 +145,8 @@ def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegi
     assert '"DeadLetter"' in sent["schema"]
 
 
-def test_an_answer_without_an_id_is_retried_with_a_pause_and_reported(stub: StubRegistry) -> None:
-    """200 and an empty object: not an error to the client, and no id either."""
+def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(stub: StubRegistry) -> None:
+    """The answer is 200 with an empty object: the client sees no error, but there is no id."""
     stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
     with source(stub.url) as schemas:
         assert "cannot register letters-value" in until(schemas.waiting)
@@ -156,8 +156,8 @@ def test_an_answer_without_an_id_is_retried_with_a_pause_and_reported(stub: Stub
     assert sum(path.startswith("POST /subjects") for path in stub.asked) < 10
 
 
-def test_types_of_other_subjects_are_put_inside(stub: StubRegistry) -> None:
-    """A diamond: both branches refer to Country, one of them by the name of a file."""
+def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry) -> None:
+    """The references form a diamond: the schema and Address both refer to Country. One reference is named as a file."""
     country = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
     address = {**fields(("land", "geo.Country"), name="Address"), "namespace": "crm"}
     root = fields(("id", "string"), ("land", "geo.Country"), ("home", "crm.Address"), ("work", "crm.Address"))
@@ -188,7 +188,7 @@ def test_types_of_other_subjects_are_put_inside(stub: StubRegistry) -> None:
     assert dict(event.attributes) == {"land": "DE"}
 
 
-def test_a_schema_that_is_not_avro_is_an_answer_too(stub: StubRegistry) -> None:
+def test_a_schema_that_is_not_avro_makes_its_records_undecodable(stub: StubRegistry) -> None:
     stub.hold(7, 'syntax = "proto3";', schemaType="PROTOBUF")
     stub.hold(8, "{broken")
     decoder = Decoder(Mapping())
@@ -232,7 +232,7 @@ def test_settings_that_the_client_refuses_are_explained_without_secrets(
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_flood_of_ids_is_bounded_and_still_answered(stub: StubRegistry) -> None:
+def test_a_bounded_number_of_very_many_ids_is_kept_and_answered(stub: StubRegistry) -> None:
     stub.fault = lambda path: (503, b"") if "ids" in path else None
     with source(stub.url) as schemas:
         for schema_id in range(5_000):

@@ -19,14 +19,14 @@ def plain_rig() -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(plain_rig: Rig) -> Rig:
-    """A sandbox without a rate limit, as it is after its start."""
+    """A sandbox without a rate limit, reset to its state after the start."""
     plain_rig.sandbox.reset()
     return plain_rig
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Settings], Rig]]:
-    """Serves a sandbox of its own with these settings."""
+    """Serves a new sandbox with the given settings."""
     with ExitStack() as stack:
 
         def start(settings: Settings) -> Rig:

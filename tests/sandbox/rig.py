@@ -23,7 +23,7 @@ class Rig:
         self.client = httpx.Client(base_url=sandbox.url, headers={"Authorization": "Bearer token"}, timeout=10)
 
     def set(self, properties: object, **user: object) -> httpx.Response:
-        """One upsert; the user has the usual phone unless given."""
+        """One upsert, for PHONE unless a user is given."""
         return self.client.post(ATTRIBUTES, json={"user": user or {"phone": PHONE}, "properties": properties})
 
     def raw(self, body: bytes) -> httpx.Response:

@@ -15,14 +15,14 @@ from worker.sandbox.service import Settings
 
 
 @pytest.mark.parametrize("authorization", [None, "", "token", "Bearer", "Bearer other", "Basic token"])
-def test_without_a_valid_token_the_answer_is_401_and_has_nothing_in_it(rig: Rig, authorization: str | None) -> None:
+def test_without_a_valid_token_the_answer_is_an_empty_401(rig: Rig, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     response = httpx.get(f"{rig.sandbox.url}/me", headers=headers)
     assert (response.status_code, response.content) == (401, b"")
     assert set(response.headers) == {"date", "content-length"}
 
 
-def test_several_tokens_may_be_valid_and_be_changed_while_it_runs(serve: Callable[[Settings], Rig]) -> None:
+def test_several_tokens_may_be_valid_and_may_be_changed_while_it_runs(serve: Callable[[Settings], Rig]) -> None:
     rig = serve(replace(PLAIN, tokens=("token", "second")))
 
     def status(token: str) -> int:
@@ -37,7 +37,7 @@ def test_several_tokens_may_be_valid_and_be_changed_while_it_runs(serve: Callabl
 
 
 def test_answers_do_not_wait_for_the_clients_acknowledgement(rig: Rig) -> None:
-    """Where they do, each takes 40 ms, head and body being sent apart."""
+    """If head and body are sent apart, the body waits for the client's delayed acknowledgement, 40 ms each time."""
     assert statistics.median(rig.client.get("/me").elapsed.total_seconds() for _ in range(20)) < 0.03
 
 
@@ -90,8 +90,8 @@ def test_over_the_limit_is_429_until_the_next_second_and_changes_nothing(serve: 
         assert requests - throttled <= 3
 
 
-def test_the_limit_is_counted_for_each_token_and_endpoint(serve: Callable[[Settings], Rig]) -> None:
-    """Until four requests fall into one second: then each was the first of its own count."""
+def test_each_token_and_endpoint_has_its_own_limit(serve: Callable[[Settings], Rig]) -> None:
+    """With a limit of 1, tries until four requests fall into one second: all pass only if each has its own count."""
     rig = serve(replace(PLAIN, limit=1, tokens=("token", "second")))
     deadline = time.monotonic() + 10
     while True:

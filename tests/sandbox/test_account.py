@@ -1,4 +1,4 @@
-"""The account against a model that is too simple to be wrong."""
+"""The sandbox's account, against a model that is too simple to be wrong."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ SIZES = {"size": ("S", "L", "1", "true")}
 
 
 @given(VALUES)
-def test_a_value_fits_the_type_that_it_gives_and_at_most_string_beside_it(value: Value) -> None:
+def test_a_value_fits_its_own_type_and_a_text_also_fits_string(value: Value) -> None:
     possible = {kind for kind in Kind if fits(value, kind)}
     assert possible == {kind_of(value)} | ({Kind.STRING} if isinstance(value, str) else set())
 
 
 @given(NUMBERS, DATES)
-def test_strings_are_looked_into(number: str, date: str) -> None:
+def test_a_text_that_reads_as_a_number_or_a_date_is_one(number: str, date: str) -> None:
     assert kind_of(number) is kind_of(Number(number)) is Kind.NUMBER
     assert kind_of(date) is Kind.DATE
 
 
 class Model:
-    """Every accepted call, kept; the state is worked out anew each time."""
+    """Keeps every accepted call, and works the state out from all of them each time."""
 
     def __init__(self) -> None:
         self.accepted: list[Upsert] = []
@@ -74,7 +74,7 @@ class Model:
         return not seen or fits(value, kind_of(seen[0]))
 
     def groups(self) -> list[set[Identifier]]:
-        """The identifiers of each user: what calls have linked, directly or not."""
+        """The identifiers of each user: those that calls have linked, directly or by others."""
         groups: list[set[Identifier]] = []
         for upsert in self.accepted:
             keys = {identifier.key for identifier in upsert.identifiers}
@@ -91,7 +91,7 @@ class Model:
 
 
 @given(st.lists(UPSERTS, max_size=12))
-def test_the_account_holds_what_the_accepted_calls_say_and_refuses_whole_calls(upserts: list[Upsert]) -> None:
+def test_the_account_equals_the_model_and_a_refused_call_changes_nothing(upserts: list[Upsert]) -> None:
     account, model = Account(SIZES), Model()
     for upsert in upserts:
         accepted = model.accepts(upsert.properties)
@@ -119,7 +119,7 @@ def has_no_number(value: object) -> bool:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists, max_leaves=5))
-def test_only_scalars_are_read_and_the_attribute_at_fault_is_named(value: object) -> None:
+def test_only_scalars_are_accepted_and_a_refusal_names_the_attribute(value: object) -> None:
     body = json.dumps({"user": {"email": "ann@example.com"}, "properties": {"fine": 1, "name": value}}).encode()
     if has_no_number(value):
         with pytest.raises(RefusedError, match="not JSON"):
@@ -133,13 +133,13 @@ def test_only_scalars_are_read_and_the_attribute_at_fault_is_named(value: object
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_any_body_is_accepted_or_refused_without_another_error(body: bytes) -> None:
     with contextlib.suppress(RefusedError):
         read_upsert(body)
 
 
 @given(st.text(min_size=1, max_size=20), VALUES)
-def test_what_was_read_is_printed_back_as_the_same_json(name: str, value: Value) -> None:
+def test_a_value_is_printed_as_the_json_that_was_sent(name: str, value: Value) -> None:
     sent = value.text if isinstance(value, Number) else json.dumps(value)
     body = f'{{"user": {{"email": "ann@example.com"}}, "properties": {{{json.dumps(name)}: {sent}}}}}'
     account = Account()

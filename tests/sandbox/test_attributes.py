@@ -1,4 +1,4 @@
-"""What a developer against Attentive's Custom Attributes API meets, over HTTP."""
+"""The sandbox's Custom Attributes endpoints, over HTTP, as a developer meets Attentive's."""
 
 from __future__ import annotations
 
@@ -154,13 +154,13 @@ def test_a_long_body_is_413_and_another_content_type_415(rig: Rig) -> None:
     assert rig.client.post("/attributes/custom", content=b"{}").status_code == 415
 
 
-def test_an_empty_set_of_properties_is_a_call_that_sets_none(rig: Rig) -> None:
+def test_a_call_with_no_properties_is_accepted_and_sets_none(rig: Rig) -> None:
     assert rig.set({}).status_code == 200
     assert rig.read().json() == []
 
 
 def test_identifiers_sent_together_name_one_user_from_then_on(rig: Rig) -> None:
-    """Of an attribute that both users had, the value set last stays."""
+    """If both users had an attribute, the value that was set last stays."""
     rig.set({"first": "phone", "both": "phone"}, phone=PHONE)
     rig.set({"second": "email", "both": "email"}, email="ann@example.com")
     assert rig.sandbox.stats()["users"] == 2
@@ -175,7 +175,7 @@ def test_identifiers_sent_together_name_one_user_from_then_on(rig: Rig) -> None:
     assert {entry["name"]: entry["value"] for entry in rig.read(email="ann@example.com").json()} == merged
 
 
-def test_a_user_bridged_to_a_second_phone_shows_both(rig: Rig) -> None:
+def test_a_user_linked_to_a_second_phone_shows_both(rig: Rig) -> None:
     rig.set({"a": 1}, phone=PHONE, email="ann@example.com")
     rig.set({"a": 2}, phone="+13115550000", email="ann@example.com")
     (user,) = rig.sandbox.users()
@@ -197,7 +197,7 @@ def test_users_are_json_lines_in_an_order_that_depends_on_the_state_alone(rig: R
     "query", ["", "phone=%2B13115552368&email=a%40example.com", "phone=+13115552368", "phone=&", "email=x", "id=7"]
 )
 def test_reading_takes_exactly_one_phone_or_email(rig: Rig, query: str) -> None:
-    """A + that is not written %2B is a space."""
+    """In a query, a + that is not written %2B is a space."""
     response = rig.client.get(f"{rig.sandbox.url}/attributes/custom?{query}")
     assert response.status_code == 400
 
@@ -221,7 +221,9 @@ def test_reading_may_be_switched_off_as_it_is_for_most_accounts(serve: Callable[
         ("vague", "Invalid parameter in request query or body"),
     ],
 )
-def test_a_refusal_tells_as_much_as_was_asked_for(serve: Callable[[Settings], Rig], mode: str, expected: str) -> None:
+def test_a_refusal_says_as_much_as_the_errors_setting_asks(
+    serve: Callable[[Settings], Rig], mode: str, expected: str
+) -> None:
     rig = serve(replace(PLAIN, errors=Errors(mode)))
     rig.set({"a": 1})
     response = rig.set({"a": "secret"})

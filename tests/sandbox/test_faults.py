@@ -1,4 +1,4 @@
-"""Scripted faults, on the wire and in their description."""
+"""Scripted faults: what they do on the wire, and how their description is checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.sandbox.faults import Fault, FaultError, FaultPlan, Match, Subject, 
 from worker.sandbox.service import Settings
 
 
-def test_a_status_is_answered_as_often_as_told_and_nothing_is_applied(rig: Rig) -> None:
+def test_an_error_status_is_answered_as_often_as_the_fault_says_and_nothing_is_applied(rig: Rig) -> None:
     fault = {"status": 503, "headers": {"Retry-After": 2}, "body": {"error": "down"}, "times": 2}
     assert rig.control("POST", "faults", [fault]).json() == {"faults": 1}
     for _ in range(2):
@@ -47,13 +47,13 @@ def test_a_2xx_is_applied_and_another_status_is_not_unless_told(
     assert rig.sandbox.requests()[0]["applied"] is applied
 
 
-def test_a_request_that_would_be_refused_is_refused_even_where_a_2xx_is_scripted(rig: Rig) -> None:
+def test_a_bad_request_is_refused_even_if_a_2xx_is_scripted(rig: Rig) -> None:
     rig.sandbox.set_faults([{"status": 202}])
     assert rig.set({"a": None}).status_code == 400
 
 
 @pytest.mark.parametrize(("drop", "applied"), [(True, False), ("before", False), ("after", True)])
-def test_a_dropped_request_is_not_answered_and_was_applied_only_if_dropped_after(
+def test_a_dropped_request_gets_no_answer_and_is_applied_only_if_it_is_dropped_after(
     rig: Rig, drop: object, *, applied: bool
 ) -> None:
     rig.sandbox.set_faults([{"drop": drop, "times": 1}])
@@ -81,7 +81,7 @@ def test_a_client_that_leaves_during_a_delay_ends_its_request(rig: Rig) -> None:
     assert rig.sandbox.stats()["by_status"] == {"none": 1}
 
 
-def test_a_dripping_answer_trickles_head_and_body_and_is_whole_in_the_end(rig: Rig) -> None:
+def test_a_dripped_answer_arrives_slowly_and_completely(rig: Rig) -> None:
     rig.sandbox.set_faults([{"drip": 1000, "status": 503, "body": "x" * 100}])
     start = time.monotonic()
     response = rig.set({"a": 1})
@@ -106,7 +106,7 @@ def test_a_stop_does_not_wait_for_a_delay_whose_change_was_applied_at_once(
     assert rig.sandbox.stats()["by_status"] == {"none": 1}
 
 
-def test_a_reset_brings_back_the_faults_of_the_start_and_forgets_the_rest(serve: Callable[[Settings], Rig]) -> None:
+def test_a_reset_restores_the_faults_of_the_start_and_forgets_all_else(serve: Callable[[Settings], Rig]) -> None:
     rig = serve(replace(PLAIN, faults=(Fault(Match(), status=500, apply=False, times=1),)))
     assert [rig.set({"a": 1}).status_code for _ in range(2)] == [500, 200]
     rig.sandbox.set_tokens(["other"])
@@ -129,7 +129,7 @@ def test_a_reset_brings_back_the_faults_of_the_start_and_forgets_the_rest(serve:
         ({"attribute": "b"}, []),
     ],
 )
-def test_a_fault_meets_the_requests_that_fit_all_of_its_match(
+def test_a_fault_meets_only_requests_that_fit_its_whole_match(
     rig: Rig, match: dict[str, object], met: list[str]
 ) -> None:
     rig.sandbox.set_faults([{"match": match, "status": 503}])
@@ -148,7 +148,7 @@ def times_met(document: dict[str, object], moments: list[float]) -> list[float]:
     return [moment for moment in moments if plan.choose(subject, 1000.0 + moment) is not None]
 
 
-def test_a_fault_is_bound_by_count_and_by_time() -> None:
+def test_a_fault_may_be_limited_in_count_and_in_time() -> None:
     moments = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     assert times_met({"status": 503}, moments) == moments
     assert times_met({"status": 503, "times": 2}, moments) == [0.0, 1.0]
@@ -158,7 +158,7 @@ def test_a_fault_is_bound_by_count_and_by_time() -> None:
     assert times_met({"status": 503, "match": {"every": 2}, "times": 2}, moments) == [1.0, 3.0]
 
 
-def test_a_probability_is_the_same_draw_for_the_same_seed() -> None:
+def test_a_probability_meets_the_same_requests_for_the_same_seed() -> None:
     moments = [float(second) for second in range(1000)]
     documents = [{"status": 503, "match": {"probability": 0.3, "seed": seed}} for seed in (1, 1, 2)]
     first, again, other = (times_met(document, moments) for document in documents)
@@ -209,7 +209,7 @@ def test_a_fault_that_cannot_be_understood_is_named(document: object, problem: s
     assert problem in str(error.value)
 
 
-def test_faults_that_cannot_be_understood_leave_those_in_force(rig: Rig) -> None:
+def test_faults_that_cannot_be_understood_leave_the_present_ones_in_force(rig: Rig) -> None:
     rig.sandbox.set_faults([{"status": 503}])
     response = rig.control("POST", "faults", [{"statsu": 500}])
     assert response.status_code == 400

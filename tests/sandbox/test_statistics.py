@@ -1,4 +1,4 @@
-"""What the sandbox counts and records: the ground on which other tests stand."""
+"""What the sandbox counts and records: other tests rely on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.sandbox.meter import EXCHANGES_KEPT, SECONDS_KEPT, Meter
 from worker.sandbox.service import Settings
 
 
-def test_counts_tell_what_was_received_and_answered(rig: Rig) -> None:
+def test_the_statistics_count_requests_and_answers(rig: Rig) -> None:
     began = time.time()
     rig.set({"a": 1, "b": 2})
     rig.set({"a": "x"}, email="ann@example.com")
@@ -57,7 +57,7 @@ def test_requests_of_one_user_one_after_another_are_no_overlap(rig: Rig) -> None
     assert rig.sandbox.stats()["overlaps"] == 0
 
 
-def test_recorded_requests_tell_who_what_and_when(rig: Rig) -> None:
+def test_a_recorded_request_has_its_user_its_properties_and_its_times(rig: Rig) -> None:
     rig.set({"a": 1})
     rig.raw(f'{{"user": {{"phone": "{PHONE}"}}, "properties": {{"b": 1.50}}}}'.encode())
     rig.set({"a": None})
@@ -87,7 +87,7 @@ def test_the_state_can_still_be_read_after_a_stop(serve: Callable[[Settings], Ri
     assert rig.sandbox.stats()["upserts"] == 1
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_the_records_and_the_counts_by_second_are_bounded() -> None:
     meter = Meter(record=True)
     for number in range(EXCHANGES_KEPT + 10):
         exchange = meter.received("GET", "/v1/me", 0.0)
@@ -97,7 +97,7 @@ def test_what_is_kept_is_bounded() -> None:
     assert len(meter.stats()["per_second"]) == SECONDS_KEPT  # type: ignore[arg-type] # the counts are of several types
 
 
-def test_a_reset_while_a_request_is_in_flight_loses_no_end() -> None:
+def test_a_request_in_flight_at_a_reset_is_counted_until_it_ends() -> None:
     meter = Meter(record=False)
     exchange = meter.received("GET", "/v1/me", 1.0)
     meter.reset(2.0)

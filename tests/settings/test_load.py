@@ -1,4 +1,4 @@
-"""Where settings come from, which source wins, and what the messages about mistakes say."""
+"""Loading settings: which source wins, and what the messages about mistakes say."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def yaml_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_defaults() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     settings = loaded().settings
     assert settings.kafka.topics == ("profile-changes",)
     assert settings.kafka.group_id == "attribute-worker"
@@ -58,7 +58,7 @@ def test_defaults() -> None:
     assert (settings.log.level, settings.log.format) == ("info", "auto")
 
 
-def test_the_stronger_source_wins_and_each_value_has_its_source(tmp_path: Path) -> None:
+def test_the_stronger_source_wins_and_each_value_names_its_source(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "window:\n  seconds: 1\n  max_bytes: 100000\nhttp:\n  port: 1\nlog:\n  level: error\n")
     result = loaded({"WORKER_HTTP__PORT": "2", "WORKER_WINDOW__SECONDS": "2"}, file, window__seconds="3")
     assert (result.settings.window.seconds, result.settings.http.port, result.settings.log.level) == (3, 2, "error")
@@ -123,7 +123,7 @@ def test_a_line_end_after_the_token_is_stripped() -> None:
         ({"WORKER_ATTENTIVE__BASE_URL": "https://host:port"}, "is not a URL"),
     ],
 )
-def test_the_message_about_a_wrong_value_says_what_would_be_right(environ: dict[str, str], told: str) -> None:
+def test_the_message_about_a_wrong_value_says_what_is_right(environ: dict[str, str], told: str) -> None:
     [problem] = problems(environ)
     [variable] = environ
     assert problem.startswith(f"environment variable {variable}: ")
@@ -151,7 +151,7 @@ def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
 
 
 def test_a_refused_value_causes_no_second_problem() -> None:
-    """The default drain must not be compared with Kafka's time-out when the given one, 'long', is refused."""
+    """'long' is refused as a drain. The default drain must not then be compared with Kafka's time-out instead."""
     properties = '{"max.poll.interval.ms": "10000"}'
     [problem] = problems({"WORKER_SHUTDOWN__DRAIN_SECONDS": "long", "WORKER_KAFKA__PROPERTIES": properties})
     assert "must be a number" in problem
@@ -246,7 +246,7 @@ SECRET = "hunter2-Zq"
     ),
 )
 def test_no_error_repeats_the_value_of_a_setting_that_may_be_secret(path: str, shape: str) -> None:
-    """Whatever a secret looks like, and whichever setting it was put in by mistake, except those shown by design."""
+    """Whatever a secret looks like, and whichever setting got it by mistake, except those shown by design."""
     shown_by_design = {"kafka.topics", "schemas.directory", "schemas.writer_schema", "schemas.reader_schema"}
     if path in shown_by_design | {"attentive.token_file"}:
         return

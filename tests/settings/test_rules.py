@@ -1,4 +1,4 @@
-"""The rules between several settings, or between a setting and the machine."""
+"""Rules that compare several settings, or a setting and the machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MINIMAL = {
 
 
 def settings(**changes: str | None) -> Settings:
-    """Loads the required settings with changes by variable; None takes one away."""
+    """Loads the required settings with changes, by variable; None removes a setting."""
     merged = MINIMAL | {f"WORKER_{name}": value for name, value in changes.items() if value is not None}
     removed = {f"WORKER_{name}" for name, value in changes.items() if value is None}
     return load(None, {}, {name: value for name, value in merged.items() if name not in removed}).settings
@@ -104,7 +104,7 @@ def test_properties_that_would_break_the_guarantees_are_refused(properties: dict
     assert any(text in problem for problem in problems(KAFKA__PROPERTIES=json.dumps(properties)))
 
 
-def test_deadlines_must_be_shorter_than_kafkas() -> None:
+def test_the_drain_and_the_request_time_out_must_be_shorter_than_kafkas_time_outs() -> None:
     assert "must be below max.poll.interval.ms (300 s)" in problems(SHUTDOWN__DRAIN_SECONDS="300")[0]
     assert "must be below session.timeout.ms (45 s)" in problems(ATTENTIVE__TIMEOUT_SECONDS="45")[0]
     longer = json.dumps({"max.poll.interval.ms": 900_000, "session.timeout.ms": 60_000})
@@ -158,8 +158,8 @@ def test_the_mapping_must_have_a_path_for_some_identifier() -> None:
     settings(IDENTITY__ORDER="phone,email", MAPPING__PHONE="")
 
 
-def test_the_settings_default_to_the_rules_own_defaults() -> None:
-    """Where the types need literals, a default stands twice; this keeps both the same."""
+def test_the_defaults_of_the_settings_equal_those_of_the_rules() -> None:
+    """Some defaults are written twice, since the settings' types need literals. This keeps both equal."""
     assert IdentityRules(**settings().identity.model_dump()) == IdentityRules()
     assert AttributeRules(**settings().attributes.model_dump() | {"allow": ()}) == AttributeRules()
     assert Mapping(**settings().mapping.model_dump()) == Mapping()

@@ -1,4 +1,4 @@
-"""Simulates clusters: `scripts/simulate --seeds N --from SEED`."""
+"""The command line of the simulation: `scripts/simulate --seeds N --from SEED`. Begin with cluster.py to read it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tests.simulation.shrink import broken_by, smallest
 
 _EXAMPLES = """examples:
   scripts/simulate --seeds 2000 --from 0     the same two thousand clusters every time
-  scripts/simulate --seconds 60              as many fresh ones as a minute holds
-  scripts/simulate --seeds 1 --from 4711     one again; its trace, made small, if it fails
-  scripts/simulate --trace --from 4711       one again, with everything that happened"""
+  scripts/simulate --seconds 60              fresh clusters, as many as run in a minute
+  scripts/simulate --seeds 1 --from 4711     one cluster again; if it fails, shrink its plan and print the trace
+  scripts/simulate --trace --from 4711       one cluster again, with the trace of its whole run"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs seeds; 1 if one fails, after its trace was printed."""
+    """Runs seeds. Returns the exit status: 1 if a seed fails, after its trace was printed."""
     parser = argparse.ArgumentParser(
         prog="scripts/simulate",
-        description="Drives the worker's core through seeded clusters in virtual time, and checks its promises.",
+        description="Runs real workers in seeded, simulated clusters in virtual time, and checks their promises.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="how many (default 1000)")
     parser.add_argument("--from", type=int, dest="first", metavar="SEED", help="the first one (default: a random one)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after so long, however many seeds are left")
-    parser.add_argument("--trace", action="store_true", help="print one seed's whole run, and what came of it")
+    parser.add_argument("--trace", action="store_true", help="print the trace of one seed's whole run and how it ended")
     given = parser.parse_args(arguments)
     first = secrets.randbelow(1_000_000_000) if given.first is None else given.first
     if given.trace:
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(first: int, seeds: int, seconds: float | None) -> int:
-    """Runs seeds in order, until one fails."""
+    """Runs seeds in order, until one fails or the time is up. Returns the exit status."""
     started, used = time.monotonic(), time.process_time()
     done = 0
     for seed in range(first, first + seeds):
@@ -58,17 +58,17 @@ def run(first: int, seeds: int, seconds: float | None) -> int:
 
 
 def report(seed: int, check: str) -> str:
-    """What is known of a failing seed: a small plan that fails alike, its trace, and how to see it again."""
+    """Shrinks a failing seed's plan; returns the small plan's trace and the command that shows the failure again."""
     small = smallest(make(seed), check)
     return f"{explained(small)}\n\nseed {seed} breaks '{check}'; again: scripts/simulate --seeds 1 --from {seed}"
 
 
 def explained(plan: Plan) -> str:
-    """A plan's trace and how it ended."""
+    """Runs a plan; returns its trace and how it ended."""
     trace: list[str] = []
     try:
         outcome = Cluster(plan, trace).run()
-    except Exception as failure:  # noqa: BLE001 - whatever the core raises is a finding
+    except Exception as failure:  # noqa: BLE001 - any exception of the worker is a finding
         ending = f"{type(failure).__name__}: {failure}"
     else:
         ending = f"kept every promise: {outcome.records} records, {outcome.calls} calls, {outcome.seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""A model of the destination: what it takes, what it refuses, how fast, and every way in which it can fail."""
+"""A model of the destination: what it accepts, what it refuses, how fast it is, and all the ways it can fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ def kind_of(value: Scalar) -> str:
 
 
 class Attentive:
-    """The state of every user, the types of attributes, and the faults that are on."""
+    """The destination.
+
+    Attributes:
+        state: what each user holds.
+        pins: the type to which each attribute is pinned, by the first value that it ever got.
+        faults: the faults that are on now.
+    """
 
     def __init__(self, plan: Plan, timeline: Timeline, rng: random.Random) -> None:
         self.state: dict[int, dict[str, Scalar]] = {}
@@ -44,7 +50,7 @@ class Attentive:
         return 0.001 + self._rng.expovariate(1.0 / typical)
 
     def unreachable(self) -> Failure | None:
-        """Why no request can be made at all, or None."""
+        """Why a request fails before it is sent, or None."""
         for fault in self.faults:
             if fault.kind == "outage" and fault.how == "connect":
                 return Failure.CONNECT
@@ -53,7 +59,7 @@ class Attentive:
         return None
 
     def answer(self, user: int, call: Call, applied: Callable[[], None]) -> Reply:
-        """The request has arrived. `applied` is called if it changed the user's state, whatever the answer is then."""
+        """Answers a request that has arrived. Calls `applied` if it set anything, even if the reply then gets lost."""
         remaining = self._count()
         status, failure = self._disturbed(user)
         if status is None and failure is None and remaining < 0:
@@ -87,7 +93,7 @@ class Attentive:
         return pin is not None and pin != kind_of(value)
 
     def _count(self) -> int:
-        """What is left of the present second after this request; below zero the request is one too many."""
+        """How many more requests this second has room for; negative if this one is already too many."""
         second = math.floor(self._timeline.now)
         if second != self._second:
             self._second, self._counted = second, 0
@@ -107,7 +113,7 @@ class Attentive:
         return None, None
 
     def _status(self, fault: Fault, user: int) -> int | None:
-        """What a fault answers, where it does."""
+        """The status that a fault answers with, or None if it leaves this request alone."""
         match fault.kind:
             case "outage" | "unauthorized" if fault.how.isdigit():
                 return int(fault.how)
@@ -122,7 +128,7 @@ class Attentive:
         return None
 
     def _lost(self) -> Failure | None:
-        """How the reply to an applied request is lost on its way back, if it is."""
+        """How the reply to an applied request gets lost on its way back, or None."""
         flaky = any(fault.kind == "flaky" and fault.how != "refused" for fault in self.faults)
         if flaky and self._rng.random() < 0.25:
             return self._rng.choice((Failure.BROKEN, Failure.TIMEOUT))

@@ -1,4 +1,23 @@
-"""A whole cluster in virtual time: workers, Kafka, the destination, and the faults of a plan."""
+"""One simulated cluster in virtual time: workers, Kafka, the destination, and the faults of one plan. Start here.
+
+Real, that is the worker's own code: the core (`worker/core`, the engine and everything below it), and of `worker/live`
+the exchange, the membership with its offset notes, the drains, the lease and the rate share. Each worker has its own.
+
+Models, one file each:
+
+- `kafka.py`: the partition logs, the group coordinator, the commits; `subscription.py`: the worker's consumer.
+- `attentive.py`: the destination; `senders.py`: the worker's sender threads and each request's way there and back.
+- `parts.py`: the dead-letter producer, the registry client, the token.
+- `member.py`: the loop. It polls and turns the real membership, as `worker/live/loop.py` does by the real clock.
+- here: the decoder (it looks the event up, so no Avro), the backoff's jitter, the dead-letter topic and the registry.
+
+Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. The checks are
+in `oracle.py`, `lanes.py`, `gate_check.py` and `drain_check.py`; the first broken promise ends the run. `mutations.py`
+breaks the real code on purpose, to prove that the checks can fail.
+
+A run depends on its seed alone. To see a failing seed again: `scripts/simulate --seeds 1 --from SEED` shrinks its plan
+and prints the trace of the small one; `scripts/simulate --trace --from SEED` prints the whole run.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +50,19 @@ from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 
-SETTLE_SECONDS = 240.0  # once faults have stopped, everything is settled within this
+SETTLE_SECONDS = 240.0  # after the last fault ends, everything must be settled and committed within this
 RESTART_SECONDS = 1.5
-_PREFLIGHT = Preflight(IdentityRules(), AttributeRules())  # keeps nothing of an event, so all runs may share it
+_PREFLIGHT = Preflight(IdentityRules(), AttributeRules())  # has no state, so all runs may share it
 
 
 class Catalogue:
-    """What each record's bytes stand for; Avro itself is tested elsewhere."""
+    """The event behind each record's value. The value is only a number to look it up by; Avro is tested elsewhere."""
 
     def __init__(self) -> None:
         self.events: dict[bytes, tuple[int, Event | None]] = {}
 
     def add(self, produced: Produced) -> bytes | None:
-        """The value of the record, which names its event."""
+        """Returns the value to append to the log; None for a tombstone."""
         if produced.kind == "tombstone":
             return None
         value = b"%d" % len(self.events)
@@ -55,7 +74,7 @@ class Catalogue:
         return value
 
     def decoder(self) -> CatalogueDecoder:
-        """A worker's own decoder: it knows no schema but the first."""
+        """A decoder for one worker. It knows schema 1 only; the worker must ask the registry for others."""
         return CatalogueDecoder(self.events)
 
 
@@ -67,11 +86,16 @@ class CatalogueDecoder:
         self._known = {1}
 
     def add(self, schema_id: int, _: object) -> None:
-        """The registry has answered."""
+        """The registry answered: this schema is known from now on."""
         self._known.add(schema_id)
 
     def decode(self, record: Record) -> Event | None:
-        """The event of a record."""
+        """The event of a record.
+
+        Raises:
+            SchemaMissing: the worker has not added the record's schema yet.
+            Undecodable: the record is garbage.
+        """
         schema, event = self._events[record.value or b""]
         if schema not in self._known:
             raise SchemaMissing(schema)
@@ -90,7 +114,7 @@ class Outcome:
 
 
 class Cluster:
-    """One run of a plan."""
+    """One run of a plan. `trace`, where given, gets one line for each thing that happens."""
 
     def __init__(self, plan: Plan, trace: list[str] | None = None) -> None:
         self.plan = plan
@@ -105,17 +129,17 @@ class Cluster:
         self.attentive = Attentive(plan, self.timeline, self.rng)
         self.oracle = Oracle(plan, self.logs, self.attentive)
         self.members: list[Member] = []
-        self._departed: set[Member] = set()  # left, and the coordinator has not noticed
+        self._departed: set[Member] = set()  # left while cut off; the coordinator still counts them as members
         self._faults: list[Fault] = []
         self._epoch = 0
         self._lives = 0
         self._registry_queue: list[tuple[int, Callable[[int], None]]] = []
 
     def run(self) -> Outcome:
-        """Runs to the end.
+        """Runs until the faults are over and everything is settled.
 
         Raises:
-            PromiseBroken: a check failed.
+            PromiseBroken: a check failed, or the run did not settle in SETTLE_SECONDS.
         """
         plan, timeline = self.plan, self.timeline
         for slot in range(plan.workers):
@@ -135,11 +159,14 @@ class Cluster:
         self.oracle.finished()
         for member in self.members:
             if member.engine.held_bytes:
-                raise PromiseBroken("bounded", f"{member} holds {member.engine.held_bytes} bytes of nothing")
+                raise PromiseBroken("bounded", f"{member} counts {member.engine.held_bytes} bytes, but holds nothing")
         return Outcome(timeline.now - BEGINNING, self.oracle.calls, len(plan.records))
 
     def _close(self, round_number: object) -> None:
-        """Well users speak up, again and again until all is settled."""
+        """Produces records of healthy users, in rounds, until all is settled.
+
+        A halt or withheld letters may be waiting for a success, and only a healthy user's call can bring one.
+        """
         number = int(round_number) if isinstance(round_number, int) else 0
         if number and self._settled():
             return
@@ -148,26 +175,29 @@ class Cluster:
             self._produce(Produced(self.timeline.now, partition, user, "change", {"p0": -1 - number}, 0, 1))
         self.timeline.after(CLOSING_SECONDS, self._close, number + 1)
 
-    def note(self, who: object, what: str, about: object) -> None:
-        """A line of the trace, where one is kept."""
+    def add_to_trace(self, who: object, what: str, about: object) -> None:
+        """Adds a line to the trace, if the run keeps one."""
         if self.trace is not None:
             from tests.simulation.trace import line  # noqa: PLC0415 - needed by failing runs only
 
             self.trace.append(line(self.timeline.now - BEGINNING, who, what, about))
 
     def backoff(self, failures: int) -> float:
-        """Exponential with full jitter, as the worker's own; that one's generator is not this run's."""
+        """Exponential with full jitter, like the worker's own, but drawn from the run's seeded generator."""
         return self.rng.uniform(0.0, min(self.plan.backoff_max_seconds, 0.2 * 2.0 ** min(failures, 10)))
 
     def next_epoch(self) -> int:
-        """A number for an assignment of a partition; later ones are greater."""
+        """Numbers the assignments of partitions: a later assignment has a greater number."""
         self._epoch += 1
         return self._epoch
 
     # -- Kafka -------------------------------------------------------------------------------------------------------
 
     def publish(self, letter: Letter, report: Callable[[Letter, str | None], None]) -> None:
-        """The dead-letter topic takes a letter, or not, or takes it and the report is lost."""
+        """The dead-letter topic writes a letter and reports so; under `letters_fail` it mostly reports an error.
+
+        One in ten of those that report an error was written all the same.
+        """
         seconds = self.rng.uniform(0.2, 6.0) if self._on("letters_slow") else 0.005
         fails = self._on("letters_fail") and self.rng.random() < 0.9
 
@@ -179,14 +209,14 @@ class Cluster:
         self.timeline.after(seconds, decide)
 
     def ask_registry(self, schema_id: int, answer: Callable[[int], None]) -> None:
-        """The registry answers, once it is up."""
+        """The registry answers; while it is down, questions wait for its return."""
         if self._on("registry_down"):
             self._registry_queue.append((schema_id, answer))
         else:
             self.timeline.after(0.02, lambda _: answer(schema_id))
 
     def join(self, member: Member) -> None:
-        """A member asks to be let in, once it can."""
+        """A member joins the group; while it is cut off from the brokers it tries again."""
         if member.isolated:
             self.timeline.after(0.5, lambda _: self.join(member))
         elif member.alive:
@@ -194,7 +224,7 @@ class Cluster:
             self.group.join(member)
 
     def leave(self, member: Member) -> None:
-        """A member says good-bye; if it cannot, the coordinator notices after the session time-out."""
+        """A member leaves the group. Cut off, it cannot say so, and the session time-out removes it."""
         if member.isolated:
             self._departed.add(member)
             self.timeline.after(SESSION_SECONDS, self._forget, member)
@@ -202,7 +232,11 @@ class Cluster:
             self.group.remove(member)
 
     def _forget(self, member: Member) -> None:
-        """The end of a membership whose good-bye was not heard; one that the member began since is another."""
+        """Ends a membership that the member left unheard.
+
+        The member leaves while cut off, reconnects, and joins again before the session time-out. `join` then ends the
+        old membership, and the time-out must not end the new one.
+        """
         if member in self._departed:
             self._departed.discard(member)
             self.group.remove(member)
@@ -211,7 +245,7 @@ class Cluster:
         log = self.logs[produced.partition]
         record = log.append(self.catalogue.add(produced), produced.gap, self.timeline.instant().wall_ms)
         self.oracle.appended(record, produced)
-        self.note(log.partition.number, "record", (record.offset, produced))
+        self.add_to_trace(log.partition.number, "record", (record.offset, produced))
         owner = self.group.owners[produced.partition]
         if isinstance(owner, Member):
             owner.wake_at(self.timeline.now + 0.004)
@@ -219,7 +253,7 @@ class Cluster:
     # -- the destination ---------------------------------------------------------------------------------------------
 
     def arrived(self, flight: Flight) -> None:
-        """A request reaches the destination, or not."""
+        """A request reaches the destination, unless its connection was closed first; the reply goes on its way."""
         if not flight.senders.arrives(flight):
             return
         reply = self.attentive.answer(
@@ -235,7 +269,7 @@ class Cluster:
         return any(fault.kind == kind for fault in self._faults)
 
     def _begin(self, fault: Fault) -> None:
-        self.note("fault", fault.kind, fault)
+        self.add_to_trace("fault", fault.kind, fault)
         until = min(self.timeline.now + fault.seconds, QUIET)
         if fault.kind in NETWORK:
             self.attentive.faults.append(fault)
@@ -247,7 +281,7 @@ class Cluster:
             case "join":
                 self._start(100 + len(self.members))
             case "commit_slow":
-                self.oracle.excuse_duplicates()  # a late commit may take the group's offset back
+                self.oracle.excuse_duplicates()  # a late commit may overwrite a newer one with a lower offset
             case "rebalance":
                 self.group.rebalance_soon()
             case "clock":
@@ -290,11 +324,11 @@ class Cluster:
             self.timeline.after(RESTART_SECONDS, self._start, member.slot)
 
     def _expire(self, what: tuple[Member, float]) -> None:
-        """The coordinator has not heard of a member for the session time-out."""
+        """The session time-out of a crashed, frozen or cut-off member, unless it was back by then (`until`)."""
         member, until = what
         if until < self.timeline.now or member not in self.group:
             return
-        self.note("coordinator", "expels", member)
+        self.add_to_trace("coordinator", "expels", member)
         self.oracle.excuse_duplicates()
         self.group.remove(member)
         if member.alive:
@@ -316,7 +350,7 @@ class Cluster:
         member = Member(self, slot, self._lives)
         self.members = [other for other in self.members if other.alive]
         self.members.append(member)
-        self.note(member, "starts", "")
+        self.add_to_trace(member, "starts", "")
         self.group.join(member)
 
     def _settled(self) -> bool:
@@ -335,4 +369,4 @@ class Cluster:
 
 
 def _nothing(_: object) -> None:
-    """Gives the main loop a moment to look."""
+    """Stops the timeline at an instant, so that `run` can look whether all is settled."""

@@ -1,4 +1,4 @@
-"""Plans made by hand, for what chance brings about too seldom: drains that meet trouble."""
+"""Plans made by hand, for cases that seeds meet too rarely: drains that meet trouble."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ STOP_IN_A_FLOOD_OF_GARBAGE: Final = replace(
     records=(_record(1.0, 1), *(_record(2.0, 2, "garbage") for _ in range(30))),
     faults=(_fault(6.0, 1.0, "stop"),),
 )
-"""Nothing but withheld letters is left: the drain must end at once."""
+"""Only withheld letters are left, and nothing will release them: the drain must end at once."""
 
 STOP_WHILE_ONE_BACKS_OFF: Final = replace(
     _CALM,
-    seed=1,  # by its jitter the next try is still far away
+    seed=1,  # this seed's jitter puts the next try far away
     poison=frozenset({2}),
     records=(_record(3.0, 2), *(_record(at, 3 + index) for index, at in enumerate((3.2, 3.6, 4.0, 5.0, 7.0, 10.0)))),
     faults=(_fault(2.0, 16.0, "poison"), _fault(18.5, 1.0, "stop")),
 )
-"""A user's calls are well again, and its next try is further away than the drain's deadline."""
+"""A user's calls would succeed again, but the next try is due after the drain's deadline: the drain must call now."""
 
 FREEZE_AMID_A_STOP: Final = replace(
     _CALM,
     records=tuple(_record(3.0, user) for user in range(12)),
     faults=(_fault(2.0, 20.0, "outage", "500"), _fault(5.0, 1.0, "stop"), _fault(6.0, 14.0, "freeze", "between")),
 )
-"""The lease runs out while the drain waits: what it held is another's when it wakes."""
+"""The worker freezes while it drains, and its lease runs out: on waking, its partitions have another owner."""
 
 ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP)

@@ -1,4 +1,4 @@
-"""A model of Kafka: partitions as logs, one consumer group with its coordinator, and a dead-letter topic."""
+"""A model of Kafka: the partition logs, the coordinator of the one consumer group, and the commits to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.simulation.timeline import Timeline
 from worker.core.model import Partition, Record
 
 Note: TypeAlias = str
-"""What a worker commits beside an offset."""
+"""The metadata that a worker commits with an offset."""
 
-JOIN_SECONDS = 0.4  # from a change of the group to the first member's hearing of it, at least
-SYNC_SECONDS = 0.1  # from the last revoke to the first assignment: whoever was thrown out knows it by then
+JOIN_SECONDS = 0.4  # from a change in the group to the rebalance, at least
+SYNC_SECONDS = 0.1  # from the last revoke to the new assignment; an expelled member has heard `lost` by then
 
 
 class Log:
-    """One partition. Offsets may have gaps; what lies below `start` was deleted by retention."""
+    """One partition's log. Offsets may have gaps; retention has deleted the records below `start`."""
 
     __slots__ = ("end", "offsets", "partition", "records", "start")
 
@@ -31,7 +31,7 @@ class Log:
         self.end = 0
 
     def append(self, value: bytes | None, gap: int, timestamp_ms: int) -> Record:
-        """The next record, `gap` offsets further on than it need be."""
+        """Appends a record; `gap` offsets before it stay unused, as transaction markers leave them."""
         record = Record(self.partition, self.end + gap, timestamp_ms, b"key", value)
         self.records.append(record)
         self.offsets.append(record.offset)
@@ -39,22 +39,22 @@ class Log:
         return record
 
     def index(self, offset: int) -> int:
-        """Where a reader that stands at `offset` goes on."""
+        """The index in `records` of the first record at or after `offset` that retention has left."""
         return bisect_left(self.offsets, max(offset, self.start))
 
 
 class Participant(Protocol):
-    """What the coordinator needs of a member; each is told by what its next poll finds."""
+    """What the coordinator needs of a member. It only queues the news; the member's next poll finds it."""
 
     def tell(self, what: str, partitions: list[int], generation: int) -> None:
-        """`revoke`, `assign` or `lost`."""
+        """Queues news for the member's next poll; `what` is `revoke`, `assign` or `lost`."""
 
 
 class Group:
-    """The coordinator: who owns what, which offsets are committed, and the rebalances that move partitions.
+    """The coordinator: owners and committed offsets of the partitions, and the rebalances that move partitions.
 
-    Eager: everybody gives up everything. Cooperative: only what moves is given up. Either way a partition is given to
-    its next owner after the former one's revoke callback has returned, or after it was thrown out of the group.
+    Eager: each member gives up all its partitions. Cooperative: only those that move. In both, the next owner gets a
+    partition only after the former owner's revoke callback has returned, or after the group has expelled that owner.
     """
 
     def __init__(self, timeline: Timeline, partitions: int, rng: random.Random, *, eager: bool) -> None:
@@ -67,21 +67,21 @@ class Group:
         self._eager = eager
         self._members: list[Participant] = []
         self._target: dict[int, Participant] = {}
-        self._leaving: list[Participant] | None = None  # who must still give up something; None between rebalances
-        self._again = False
+        self._leaving: list[Participant] | None = None  # members still to finish their revoke; None between rebalances
+        self._again = False  # the group changed during this rebalance: another must follow
         self._planned = False
 
     def __contains__(self, member: Participant) -> bool:
         return member in self._members
 
     def join(self, member: Participant) -> None:
-        """A member asks to be let in."""
+        """Adds a member; its first partitions come with the next rebalance."""
         if member not in self._members:
             self._members.append(member)
         self.rebalance_soon()
 
     def remove(self, member: Participant) -> None:
-        """A member left, or was not heard of for the session time-out: what it held is nobody's now."""
+        """Removes a member that left or whose session timed out; its partitions have no owner until a rebalance."""
         if member not in self._members:
             return
         self._members.remove(member)
@@ -93,7 +93,7 @@ class Group:
         self.rebalance_soon()
 
     def rebalance_soon(self) -> None:
-        """The members hear of it by their heartbeats, not at once."""
+        """Plans a rebalance. It comes after a delay, since real members learn of one by their heartbeats."""
         if not self._planned:
             self._planned = True
             self._timeline.after(JOIN_SECONDS + self._rng.random(), self._rebalance)
@@ -106,7 +106,7 @@ class Group:
         self._given_up(member)
 
     def commit(self, member: Participant, generation: int, offsets: Mapping[int, int], note: Note) -> bool:
-        """Whether the broker takes it: like the real one it asks for the generation, not for who owns what."""
+        """Whether the coordinator accepts the commit. Like the real one it checks the generation, not the owner."""
         if member not in self._members or generation != self.generation:
             return False
         self.committed.update(offsets)
@@ -133,7 +133,7 @@ class Group:
             self._timeline.after(SYNC_SECONDS, self._complete)
 
     def _assign(self) -> None:
-        """Balanced, and by chance: partitions move far more often than a real assignor moves them."""
+        """Deals the partitions out evenly at random, so they move far more often than a real assignor moves them."""
         self._target = {}
         if not self._members:
             return
@@ -161,10 +161,10 @@ class Group:
 
 
 class Commits:
-    """The way of a commit from a member to the coordinator and back.
+    """Carries commits from the members to the coordinator, and the answers back.
 
-    The commits of one member go over one connection and are taken in the order they were sent in. Only a slow one,
-    which the client sends again after an error, may come behind a later one.
+    One member's commits share a connection and arrive in the order sent. The exception is a slow commit: it stands for
+    one that the client sends again after an error, and may arrive after a later one.
     """
 
     def __init__(self, timeline: Timeline, group: Group, rng: random.Random) -> None:
@@ -176,11 +176,11 @@ class Commits:
         self._under_way: dict[Participant, deque[Callable[[], None]]] = {}
 
     def unheard(self) -> bool:
-        """Whether a question to the coordinator has no answer in time."""
+        """Whether a query to the coordinator times out."""
         return self.failing and self._rng.random() < 0.5
 
     def now(self, member: Participant, generation: int, offsets: Mapping[int, int], note: Note) -> bool:
-        """A commit that is waited for, behind those that are under way."""
+        """A blocking commit: first the background commits under way arrive, then this one. False: it failed."""
         under_way = self._under_way.get(member)
         while under_way:
             under_way.popleft()()
@@ -196,7 +196,7 @@ class Commits:
         note: Note,
         answered: Callable[[Mapping[int, int]], None],
     ) -> None:
-        """A commit in the background. It may be lost on its way, or its answer may be, or it comes long after."""
+        """A background commit. The commit or its answer may be lost, and under `slow` it arrives seconds later."""
         if self.failing and self._rng.random() < 0.5:
             return
 

@@ -1,22 +1,23 @@
 """What "nothing lost" means here.
 
-The changes of one user and attribute form a lane, in log order. A change is accounted
-for when one of these holds, and it stays so for ever:
+The changes of one attribute of one user, in log order, are a lane. A change is accounted for, once and for all, as soon
+as one of these is true:
 
-- it, or a later one of its lane, was applied by the destination (a value that merely *waits* to supersede it is not
-  enough: it may yet be refused, and then the older one has to stand);
-- a letter about it lies in the dead-letter topic;
-- a later one of its lane with the same value and type is such a letter: what was refused once is refused again;
-- a later one of its lane is a letter that took the rest of its entry with it (`server_error`, `not_found`,
-  `unexpected_status`, or the bound on calls): then nothing older in the entry was worth trying;
-- a stated rule passes it over (a tombstone, a null), or retention deleted its record meanwhile.
+- The destination has applied it, or a later change of its lane. A later change that is still *waiting* to be sent does
+  not count: it may be refused, and then the older value must be sent.
+- A letter about it is in the dead-letter topic.
+- Such a letter is about a later change of its lane with the same value and type: a value refused once is refused again.
+- Such a letter is about a later change of its lane and gave up the whole entry (`server_error`, `not_found`,
+  `unexpected_status`, or the bound on calls): then no older value in the entry was worth a call.
+- A stated rule passes it over (a tombstone, a null), or retention has deleted its record.
 
-A user whose records lie in two partitions has no order across them. There, a change is also accounted for by a call or
-a letter of a worker that had read it by then, and in the end either partition's newest value is right.
+A user with records in two partitions ("shared") has no order across them. For these users a change is also accounted
+for when a worker that had read it makes a call or a letter, and in the end the newest value of either partition is
+right.
 
-No commit may pass a change that is not accounted for. In the end a lane holds the newest change that the destination
-does not refuse. Which type an attribute is pinned to is the destination's to say: the first value it ever saw counts,
-and coalescing may have spared it the log's first one.
+No commit may pass a change that is not accounted for. At the end, the destination must hold each lane's newest change
+that it does not refuse. Which type it pins an attribute to depends on the first value that it saw. That need not be the
+log's first value, since coalescing may have dropped that one; so the checks ask the destination for its pins.
 """
 
 from __future__ import annotations
@@ -53,34 +54,34 @@ class Lane:
         self.name = name
         self.shared = shared
         self.partitions: list[int] = []
-        self.settled: set[int] = set()  # of a shared lane: what was read when a call or a letter took care of all
-        self.unique = name.startswith("p")  # else an equal value may come from another change
+        self.settled: set[int] = set()  # in a shared lane: changes that were read before a call or letter was made
+        self.unique = name.startswith("p")  # no two changes have the same value
         self.values: list[Scalar] = []
         self.offsets: list[int] = []
         self.applied = -1  # the newest change that the destination has applied
-        self.epoch = -1  # the assignment that applied last, and the newest change that it applied
-        self.epoch_applied = -1
+        self.epoch = -1  # the number of the assignment whose call was applied last
+        self.epoch_applied = -1  # the newest change that was applied under that assignment
         self.lettered: set[int] = set()
-        self.whole = -1  # the newest change whose letter took the rest of its entry with it
-        self.deleted: set[int] = set()  # by retention, before they were accounted for
-        self.excused = -1  # the newest change that retention deleted before it was accounted for
+        self.whole = -1  # the newest change whose letter gave up its whole entry
+        self.deleted: set[int] = set()  # changes that retention deleted before they were accounted for
+        self.excused = -1  # the newest change that retention took, unaccounted for or uncommitted
 
     def find(self, value: Scalar, reach: Mapping[int, int]) -> int:
-        """The newest change with this value that a reader at `reach` has seen; -1 where there is none."""
+        """The newest change with this value below the positions `reach`; -1 if there is none."""
         for index in range(len(self.values) - 1, -1, -1):
             if same(self.values[index], value) and self.offsets[index] < reach.get(self.partitions[index], 0):
                 return index
         return -1
 
     def settle(self, reach: Mapping[int, int], value: Scalar = None) -> None:
-        """A shared lane's changes that were read by now are taken care of; with `value`, those that have it."""
+        """Accounts for a shared lane's changes below the positions `reach`; with `value`, only for equal ones."""
         for index, offset in enumerate(self.offsets):
             read = offset < reach.get(self.partitions[index], 0)
             if read and (value is None or same(value, self.values[index])):
                 self.settled.add(index)
 
     def accounted_for(self, index: int) -> bool:
-        """See the module's docstring."""
+        """Whether one of the conditions in the module's docstring holds."""
         if index in self.lettered or index in self.settled or index in self.deleted:
             return True
         if not self.shared and max(self.applied, self.whole) >= index:
@@ -95,14 +96,20 @@ def same(one: Scalar, other: Scalar) -> bool:
 
 @dataclass(slots=True)
 class Duty:
-    """What becomes of a record: which changes it holds, and which letters it must bring by preflight alone."""
+    """What must become of one record.
+
+    Attributes:
+        sends: the record's changes, as lane and index in it; each must be accounted for.
+        refused: attributes that preflight must refuse, with the reason; the name "" is the whole record.
+        lettered: those of `refused` whose letter is written.
+    """
 
     sends: list[tuple[Lane, int]] = field(default_factory=list)
     refused: dict[str, Reason] = field(default_factory=dict)
     lettered: set[str] = field(default_factory=set)
 
     def open_part(self) -> str | None:
-        """A part that is not accounted for, or None."""
+        """The name of a part that is not accounted for, or None."""
         for lane, index in self.sends:
             if not lane.accounted_for(index):
                 return lane.name

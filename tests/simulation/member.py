@@ -1,7 +1,8 @@
-"""One worker: the real engine, exchange, membership, drains and lease, and models of what stands behind their ports.
+"""One simulated worker: the real engine, exchange, membership, drains and lease, wired to models of their ports.
 
-This file only drives them. It does what worker/live/loop.py does by the real clock: poll, tell what the group said,
-turn; in a revoke's callback and a stop, step the drain. It takes a turn only when there is something to take it for.
+This file stands in for worker/live/loop.py. On each turn it polls, passes on what the group said, and turns the real
+membership; in a revoke callback or a stop it steps the real drain instead. The real loop turns all the time; this one
+turns only when something has happened or is due, since empty turns would make a run slow.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, cast
 
+from tests.simulation.drain_check import DrainCheck
 from tests.simulation.parts import DeadLetters, Schemas, Token
 from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS
 from tests.simulation.promises import PromiseBroken
 from tests.simulation.senders import Senders
 from tests.simulation.subscription import Subscription, Told
-from tests.simulation.vigil import Vigil
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.facts import DrainOutcome, Fact, LeaseRanOut
@@ -29,18 +30,19 @@ from worker.live.share import Share
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
 
-_IDLE_SECONDS = 0.25  # between looks, where the engine waits for something other than time
-_TURNS_MAX = 20_000
+_IDLE_SECONDS = 0.25  # between turns, while the engine waits for something other than time
+_TURNS_MAX = 20_000  # of one life; more means that the worker spins
 
 
 class Member:
-    """A worker's one life, from its start to its stop or crash."""
+    """One process of a worker, from its start to its stop or crash. A restart in the same slot is another Member."""
 
     def __init__(self, cluster: Cluster, slot: int, life: int) -> None:
         self.name = f"w{slot}.{life}"
         self.slot = slot
         self.alive = True
         self.frozen = False
+        self.freezes = 0
         self.stop_asked = False
         self._cluster = cluster
         self._timeline = cluster.timeline
@@ -71,10 +73,10 @@ class Member:
             pace=Pace(COMMIT_SECONDS, DRAIN_SECONDS),
             reporter=self,
         )
-        self._revoke: Drain | None = None  # its callback has not returned
+        self._revoke: Drain | None = None  # the drain of a revoke callback that has not returned
         self._stop: Drain | None = None
-        self._vigil = Vigil(self)
-        self._amid_turn = False
+        self._drain_check = DrainCheck(self)
+        self._amid_turn = False  # it was frozen between its poll and its calls, and has not turned since
         self._next_turn = inf
         self._turns = 0
 
@@ -83,60 +85,66 @@ class Member:
 
     @property
     def at_rest(self) -> bool:
-        """Nothing is held, under way or unread."""
+        """Whether it has no open entry, call, dead letter or drain."""
         engine = self.engine
         return not (engine.open_entries or engine.in_flight or engine.letters_waiting or self.drain)
 
     @property
     def drain(self) -> Drain | None:
-        """The drain that is stepped now."""
+        """The drain that this worker steps now: a revoke's goes before a stop's."""
         return self._revoke or self._stop
 
     @property
     def isolated(self) -> bool:
-        """Whether it reaches the brokers no more, though it may reach the destination."""
+        """Whether it is cut off from the brokers. It may still reach the destination."""
         return self.group.contact.lost
 
     def reach(self) -> dict[int, int]:
-        """How far the engine has taken in what it holds."""
+        """The engine's position in each partition that it holds, by number."""
         return {partition.number: progress.position or 0 for partition, progress in self.engine.progress().items()}
 
     def epoch(self, user: int) -> int:
-        """The assignment by which a user's call is sent; 0 where the user has two partitions, and so no order."""
+        """The number of the assignment that entitles this worker to call for a user.
+
+        0 for a user with records in two partitions: between two owners nothing orders that user's calls.
+
+        Raises:
+            PromiseBroken: another member owns the user's partition.
+        """
         plan, held = self._cluster.plan, self.group.held
         home = user % plan.partitions
         if user in plan.shared and (home in held or (home + 1) % plan.partitions in held):
             return 0
         if home not in held:
-            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition is another's")
+            raise PromiseBroken("fencing", f"{self} sends for user {user}, whose partition another member owns")
         return self.group.epoch(home)
 
     # -- what happens to it ------------------------------------------------------------------------------------------
 
     def wake(self, _: object = None) -> None:
-        """Something came: take a turn now."""
+        """Takes a turn now: something has come."""
         self.wake_at(self._timeline.now)
 
     def wake_at(self, when: float) -> None:
-        """Take a turn at that instant, if none comes earlier."""
+        """Takes a turn at that instant, unless one comes earlier."""
         if self.alive and when < self._next_turn:
             self._next_turn = when
             self._timeline.at(when, self._turn, when)
 
     def tell(self, what: str, partitions: list[int], generation: int) -> None:
-        """The coordinator's word, for the next poll."""
+        """Queues what the coordinator says, for the next poll."""
         if what == "lost":
             self.group.told.clear()
         self.group.told.append(Told(what, partitions, generation))
         self.wake()
 
     def cut_off(self) -> None:
-        """The way to the brokers is gone."""
+        """The network to the brokers breaks."""
         self.group.contact.since = self._timeline.now
         self.wake()
 
     def reconnect(self) -> None:
-        """The way to the brokers is there again."""
+        """The network to the brokers is back."""
         self.group.contact.since = None
         self.wake()
 
@@ -146,7 +154,7 @@ class Member:
         self.wake()
 
     def crash(self) -> None:
-        """SIGKILL: what was sent may still be applied; everything else is gone."""
+        """SIGKILL: requests already sent may still be applied; everything else is lost."""
         self.alive = False
         self._cluster.oracle.excuse_duplicates()
         self.senders.crash()
@@ -154,17 +162,18 @@ class Member:
     def freeze(self) -> None:
         """SIGSTOP: all threads stop where they are."""
         self.frozen = True
+        self.freezes += 1
         self.senders.freeze()
 
     def thaw(self, *, amid_turn: bool) -> None:
-        """SIGCONT. With `amid_turn` the main loop stood between its poll and its calls."""
+        """SIGCONT. With `amid_turn`, the main loop was frozen between its poll and its calls and goes on there."""
         self.frozen = False
         self._amid_turn = amid_turn
         self.senders.thaw()
         self.wake()
 
     def left(self) -> None:
-        """It has left the group at the end of its stop, and the process ends."""
+        """The stop is over: it leaves the group and the process ends."""
         self.alive = False
         self.senders.close()
         self._cluster.leave(self)
@@ -189,7 +198,7 @@ class Member:
             self._plan_turn()
 
     def _poll_and_turn(self) -> None:
-        """As far as it goes: a revoke's callback does not return before it is drained."""
+        """One turn. It ends early while a revoke is drained: the real poll is then inside the revoke callback."""
         if self._revoke is not None and not self._revoke_ended(self._revoke):
             return
         if not self._hear():
@@ -210,7 +219,7 @@ class Member:
             self._ended(self._stop)
 
     def _hear(self) -> bool:
-        """What a poll hears of the group. False where a revoke's callback goes on."""
+        """Passes on what the coordinator said since the last poll. False while a revoke callback has not returned."""
         told = self.group.told
         while told:
             if self.isolated and (told[0].what != "lost" or self._cluster.plan.brokers_lead):
@@ -220,14 +229,14 @@ class Member:
                 if not self._hear_revoke(word.partitions):
                     return False
             elif word.what == "assign":
-                self._cluster.note(self, "assigned", word.partitions)
+                self._cluster.add_to_trace(self, "assigned", word.partitions)
                 self.group.gained(word.partitions, word.generation)
                 self.membership.assigned(self._named(word.partitions))
             else:
                 held = sorted(self.group.held)
-                self._cluster.note(self, "lost", held)
+                self._cluster.add_to_trace(self, "lost", held)
                 self._cluster.oracle.excuse_duplicates()
-                self._vigil.lost()
+                self._drain_check.lost()
                 self.membership.lost(self._named(held))
                 self.group.gone(held)
                 self._cluster.join(self)
@@ -256,19 +265,19 @@ class Member:
         return True
 
     def _begun(self, drain: Drain) -> None:
-        self._cluster.note(self, "drains", sorted(partition.number for partition in drain.partitions))
-        self._vigil.begun(drain)
+        self._cluster.add_to_trace(self, "drains", sorted(partition.number for partition in drain.partitions))
+        self._drain_check.begun(drain)
 
     def _ended(self, drain: Drain) -> None:
-        self._cluster.note(self, "drained", drain.outcome)
-        self._vigil.ended(drain, self._timeline.now)
+        self._cluster.add_to_trace(self, "drained", drain.outcome)
+        self._drain_check.ended(drain, self._timeline.now)
         if drain.outcome is not DrainOutcome.DONE:
             self._cluster.oracle.excuse_duplicates()
 
     def _plan_turn(self) -> None:
         now = self._timeline.now
         if self.drain is not None:
-            self._vigil.goes_on()
+            self._drain_check.goes_on()
         due = self.membership.next_due(self._timeline.instant()) if self.drain is None else self._drain_due()
         if due <= now and not self.engine.in_flight:
             due = now + _IDLE_SECONDS
@@ -288,11 +297,11 @@ class Member:
     # -- what the loop tells -----------------------------------------------------------------------------------------
 
     def report(self, _: Now, __: Standing) -> None:
-        """Nobody reads it."""
+        """Dropped: no check reads the reports."""
 
     def observe(self, fact: Fact) -> None:
-        """A lease that ran out excuses what is sent again."""
+        """When the lease runs out, the next owner may send values again: the oracle allows duplicates from then on."""
         if isinstance(fact, LeaseRanOut):
-            self._cluster.note(self, "fenced", sorted(self.group.held))
+            self._cluster.add_to_trace(self, "fenced", sorted(self.group.held))
             self._cluster.oracle.excuse_duplicates()
-            self._vigil.lost()
+            self._drain_check.lost()

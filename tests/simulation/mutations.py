@@ -1,4 +1,4 @@
-"""Deliberate faults, one in each: what the core would be if it broke one promise in one place."""
+"""Deliberate faults: each mutation breaks the worker in one place, so that it breaks one promise."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Mutation: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
 
 def commits_past_an_open_entry(patch: pytest.MonkeyPatch) -> None:
-    """The position is committed, whatever is held."""
+    """It commits its position, although older entries are open."""
     patch.setattr(Ledger, "committable", property(lambda ledger: ledger.position))
 
 
 def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
-    """The first value of an attribute wins."""
+    """The first value of an attribute wins, not the last."""
     patch.setattr(Item, "supersede", lambda *_: 0)
 
 
 def settles_on_send(patch: pytest.MonkeyPatch) -> None:
-    """What was sent is taken for delivered."""
+    """A call settles its offsets when it is sent, not when it succeeds."""
     original = Schedule._start
 
     def call(self: Schedule, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
@@ -52,7 +52,7 @@ def settles_on_send(patch: pytest.MonkeyPatch) -> None:
 
 
 def settles_before_the_letter_is_acknowledged(patch: pytest.MonkeyPatch) -> None:
-    """A letter counts as written once it is handed to the producer."""
+    """A letter counts as written when the producer gets it, not when the topic has it."""
     letters, written = Engine.letters, Engine.letter_written
 
     def hand_out(self: Engine, now: Now) -> list[Letter]:
@@ -67,17 +67,17 @@ def settles_before_the_letter_is_acknowledged(patch: pytest.MonkeyPatch) -> None
 
 
 def writes_letters_of_a_lost_partition(patch: pytest.MonkeyPatch) -> None:
-    """A letter that waits is written though its partition is another's."""
+    """A waiting letter is written after its partition went to another member."""
     patch.setattr(Outbox, "_is_wanted", lambda *_: True)
 
 
 def keeps_entries_of_a_lost_partition(patch: pytest.MonkeyPatch) -> None:
-    """What came by a partition is sent after the partition is another's."""
+    """An entry is sent after its partition went to another member."""
     patch.setattr(Entry, "forget", lambda *_: None)
 
 
 def retries_over_newer_changes(patch: pytest.MonkeyPatch) -> None:
-    """A call that is made again brings its own values, not those that came meanwhile."""
+    """A retry sends its old values, not those that came meanwhile."""
     original = Entry.merge
 
     def merge(self: Entry, newer: Entry) -> None:
@@ -95,7 +95,7 @@ class _NeverBusy(dict[object, Entry]):
 
 
 def sends_two_calls_for_a_user(patch: pytest.MonkeyPatch) -> None:
-    """A user's next entry does not wait for the one in flight."""
+    """A user's next entry does not wait for the call in flight."""
     original = Window.__init__
 
     def init(self: Window, seconds: float, memory: Memory) -> None:
@@ -106,7 +106,7 @@ def sends_two_calls_for_a_user(patch: pytest.MonkeyPatch) -> None:
 
 
 def takes_a_failure_for_a_success(patch: pytest.MonkeyPatch) -> None:
-    """5xx, time-outs and broken connections settle."""
+    """5xx, time-outs and broken connections count as delivered."""
     _rejudge(patch, Verdict.RETRY, Verdict.DELIVERED)
 
 
@@ -121,7 +121,6 @@ def dead_letters_when_unauthorized(patch: pytest.MonkeyPatch) -> None:
 
 
 def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> None:
-
     def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
         judged = verdict.judge(reply, ever_delivered=ever_delivered)
         return instead if judged is meant else judged
@@ -130,28 +129,28 @@ def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> Non
 
 
 def ignores_retry_after(patch: pytest.MonkeyPatch) -> None:
-    """The destination's wish to be left alone is not heard."""
+    """Retry-After is ignored."""
     patch.setattr(Gate, "pause", lambda *_: None)
 
 
 def retries_an_outage_with_every_sender(patch: pytest.MonkeyPatch) -> None:
-    """The gate never closes."""
+    """A closed gate lets all calls through."""
     patch.setattr(Gate, "passage", lambda *_: Passage.FREE)
 
 
 def takes_the_whole_rate(patch: pytest.MonkeyPatch) -> None:
-    """Each replica thinks that it is the only one."""
+    """Each replica sends as if it were the only one."""
     original = Rate.share
     patch.setattr(Rate, "share", lambda self, fraction, now: original(self, float(fraction > 0), now))
 
 
 def forgets_the_value_before_a_refused_one(patch: pytest.MonkeyPatch) -> None:
-    """A refused value takes the older, good ones with it."""
+    """When a value is refused, the older values are dropped with it."""
     patch.setattr(Item, "step_back", lambda _: False)
 
 
 def takes_true_for_one(patch: pytest.MonkeyPatch) -> None:
-    """Equal values of two types count as one."""
+    """True, 1 and 1.0 count as the same value."""
 
     def supersede(self: Item, value: Scalar, change: Change) -> int:
         if value == self.value:
@@ -164,12 +163,12 @@ def takes_true_for_one(patch: pytest.MonkeyPatch) -> None:
 
 
 def dead_letters_the_whole_call(patch: pytest.MonkeyPatch) -> None:
-    """A 400 takes the good attributes with the bad one."""
+    """A 400 dead-letters the good attributes with the bad one."""
     _rejudge(patch, Verdict.REFUSED, Verdict.UNEXPECTED)
 
 
 def lets_records_pass_one_that_waits_for_its_schema(patch: pytest.MonkeyPatch) -> None:
-    """Only the record itself waits; the later ones of its partition go on."""
+    """Only the record itself waits; later records of its partition overtake it."""
     original = Intake.receive
 
     def receive(self: Intake, ledger: Ledger, record: Record, now: Now) -> None:
@@ -183,18 +182,18 @@ def lets_records_pass_one_that_waits_for_its_schema(patch: pytest.MonkeyPatch) -
 
 
 def forgets_the_lease(patch: pytest.MonkeyPatch) -> None:
-    """A worker that slept goes on as if nothing had been."""
+    """A worker that was frozen past its lease goes on as if nothing had happened."""
     patch.setattr(Lease, "renew", lambda _: 0.0)
     patch.setattr(Lease, "holds", lambda _: True)
 
 
 def trusts_in_a_silent_coordinator(patch: pytest.MonkeyPatch) -> None:
-    """A worker that is cut off from the brokers goes on as if its partitions were still its own."""
+    """A worker that is cut off from the brokers keeps its partitions for ever."""
     patch.setattr(Lease, "heard", lambda *_: True)
 
 
 def settles_late_replies_of_another_assignment(patch: pytest.MonkeyPatch) -> None:
-    """A new assignment of a partition goes on with the ledger of the old one."""
+    """A new assignment of a partition reuses the old one's ledger, so late replies settle in it."""
     original = Engine.assigned
 
     def assigned(self: Engine, partitions: Iterable[Partition]) -> None:
@@ -209,22 +208,22 @@ def settles_late_replies_of_another_assignment(patch: pytest.MonkeyPatch) -> Non
 
 
 def writes_over_notes_that_it_has_not_read(patch: pytest.MonkeyPatch) -> None:
-    """What the previous owner of a partition had spent is forgotten."""
+    """A commit overwrites the previous owner's note before it is read: the letters that owner spent are forgotten."""
     patch.setattr(Offsets, "gained", lambda *_: None)
 
 
 def drains_while_nothing_can_end(patch: pytest.MonkeyPatch) -> None:
-    """A drain waits for dead letters that only a good record could release."""
+    """A drain waits for withheld letters that only a good record could release."""
     patch.setattr(Engine, "awaits_good_records", lambda *_: False)
 
 
 def calls_a_drain_done_whose_partitions_were_lost(patch: pytest.MonkeyPatch) -> None:
-    """What went away amid a drain counts as drained."""
+    """Partitions lost during a drain count as drained."""
     patch.setattr(Drain, "lose", lambda *_: None)
 
 
 def lets_a_drain_wait_out_a_backoff(patch: pytest.MonkeyPatch) -> None:
-    """What is to be tried again is not made due."""
+    """A drain does not make retries due at once."""
     patch.setattr(Window, "end_backoff", lambda *_: None)
 
 

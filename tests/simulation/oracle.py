@@ -1,4 +1,7 @@
-"""The promises, as checks: at each request, each application, each letter, each commit, and at the end."""
+"""The promises as checks, made at each request, each applied call, each letter, each commit, and at the end.
+
+lanes.py says what "accounted for" means.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ _ENTRY_REASONS = {Reason.SERVER_ERROR, Reason.NOT_FOUND, Reason.UNEXPECTED_STATU
 
 
 @dataclass(slots=True)
-class Standing:
-    """What a user's calls show: how many are under way, and how often in a row the destination failed."""
+class UserCalls:
+    """A user's calls in flight, the last assignment that sent one, and the destination's failures in a row."""
 
     in_flight: int = 0
     epoch: int = -1
@@ -30,7 +33,7 @@ class Standing:
 
 
 class Oracle:
-    """Watches one run."""
+    """Watches one run; every method may raise `PromiseBroken`."""
 
     def __init__(self, plan: Plan, logs: list[Log], attentive: Attentive) -> None:
         self.lanes: dict[tuple[int, str], Lane] = {}
@@ -40,7 +43,7 @@ class Oracle:
         self._attentive = attentive
         self._duties: list[list[Duty]] = [[] for _ in logs]
         self._verified = [0] * len(logs)
-        self._users: dict[object, Standing] = {}
+        self._users: dict[object, UserCalls] = {}
         self._reaches: dict[Letter, Mapping[int, int]] = {}
         self._started: deque[float] = deque()
         self._excused = False
@@ -48,7 +51,7 @@ class Oracle:
     # -- the log -----------------------------------------------------------------------------------------------------
 
     def appended(self, record: Record, produced: Produced) -> None:
-        """A record came to lie in its log."""
+        """A record was appended to its log."""
         duty = Duty()
         self._duties[produced.partition].append(duty)
         if produced.kind == "garbage":
@@ -76,9 +79,10 @@ class Oracle:
             duty.sends.append((lane, len(lane.values) - 1))
 
     def truncated(self, partition: int, start: int, committed: int) -> None:
-        """Retention has deleted what lies below `start`: what was not accounted for by then is nobody's fault.
+        """Retention has deleted a partition's records below `start`: the worker owes nothing for what it had not sent.
 
-        Nor is it where a newest change was delivered, not committed, and is missing when the older ones come again.
+        It also owes nothing in this case: it delivers a lane's newest change and crashes before it commits; retention
+        deletes that record; the next owner reads the older ones again and sends an older value last.
         """
         for offset, duty in zip(self._logs[partition].offsets, self._duties[partition], strict=True):
             if offset >= start:
@@ -93,13 +97,13 @@ class Oracle:
 
     # -- calls -------------------------------------------------------------------------------------------------------
 
-    def _standing(self, user: int, worker: object) -> Standing:
-        """A user with two partitions has one with each worker: two workers know nothing of each other's calls."""
+    def _user_calls(self, user: int, worker: object) -> UserCalls:
+        """A user's calls; a shared user's by worker, since two owners know nothing of each other's calls."""
         key = (user, worker) if user in self._plan.shared else user
-        return self._users.setdefault(key, Standing())
+        return self._users.setdefault(key, UserCalls())
 
     def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
-        """A worker has sent a request for a user, by its `epoch`-th assignment of the user's partition."""
+        """A worker starts a call for a user, under assignment number `epoch`. Checks the rate of all workers."""
         self.calls += 1
         self.request_written(user, worker, epoch)
         started = self._started
@@ -111,36 +115,39 @@ class Oracle:
             raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
 
     def request_written(self, user: int, worker: object, epoch: int) -> None:
-        """A request is on its way. One that a frozen worker writes when it wakes spent its part of the rate before."""
-        standing = self._standing(user, worker)
-        if standing.in_flight:
+        """A request is written: when its call starts, or late, by a worker that froze before it could write.
+
+        The late one was counted against the rate when its call started.
+        """
+        user_calls = self._user_calls(user, worker)
+        if user_calls.in_flight:
             raise PromiseBroken("one in flight", f"a second request for user {user}")
-        if epoch < standing.epoch:
-            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {standing.epoch} did")
-        standing.in_flight += 1
-        standing.epoch = epoch
+        if epoch < user_calls.epoch:
+            raise PromiseBroken("fencing", f"user {user}: assignment {epoch} sends after {user_calls.epoch} did")
+        user_calls.in_flight += 1
+        user_calls.epoch = epoch
 
     def excuse_duplicates(self) -> None:
-        """Something happened that makes it right to send what was sent: a crash, a lost reply, a drain cut short."""
+        """From now on duplicates are allowed: after a crash, a lost reply or an incomplete drain they are right."""
         self._excused = True
 
     def ended(self, user: int, worker: object, reply: Reply | None, now: float) -> None:
-        """The worker's side of a request is over: a reply, or None where it was given up."""
-        standing = self._standing(user, worker)
-        standing.in_flight -= 1
+        """A request is over for the worker, by a reply, or None where it was given up."""
+        user_calls = self._user_calls(user, worker)
+        user_calls.in_flight -= 1
         if reply is None or reply.status is None:
             self.excuse_duplicates()
         if reply is None:
             return
         if reply.status is None or reply.status >= 500 or reply.status in _RETRIED:
-            standing.failures += 1
-            if standing.failures == 1:
-                standing.failing_since = now
+            user_calls.failures += 1
+            if user_calls.failures == 1:
+                user_calls.failing_since = now
         elif reply.status < 300:
-            standing.failures = 0
+            user_calls.failures = 0
 
     def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, reach: Mapping[int, int]) -> None:
-        """The destination has set these; the sender had read its partitions up to `reach` when it sent them."""
+        """The destination has set these properties. When the call was sent, the worker's positions were `reach`."""
         if user not in self._plan.shared and epoch < self._users[user].epoch:
             raise PromiseBroken("fencing", f"user {user}: a request of assignment {epoch} was applied late")
         for name, value in properties.items():
@@ -151,7 +158,7 @@ class Oracle:
             if lane.shared:
                 lane.settle(reach)
                 continue
-            # Of an equal value that retention deleted unread, the lane cannot tell that it is not the one.
+            # Where retention deleted a record unread, `find` may have taken its value for the equal one that was sent.
             certain = lane.unique or lane.excused < 0
             if certain and lane.epoch == epoch and index < lane.epoch_applied:
                 raise PromiseBroken("order", f"user {user}, {name}: change {index} after {lane.epoch_applied}")
@@ -163,24 +170,24 @@ class Oracle:
     # -- letters -----------------------------------------------------------------------------------------------------
 
     def published(self, letter: Letter, reach: Mapping[int, int], now: float) -> None:
-        """A worker that holds these partitions, read so far, wants a letter written."""
+        """A worker whose positions are `reach` hands a letter to its producer."""
         self._reaches.setdefault(letter, reach)
         user = -1 if letter.user is None else NUMBERS.get(letter.user, -1)
-        # A shared user's entry lives on by its other partition, and with it a letter that waits: the next owner writes
-        # its twin, of the same id.
+        # A shared user's entry outlives one partition: it is held by the other, and its waiting letter with it. So the
+        # old owner may write it after all, and the next owner writes the same letter, with the same id.
         if user not in self._plan.shared and not any(source.partition.number in reach for source in letter.sources):
-            raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that is another's")
+            raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that another member owns")
         if letter.reason is Reason.SERVER_ERROR and user not in self._plan.shared:
-            standing = self._users[user]
-            if standing.failures < 5 or now - standing.failing_since < self._plan.options.server_error_seconds:
-                raise PromiseBroken("bad destination", f"user {user} is given up after {standing.failures} failures")
+            user_calls = self._users[user]
+            if user_calls.failures < 5 or now - user_calls.failing_since < self._plan.options.server_error_seconds:
+                raise PromiseBroken("bad destination", f"user {user} is given up after {user_calls.failures} failures")
         if letter.reason is Reason.NOT_FOUND and user not in self._plan.not_found:
             raise PromiseBroken("bad destination", f"not_found for user {user}, who is known")
         if letter.reason is Reason.UNEXPECTED_STATUS and user not in self._plan.unexpected:
             raise PromiseBroken("bad destination", f"unexpected_status for user {user}, who never gets one")
 
     def written(self, letter: Letter) -> None:
-        """A letter lies in the topic."""
+        """A letter is in the dead-letter topic."""
         if letter.reason in {Reason.UNDECODABLE, Reason.NO_IDENTITY}:
             self._preflight_letter(letter, _WHOLE_RECORD, letter.sources[0].partition.number, letter.sources[0].offset)
             return
@@ -224,7 +231,7 @@ class Oracle:
     # -- commits and the end -----------------------------------------------------------------------------------------
 
     def committing(self, offsets: Mapping[int, int]) -> None:
-        """A worker is about to commit these. What was checked once stays accounted for."""
+        """A worker is about to commit these offsets. Each record is checked once: it stays accounted for."""
         for partition, offset in offsets.items():
             log, duties = self._logs[partition], self._duties[partition]
             index = self._verified[partition]
@@ -237,7 +244,7 @@ class Oracle:
             self._verified[partition] = index
 
     def finished(self) -> None:
-        """All is settled: every lane must hold what the log says."""
+        """All is settled: the destination must hold for every lane what the log says."""
         for lane in self.lanes.values():
             if lane.shared:
                 self._check_shared_end(lane)

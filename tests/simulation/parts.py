@@ -1,4 +1,4 @@
-"""Models of what else stands behind the ports of the loop: the dead-letter topic, the registry, the token."""
+"""Models of three more ports of the loop: the dead-letter producer, the registry client, the token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DeadLetters:
-    """The port `worker.live.ports.DeadLetters`."""
+    """Implements the port `worker.live.ports.DeadLetters`."""
 
     def __init__(self, cluster: Cluster, member: Member) -> None:
         self._cluster = cluster
@@ -20,15 +20,15 @@ class DeadLetters:
         self._results: list[tuple[Letter, str | None]] = []
 
     def publish(self, letter: Letter) -> None:
-        """What becomes of it the cluster decides."""
+        """Checks the letter and hands it to the cluster, which decides its fate."""
         cluster, member = self._cluster, self._member
-        cluster.note(member, "letter", letter)
+        cluster.add_to_trace(member, "letter", letter)
         cluster.oracle.published(letter, member.reach(), cluster.timeline.now)
-        member.senders.closedness.writing(letter, cluster.plan.options.storm_letters_max)
+        member.senders.gate_check.writing(letter, cluster.plan.options.storm_letters_max)
         cluster.publish(letter, self._reported)
 
     def results(self) -> list[tuple[Letter, str | None]]:
-        """What was decided since the last look."""
+        """The letters whose fate was reported since the last call."""
         results, self._results = self._results, []
         return results
 
@@ -38,7 +38,7 @@ class DeadLetters:
 
 
 class Schemas:
-    """The port `worker.live.ports.Schemas`."""
+    """Implements the port `worker.live.ports.Schemas`."""
 
     def __init__(self, cluster: Cluster, member: Member) -> None:
         self._cluster = cluster
@@ -47,26 +47,26 @@ class Schemas:
         self._answers: list[tuple[int, object | None]] = []
 
     def request(self, schema_id: int) -> None:
-        """Asks once, until it is answered."""
+        """Asks the registry, unless the same question is already open."""
         if schema_id not in self._asked:
             self._asked.add(schema_id)
             self._cluster.ask_registry(schema_id, self._came)
 
     def answers(self) -> list[tuple[int, object | None]]:
-        """What came since the last look."""
+        """The answers since the last call."""
         answers, self._answers = self._answers, []
         return answers
 
     def dead_letter_schema_id(self) -> int | None:
-        """Known from the start."""
+        """An id that is known from the start: letters never wait for it."""
         return 0
 
     def waiting(self) -> str | None:
-        """Nobody asks."""
+        """None: no check reads it."""
         return None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: it holds nothing open."""
 
     def _came(self, schema_id: int) -> None:
         self._asked.discard(schema_id)
@@ -75,8 +75,8 @@ class Schemas:
 
 
 class Token:
-    """The port `worker.live.ports.Token`: always the same one."""
+    """Implements the port `worker.live.ports.Token`; the token never changes."""
 
     def reload(self) -> bool:
-        """Never another one."""
+        """False: it is the same token."""
         return False

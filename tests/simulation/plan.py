@@ -1,7 +1,7 @@
-"""What a seed stands for: a cluster, the records that come, and the faults that it meets.
+"""What a seed stands for: the cluster, the records that are produced, and the faults.
 
-A plan is plain data, so that it can be run again with parts taken away. Chance inside a run (latencies, jitter, which
-replies are lost) comes from a generator of its own, seeded by the plan's seed.
+A plan is plain data, so the shrinker can run it again with parts removed. Chance inside the run (latencies, jitter,
+which replies get lost) comes from the run's own generator, seeded with the plan's seed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from worker.core.model import User
 from worker.core.options import Options
 
 PRODUCE_SECONDS = 20.0
-FAULT_SECONDS = 30.0  # no fault begins later, and none lasts beyond QUIET
+FAULT_SECONDS = 30.0  # no fault begins later than this, and none lasts beyond QUIET
 QUIET = BEGINNING + 45.0
 DRAIN_SECONDS = 4.0
-SESSION_SECONDS = 9.0  # longer than a drain and a request together, as the settings demand of the real ones
+SESSION_SECONDS = 9.0  # longer than a drain and a request together: the real settings must keep to that too
 LEASE_SECONDS = 8.0
 COMMIT_SECONDS = 2.0
-CLOSER = 900  # users from this number on are well: some in each partition speak up when all faults are over,
-CLOSERS = 6  # since a halt that only a success can end needs somebody to succeed
-CLOSING_SECONDS = 15.0  # from one round of them to the next
+# When all faults are over, healthy users change again, round by round: some halts end only with a success.
+CLOSER = 900  # the first healthy user's number
+CLOSERS = 6  # healthy users in each partition
+CLOSING_SECONDS = 15.0  # from one round to the next
 
 GOOD_TIERS = ("gold", "silver", "bronze")
 BAD_TIERS = ("lead", "tin")
-TIER, AGE, FREE = "tier", "age", "free"  # an enumeration; pinned to numbers; pinned by the first value seen
+TIER, AGE, FREE = "tier", "age", "free"  # an enumeration; pinned to numbers; pinned by the first value that arrives
 TOO_LONG = "n" * 201
 DENIED = "ssn"
 
@@ -38,7 +39,10 @@ BROKER = ("commit_fails", "commit_slow", "letters_fail", "letters_slow", "regist
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """A record to come. `kind` is change, tombstone, garbage or nobody; `gap` offsets are left out before it."""
+    """A record to produce at `at`. `kind`: change, tombstone, garbage, or nobody (an event without identity).
+
+    `gap`: offsets left unused before it. `schema`: the id of its schema.
+    """
 
     at: float
     partition: int
@@ -51,7 +55,7 @@ class Produced:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong, from `at` for `seconds`; `target` is a worker or a partition, `how` a variant."""
+    """A fault from `at`, for `seconds`. `target`: the slot of a worker, or a partition; `how`: a variant of `kind`."""
 
     at: float
     seconds: float
@@ -62,7 +66,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run."""
+    """Everything that a run needs to know beforehand."""
 
     seed: int
     partitions: int
@@ -70,9 +74,9 @@ class Plan:
     eager: bool
     options: Options
     hints: bool
-    pinned: bool  # whether FREE has a type before the first call
+    pinned: bool  # whether FREE is pinned to a type before the first call
     latency_seconds: float
-    largest_call: int  # attributes; above it the destination answers 413
+    largest_call: int  # attributes in a call; above it the destination answers 413
     poll_records: int
     not_found: frozenset[int]
     unexpected: frozenset[int]
@@ -84,7 +88,7 @@ class Plan:
 
     @property
     def brokers_lead(self) -> bool:
-        """KIP-848: a member that is cut off never learns by itself that it was thrown out."""
+        """Whether the group follows KIP-848: a member that is cut off does not notice by itself that it is expelled."""
         return not self.eager and self.seed % 2 == 1
 
 
@@ -104,11 +108,11 @@ NUMBERS = {user: number for number, user in USERS.items()}
 
 
 def make(seed: int) -> Plan:
-    """The plan of a seed. Each has another mix of faults: all at once would hide what each does alone."""
+    """The plan of a seed. Each seed mixes only some faults: all at once would hide what each does alone."""
     rng = random.Random(seed)
     partitions, workers, users = rng.randint(1, 4), rng.randint(1, 3), rng.choice((2, 5, 15, 40, 60))
     small = rng.random() < 0.4  # a memory budget that a few entries fill
-    # A budget full of unknown users, or of letters held back, is the one thing a halt cannot be probed out of.
+    # No unknown users with a small budget: where they, or withheld letters, fill it, no probe can ever end the halt.
     odd = [] if small else [number for number in range(users) if rng.random() < 0.1]
     shared = frozenset(number for number in range(users) if number % 3 == 0 and partitions > 1 and rng.random() < 0.2)
     options = Options(
@@ -146,7 +150,7 @@ def make(seed: int) -> Plan:
 
 def _records(rng: random.Random, partitions: int, users: int, shared: frozenset[int]) -> tuple[Produced, ...]:
     count = rng.randint(120, 280)
-    # A backlog, a burst, or a stream: they meet the window and the budget in different ways.
+    # A backlog, a stream and a burst: they strain the window and the budget in different ways.
     times = sorted(rng.choice((0.0, rng.uniform(0, PRODUCE_SECONDS), 7.0 + rng.random())) for _ in range(count))
     odd_kinds = rng.random() < 0.4
     refused = rng.choice((0.0, 0.1, 0.4))
@@ -172,12 +176,12 @@ def _records(rng: random.Random, partitions: int, users: int, shared: frozenset[
 
 
 def _attributes(rng: random.Random, number: int, refused: float) -> dict[str, object]:
-    """Values of plain attributes are unique, so that each tells which change it came from."""
+    """Attributes of a record. Values of p0, p1 ... are unique, so that each one names the change it came from."""
     attributes: dict[str, object] = {f"p{index}": number for index in range(6) if rng.random() < 0.3}
     if rng.random() < 0.4:
         attributes[TIER] = rng.choice(BAD_TIERS if rng.random() < refused else GOOD_TIERS)
     if rng.random() < 0.3:
-        # Equal by ==, and not the same to the destination.
+        # True == 1 == 1.0 in Python, but to the destination they are different values.
         attributes[AGE] = rng.choice((True, "1", "two") if rng.random() < refused else (1, 1.0, 2, number))
     if rng.random() < 0.2:
         attributes[FREE] = rng.choice((number, f"text {number}") if rng.random() < refused else (number,))
@@ -219,7 +223,7 @@ def _variant(rng: random.Random, kind: str) -> str:
 
 
 def without(plan: Plan, *, records: frozenset[int] = frozenset(), faults: frozenset[int] = frozenset()) -> Plan:
-    """The plan with some of its records and faults, by index, taken away."""
+    """The plan without some of its records and faults, given by index."""
     return replace(
         plan,
         records=tuple(record for index, record in enumerate(plan.records) if index not in records),

@@ -1,4 +1,4 @@
-"""A model of the senders: each request's way to the destination and back."""
+"""A model of a worker's sender threads: each request's way to the destination and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.simulation.closedness import Closedness
+from tests.simulation.gate_check import GateCheck
 from tests.simulation.plan import NUMBERS
 from tests.simulation.promises import PromiseBroken
 from worker.core.model import Call, Failure, Reply
@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.member import Member
 
-_ABORT_SECONDS = 0.05  # within this an abort reaches its request, which may arrive before
+_ABORT_SECONDS = 0.05  # an abort takes up to this long; its request may still arrive first
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A request under way: by which assignment it was sent, and what had been read by then.
+    """A request under way.
 
-    `counted` while the destination may still apply it; `unwritten` where the process froze before its first byte left;
-    `cut` once the main loop has given it up, `over` once its reply, or what stands for one, is decided.
+    Attributes:
+        epoch: the number of the assignment that it was sent under.
+        reach: the worker's position in each partition when it was sent.
+        back_at: when its reply is due.
+        counted: the destination may still apply it, so the oracle counts it as in flight.
+        arrived: it has reached the destination.
+        unwritten: the process froze before the request's first byte was written.
+        cut: the main loop has aborted it.
+        over: its reply, or the failure in place of one, is decided.
     """
 
     senders: Senders
@@ -40,11 +47,11 @@ class Flight:
 
 
 class Senders:
-    """The requests of one worker. Their threads go on while its main loop is busy, and freeze with it."""
+    """Implements the port `worker.live.ports.Senders`. Requests go on beside the main loop; a freeze stops both."""
 
     def __init__(self, cluster: Cluster, owner: Member, may_send: Callable[[], bool]) -> None:
         self.alive = True
-        self.closedness = Closedness()
+        self.gate_check = GateCheck()
         self._flights: dict[Call, Flight] = {}
         self._cluster = cluster
         self._timeline = cluster.timeline
@@ -54,13 +61,17 @@ class Senders:
 
     @property
     def free(self) -> int:
-        """Calls that may be submitted now."""
+        """How many calls may be submitted now."""
         return self._cluster.plan.options.concurrency - len(self._flights)
 
     def submit(self, call: Call) -> None:
-        """Sends a call, by the worker's present assignment and by what it has read."""
+        """Sends a call under the worker's present assignment.
+
+        Raises:
+            PromiseBroken: the call may not start now, or may outlast the drain.
+        """
         cluster, now = self._cluster, self._timeline.now
-        self.closedness.starting(call, now)
+        self.gate_check.starting(call, now)
         drain = self._owner.drain
         if drain is not None and now + call.timeout_seconds > drain.deadline + 1e-6:
             raise PromiseBroken("bounded", f"{self._owner}: call {call.number} may outlast the drain")
@@ -69,7 +80,7 @@ class Senders:
         epoch = self._owner.epoch(user)
         flight = Flight(self, call, user, epoch, self._owner.reach(), now + min(latency, call.timeout_seconds))
         self._flights[call] = flight
-        cluster.note(self._owner, "call", call)
+        cluster.add_to_trace(self._owner, "call", call)
         cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
         failure = cluster.attentive.unreachable()
         if failure is not None:
@@ -81,59 +92,59 @@ class Senders:
             self._timeline.at(flight.back_at, self.came, (flight, Reply(None, Failure.TIMEOUT)))
 
     def replies(self, _: float = 0.0) -> list[tuple[Call, Reply]]:
-        """The calls that finished since the last look."""
+        """The calls that ended since the last call of this."""
         finished, self._finished = self._finished, []
         for call, reply in finished:
             del self._flights[call]
-            self.closedness.replied(call, reply, self._timeline.now, self._cluster.plan.options)
+            self.gate_check.replied(call, reply, self._timeline.now, self._cluster.plan.options)
         return finished
 
     def abort(self, calls: Iterable[Call]) -> None:
-        """Cuts calls short: nothing more is written, but what was on its way may get through before the cut does."""
+        """Aborts calls. The abort takes a moment, in which a request under way may still be applied."""
         for call in calls:
-            self.closedness.forgotten(call)
+            self.gate_check.forgotten(call)
             self._flights[call].cut = True
             self._timeline.after(self._cluster.rng.uniform(0.0, _ABORT_SECONDS), self._cut, self._flights[call])
 
     def close(self) -> None:
-        """The process ends in good order: its connections are closed, and what did not arrive never will."""
+        """The process ends in order and closes its connections: a request that has not arrived never will."""
         self.alive = False
         for flight in self._flights.values():
             flight.over = True
             self._uncount(flight)
 
     def crash(self) -> None:
-        """The process is gone; what is under way still arrives."""
+        """The process is killed; requests already written still arrive."""
         self.alive = False
         for flight in self._flights.values():
             if flight.arrived or flight.unwritten:
                 self._uncount(flight)
 
     def freeze(self) -> None:
-        """The process stops: some requests were not written yet, as their connections were just being made."""
+        """The process freezes. About half of the open requests were still connecting, so they are not written yet."""
         for flight in self._flights.values():
             if not flight.over and not flight.arrived and self._cluster.rng.random() < 0.5:
                 flight.unwritten = True
                 self._uncount(flight)
 
     def thaw(self) -> None:
-        """The process goes on; which of its threads is first is not for it to say."""
+        """The process goes on. Its senders may write before or after the main loop's first turn."""
         for flight in self._flights.values():
             if flight.unwritten:
                 self._timeline.after(self._cluster.rng.choice((0.0, 0.001)), self._write, flight)
 
     def came(self, answer: tuple[Flight, Reply]) -> None:
-        """A reply, or what stands for one, has come."""
+        """A reply, or the failure in place of one, has come."""
         flight, reply = answer
         if not flight.over and not flight.unwritten and self.alive:
-            flight.over = True  # what arrives after this is not applied: the connection is closed
+            flight.over = True  # its connection is closed: if the request arrives after this, it is not applied
             self._uncount(flight, reply)
-            self._cluster.note(self._owner, "reply", (flight.call, reply))
+            self._cluster.add_to_trace(self._owner, "reply", (flight.call, reply))
             self._finished.append((flight.call, reply))
             self._owner.wake()
 
     def arrives(self, flight: Flight) -> bool:
-        """A request reaches the destination; False where its connection is closed, or its bytes never left."""
+        """Whether a request reaches the destination: not if its connection was closed or it was never written."""
         if flight.over or flight.unwritten:
             return False
         flight.arrived = True
@@ -149,7 +160,7 @@ class Senders:
         if not self._may_send() or flight.cut:
             self.came((flight, Reply(None, Failure.ABORTED)))
             return
-        self._cluster.note(self._owner, "writes late", flight.call)
+        self._cluster.add_to_trace(self._owner, "writes late", flight.call)
         self._cluster.oracle.request_written(flight.user, self._owner, flight.epoch)
         flight.counted = True
         flight.back_at = self._timeline.now + 0.01

@@ -1,4 +1,4 @@
-"""Makes a failing plan small: what can be taken away without the same check passing again, is."""
+"""Shrinks a failing plan: takes away whatever the failure of the same check does not need."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ RUNS_MAX = 600
 
 
 def broken_by(plan: Plan) -> str | None:
-    """The check that a plan's run fails, or None. An exception of the core's own counts by its type."""
+    """Runs a plan; the name of the check that failed, or None. For any other exception, the name of its type."""
     try:
         Cluster(plan).run()
     except PromiseBroken as failure:
         return failure.check
-    except Exception as failure:  # noqa: BLE001 - whatever the core raises is a finding
+    except Exception as failure:  # noqa: BLE001 - any exception of the worker is a finding
         return type(failure).__name__
     return None
 
 
 def smallest(plan: Plan, check: str) -> Plan:
-    """A smaller plan that fails the same check; by removal of faults, users, then ever smaller runs of records."""
+    """A smaller plan that fails the same check. Removes faults, users, records, attributes, workers, in this order.
+
+    Stops after RUNS_MAX runs.
+    """
     budget = RUNS_MAX
 
     def still(candidate: Plan) -> bool:
@@ -50,7 +53,7 @@ def smallest(plan: Plan, check: str) -> Plan:
 def _thinned(
     plan: Plan, indexes: Iterable[int], remove: Callable[[Plan, frozenset[int]], Plan], still: Callable[[Plan], bool]
 ) -> Plan:
-    """Removes runs of items, halves first, single ones last."""
+    """Removes stretches of items: first halves of them all, then ever shorter ones, single items last."""
     kept = list(indexes)
     whole = frozenset(kept)
     size = max(1, len(kept) // 2)

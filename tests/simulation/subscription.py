@@ -1,4 +1,4 @@
-"""A worker's side of the model of Kafka: what it reads, pauses and commits, and what it knows to be committed."""
+"""A model of the worker's consumer: what it reads, pauses and commits, and which commits it knows were accepted."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from tests.simulation.member import Member
 
 _LOOP_SECONDS = 0.1  # the longest time between two turns of the real loop
-_COMMIT_ATTEMPTS = 3  # of a commit that is waited for outside a callback
+_COMMIT_ATTEMPTS = 3  # of a blocking commit outside a callback
 
 
 @dataclass(slots=True)
 class Contact:
-    """The way to the brokers. `since`: when it was cut; None while it is there."""
+    """The connection to the brokers. `since`: when it broke; None while it works."""
 
     since: float | None = None
 
     @property
     def lost(self) -> bool:
-        """Whether the way is cut."""
+        """Whether the connection is broken."""
         return self.since is not None
 
     def silent_seconds(self, now: float) -> float:
-        """How long the coordinator was not heard."""
+        """How long the coordinator has been silent."""
         return 0.0 if self.since is None else now - self.since
 
     @property
     def misses_at(self) -> float:
-        """When a loop that turns all the time notices that it was not heard for too long."""
+        """When the real loop, which turns all the time, would notice that the silence has outlasted the lease."""
         return -inf if self.since is None else self.since + LEASE_SECONDS + _LOOP_SECONDS
 
 
 @dataclass(slots=True)
 class Told:
-    """What the next poll hears from the coordinator."""
+    """News from the coordinator, for the next poll. `what` is `revoke`, `assign` or `lost`."""
 
     what: str
     partitions: list[int]
@@ -53,12 +53,12 @@ class Told:
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """The port `worker.live.ports.Group`. Of what it fetches, nothing is lost or doubled within one assignment.
+    """Implements the port `worker.live.ports.Group`. Within one assignment it yields each record once, in order.
 
     Attributes:
-        told: what the coordinator has said and no poll has heard yet.
+        told: news from the coordinator that no poll has heard yet.
         held: partitions of the present assignment, by number.
-        in_callback: whether a revoke's callback has not returned.
+        in_callback: whether a revoke callback is running.
     """
 
     cluster: Cluster
@@ -72,13 +72,13 @@ class Subscription:
     commits_refused: int = 0
     generation: int = -1
     _paused: set[Partition] = field(default_factory=set)
-    _next: dict[int, int] = field(default_factory=dict)  # as an index into the log
+    _next: dict[int, int] = field(default_factory=dict)  # the next record to read, as an index into `Log.records`
     _epochs: dict[int, int] = field(default_factory=dict)
     _committed: dict[Partition, int] = field(default_factory=dict)
     _unread_notes: set[int] = field(default_factory=set)
 
     def gained(self, partitions: Iterable[int], generation: int) -> None:
-        """Reading begins where the group has committed."""
+        """Takes an assignment: reading starts at the group's committed offsets."""
         group, logs = self.cluster.group, self.cluster.logs
         self.generation = generation
         for number in partitions:
@@ -88,7 +88,7 @@ class Subscription:
             self._unread_notes.add(number)
 
     def gone(self, partitions: Iterable[int]) -> None:
-        """The partitions are not this worker's any more: its callback has returned."""
+        """Drops partitions: their revoke callback has returned, or they were lost."""
         for number in partitions:
             self.held.discard(number)
             self._unread_notes.discard(number)
@@ -103,14 +103,14 @@ class Subscription:
 
     @property
     def silent_seconds(self) -> float:
-        """As librdkafka's statistics tell it, which do not come inside a callback."""
+        """As `Group.silent_seconds`: known from librdkafka's statistics, which don't arrive inside a callback."""
         return 0.0 if self.in_callback else self.contact.silent_seconds(self.cluster.timeline.now)
 
     def subscribe(self, listener: Listener) -> None:
-        """The member that drives this tells what is heard itself, since a revoke's callback takes many turns."""
+        """Does nothing: `Member` calls the membership itself, since here a revoke callback takes many turns."""
 
     def poll(self, _: float) -> list[Record]:
-        """The next records of what is held and not paused, up to the plan's number of a poll."""
+        """The next records of partitions that are held and not paused, at most the plan's `poll_records`."""
         room = self.cluster.plan.poll_records
         records: list[Record] = []
         for number in self.held:
@@ -125,14 +125,14 @@ class Subscription:
         return records
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
-        """One that is waited for is sent again until it is taken, for a while; in a callback it is sent once."""
+        """As `Group.commit`. A blocking commit is tried _COMMIT_ATTEMPTS times, in a callback once."""
         plain = {partition.number: offset for partition, offset in offsets.items()}
         if unread := self._unread_notes.intersection(plain):
             raise PromiseBroken(
                 "storm", f"{self.member} writes over the note of {sorted(unread)}, which it has not read"
             )
         self.cluster.oracle.committing(plain)
-        self.cluster.note(self.member, "commits" if wait else "commit", plain)
+        self.cluster.add_to_trace(self.member, "commits" if wait else "commit", plain)
         commits = self.cluster.commits
         if self.contact.lost:
             taken = False
@@ -149,11 +149,14 @@ class Subscription:
             self.cluster.oracle.excuse_duplicates()
 
     def committed(self) -> Mapping[Partition, int]:
-        """What the coordinator is known to have taken."""
+        """The offsets that the coordinator is known to have accepted."""
         return self._committed
 
     def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
-        """None while the coordinator cannot be asked: what is settled is then not committed, and may be sent again."""
+        """As `Group.notes`; None while the coordinator does not answer.
+
+        Until it does, the worker commits nothing, so a later owner may send again: the oracle allows duplicates.
+        """
         if self.contact.lost or self.cluster.commits.unheard():
             self.cluster.oracle.excuse_duplicates()
             return None
@@ -172,18 +175,18 @@ class Subscription:
         self._paused.difference_update(partitions)
 
     def end_offsets(self) -> Mapping[Partition, int]:
-        """Nobody looks here."""
+        """Empty: no check reads the lag."""
         return {}
 
     def rejoin(self) -> None:
-        """What the coordinator had said before is of the membership that ends."""
+        """As `Group.rejoin`. News still unheard belongs to the old membership, and is dropped with it."""
         self.gone(sorted(self.held))
         self.told.clear()
         self.cluster.leave(self.member)
         self.cluster.join(self.member)
 
     def close(self) -> None:
-        """The membership ends, and with it this worker's life."""
+        """As `Group.close`: the worker leaves, and its process ends."""
         self.gone(sorted(self.held))
         self.member.left()
 

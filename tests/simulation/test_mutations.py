@@ -1,4 +1,4 @@
-"""Proof that the oracle can fail: each deliberate fault in the core is caught within two thousand seeds."""
+"""Proof that the checks can fail: each deliberate fault in the worker is caught within two thousand seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_deliberate_fault_is_caught(mutation: Mutation, monkeypatch: pytest.Mo
 
 
 def caught(plan: Plan) -> bool:
-    """Whether the oracle says so: a core that stumbles over its own mutation proves nothing."""
+    """Whether a check catches it. A mutated worker that merely crashes (KeyError ...) says nothing of the checks."""
     try:
         Cluster(plan).run()
     except PromiseBroken:

@@ -1,4 +1,7 @@
-"""Whole clusters, thousands of them: each seed is a cluster, a log, and a mix of faults."""
+"""Thousands of whole clusters in virtual time. Each seed is one cluster with its records and its mix of faults.
+
+What is real in them and what is a model: cluster.py says it first. A failure prints the command that shows it again.
+"""
 
 from __future__ import annotations
 
@@ -22,32 +25,32 @@ def keeps_every_promise(first: int, seeds: int) -> None:
             pytest.fail(report(seed, check), pytrace=False)
 
 
-def test_a_hundred_clusters() -> None:
+def test_a_hundred_clusters_keep_every_promise() -> None:
     keeps_every_promise(0, _BATCH)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(_BATCH, 2_000, _BATCH))
-def test_the_same_two_thousand_clusters_every_time(first: int) -> None:
+def test_the_first_two_thousand_clusters_keep_every_promise(first: int) -> None:
     keeps_every_promise(first, _BATCH)
 
 
 @pytest.mark.slow
-def test_five_hundred_fresh_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_five_hundred_fresh_clusters_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
     first = secrets.randbelow(1_000_000_000)
     with capsys.disabled():
-        print(f"\nfresh seeds {first} to {first + 499}")  # noqa: T201 - so that a run can be had again
+        print(f"\nfresh seeds {first} to {first + 499}")  # noqa: T201 - so that the same seeds can be run again
     keeps_every_promise(first, 500)
 
 
 @pytest.mark.parametrize("seed", KEPT, ids=str)
-def test_a_cluster_that_once_broke_a_promise(seed: int) -> None:
-    """What each one found stands beside it in kept.py."""
+def test_a_cluster_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
+    """kept.py says which fault each seed once found."""
     keeps_every_promise(seed, 1)
 
 
 @pytest.mark.parametrize("plan", drills.ALL)
-def test_a_drain_that_meets_trouble(plan: Plan) -> None:
+def test_a_drain_that_meets_trouble_keeps_every_promise(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
 

@@ -1,4 +1,4 @@
-"""The lines of a trace."""
+"""Formats the lines of a trace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from worker.core.model import Call, Letter, Reply
 
 
 def line(seconds: float, who: object, what: str, about: object) -> str:
-    """One line: when, who, what."""
+    """One line: seconds since the beginning, who, what, and the details."""
     return f"{seconds:9.3f}  {who!s:<12} {what:<10} {_said(about)}".rstrip()
 
 

@@ -26,7 +26,7 @@ def framed(schema_id: int, data: bytes) -> bytes:
 
 
 def record(value: bytes | None) -> Record:
-    """A record of that value."""
+    """A record with this value."""
     return Record(TOPIC, 0, 0, None, value)
 
 

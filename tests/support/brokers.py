@@ -1,4 +1,4 @@
-"""Kafka brokers for tests: a real one where it can be had, librdkafka's embedded mock everywhere."""
+"""Kafka brokers for tests: a real one where this machine can run one, librdkafka's embedded mock everywhere."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SERVER: Mapping[str, str] = {
     "group.consumer.min.session.timeout.ms": "500",
     "group.consumer.heartbeat.interval.ms": "300",
     "group.consumer.min.heartbeat.interval.ms": "100",
-    # Records with old timestamps would vanish while a test reads them.
+    # Else records with old timestamps would be deleted while a test reads them.
     "log.retention.ms": "-1",
     "log.segment.bytes": "16777216",
     "log.index.size.max.bytes": "1048576",
@@ -49,7 +49,7 @@ _SERVER: Mapping[str, str] = {
     "log.cleaner.backoff.ms": "500",
     "log.cleaner.min.cleanable.ratio": "0.01",
     "message.max.bytes": "8388608",
-    # A restart after kill -9 waits for this; shorter ones fence a broker that got no CPU.
+    # A restart after kill -9 waits for this time-out. With a shorter one, a broker that gets no CPU is fenced.
     "broker.heartbeat.interval.ms": "200",
     "broker.session.timeout.ms": "2000",
     "num.network.threads": "2",
@@ -84,7 +84,7 @@ class MockBroker:
     real = False
 
     def __init__(self) -> None:
-        # Quiet: it announces itself on stderr otherwise. It lives as long as this producer.
+        # The mock lives as long as this producer. The log level keeps it from announcing itself on stderr.
         self._host = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": "1", "log_level": "2"})
         brokers = self._host.list_topics(timeout=10).brokers.values()
         self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
@@ -113,7 +113,7 @@ class RunningBroker:
 
     @property
     def admin(self) -> AdminClient:
-        """One client for the broker's whole life: answers of a collected one never come."""
+        """One client for the broker's whole life: after a client is garbage-collected its answers never come."""
         if self._admin is None:
             self._admin = AdminClient(
                 {"bootstrap.servers": self.bootstrap_servers, "reconnect.backoff.max.ms": 500, "log_level": 2}
@@ -178,7 +178,7 @@ class LocalBroker(RunningBroker):
             self._process.stop()
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL); what clients were told is in the page cache and stays."""
+        """End it as a crash would (SIGKILL). Acknowledged records survive: they are in the kernel's page cache."""
         if self._process is not None:
             self._process.kill()
 
@@ -192,7 +192,7 @@ class LocalBroker(RunningBroker):
             self._process.signal(signal.SIGCONT)
 
     def fill_disk(self, bytes_left: int) -> None:
-        """No file of this process may grow past so many bytes: what a write meets is what it meets on a full disk."""
+        """Limit the size of each file that the process writes: a write past it fails as on a full disk."""
         assert self._process is not None
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
 
@@ -201,7 +201,7 @@ class LocalBroker(RunningBroker):
         return self._process is not None and self._process.running
 
     def _prepare(self) -> bool:
-        """Lay out the directory; whether that was not done before."""
+        """Lay out the directory. Returns whether this is the first time."""
         (self._directory / "log4j2.properties").write_text(_LOGGING)
         data = self._directory / "data"
         if data.exists():
@@ -261,7 +261,7 @@ class LocalBroker(RunningBroker):
 
 
 def _formatted(classpath: str) -> Path:
-    """Return the data folder of a cluster that never ran: formatting takes a JVM's start, copying takes nothing."""
+    """Return a formatted data folder, to copy: formatting anew would start a JVM each time."""
     folder = cache() / "kafka-4.4.0-formatted"
     with only_one(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
@@ -316,10 +316,10 @@ class DockerBroker(RunningBroker):
 
 
 def real_broker(directory: Path) -> RunningBroker:
-    """Find or start a real broker: the one that is given, else Docker's, else a local process.
+    """Find or start a real broker: KAFKA_BOOTSTRAP_SERVERS, else a container, else a local process.
 
     Raises:
-        Unavailable: none can be had; says what to install.
+        Unavailable: there is none; the message says what to install.
     """
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:

@@ -1,4 +1,4 @@
-"""Three brokers on this machine: a cluster that survives the loss of one, with listeners that lead through proxies."""
+"""Three brokers on this machine: a cluster that survives the loss of one, with listeners to put proxies before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PROPERTIES: Mapping[str, str] = {
     "controller.quorum.election.timeout.ms": "1000",
     "controller.quorum.fetch.timeout.ms": "2000",
     "replica.lag.time.max.ms": "3000",
-    # A broker that comes back gets its partitions back: leaders move twice for every broker that goes.
+    # A broker that comes back becomes leader again, so each broker that goes moves leaders twice.
     "leader.imbalance.check.interval.seconds": "5",
     "group.consumer.session.timeout.ms": "6000",
     "group.consumer.heartbeat.interval.ms": "1000",
@@ -37,7 +37,7 @@ _PROPERTIES: Mapping[str, str] = {
 
 
 class Node(LocalBroker):
-    """One broker of the cluster. Its further listeners advertise whatever address `advertise` is given."""
+    """One broker of the cluster. Its further listeners advertise the addresses that `join` is given."""
 
     def __init__(self, number: int, directory: Path, listeners: Mapping[str, str]) -> None:
         directory.mkdir(parents=True)
@@ -55,7 +55,7 @@ class Node(LocalBroker):
         self._voters, self._advertised = voters, advertised
 
     def spawn(self) -> None:
-        """Start the process, without waiting: in the caller's thread, with which the kernel would end it."""
+        """Start the process, without waiting. The kernel ends it when the calling thread ends."""
         self._prepare()
         self._spawn()
 
@@ -72,7 +72,7 @@ class Node(LocalBroker):
         """
         host, port = self.bootstrap_servers.split(":")
         deadline = time.monotonic() + _READY_SECONDS
-        # Not by a client: one that has met the other nodes is answered by them.
+        # Not by a Kafka client: once it knows the other nodes, these would answer it.
         while self._process is not None and self._process.running and time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection((host, int(port)), 1):
                 return

@@ -1,4 +1,4 @@
-"""Servers on a local Java: fetched by Maven into a cache, run as processes that cannot outlive the tests."""
+"""Java servers: Maven fetches them into a cache, and they run as processes that cannot outlive the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSTALL = "apt-get install --no-install-recommends default-jre-headless maven"
 
 
 class Unavailable(Exception):
-    """The server cannot be had on this machine; the message says what to install."""
+    """The server cannot run on this machine; the message says what to install."""
 
 
 def cache() -> Path:
@@ -90,11 +90,11 @@ def free_port() -> int:
 
 
 class Process:
-    """A server process that ends with the tests, however these end. Its output is kept in `log`."""
+    """A server process that ends with the tests, even if they are killed. Its output goes to `log`."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self.log = log
-        # The kernel ends it when this process is gone: neither fixtures nor atexit run when pytest itself is killed.
+        # setpriv makes the kernel end it with this process: if pytest is killed, neither fixtures nor atexit run.
         guard = shutil.which("setpriv")
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
@@ -102,7 +102,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for pytest, which then stops it in order
+                start_new_session=True,  # Ctrl-C reaches pytest alone, which then stops it in order
             )
         atexit.register(self.kill)
 
@@ -119,7 +119,7 @@ class Process:
             os.killpg(self._popen.pid, number)
 
     def stop(self, timeout_seconds: float = 15.0) -> None:
-        """End it by SIGTERM; by SIGKILL where that is not heard (a broker without quorum ignores it)."""
+        """End it by SIGTERM, or after the time-out by SIGKILL: a broker without quorum ignores SIGTERM."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         try:

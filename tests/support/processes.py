@@ -1,4 +1,4 @@
-"""The commands that users type, as processes of a test: `run` and `sandbox`."""
+"""The commands `run` and `sandbox` as processes, as users start them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKEN = "test-token"
 
 
 def until(condition: Callable[[], object], seconds: float, what: str, *, pause: float = 0.05) -> None:
-    """Wait until the condition holds; an exception of httpx counts as 'not yet'.
+    """Wait until the condition holds. A transport error of httpx counts as 'not yet'.
 
     Raises:
         AssertionError: it did not within `seconds`.
@@ -75,7 +75,7 @@ class Command:
         self.process.wait()
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log lines so far; a line that is no JSON is a failure of its own."""
+        """The log lines so far. Raises if a line is not JSON: the test then fails."""
         complete = self.log.read_text(errors="replace").split("\n")[:-1]
         return [json.loads(line) for line in complete if line]
 

@@ -1,4 +1,4 @@
-"""Profile changes for tests: made from a seed, written to a topic, and folded into the right final state."""
+"""Profile changes for tests: made from a seed, written to a topic, and folded into the final state to expect."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Change:
 
 
 def phone(user: int) -> str:
-    """The number of the n-th user: E.164, of a length its country has."""
+    """The phone number of the n-th user: valid E.164."""
     return f"+1311{user:07d}"
 
 
 def changes(seed: int, *, events: int, users: int) -> Iterator[Change]:
-    """`events` changes spread over `users`, the same ones for the same seed."""
+    """`events` changes of `users` users; the same seed gives the same changes."""
     rng = random.Random(seed)
     for number in range(events):
         attributes: dict[str, object] = {
@@ -60,7 +60,7 @@ def fold(made: Iterable[Change]) -> dict[str, dict[str, object]]:
 
 
 def encode(change: Change, schema_id: int | None = SCHEMA_ID) -> bytes:
-    """As Confluent frames it; bare where `schema_id` is None."""
+    """The change in Avro: with Confluent framing, or bare if `schema_id` is None."""
     event: dict[str, Any] = {
         "event_id": f"event-{change.number}",
         "user": {"phone": change.phone},
@@ -75,7 +75,7 @@ def encode(change: Change, schema_id: int | None = SCHEMA_ID) -> bytes:
 
 
 def schema_directory(directory: Path) -> Path:
-    """A folder of `<id>.avsc` that holds the event's schema."""
+    """Puts the event's schema into a folder as `<id>.avsc`; returns the folder."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{SCHEMA_ID}.avsc").write_text(json.dumps(PROFILE_CHANGED))
     return directory

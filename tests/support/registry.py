@@ -13,9 +13,9 @@ _READY_SECONDS = 90.0
 
 
 class Registry:
-    """Start it once a session. `url` is what a schema-registry client takes.
+    """The registry; start it once a session. `url` is what a schema-registry client takes.
 
-    Unlike Confluent's, ids have gaps, and an incompatible schema answers with error code 409.
+    It differs from Confluent's: its ids have gaps, and it answers an incompatible schema with error code 409.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +48,7 @@ class Registry:
         command = java(
             "-Dquarkus.http.host=127.0.0.1",
             f"-Dquarkus.http.port={self._port}",
-            # A schema that is only laid out differently is the same schema.
+            # A schema with another layout of the same JSON counts as the same schema.
             "-Dregistry.ccompat.use-canonical-hash=true",
             "-jar",
             str(self._runner),

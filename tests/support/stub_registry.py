@@ -1,4 +1,4 @@
-"""A small HTTP server that speaks the Confluent registry's API, with faults on order."""
+"""A small HTTP server that speaks the Confluent registry's API, with faults that a test orders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ Answer = tuple[int, object]
 
 @dataclass
 class StubRegistry:
-    """What it holds, what it was asked, and `fault`: an answer given instead of its own (bytes are sent as HTML)."""
+    """The registry.
+
+    Attributes:
+        schemas, subjects: what it holds.
+        asked, authorization, registered: what it received.
+        fault: maps a path to an answer that replaces its own; None keeps its own. Bytes are sent as HTML.
+    """
 
     url: str = ""
     schemas: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -28,11 +34,11 @@ class StubRegistry:
     fault: Callable[[str], Answer | None] = lambda _path: None
 
     def hold(self, schema_id: int, schema: object, **more: object) -> None:
-        """Answer for an id; `references` and `schemaType` may be added."""
+        """Adds a schema under an id; `more` may give `references` and `schemaType`."""
         self.schemas[schema_id] = {"schema": schema if isinstance(schema, str) else json.dumps(schema), **more}
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """As the API has it."""
+        """The API's answer, or the ordered fault."""
         self.asked.append(f"{method} {path}")
         fault = self.fault(path)
         if fault is not None:
@@ -51,7 +57,7 @@ class StubRegistry:
 
 @contextmanager
 def stub_registry() -> Iterator[StubRegistry]:
-    """One that listens on a loopback port of its own."""
+    """Serves a stub registry on a free loopback port."""
     stub = StubRegistry()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What lies in Kafka after a run: offsets and dead letters."""
+"""Reads what is in Kafka after a run: offsets and dead letters."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def end_offsets(bootstrap_servers: str, topic: str) -> dict[int, int]:
 
 
 def committed_offsets(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
-    """What the group has committed of the topic; nothing where the brokers cannot say (a coordinator that moves).
+    """The group's committed offsets of the topic. Empty if the brokers cannot say, as while a coordinator moves.
 
-    Asked by a consumer that joins nothing: librdkafka's admin client takes the process down when a coordinator answers
-    it with an error.
+    A consumer asks that joins no group: librdkafka's admin client would crash the process if a coordinator answered it
+    with an error.
     """
     consumer = _reader(bootstrap_servers, group_id)
     try:

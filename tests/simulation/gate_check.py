@@ -1,4 +1,4 @@
-"""What one worker's replies alone say of the gate: whether it must be closed, and until when it must wait."""
+"""Checks on one worker's gate, from its calls and replies alone: single probes, Retry-After, and letters in a storm."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ _RETRIED = {408, 425}
 _FAILURES_BEFORE_CLOSING = 5
 
 
-class Closedness:
-    """What one worker was told by replies alone: whether it must be asking by single probes, and until when to wait."""
+class GateCheck:
+    """What one worker must know from its replies.
+
+    Attributes:
+        closed: whether the worker may only probe: one call at a time.
+        wait_until: no call may start before this.
+    """
 
     __slots__ = ("_failures", "_forgotten", "_letters", "_out", "_successes", "closed", "wait_until")
 
@@ -25,7 +30,7 @@ class Closedness:
         self.wait_until = 0.0
 
     def replied(self, call: Call, reply: Reply, now: float, options: Options) -> None:
-        """The worker takes in a reply. One that it had given up tells it nothing but when to come again."""
+        """The worker takes in a reply. The reply of a call that it gave up counts only for its Retry-After."""
         self._out.discard(call)
         if reply.retry_after_seconds:
             self.wait_until = max(
@@ -46,12 +51,16 @@ class Closedness:
             self.closed = self.closed or self._failures >= _FAILURES_BEFORE_CLOSING
 
     def forgotten(self, call: Call) -> None:
-        """The worker has given a call up."""
+        """The worker has aborted a call."""
         self._out.discard(call)
         self._forgotten.add(call)
 
     def starting(self, call: Call, now: float) -> None:
-        """The worker starts a call."""
+        """The worker starts a call.
+
+        Raises:
+            PromiseBroken: it is too early, or the second call at once through a closed gate.
+        """
         if now < self.wait_until - 1e-6:
             raise PromiseBroken("retry-after", f"a call {self.wait_until - now:.2f} s too early")
         if self.closed:
@@ -60,7 +69,11 @@ class Closedness:
                 raise PromiseBroken("probes", "two calls through a closed gate at once")
 
     def writing(self, letter: Letter, letters_max: int) -> None:
-        """The worker writes a letter: so many without a success, and one more for each, are allowed."""
+        """The worker writes a letter. Allowed are `letters_max`, and one more for each success.
+
+        Raises:
+            PromiseBroken: it is one too many.
+        """
         if letter.attempts:
             self._letters.add(letter)
             if len(self._letters) > letters_max + self._successes:
