@@ -1,8 +1,8 @@
 """From records to open entries and dead letters.
 
-Two halves: `events.reading.read` finds out what a record says, and `Intake.take` checks that by preflight and absorbs
-it. Between them a record whose schema is not known yet stalls its partition: it and those behind it wait here, in
-order, until the registry has answered. The other partitions go on.
+Two halves: `events.reading.read` decodes a record, then `Intake.take` runs preflight and absorbs the change into an
+entry. If a record's schema is not known yet, its partition stalls: that record and all behind it wait here, in order,
+until the registry answers. The other partitions go on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECORD_BYTES = 400  # what a stalled record takes beyond its key and value, in b
 
 
 class Intake:
-    """Takes records in. The ledger holds what a record leaves to do before the next record is read."""
+    """Takes records in. Before it reads the next record, the ledger holds whatever this one leaves to settle."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Intake:
         self._missing: dict[Ledger, int] = {}
 
     def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
-        """The next record of a partition: it is taken in, or waits behind one whose schema is missing."""
+        """Takes in a partition's next record, or queues it while the partition waits for a schema."""
         waiting = self._stalled.get(ledger)
         if waiting is None and self._admit(ledger, record, now):
             return
@@ -59,7 +59,7 @@ class Intake:
         self._memory.add(RECORD_BYTES + record.size_bytes)
 
     def take(self, ledger: Ledger, record: Record, said: Understood, now: Now) -> None:
-        """Takes in what the record said: changes go into entries, and what cannot be used becomes dead letters."""
+        """Turns a decoded record into changes (absorbed by entries) and dead letters (added to the outbox)."""
         match said:
             case Event():
                 self._take_event(ledger, record, said, now)
@@ -72,13 +72,13 @@ class Intake:
         ledger.read(record.offset)
 
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
-        """The registry has answered (None: it has no such schema): the partitions that wait for it go on."""
+        """The registry has answered (None: it has no such schema): resumes the partitions that wait for it."""
         self._decoder.add(schema_id, schema)
         for ledger in [ledger for ledger, missing in self._missing.items() if missing == schema_id]:
             self._resume(ledger, now)
 
     def forget(self, ledger: Ledger) -> None:
-        """The partition went away, and its stalled records with it."""
+        """The partition was dropped: drops its stalled records."""
         for record in self._stalled.pop(ledger, ()):
             self._memory.add(-RECORD_BYTES - record.size_bytes)
         self._missing.pop(ledger, None)
@@ -104,7 +104,7 @@ class Intake:
         del self._stalled[ledger]
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
-        """Reads one record and takes it in; False where its schema must be had first."""
+        """Decodes one record and takes it in. False if its schema is missing."""
         said = read(record, self._decoder)
         if isinstance(said, NeedsSchema):
             self._missing[ledger] = said.schema_id

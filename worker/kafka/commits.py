@@ -1,4 +1,4 @@
-"""Commits of one group member: what it sends, and what the broker acknowledges."""
+"""One group member's commits: sends them, and keeps what the broker acknowledges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Commits:
     """
 
     def __init__(self, held: Collection[Partition], log: FilteringBoundLogger) -> None:
-        """`held` is the consumer's live set of assigned partitions: an answer for any other one comes too late."""
+        """`held` is the member's live set of assigned partitions: an answer for another partition comes too late."""
         self._held = held
         self._log = log
         self._limit = LogLimiter()
@@ -92,7 +92,7 @@ class Commits:
             self.acknowledged.pop(partition, None)
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
-        """Takes the broker's answer to a commit, or to the question what is committed."""
+        """Takes the broker's answer to a commit, or to a query of committed offsets."""
         if error is not None:
             self._refuse(error)
             return

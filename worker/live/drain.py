@@ -1,4 +1,4 @@
-"""A drain: partitions are about to go, and what is open of them is sent and settled before a deadline."""
+"""A drain: sends and settles what is open in partitions that are about to go, before a deadline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LASTING_HALTS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})
 
 
 class Drain:
-    """Moves on by `step` until it has an outcome.
+    """Proceeds by `step` until it has an outcome.
 
-    done: everything that was read of the partitions is settled. cut: the deadline came, or waiting on would settle
-    nothing more. gone: some of the partitions became another member's meanwhile, and what was open of them was dropped.
+    done: every record read from the partitions is settled. cut: the deadline passed, or waiting longer would settle
+    nothing more. gone: some of the partitions were lost to another member, and what was open in them was dropped.
 
-    Whoever owns the loop turns it. A revoke's callback does so until there is an outcome, and then returns:
+    The owner of the loop calls `step`. In a revoke, the callback does so until there is an outcome, and then returns:
 
         drain = membership.begin_revoke(partitions)
         while drain.step(clock()) is None:
@@ -26,7 +26,7 @@ class Drain:
 
     Attributes:
         outcome: None while it goes on.
-        left: entries and dead letters that it did not settle.
+        left: the number of entries and dead letters not settled.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class Drain:
         act: Callable[[], None],
         end: Callable[[Drain], None],
     ) -> None:
-        """Makes what is open of the partitions due at once.
+        """Makes what is open in the partitions due at once.
 
         Args:
-            engine: what holds the partitions' entries.
-            partitions: those that are about to go; of a stop the live set of all that are held.
-            begun: the present.
+            engine: has the partitions' entries.
+            partitions: those about to go. For a stop, the membership's live set of all assigned partitions.
+            begun: now.
             deadline: in monotonic seconds; no call outlasts it.
-            act: moves calls and letters on, and may wait a little for them.
-            end: called once, when there is an outcome.
+            act: called at each step. Sends and receives what is due, and may wait briefly.
+            end: called once, when there is an outcome. Commits and drops.
         """
         self.partitions = partitions
         self.begun = begun
@@ -61,24 +61,24 @@ class Drain:
         self.resume()
 
     def resume(self) -> None:
-        """Makes this the drain whose partitions and deadline the engine keeps to."""
+        """Tells the engine this drain's partitions and deadline: at its start, and after an inner drain has ended."""
         self._engine.draining(self.partitions, self.deadline)
 
     def step(self, now: Now) -> DrainOutcome | None:
-        """Ends it if there is nothing to wait for, else acts."""
+        """Ends the drain if there is nothing to wait for, else calls `act`. Returns the outcome, None if it goes on."""
         if self.outcome is None and not self._ended(now):
             self._act()
             self._ended(now)
         return self.outcome
 
     def lose(self, partitions: Collection[Partition]) -> None:
-        """These are another member's already. To be called before the engine drops them."""
+        """These partitions were lost to another member. Call it before the engine drops them."""
         if self.outcome is None and not set(partitions).isdisjoint(self.partitions):
             self._fall_short(DrainOutcome.GONE, self._engine.unsettled(partitions))
 
     def include(self, inner: Drain) -> None:
-        """Some of the partitions were revoked meanwhile, and had a drain of their own."""
-        if inner.outcome is DrainOutcome.CUT:  # of those that are gone both drains were told
+        """During this drain (a stop), some of its partitions were revoked: adds the outcome of that revoke's drain."""
+        if inner.outcome is DrainOutcome.CUT:  # not GONE: `lose` was called on both drains
             self._fall_short(DrainOutcome.CUT, inner.left)
 
     def _ended(self, now: Now) -> bool:
@@ -91,10 +91,10 @@ class Drain:
         return True
 
     def _in_vain(self) -> bool:
-        """Whether waiting on would settle nothing.
+        """Whether waiting longer would settle nothing more.
 
-        Either dead letters wait for credit, which only good records earn, and none is read any more. Or people must
-        mend the halt, and nothing is under way.
+        Either only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or
+        the worker is halted until somebody mends the token or the URL, and no call or letter is under way.
         """
         if self._engine.awaits_good_records(self.partitions):
             return True

@@ -1,10 +1,10 @@
-"""What a worker owes its consumer group: which partitions are its own, how they are given up, what is committed.
+"""A worker's membership of its consumer group: which partitions it has, how it gives them up, what it commits.
 
-It is a machine of steps. Whoever owns the loop polls the group, tells what came, and turns it; nothing here waits for
-time to pass. `worker.live.loop` drives it by the real clock, the simulation by a virtual one.
+It is a step machine. The owner of the loop polls the group and calls `turn` with the records; nothing here sleeps.
+`worker.live.loop` drives it by the real clock, the simulation by a virtual one.
 
-The paths: a record comes by `turn`; a revoke is `begin_revoke` and then `Drain.step` until it has an outcome; a stop is
-`begin_stop`, and the same.
+The paths: records come by `turn`. A revoke is `begin_revoke`, then `Drain.step` until there is an outcome, then
+`_end_revoke`, which the drain calls: it commits and drops. A stop is `begin_stop`, `Drain.step` and `_end_stop`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,22 @@ class Pace:
 
 
 class Membership:
-    """One worker in its group, from its first assignment to its stop."""
+    """One worker in its group, from its first assignment to its stop.
+
+    A loop around it, in short:
+
+        group.subscribe(listener)  # its callbacks call assigned, begin_revoke and lost
+        while not stop_asked():
+            membership.turn(group.poll(0.1))
+        drain = membership.begin_stop()
+        while drain.step(clock()) is None:
+            group.poll(0.0)
+    """
 
     def __init__(
         self, exchange: Exchange, group: Group, *, lease: Lease, share: Share, pace: Pace, reporter: Reporter
     ) -> None:
-        """Holds nothing yet: partitions come by `assigned`."""
+        """Begins without partitions: they come by `assigned`."""
         self._exchange = exchange
         self._engine = exchange.engine
         self._clock = exchange.clock
@@ -52,14 +62,14 @@ class Membership:
         self._held: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._stopping: Drain | None = None
-        self._revoking: Drain | None = None  # a revoke's callback has not returned; a stop may be under way around it
+        self._revoking: Drain | None = None  # while a revoke's callback runs. A poll during a stop may call it, too
         self._commit_at = 0.0
-        self._rejoins = False  # the lease ran out: this turn ends with a new membership
+        self._rejoins = False  # the lease ran out: this turn ends by rejoining the group
 
     # -- a turn ----------------------------------------------------------------------------------------------------
 
     def turn(self, records: Sequence[Record], wait_seconds: float = 0.0) -> None:
-        """Everything that follows a poll. Waits up to `wait_seconds` for a reply where a call is in flight."""
+        """Everything that follows a poll. If a call is in flight, waits up to `wait_seconds` for a reply."""
         self._offsets.read_notes()
         if records:
             self._engine.receive(records, self._clock())
@@ -76,13 +86,13 @@ class Membership:
             self._group.rejoin()
 
     def next_due(self, now: Now) -> float:
-        """The earliest instant at which time alone gives a turn something to do, in monotonic seconds."""
+        """When a turn has something to do even if nothing arrives, in monotonic seconds."""
         return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.read_due)
 
     # -- partitions come and go --------------------------------------------------------------------------------------
 
     def assigned(self, partitions: Collection[Partition]) -> None:
-        """Partitions came, each with a new ledger. Amid a stop nothing of them is read."""
+        """Partitions were assigned. During a stop they are paused at once: nothing is read from them."""
         self._held.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
@@ -93,9 +103,10 @@ class Membership:
         self._tell(Assigned(len(partitions), len(self._held)))
 
     def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
-        """Partitions are about to go. The drain commits and drops them when it ends; None where none of them is held.
+        """Partitions are about to go. The returned drain commits and drops them when it ends.
 
-        A stop or a lease that ran out has dropped what is not held any more. Amid a stop its deadline holds.
+        None if none of them is held: a stop, or a lease that ran out, has dropped them before. During a stop, the
+        stop's deadline bounds this drain as well.
         """
         leaving = self._held.intersection(partitions)
         if not leaving:
@@ -105,28 +116,28 @@ class Membership:
         return self._revoking
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        """Partitions are another member's already: what is open of them is dropped, and nothing is committed."""
+        """Partitions were lost to another member: drops what is open in them, and commits nothing."""
         self._give_up(partitions)
         self._tell(PartitionsLost(len(partitions), len(self._held)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def begin_stop(self) -> Drain:
-        """All that is held is drained, committed and dropped; only then the drain leaves the group.
+        """Begins to stop. The drain commits and drops all partitions, and only then leaves the group.
 
-        The other way round, under KIP-848, `close` gives the membership up before it tells of the revoke: another
-        worker would send for the same users while this one still drains.
+        The order matters. Under KIP-848, `close` first gives up the membership and then calls back for the revoke. If
+        we left first, another worker would send for the same users while this one still drains.
         """
         self._group.pause(self._held)
         self._stopping = self._begin(self._held, math.inf, self._end_stop)
         return self._stopping
 
     def abandon(self) -> None:
-        """Something was raised: drops everything, commits nothing, and leaves the group at once."""
+        """After an error: drops everything, commits nothing, and leaves the group at once."""
         self._drop(list(self._held))
         self._group.close()
 
-    # -- how things stand --------------------------------------------------------------------------------------------
+    # -- status (ports.Standing) -------------------------------------------------------------------------------------
 
     @property
     def joined(self) -> bool:
@@ -135,7 +146,7 @@ class Membership:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the brokers, in words."""
+        """What is wrong with the brokers or a topic, in words. None if all is well."""
         return self._group.problem
 
     @property
@@ -145,11 +156,11 @@ class Membership:
 
     @property
     def paused(self) -> Collection[Partition]:
-        """Partitions of which no records are read for now."""
+        """The paused partitions."""
         return self._paused
 
     def committed(self) -> Mapping[Partition, int]:
-        """Committed offsets, as acknowledged."""
+        """The committed offsets that the brokers acknowledged."""
         return self._group.committed()
 
     def end_offsets(self) -> Mapping[Partition, int]:
@@ -172,7 +183,7 @@ class Membership:
             self._fence(LeaseEnd.COORDINATOR_SILENT, unheard_seconds)
 
     def _fence(self, why: LeaseEnd, silent_seconds: float) -> None:
-        """What this process held may be another's, who may have sent newer values since: all of it goes."""
+        """The lease ran out: drops all partitions. Another member may have them, and may have sent newer values."""
         self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._held)))
         self._give_up(list(self._held))
         self._rejoins = True
@@ -224,7 +235,7 @@ class Membership:
             self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))
 
     def _give_up(self, partitions: Collection[Partition]) -> None:
-        """Drops what is another's, also from the drains that are under way."""
+        """Drops partitions lost to another member, and tells the drains under way."""
         for drain in (self._revoking, self._stopping):
             if drain is not None:
                 drain.lose(partitions)

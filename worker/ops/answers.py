@@ -1,4 +1,4 @@
-"""What each path of the health server answers, apart from sockets."""
+"""The health server's answer for each path, without any sockets."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class Answers:
     Args:
         board: where the main thread leaves its status.
         registry: what `/metrics` serves.
-        stalled_after_seconds: the main loop counts as stalled when it has not turned for so long.
+        stalled_after_seconds: if the main loop has not turned for this long, it counts as stalled.
     """
 
     def __init__(self, board: Board, registry: CollectorRegistry, *, stalled_after_seconds: float) -> None:
         self._board = board
         self._registry = registry
         self._stalled_after_seconds = stalled_after_seconds
-        # The exporter hands metrics over in a queue without an owner: of two scrapes at once, one would
-        # get the metrics of both and the other none.
+        # The exporter collects into one shared queue. Of two scrapes at the same time, one would take the metrics of
+        # both, and the other would get none.
         self._scrape = threading.Lock()
 
     def answer(self, path: str, query: str, accept: str) -> Answer:
-        """The answer to a GET of `path`; an unknown one gets 404 and the list of those known."""
+        """The answer to a GET of `path`. An unknown path gets 404 and the list of known ones."""
         match path:
             case "/":
                 return self._page(query)
@@ -97,7 +97,7 @@ class Answers:
         reason: str | None = None
         detail = status.problem
         if stall is not None:
-            # What the board says is then as old as the stall.
+            # The board is as old as the stall, so its halt does not count.
             reason, detail = "stalled", stall
         elif status.halt is not None:
             reason, since, detail = status.halt.reason, status.halt.since, status.halt.detail

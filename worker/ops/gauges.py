@@ -1,4 +1,4 @@
-"""Instruments that read the board at the moment of a scrape."""
+"""Instruments that read the board at each scrape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "attribute_worker_"
 
 
 def observe_board(meter: Meter, board: Board) -> None:
-    """Create every instrument whose value the board's status holds."""
+    """Creates all instruments whose values come from the board's status."""
     _observe_state(meter, board)
     _observe_totals(meter, board)
     _observe_partitions(meter, board)
@@ -59,7 +59,7 @@ def _known(value: float | None) -> list[Observation]:
 
 
 def _read_info(status: Status) -> Iterable[Observation]:
-    # Without the instance: the scrape labels its target with that, and two meanings of one label collide.
+    # No `instance` label: Prometheus adds one to each target, and the two would collide.
     yield Observation(1, {"version": status.version, "group_id": status.group_id})
 
 
@@ -96,7 +96,7 @@ def _observe_totals(meter: Meter, board: Board) -> None:
 
 
 def _read_dead_letters(totals: Totals) -> Iterable[Observation]:
-    # Every reason from the start: a series that appears with its first letter hides that letter from increase().
+    # Every reason from the start, with 0: increase() does not see the first count of a series that begins at 1.
     for reason, count in (dict.fromkeys(Reason, 0) | dict(totals.dead_letters)).items():
         yield Observation(count, {"reason": str(reason)})
 

@@ -1,4 +1,4 @@
-"""`/`: the status as a page for people. One self-contained document; every word from outside is escaped."""
+"""`/`: the status as a page for people. One self-contained document. All text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.core.totals import Totals
 from worker.ops.status import PartitionStatus, Rate, State, Status, rfc3339
 
 _REFRESH_SECONDS = 5
-_NONE = "–"  # noqa: RUF001 - an en dash stands for a value that is not there
+_NONE = "–"  # noqa: RUF001 - an en dash stands for a missing value
 _KIBIBYTE = 1024
 
 _STYLE = """
@@ -58,10 +58,10 @@ def render(status: Status, since: datetime, *, now: datetime, stall: str | None,
 
     Args:
         status: what to show.
-        since: since when the state is as it is.
-        now: the moment of the request.
-        stall: in words, when the main loop no longer turns: all that is shown is then old.
-        refresh: whether the browser is to load it again by itself.
+        since: when the state last changed.
+        now: when the request came.
+        stall: why the main loop counts as stalled, in words: the status is old then. None if it turns.
+        refresh: whether the browser should reload the page regularly.
     """
     word = "stalled" if stall else status.state.value
     again = f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if refresh else ""
