@@ -164,15 +164,15 @@ class Subscription:
 
         Ignores a partition that is not assigned. One that is revoked and assigned again is no longer paused.
         """
-        held = self._assigned.intersection(partitions)
-        self._consumer.pause([TopicPartition(*partition) for partition in held])
-        self._paused |= held
+        assigned = self._assigned.intersection(partitions)
+        self._consumer.pause([TopicPartition(*partition) for partition in assigned])
+        self._paused |= assigned
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Fetches these partitions again. Ignores a partition that is not assigned."""
-        held = self._assigned.intersection(partitions)
-        self._consumer.resume([TopicPartition(*partition) for partition in held])
-        self._paused -= held
+        assigned = self._assigned.intersection(partitions)
+        self._consumer.resume([TopicPartition(*partition) for partition in assigned])
+        self._paused -= assigned
 
     def end_offsets(self) -> Mapping[Partition, int]:
         """The assigned partitions' end offsets, as last heard. A partition without any yet is absent. Never waits.

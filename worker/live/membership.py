@@ -59,7 +59,7 @@ class Membership:
         self._pace = pace
         self._reporter = reporter
         self._offsets = Offsets(group, self._engine, self._clock)
-        self._held: set[Partition] = set()
+        self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._stopping: Drain | None = None
         self._revoking: Drain | None = None  # while a revoke's callback runs. A poll during a stop may call it, too
@@ -75,7 +75,7 @@ class Membership:
             self._engine.receive(records, self._clock())
         self._step(wait_seconds)
         now = self._clock().mono
-        self._match_pauses()
+        self._apply_pauses()
         if now >= self._commit_at:
             self._commit_at = now + self._pace.commit_seconds
             self._offsets.commit(wait=False)
@@ -93,14 +93,14 @@ class Membership:
 
     def assigned(self, partitions: Collection[Partition]) -> None:
         """Partitions were assigned. During a stop they are paused at once: nothing is read from them."""
-        self._held.update(partitions)
+        self._assigned.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
         self._offsets.gained(partitions)
         if self._stopping is not None:
             self._group.pause(partitions)
         self._take_share(ask=True)
-        self._tell(Assigned(len(partitions), len(self._held)))
+        self._tell(Assigned(len(partitions), len(self._assigned)))
 
     def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
         """Partitions are about to go. The returned drain commits and drops them when it ends.
@@ -108,17 +108,17 @@ class Membership:
         None if none of them is held: a stop, or a lease that ran out, has dropped them before. During a stop, the
         stop's deadline bounds this drain as well.
         """
-        leaving = self._held.intersection(partitions)
+        leaving = self._assigned.intersection(partitions)
         if not leaving:
             return None
         bound = math.inf if self._stopping is None else self._stopping.deadline
-        self._revoking = self._begin(leaving, bound, self._end_revoke)
+        self._revoking = self._begin_drain(leaving, bound, self._end_revoke)
         return self._revoking
 
     def lost(self, partitions: Collection[Partition]) -> None:
         """Partitions were lost to another member: drops what is open in them, and commits nothing."""
-        self._give_up(partitions)
-        self._tell(PartitionsLost(len(partitions), len(self._held)))
+        self._lose(partitions)
+        self._tell(PartitionsLost(len(partitions), len(self._assigned)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -128,13 +128,13 @@ class Membership:
         The order matters. Under KIP-848, `close` first gives up the membership and then calls back for the revoke. If
         we left first, another worker would send for the same users while this one still drains.
         """
-        self._group.pause(self._held)
-        self._stopping = self._begin(self._held, math.inf, self._end_stop)
+        self._group.pause(self._assigned)
+        self._stopping = self._begin_drain(self._assigned, math.inf, self._end_stop)
         return self._stopping
 
     def abandon(self) -> None:
         """After an error: drops everything, commits nothing, and leaves the group at once."""
-        self._drop(list(self._held))
+        self._drop(list(self._assigned))
         self._group.close()
 
     # -- status (ports.Standing) -------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Membership:
 
     def _renew_lease(self) -> None:
         silent_seconds = self._lease.renew()
-        unheard_seconds = self._group.silent_seconds if self._held else 0.0
+        unheard_seconds = self._group.silent_seconds if self._assigned else 0.0
         if silent_seconds:
             self._fence(LeaseEnd.LOOP_STOOD_STILL, silent_seconds)
         elif not self._lease.heard(unheard_seconds):
@@ -184,12 +184,12 @@ class Membership:
 
     def _fence(self, why: LeaseEnd, silent_seconds: float) -> None:
         """The lease ran out: drops all partitions. Another member may have them, and may have sent newer values."""
-        self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._held)))
-        self._give_up(list(self._held))
+        self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._assigned)))
+        self._lose(list(self._assigned))
         self._rejoins = True
         self._lease.begin()
 
-    def _match_pauses(self) -> None:
+    def _apply_pauses(self) -> None:
         wanted = self._engine.paused()
         if wanted != self._paused:
             self._group.pause(wanted - self._paused)
@@ -200,9 +200,9 @@ class Membership:
         now = self._clock()
         if ask:
             self._share.ask(now.mono)
-        self._engine.share(self._share.of(len(self._held)), now)
+        self._engine.share(self._share.of(len(self._assigned)), now)
 
-    def _begin(self, partitions: Collection[Partition], bound: float, end: Callable[[Drain], None]) -> Drain:
+    def _begin_drain(self, partitions: Collection[Partition], bound: float, end: Callable[[Drain], None]) -> Drain:
         now = self._clock()
         deadline = min(now.mono + self._pace.drain_seconds, bound)
         act = partial(self._step, BUSY_SECONDS)
@@ -217,7 +217,7 @@ class Membership:
         outcome = drain.outcome
         if outcome is not None:
             seconds = self._clock().mono - drain.begun.mono
-            self._tell(Revoked(len(drain.partitions), len(self._held), outcome, seconds))
+            self._tell(Revoked(len(drain.partitions), len(self._assigned), outcome, seconds))
 
     def _end_stop(self, drain: Drain) -> None:
         self._offsets.read_notes(now_or_never=True)
@@ -234,7 +234,7 @@ class Membership:
         if drain.outcome is not None:
             self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))
 
-    def _give_up(self, partitions: Collection[Partition]) -> None:
+    def _lose(self, partitions: Collection[Partition]) -> None:
         """Drops partitions lost to another member, and tells the drains under way."""
         for drain in (self._revoking, self._stopping):
             if drain is not None:
@@ -243,7 +243,7 @@ class Membership:
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         self._exchange.drop(partitions)
-        self._held.difference_update(partitions)
+        self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._offsets.gone(partitions)
         self._take_share(ask=False)
