@@ -66,31 +66,31 @@ class Drain:
 
     def step(self, now: Now) -> DrainOutcome | None:
         """Ends the drain if there is nothing to wait for, else calls `act`. Returns the outcome, None if it goes on."""
-        if self.outcome is None and not self._ended(now):
+        if self.outcome is None and not self._try_to_end(now):
             self._act()
-            self._ended(now)
+            self._try_to_end(now)
         return self.outcome
 
     def lose(self, partitions: Collection[Partition]) -> None:
         """These partitions were lost to another member. Call it before the engine drops them."""
         if self.outcome is None and not set(partitions).isdisjoint(self.partitions):
-            self._fall_short(DrainOutcome.GONE, self._engine.unsettled(partitions))
+            self._note_shortfall(DrainOutcome.GONE, self._engine.unsettled(partitions))
 
     def include(self, inner: Drain) -> None:
         """During this drain (a stop), some of its partitions were revoked: adds the outcome of that revoke's drain."""
         if inner.outcome is DrainOutcome.CUT:  # not GONE: `lose` was called on both drains
-            self._fall_short(DrainOutcome.CUT, inner.left)
+            self._note_shortfall(DrainOutcome.CUT, inner.left)
 
-    def _ended(self, now: Now) -> bool:
+    def _try_to_end(self, now: Now) -> bool:
         if not self._engine.drained(self.partitions):
-            if now.mono < self.deadline and not self._in_vain():
+            if now.mono < self.deadline and not self._is_hopeless():
                 return False
-            self._fall_short(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
+            self._note_shortfall(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
         self.outcome = self._result
         self._end(self)
         return True
 
-    def _in_vain(self) -> bool:
+    def _is_hopeless(self) -> bool:
         """Whether waiting longer would settle nothing more.
 
         Either only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or
@@ -101,6 +101,6 @@ class Drain:
         halt, busy = self._engine.halt, self._engine.in_flight or self._engine.letters_waiting
         return halt is not None and halt.reason in _LASTING_HALTS and not busy
 
-    def _fall_short(self, how: DrainOutcome, left: int) -> None:
+    def _note_shortfall(self, how: DrainOutcome, left: int) -> None:
         self._result = how if self._result is not DrainOutcome.GONE else self._result
         self.left += left
