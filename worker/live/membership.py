@@ -87,7 +87,7 @@ class Membership:
 
     def next_due(self, now: Now) -> float:
         """When a turn has something to do even if nothing arrives, in monotonic seconds."""
-        return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.read_due)
+        return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.notes_due)
 
     # -- partitions come and go --------------------------------------------------------------------------------------
 

@@ -31,24 +31,24 @@ class Offsets:
         self._group = group
         self._engine = engine
         self._clock = clock
-        self._unread: set[Partition] = set()  # assigned partitions whose notes are not read yet
-        self._read_at = 0.0
+        self._notes_unread: set[Partition] = set()  # assigned partitions whose notes are not read yet
+        self._read_notes_at = 0.0
         # The note beside the committed offsets of all partitions. None if some partition may have another one.
-        self._noted: tuple[int, int] | None = engine.letters_spent
-        self._refused = 0
+        self._committed_spent: tuple[int, int] | None = engine.letters_spent
+        self._refused_seen = 0
 
     def gained(self, partitions: Collection[Partition]) -> None:
         """Partitions were assigned: their notes must be read."""
-        self._unread.update(partitions)
+        self._notes_unread.update(partitions)
 
     def gone(self, partitions: Collection[Partition]) -> None:
         """Partitions were dropped."""
-        self._unread.difference_update(partitions)
+        self._notes_unread.difference_update(partitions)
 
     @property
-    def read_due(self) -> float:
+    def notes_due(self) -> float:
         """When to read notes next, in monotonic seconds; infinite if all are read."""
-        return self._read_at if self._unread else float("inf")
+        return self._read_notes_at if self._notes_unread else float("inf")
 
     def read_notes(self, *, now_or_never: bool = False) -> None:
         """Reads the notes beside the committed offsets of newly assigned partitions, and restores the spent credit.
@@ -56,16 +56,16 @@ class Offsets:
         `now_or_never` ignores the pause after a failure. Don't call this from a group callback: the answer comes by
         the poll that is waiting for the callback.
         """
-        if not self._unread or (self._clock().mono < self._read_at and not now_or_never):
+        if not self._notes_unread or (self._clock().mono < self._read_notes_at and not now_or_never):
             return
-        notes = self._group.notes(self._unread)
+        notes = self._group.notes(self._notes_unread)
         if notes is None:
-            self._read_at = self._clock().mono + NOTES_RETRY_SECONDS
+            self._read_notes_at = self._clock().mono + NOTES_RETRY_SECONDS
             return
         for note in notes:
             if (spent := spent_of(note)) is not None:
                 self._engine.restore_letters_spent(spent)
-        self._unread.clear()
+        self._notes_unread.clear()
 
     def commit(self, *, wait: bool, only: Collection[Partition] | None = None) -> CommitEnded | None:
         """Commits what is settled and not committed yet, for all partitions or only for some.
@@ -75,23 +75,23 @@ class Offsets:
         committed, spent = self._group.committed(), self._engine.letters_spent
         # A commit was refused. If its offsets were new, `committed` has not moved, and they are sent again anyway. If
         # only its note was new, nothing but this count shows the refusal. So send all notes again.
-        if self._group.commits_refused != self._refused:
-            self._refused, self._noted = self._group.commits_refused, None
+        if self._group.commits_refused != self._refused_seen:
+            self._refused_seen, self._committed_spent = self._group.commits_refused, None
         offsets = {
             partition: offset
             for partition, offset in self._engine.committable().items()
-            if (committed.get(partition) != offset or spent != self._noted)
-            and partition not in self._unread
+            if (committed.get(partition) != offset or spent != self._committed_spent)
+            and partition not in self._notes_unread
             and (only is None or partition in only)
         }
         if not offsets:
             return None
-        self._noted = spent if only is None else None  # with `only`, the other partitions keep their old note
+        self._committed_spent = spent if only is None else None  # with `only`, the other partitions keep their old note
         started = self._clock().mono
         self._group.commit(offsets, note=note_of(spent), wait=wait)
         if not wait:
             return None
-        taken = self._group.committed()
+        acknowledged = self._group.committed()
         return CommitEnded(
-            self._clock().mono - started, ok=all(taken.get(each) == offset for each, offset in offsets.items())
+            self._clock().mono - started, ok=all(acknowledged.get(each) == offset for each, offset in offsets.items())
         )
