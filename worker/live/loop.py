@@ -71,11 +71,11 @@ class Loop:
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
-        patience = self._patience_seconds()
-        records = self._group.poll(0.0 if in_flight else patience)
-        self._membership.turn(records, wait_seconds=patience if in_flight and not records else 0.0)
+        wait_seconds = self._wait_seconds()
+        records = self._group.poll(0.0 if in_flight else wait_seconds)
+        self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
 
-    def _patience_seconds(self) -> float:
+    def _wait_seconds(self) -> float:
         """How long this turn may wait: until the next thing is due, and never long."""
         now = clock()
         longest = BUSY_SECONDS if self._exchange.busy else POLL_SECONDS
