@@ -64,7 +64,7 @@ class Intake:
             case Event():
                 self._take_event(ledger, record, said, now)
             case Unreadable():
-                self._post(letter_of_record(record, said.detail, now), ledger, record, now)
+                self._add_letter(letter_of_record(record, said.detail, now), ledger, record, now)
             case PassedOver():
                 self._totals.tombstones += said.tombstone
                 self._totals.ignored += 1
@@ -116,7 +116,7 @@ class Intake:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
-            self._post(letter_of_refusal(record, event, refusal, now), ledger, record, now)
+            self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:
             self._totals.ignored += not checked.refusals
             return
@@ -134,6 +134,6 @@ class Intake:
                 self._facts.tell(SharedUser())
             self._totals.shared_users += 1
 
-    def _post(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
+    def _add_letter(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)
         self._outbox.add_of_record(letter, OffsetOwner(ledger, record.offset), now.wall_ms)

@@ -92,7 +92,9 @@ class Judge:
                 self._halted(flight, _HALTS[verdict], reply, now)
             case Verdict.NOT_FOUND | Verdict.UNEXPECTED:
                 self._schedule.probe_unanswered(flight, now)
-                self._give_up(flight, _LETTERS[verdict], f"the destination answered {reply.status}", reply, now)
+                self._dead_letter_rest(
+                    flight, _LETTERS[verdict], f"the destination answered {reply.status}", reply, now
+                )
             case Verdict.ABORTED:
                 self._schedule.probe_unanswered(flight, now)
                 self._settlement.call_again(flight.entry, now.mono)
@@ -131,19 +133,19 @@ class Judge:
         if alone is not None:
             self._refusals.refused(alone, flight.call.properties[alone], now.mono)
         if entry.isolation is not None and entry.isolation.blames_user:
-            self._give_up(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
+            self._dead_letter_rest(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
         if alone is not None and alone in entry.items:
             if self._lacks_credit(flight, now):
                 return
-            self._reject(flight, alone, reply, now)
+            self._dead_letter_attribute(flight, alone, reply, now)
         if entry.items and entry.answered >= self._options.calls_per_entry_max:
             detail = f"not delivered after {entry.answered} calls, some of which the destination refused"
-            self._give_up(flight, Reason.REJECTED, detail, reply, now)
+            self._dead_letter_rest(flight, Reason.REJECTED, detail, reply, now)
             return
         self._settlement.conclude(entry, now)
 
-    def _reject(self, flight: Flight, name: str, reply: Reply, now: Now) -> None:
+    def _dead_letter_attribute(self, flight: Flight, name: str, reply: Reply, now: Now) -> None:
         """The attribute was refused alone: dead-letters its value, and tries the value before it."""
         entry = flight.entry
         item = entry.items[name]
@@ -151,7 +153,7 @@ class Judge:
         # comes. The value that stands now, from another partition, was never sent: only try it.
         if item.has(flight.call.properties[name]):
             detail = f"the destination answered {reply.status} to this attribute alone"
-            self._post(entry, Reason.REJECTED, detail, [name], reply, now)
+            self._add_letter(entry, Reason.REJECTED, detail, [name], reply, now)
             stepped_back = item.step_back()
             self._facts.tell(Refused(stepped_back))
             if not stepped_back:
@@ -160,12 +162,12 @@ class Judge:
         if entry.isolation is not None:
             entry.isolation.again(name)
 
-    def _give_up(self, flight: Flight, reason: Reason, detail: str, reply: Reply, now: Now) -> None:
+    def _dead_letter_rest(self, flight: Flight, reason: Reason, detail: str, reply: Reply, now: Now) -> None:
         """Turns all that is left of the entry into one dead letter."""
         if self._lacks_credit(flight, now):
             return
         entry = flight.entry
-        self._post(entry, reason, detail, list(entry.items), reply, now)
+        self._add_letter(entry, reason, detail, list(entry.items), reply, now)
         entry.items.clear()
         entry.isolation = None
         self._settlement.conclude(entry, now)
@@ -196,7 +198,7 @@ class Judge:
             detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
             if self._gate.halt is not None:  # only this user's failures closed the gate (see _is_poison), so open it
                 self._resume(now, probe=True)
-            self._give_up(flight, Reason.SERVER_ERROR, detail, reply, now)
+            self._dead_letter_rest(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
             self._settlement.call_again(entry, now.mono + self._backoff_seconds(entry.failures))
 
@@ -244,7 +246,9 @@ class Judge:
         if self._gate.close(reason, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms):
             self._facts.tell(Halted(reason, detail))
 
-    def _post(self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> None:
+    def _add_letter(
+        self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now
+    ) -> None:
         if not names:
             return  # its partition was dropped while the call was in flight, and all its attributes with it
         entry.pending_letters += 1

@@ -39,7 +39,7 @@ class Settlement:
         if entry.items:
             self._window.retry(entry, now.mono)
         else:
-            entry.place = Place.POSTED
+            entry.place = Place.AWAITING_LETTERS
             self._settle_if_done(entry, now)
 
     def letter_written(self, entry: Entry, now: Now) -> None:
@@ -48,7 +48,7 @@ class Settlement:
         self._settle_if_done(entry, now)
 
     def _settle_if_done(self, entry: Entry, now: Now) -> None:
-        if entry.place is not Place.POSTED or entry.pending_letters:
+        if entry.place is not Place.AWAITING_LETTERS or entry.pending_letters:
             return
         if entry.delivered:
             self._totals.delivered_entries += 1

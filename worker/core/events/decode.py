@@ -86,12 +86,12 @@ class Decoder:
             schema: As `json.loads` gives it. None if the registry answered that there is no such id.
         """
         if schema is None:
-            self._give_up(schema_id, f"schema {schema_id} does not exist")
+            self._mark_unusable(schema_id, f"schema {schema_id} does not exist")
             return
         try:
             plan = self._plan(AvroType(schema))
         except (InvalidSchema, Undecodable) as error:
-            self._give_up(schema_id, f"schema {schema_id}: {error}")
+            self._mark_unusable(schema_id, f"schema {schema_id}: {error}")
             return
         self._plans[schema_id] = plan
         self._unusable.pop(schema_id, None)
@@ -129,7 +129,7 @@ class Decoder:
         """
         return absent(self._mapping, self._reader or AvroType(schema))
 
-    def _give_up(self, schema_id: int, reason: str) -> None:
+    def _mark_unusable(self, schema_id: int, reason: str) -> None:
         while len(self._unusable) >= _UNUSABLE_KEPT:
             del self._unusable[next(iter(self._unusable))]
         self._unusable[schema_id] = reason

@@ -121,7 +121,7 @@ class Place(Enum):
     READY = auto()  # absorbing, due, in the queue for a call
     RETRY = auto()  # waiting for its back-off to end, then for a call
     IN_FLIGHT = auto()  # its call has no reply yet
-    POSTED = auto()  # nothing left to send; its dead letters are not acknowledged yet
+    AWAITING_LETTERS = auto()  # nothing left to send; its dead letters are not acknowledged yet
     GONE = auto()  # settled, merged into another entry, or all its partitions were dropped
 
 
