@@ -92,7 +92,7 @@ class Answers:
         return plain(HTTPStatus.OK, "ok")
 
     def _readyz(self) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         stall = self._stall()
         reason: str | None = None
         detail = status.problem
@@ -120,12 +120,12 @@ class Answers:
             return Answer(HTTPStatus.OK, content_type, encode(self._registry))
 
     def _status(self) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         extra = {"state_since": rfc3339(since), "seconds_since_turn": round(self._board.seconds_since_turn, 3)}
         return _json(HTTPStatus.OK, status.to_json() | extra)
 
     def _page(self, query: str) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         page = render(status, since, now=datetime.now(UTC), stall=self._stall(), refresh=query != "refresh=off")
         return Answer(HTTPStatus.OK, _HTML, page.encode())
 

@@ -19,15 +19,15 @@ class Board:
     """
 
     def __init__(self, initial: Status) -> None:
-        self._posted = (initial, datetime.now(UTC))
+        self._latest = (initial, datetime.now(UTC))
         self._turned_at = time.monotonic()
 
     def publish(self, status: Status) -> None:
         """Replaces the status. The main thread calls it a few times a second."""
-        before, since = self._posted
+        before, since = self._latest
         if _condition(before) != _condition(status):
             since = datetime.now(UTC)
-        self._posted = (status, since)
+        self._latest = (status, since)
 
     def turn(self) -> None:
         """Notes that the main loop turned. Cheap enough for every turn."""
@@ -38,12 +38,12 @@ class Board:
     @property
     def status(self) -> Status:
         """The latest status."""
-        return self._posted[0]
+        return self._latest[0]
 
     @property
-    def posted(self) -> tuple[Status, datetime]:
+    def latest(self) -> tuple[Status, datetime]:
         """The latest status, and when its state, its membership or the halt's reason last changed."""
-        return self._posted
+        return self._latest
 
     @property
     def seconds_since_turn(self) -> float:

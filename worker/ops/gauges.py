@@ -51,7 +51,7 @@ def _observe_state(meter: Meter, board: Board) -> None:
 
 
 def _since(board: Board) -> float:
-    return board.posted[1].timestamp()
+    return board.latest[1].timestamp()
 
 
 def _known(value: float | None) -> list[Observation]:
