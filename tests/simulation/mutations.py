@@ -122,11 +122,11 @@ def dead_letters_when_unauthorized(patch: pytest.MonkeyPatch) -> None:
 
 def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> None:
 
-    def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
-        judged = verdict.judge(reply, ever_delivered=ever_delivered)
+    def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
+        judged = verdict.verdict_on(reply, ever_delivered=ever_delivered)
         return instead if judged is meant else judged
 
-    patch.setattr("worker.core.delivery.judge.judge", judge)
+    patch.setattr("worker.core.delivery.judge.verdict_on", verdict_on)
 
 
 def ignores_retry_after(patch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
 from worker.core.delivery.settlement import EntryOwner, Settlement
-from worker.core.delivery.verdict import Verdict, in_words, judge
+from worker.core.delivery.verdict import Verdict, in_words, verdict_on
 from worker.core.facts import CallEnded, Facts, Halted, Refused, Resumed, UnusualSuccess
 from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
@@ -63,7 +63,7 @@ class Judge:
         flight = self._schedule.ended(call)
         self._totals.replies[str(reply.status or reply.failure)] += 1
         self._rate.observe(reply, now.mono)
-        verdict = judge(reply, ever_delivered=self._successes > 0)
+        verdict = verdict_on(reply, ever_delivered=self._successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
         self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))

@@ -37,7 +37,7 @@ class Verdict(Enum):
     ABORTED = auto()  # cut short by the worker itself: by a drain deadline, or because its partitions were dropped
 
 
-def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
+def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
     """The verdict on one reply.
 
     Args:
