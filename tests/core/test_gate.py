@@ -94,7 +94,7 @@ def test_after_opening_the_calls_in_flight_ramp_up() -> None:
     made.probe_started()
     ended = made.succeeded(5.0, probe=True)
     assert ended is not None
-    assert (ended.reason, made.halt, made.opened_at) == (HaltReason.UNAUTHORIZED, None, 5.0)
+    assert (ended.reason, made.halt, made.outage_ended_at) == (HaltReason.UNAUTHORIZED, None, 5.0)
     for allowed in range(1, CONCURRENCY):
         assert made.passage(allowed - 1, 5.0) is Passage.FREE
         assert made.passage(allowed, 5.0) is Passage.NONE
@@ -107,11 +107,11 @@ def test_what_one_user_alone_met_is_no_outage() -> None:
     for _ in range(FAILING_CALLS):
         fail(made, 1, 0.0)
     assert made.succeeded(5.0, probe=True) is not None
-    assert made.opened_at == -math.inf
+    assert made.outage_ended_at == -math.inf
     for user in range(FAILING_USERS):
         fail(made, user, 6.0)
     assert made.succeeded(9.0, probe=True) is not None
-    assert made.opened_at == 9.0
+    assert made.outage_ended_at == 9.0
 
 
 def test_a_new_outage_begins_its_pauses_anew() -> None:

@@ -55,7 +55,7 @@ class Gate:
 
     Attributes:
         halt: why the gate is closed; None while it is open.
-        opened_at: when the last real outage ended. A halt that one bad user may have caused does not count.
+        outage_ended_at: when the last real outage ended. A halt that one bad user may have caused does not count.
     """
 
     def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
@@ -71,7 +71,7 @@ class Gate:
         self._probing = False
         self._paused_until = -math.inf
         self.halt: Halt | None = None
-        self.opened_at = -math.inf
+        self.outage_ended_at = -math.inf
 
     def passage(self, in_flight: int, now: float) -> Passage:
         """What may be sent now, if `in_flight` calls have no reply yet."""
@@ -111,7 +111,7 @@ class Gate:
         ended, self.halt = self.halt, None
         if ended is not None:
             if ended.reason is not HaltReason.UNAVAILABLE or not one_user:
-                self.opened_at = now
+                self.outage_ended_at = now
             self._allowed = 1
             self._failed_probes = 0
             self._probing = False
@@ -119,7 +119,7 @@ class Gate:
             self._allowed += 1
         return ended
 
-    def blames(self, key: UserKey) -> bool:
+    def only_failing(self, key: UserKey) -> bool:
         """Whether only this user's calls failed since the last success."""
         closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
         return not closed and self._failing_users <= {key}

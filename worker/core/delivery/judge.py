@@ -210,10 +210,10 @@ class Judge:
         """Whether this entry is at fault, not the destination. Failures during an outage do not count."""
         # Successes of other users since its first failure show that the destination works. They need not be recent: a
         # silent topic brings no new ones.
-        if reply.failure is Failure.CONNECT or not self._gate.blames(entry.key):
+        if reply.failure is Failure.CONNECT or not self._gate.only_failing(entry.key):
             return False
-        if self._gate.opened_at > entry.failing_since:
-            entry.failing_since = self._gate.opened_at
+        if self._gate.outage_ended_at > entry.failing_since:
+            entry.failing_since = self._gate.outage_ended_at
             entry.failures = 1
             entry.successes_when_failing = self._successes
         return (
