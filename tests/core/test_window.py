@@ -243,11 +243,11 @@ class WindowModel(RuleBasedStateMachine):
     def fly(self, entry: Entry) -> None:
         user = number_of(entry)
         assert user not in [number_of(other) for other, _, _ in self.flying], "two calls for one user"
-        item = entry.items.get("a")
-        if item is None:  # its newest value went with its partition
+        attribute = entry.attributes.get("a")
+        if attribute is None:  # its newest value went with its partition
             self.window.settle(entry)
             return
-        value, ledger = item.value, item.change.ledger
+        value, ledger = attribute.value, attribute.change.ledger
         assert isinstance(value, int)
         assert ledger.live, "a call of a partition that went away"
         assert value >= self.reached.get((user, ledger), 0), "an older value after a newer one"

@@ -112,7 +112,7 @@ class Judge:
         entry.answered += 1
         entry.failures = 0
         for name in flight.names:
-            entry.items.pop(name, None)
+            entry.attributes.pop(name, None)
         if entry.isolation is not None:
             entry.isolation.accepted()
         self._settlement.conclude(entry, now)
@@ -135,11 +135,11 @@ class Judge:
         if entry.isolation is not None and entry.isolation.blames_user:
             self._dead_letter_rest(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
-        if alone is not None and alone in entry.items:
+        if alone is not None and alone in entry.attributes:
             if self._lacks_credit(flight, now):
                 return
             self._dead_letter_attribute(flight, alone, reply, now)
-        if entry.items and entry.answered >= self._options.calls_per_entry_max:
+        if entry.attributes and entry.answered >= self._options.calls_per_entry_max:
             detail = f"not delivered after {entry.answered} calls, some of which the destination refused"
             self._dead_letter_rest(flight, Reason.REJECTED, detail, reply, now)
             return
@@ -148,16 +148,16 @@ class Judge:
     def _dead_letter_attribute(self, flight: Flight, name: str, reply: Reply, now: Now) -> None:
         """The attribute was refused alone: dead-letters its value, and tries the value before it."""
         entry = flight.entry
-        item = entry.items[name]
+        attribute = entry.attributes[name]
         # False in this race: the call carries the value, its partition is revoked and the value dropped, then the 400
         # comes. The value that stands now, from another partition, was never sent: only try it.
-        if item.has(flight.call.properties[name]):
+        if attribute.has(flight.call.properties[name]):
             detail = f"the destination answered {reply.status} to this attribute alone"
             self._add_letter(entry, Reason.REJECTED, detail, [name], reply, now)
-            stepped_back = item.step_back()
+            stepped_back = attribute.step_back()
             self._facts.tell(Refused(stepped_back))
             if not stepped_back:
-                del entry.items[name]
+                del entry.attributes[name]
                 return
         if entry.isolation is not None:
             entry.isolation.again(name)
@@ -167,8 +167,8 @@ class Judge:
         if self._lacks_credit(flight, now):
             return
         entry = flight.entry
-        self._add_letter(entry, reason, detail, list(entry.items), reply, now)
-        entry.items.clear()
+        self._add_letter(entry, reason, detail, list(entry.attributes), reply, now)
+        entry.attributes.clear()
         entry.isolation = None
         self._settlement.conclude(entry, now)
 

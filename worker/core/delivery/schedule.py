@@ -125,12 +125,12 @@ class Schedule:
         """The attributes to send next. Skips names of the isolation that were dropped with their partition."""
         if entry.isolation is None:
             suspects = self._refusals.suspects(entry.fold(), now.mono)
-            if not suspects or len(entry.items) == 1:
-                return entry.items
-            entry.isolation = Isolation(entry.items, refused=False, suspected=suspects)
+            if not suspects or len(entry.attributes) == 1:
+                return entry.attributes
+            entry.isolation = Isolation(entry.attributes, refused=False, suspected=suspects)
         isolation = entry.isolation
         while isolation.trial:
-            names = [name for name in isolation.trial if name in entry.items]
+            names = [name for name in isolation.trial if name in entry.attributes]
             if names:
                 return names
             isolation.skip()
@@ -142,7 +142,7 @@ class Schedule:
         self._totals.calls += 1
         self._facts.tell(CallMade(len(names), probe))
         number = next(self._numbers)
-        properties = {name: entry.items[name].value for name in names}
+        properties = {name: entry.attributes[name].value for name in names}
         seconds = min(self._timeout_seconds, self.deadline - now.mono)
         call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
         if probe:

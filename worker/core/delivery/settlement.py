@@ -36,7 +36,7 @@ class Settlement:
         """
         if entry.isolation is not None and not entry.isolation.names:
             entry.isolation = None
-        if entry.items:
+        if entry.attributes:
             self._window.retry(entry, now.mono)
         else:
             entry.place = Place.AWAITING_LETTERS

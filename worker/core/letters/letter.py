@@ -13,7 +13,7 @@ _TRACE_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least th
 
 def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
     """A letter with the named attributes of an entry, and the reply that ended their delivery."""
-    newest = entry.items[names[-1]].change
+    newest = entry.attributes[names[-1]].change
     return Letter(
         reason=reason,
         detail=detail,

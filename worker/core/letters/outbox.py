@@ -15,7 +15,7 @@ from typing import Protocol
 
 from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Letter, Now, Reason
-from worker.core.waiting.entry import ITEM_BYTES
+from worker.core.waiting.entry import ATTRIBUTE_BYTES
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 
@@ -122,7 +122,7 @@ class Outbox:
             del self._withheld[letter]
             self._remove(letter)
         unwanted = [letter for _, _, letter in self._due if not self._is_wanted(letter)]
-        self._due = [item for item in self._due if self._is_wanted(item[2])]
+        self._due = [waiting for waiting in self._due if self._is_wanted(waiting[2])]
         heapq.heapify(self._due)
         for letter in unwanted:
             # Never written, so refund its credit: the next owner will write the same letter.
@@ -182,4 +182,4 @@ def _size_bytes(letter: Letter) -> int:
     content = len(letter.record_key or b"") + len(letter.record_value or b"")
     if letter.answer is not None:
         content += len(letter.answer.body)
-    return LETTER_BYTES + content + sum(ITEM_BYTES + getsizeof(lost.value) for lost in letter.attributes)
+    return LETTER_BYTES + content + sum(ATTRIBUTE_BYTES + getsizeof(lost.value) for lost in letter.attributes)

@@ -15,7 +15,7 @@ from worker.core.waiting.ledger import Ledger
 # million of each; allocator overhead is included.
 ENTRY_BYTES = 900
 CHANGE_BYTES = 260
-ITEM_BYTES = 180
+ATTRIBUTE_BYTES = 180
 
 _OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the ledger of the partition it came from
 
@@ -53,7 +53,7 @@ class Change:
         return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
 
 
-class Item:
+class Attribute:
     """An attribute's newest value, and the distinct older values to fall back on if it is refused.
 
     Keeps one of equal values from one partition: a value refused once is refused again. Keeps equal values from two
@@ -82,7 +82,7 @@ class Item:
         older[previous] = self.change
         self.value, self.change = value, change
         freed = sum(each.release() for each in gone if each is not None)
-        return freed + (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
+        return freed + (len(older) - known) * (ATTRIBUTE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
         """Whether the newest value equals this one for the destination, where True is not 1."""
@@ -152,6 +152,7 @@ class Entry:
 
     __slots__ = (
         "answered",
+        "attributes",
         "calls",
         "changes",
         "delivered",
@@ -159,7 +160,6 @@ class Entry:
         "failures",
         "holds",
         "isolation",
-        "items",
         "key",
         "not_before",
         "oldest_ms",
@@ -177,7 +177,7 @@ class Entry:
         self.opened_at = opened_at
         self.not_before = opened_at
         self.place = Place.WINDOW
-        self.items: dict[str, Item] = {}
+        self.attributes: dict[str, Attribute] = {}
         self.holds: dict[Ledger, int] = {}
         self.changes = 0
         self.oldest_ms = 0
@@ -191,7 +191,7 @@ class Entry:
         self.isolation: Isolation | None = None
         self.size_bytes = ENTRY_BYTES
 
-    def absorb(self, user: User, change: Change, attributes: Mapping[str, Scalar]) -> None:
+    def absorb(self, user: User, change: Change, values: Mapping[str, Scalar]) -> None:
         """Adds a newer change of the user. Holds its offset, unless the entry holds a lower one of the partition."""
         ledger, offset = change.ledger, change.source.offset
         lowest = self.holds.get(ledger)
@@ -203,14 +203,14 @@ class Entry:
             self.oldest_ms = change.source.timestamp_ms
         self.changes += 1
         size = change.size_bytes
-        items = self.items
-        for name, value in attributes.items():
-            item = items.get(name)
-            if item is None:
-                items[name] = Item(value, change)
-                size += ITEM_BYTES + len(name) + sys.getsizeof(value)
+        attributes = self.attributes
+        for name, value in values.items():
+            attribute = attributes.get(name)
+            if attribute is None:
+                attributes[name] = Attribute(value, change)
+                size += ATTRIBUTE_BYTES + len(name) + sys.getsizeof(value)
             else:
-                size += item.supersede(value, change)
+                size += attribute.supersede(value, change)
         self.size_bytes += size
 
     def merge(self, newer: Entry) -> None:
@@ -218,18 +218,18 @@ class Entry:
         self.user = newer.user
         self.changes += newer.changes
         self.size_bytes += newer.size_bytes - ENTRY_BYTES
-        for name, item in newer.items.items():
-            mine = self.items.get(name)
+        for name, attribute in newer.attributes.items():
+            mine = self.attributes.get(name)
             if mine is None:
-                self.items[name] = item
+                self.attributes[name] = attribute
                 continue
-            for value, change in item.history():
+            for value, change in attribute.history():
                 # `newer.size_bytes` already counts this value. Subtract only what it frees here.
                 self.size_bytes += min(0, mine.supersede(value, change))
                 change.release()
         for ledger, offset in newer.holds.items():
             self._answer_for(ledger, offset)
-        newer.items, newer.holds, newer.place = {}, {}, Place.GONE
+        newer.attributes, newer.holds, newer.place = {}, {}, Place.GONE
 
     def _answer_for(self, ledger: Ledger, offset: int) -> None:
         """Takes over a hold. Of two in one ledger keeps the lower, and settles the other.
@@ -250,12 +250,12 @@ class Entry:
 
     def fold(self) -> dict[str, Scalar]:
         """The newest value of every attribute that is not delivered or dead-lettered yet."""
-        return {name: item.value for name, item in self.items.items()}
+        return {name: attribute.value for name, attribute in self.attributes.items()}
 
     def forget(self, ledger: Ledger) -> None:
         """The partition was dropped: removes its values, which the next owner will send."""
         self.holds.pop(ledger, None)
-        self.items = {name: item for name, item in self.items.items() if item.forget(ledger)}
+        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledger)}
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""
@@ -266,12 +266,16 @@ class Entry:
 
     def sources(self, names: Iterable[str]) -> tuple[Source, ...]:
         """The records that the named attributes' newest values came from, each once, in the order of `names`."""
-        return tuple(dict.fromkeys(self.items[name].change.source for name in names))
+        return tuple(dict.fromkeys(self.attributes[name].change.source for name in names))
 
     def lost(self, name: str) -> LostAttribute:
         """The named attribute for a dead letter."""
-        item = self.items[name]
-        source = item.change.source
+        attribute = self.attributes[name]
+        source = attribute.change.source
         return LostAttribute(
-            name, item.value, item.change.occurred_at_ms, partition=source.partition.number, offset=source.offset
+            name,
+            attribute.value,
+            attribute.change.occurred_at_ms,
+            partition=source.partition.number,
+            offset=source.offset,
         )
