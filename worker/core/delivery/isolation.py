@@ -30,25 +30,25 @@ class Isolation:
 
     Attributes:
         trial: the names to send next.
-        begun: whether any call was accepted or refused yet. If not, the search knows nothing but its hints.
+        has_learned: whether any call was accepted or refused yet. If not, the search knows nothing but its hints.
         accepted_any: whether any trial was accepted. If so, the user's identifier is not the problem.
         refused_alone: the names refused alone, in order.
     """
 
     __slots__ = (
-        "_first",
-        "_last",
-        "_probes",
-        "_suspects",
-        "_unknown",
+        "_controls",
+        "_controls_left",
+        "_kept_apart",
+        "_tainted",
+        "_undecided",
         "accepted_any",
-        "begun",
+        "has_learned",
         "refused_alone",
         "trial",
     )
 
     def __init__(
-        self, names: Iterable[str], *, refused: bool, suspected: Collection[str] = (), probes: Collection[str] = ()
+        self, names: Iterable[str], *, refused: bool, suspected: Collection[str] = (), controls: Collection[str] = ()
     ) -> None:
         """Begins a search.
 
@@ -56,30 +56,30 @@ class Isolation:
             names: all attributes of the call.
             refused: whether the destination has just refused them together.
             suspected: names that are probably bad. The others are tried first, together; then each of these alone.
-            probes: names that are probably good. They are tried first, each alone, until one is accepted. If all are
+            controls: names that are probably good. They are tried first, each alone, until one is accepted. If all are
                 refused, the destination refuses the user, not a value.
         """
-        kept_apart = {*suspected, *probes}
-        others = [name for name in names if name not in kept_apart]
-        self._first = list(probes)
-        self._last = list(suspected)
+        set_apart = {*suspected, *controls}
+        others = [name for name in names if name not in set_apart]
+        self._controls_left = list(controls)
+        self._kept_apart = list(suspected)
         # At least one of these is bad. Empty if names are suspected: then the bad one is most likely among those.
-        self._suspects = others if refused and not suspected else []
-        self._unknown = [] if self._suspects else others  # may contain a bad one, or none
+        self._tainted = others if refused and not suspected else []
+        self._undecided = [] if self._tainted else others  # may contain a bad one, or none
         self.trial: list[str] = []
-        self.begun = refused
+        self.has_learned = refused
         self.accepted_any = False
-        self._probes = frozenset(probes)
+        self._controls = frozenset(controls)
         self.refused_alone: list[str] = []
         self._narrow()
 
     def accepted(self) -> list[str]:
         """The trial was delivered, so a bad one is among the other suspects. Returns the delivered names."""
-        self.begun = self.accepted_any = True
+        self.has_learned = self.accepted_any = True
         delivered, self.trial = self.trial, []
-        # The user is not refused, so the remaining probes are no longer special.
-        (self._suspects or self._unknown).extend(self._first)
-        self._first = []
+        # The user is not refused, so the remaining controls are no longer special.
+        (self._tainted or self._undecided).extend(self._controls_left)
+        self._controls_left = []
         self._narrow()
         return delivered
 
@@ -90,12 +90,12 @@ class Isolation:
 
     def refused(self) -> str | None:
         """The trial was refused. Returns its name if it had only one, else None."""
-        self.begun = True
+        self.has_learned = True
         trial, self.trial = self.trial, []
         # The bad one is in the trial. Nothing is known of the other suspects any more: they are tried together later.
-        self._unknown += self._suspects
+        self._undecided += self._tainted
         alone = len(trial) == 1
-        self._suspects = [] if alone else trial
+        self._tainted = [] if alone else trial
         if alone:
             self.refused_alone += trial
         self._narrow()
@@ -103,32 +103,32 @@ class Isolation:
 
     def again(self, name: str) -> None:
         """Puts `name` back into the search, now with its previous value."""
-        self._unknown.append(name)
+        self._undecided.append(name)
         if not self.trial:
             self._narrow()
 
     @property
     def blames_user(self) -> bool:
-        """Whether the destination refuses the user: every probe was refused alone, and no trial was accepted."""
-        return not self.accepted_any and bool(self._probes) and self._probes.issubset(self.refused_alone)
+        """Whether the destination refuses the user: every control was refused alone, and no trial was accepted."""
+        return not self.accepted_any and bool(self._controls) and self._controls.issubset(self.refused_alone)
 
     def _narrow(self) -> None:
-        """Chooses the next trial: a probe, half of the suspects, all the unknown, or one name kept apart."""
-        if self._first:
-            self.trial = [self._first.pop(0)]
-        elif self._suspects:
+        """Chooses the next trial: a control, half of the suspects, all the unknown, or one name kept apart."""
+        if self._controls_left:
+            self.trial = [self._controls_left.pop(0)]
+        elif self._tainted:
             # A last suspect is bad by elimination. Try it all the same: only a refusal of its own makes a dead letter.
-            half = max(1, len(self._suspects) // 2)
-            self.trial, self._suspects = self._suspects[:half], self._suspects[half:]
-        elif self._unknown:
-            self.trial, self._unknown = self._unknown, []
-        elif self._last:
-            self.trial = [self._last.pop(0)]
+            half = max(1, len(self._tainted) // 2)
+            self.trial, self._tainted = self._tainted[:half], self._tainted[half:]
+        elif self._undecided:
+            self.trial, self._undecided = self._undecided, []
+        elif self._kept_apart:
+            self.trial = [self._kept_apart.pop(0)]
 
     @property
     def names(self) -> list[str]:
         """Every name not delivered and not refused alone yet."""
-        return [*self.trial, *self._first, *self._suspects, *self._unknown, *self._last]
+        return [*self.trial, *self._controls_left, *self._tainted, *self._undecided, *self._kept_apart]
 
 
 def named_in(message: str, names: Iterable[str]) -> list[str]:

@@ -68,11 +68,11 @@ class Refusals:
         suspected = named_in(message, properties) or self.suspects(properties, now)
         if suspected and len(suspected) < len(properties) and len(suspected) <= SUSPECTS_MAX:
             return Isolation(properties, refused=True, suspected=suspected)
-        # Two probes, because one refused probe proves nothing: an enumeration may have lost that value since.
+        # Two controls, because one refused control proves nothing: an enumeration may have lost that value since.
         trusted = self.trusted(properties, now)
-        probes = [*trusted, *(name for name in properties if name not in trusted)][:2]
+        controls = [*trusted, *(name for name in properties if name not in trusted)][:2]
         told = len(trusted) > 1 or speaks_of_user(message, properties)
-        return Isolation(properties, refused=True, probes=probes if told else ())
+        return Isolation(properties, refused=True, controls=controls if told else ())
 
     def _is_suspect(self, name: str, value: Scalar, now: float) -> bool:
         if self._refused.get(_pair(name, value), now) > now:

@@ -21,7 +21,7 @@ class Settlement:
 
     def call_again(self, entry: Entry, not_before: float) -> None:
         """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""
-        if entry.isolation is not None and not entry.isolation.begun:
+        if entry.isolation is not None and not entry.isolation.has_learned:
             entry.isolation = None
         self._window.retry(entry, not_before)
 
