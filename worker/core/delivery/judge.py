@@ -106,7 +106,7 @@ class Judge:
             self._facts.tell(UnusualSuccess(reply.status or 0))
         self._resume(now, probe=flight.call.probe)
         self._outbox.call_credit.earn()
-        self._refusals.taken(flight.call.properties, now.mono)
+        self._refusals.accepted(flight.call.properties, now.mono)
         entry = flight.entry
         entry.delivered = True
         entry.answered += 1

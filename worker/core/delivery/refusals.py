@@ -1,4 +1,4 @@
-"""Remembers which values the destination refused and took lately, so that the next users' searches are short.
+"""Remembers which values the destination refused and accepted lately, so that the next users' searches are short.
 
 These are hints: a suspect is still tried alone before it becomes a dead letter. One conclusion is final: if a user's
 call is refused, and so are two of its values, each alone, that were accepted for other users lately, then the
@@ -16,7 +16,7 @@ from worker.core.model import Scalar
 
 KEPT_MAX: Final = 10_000  # in each of the three memories
 KEPT_SECONDS: Final = 900.0  # the destination may accept a value later (somebody adds it to an enumeration)
-# If this many different values of one type were refused for a name, and none was taken since, suspect the type.
+# If this many different values of one type were refused for a name, and none was accepted since, suspect the type.
 REFUSED_VALUES_FOR_TYPE: Final = 3
 # With more suspects, or with all of the call's names suspected, halving is faster than trying each suspect alone.
 SUSPECTS_MAX: Final = 8
@@ -29,12 +29,12 @@ _V = TypeVar("_V")
 
 
 class Refusals:
-    """A bounded memory of values and types refused alone, and of values taken. Everything expires."""
+    """A bounded memory of values and types refused alone, and of values accepted. Everything expires."""
 
     def __init__(self) -> None:
         self._refused: OrderedDict[_Pair, float] = OrderedDict()
         self._refused_kinds: OrderedDict[_Kind, tuple[int, float]] = OrderedDict()
-        self._taken: OrderedDict[_Pair, float] = OrderedDict()
+        self._accepted: OrderedDict[_Pair, float] = OrderedDict()
 
     def refused(self, name: str, value: Scalar, now: float) -> None:
         """The value was refused alone; `now` in monotonic seconds."""
@@ -43,13 +43,13 @@ class Refusals:
             count, _ = self._refused_kinds.get(kind, (0, 0.0))
             _keep(self._refused_kinds, kind, (count + 1, now + KEPT_SECONDS))
         _keep(self._refused, pair, now + KEPT_SECONDS)
-        self._taken.pop(pair, None)
+        self._accepted.pop(pair, None)
 
-    def taken(self, properties: Mapping[str, Scalar], now: float) -> None:
+    def accepted(self, properties: Mapping[str, Scalar], now: float) -> None:
         """The values were delivered; `now` in monotonic seconds."""
         for name, value in properties.items():
             kind, pair = (name, type(value)), _pair(name, value)
-            _keep(self._taken, pair, now + KEPT_SECONDS)
+            _keep(self._accepted, pair, now + KEPT_SECONDS)
             self._refused.pop(pair, None)
             self._refused_kinds.pop(kind, None)
 
@@ -60,8 +60,8 @@ class Refusals:
         return [name for name, value in properties.items() if self._is_suspect(name, value, now)]
 
     def trusted(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
-        """The names whose exact value was taken lately. If two of them are refused alone, the user is refused."""
-        return [name for name, value in properties.items() if self._taken.get(_pair(name, value), now) > now]
+        """The names whose exact value was accepted lately. If two of them are refused alone, the user is refused."""
+        return [name for name, value in properties.items() if self._accepted.get(_pair(name, value), now) > now]
 
     def search(self, properties: Mapping[str, Scalar], message: str, now: float) -> Isolation:
         """A search for a refused call. Its hints come from the error's text, else from memory."""
