@@ -55,7 +55,7 @@ class _Pending:
     """The owner that a letter settles, and the credit that paid for it. None: a `sensitive_data` letter is free."""
 
     owner: Owner
-    account: Credit | None
+    credit: Credit | None
 
 
 class Outbox:
@@ -126,9 +126,9 @@ class Outbox:
         heapq.heapify(self._due)
         for letter in unwanted:
             # Never written, so refund its credit: the next owner will write the same letter.
-            account = self._remove(letter).account
-            if account is not None:
-                account.give_back()
+            credit = self._remove(letter).credit
+            if credit is not None:
+                credit.give_back()
 
     def due(self, now: float) -> list[Letter]:
         """Removes and returns the letters to write now. Each comes back by `acknowledged` or `failed`."""
