@@ -22,7 +22,7 @@ class Isolation:
     b·(log2(n) + 2) calls.
 
         search = Isolation(["age", "city", "tier"], refused=True)
-        search.trial  # ["age"]: half of the suspects
+        search.trial  # ["age"]: half of the names
         search.accepted()
         search.trial  # ["city"]
         search.refused()  # "city": refused alone, so it is bad
@@ -63,7 +63,7 @@ class Isolation:
         others = [name for name in names if name not in set_apart]
         self._controls_left = list(controls)
         self._kept_apart = list(suspected)
-        # At least one of these is bad. Empty if names are suspected: then the bad one is most likely among those.
+        # Tainted: at least one of these is bad. Empty if names are suspected: the bad one is probably among those.
         self._tainted = others if refused and not suspected else []
         self._undecided = [] if self._tainted else others  # may contain a bad one, or none
         self.trial: list[str] = []
@@ -74,7 +74,7 @@ class Isolation:
         self._narrow()
 
     def accepted(self) -> list[str]:
-        """The trial was delivered, so a bad one is among the other suspects. Returns the delivered names."""
+        """The trial was delivered, so a bad one is in the rest of the tainted set. Returns the delivered names."""
         self.has_learned = self.accepted_any = True
         delivered, self.trial = self.trial, []
         # The user is not refused, so the remaining controls are no longer special.
@@ -92,7 +92,7 @@ class Isolation:
         """The trial was refused. Returns its name if it had only one, else None."""
         self.has_learned = True
         trial, self.trial = self.trial, []
-        # The bad one is in the trial. Nothing is known of the other suspects any more: they are tried together later.
+        # The trial has a bad one. It may be the only one, so the rest of the tainted set is undecided now.
         self._undecided += self._tainted
         alone = len(trial) == 1
         self._tainted = [] if alone else trial
@@ -113,11 +113,11 @@ class Isolation:
         return not self.accepted_any and bool(self._controls) and self._controls.issubset(self.refused_alone)
 
     def _narrow(self) -> None:
-        """Chooses the next trial: a control, half of the suspects, all the unknown, or one name kept apart."""
+        """Chooses the next trial: a control, half of the tainted set, all the undecided, or one name kept apart."""
         if self._controls_left:
             self.trial = [self._controls_left.pop(0)]
         elif self._tainted:
-            # A last suspect is bad by elimination. Try it all the same: only a refusal of its own makes a dead letter.
+            # A single tainted name is bad by elimination. Try it anyway: only its own refusal makes a dead letter.
             half = max(1, len(self._tainted) // 2)
             self.trial, self._tainted = self._tainted[:half], self._tainted[half:]
         elif self._undecided:
