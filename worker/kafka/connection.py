@@ -93,7 +93,7 @@ class Connection:
 
     def callbacks(self) -> dict[str, object]:
         """The entries of a client's configuration that make it report here."""
-        return {"error_cb": self.failed, "stats_cb": self._measured, "logger": self}
+        return {"error_cb": self.failed, "stats_cb": self._take_statistics, "logger": self}
 
     def failed(self, error: KafkaError) -> None:
         """Takes an error of the client as a whole, not of one topic or record."""
@@ -127,7 +127,7 @@ class Connection:
             self.problem = self._detail = None
             self._log.info("kafka connection is well again", client=self._role)
 
-    def _measured(self, statistics: str) -> None:
+    def _take_statistics(self, statistics: str) -> None:
         measured = json.loads(statistics)
         if any(broker["state"] == "UP" for broker in measured["brokers"].values()):
             self.answered()

@@ -56,7 +56,7 @@ class Subscription:
         self._in_callback = self._closing = False
         self._kip_848 = uses_kip_848(properties)
         self._heard_at = time.monotonic()
-        self._connection = Connection("consumer", log, self._measured, self._topic_gone)
+        self._connection = Connection("consumer", log, self._take_statistics, self._topic_gone)
         self._log = log
         self._limit = LogLimiter()
         self._assigned: set[Partition] = set()
@@ -64,8 +64,8 @@ class Subscription:
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
         self._topic_problems: dict[str, str] = {}
-        self._topics_checked = time.monotonic()
-        self._raised: Exception | None = None
+        self._topics_checked_at = time.monotonic()
+        self._listener_error: Exception | None = None
         with connecting():
             self._consumer = Consumer(
                 {
@@ -209,23 +209,25 @@ class Subscription:
         self._raise_pending()
 
     def _subscribe(self) -> None:
-        self._consumer.subscribe(self._topics, on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         topic = message.topic() or ""
         if error is not None:
-            self._failed(topic, error)
+            self._record_failed(topic, error)
             return None
         return record_of(message)
 
-    def _failed(self, topic: str, error: KafkaError) -> None:
+    def _record_failed(self, topic: str, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
         if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
-            self._topics_checked = time.monotonic()
+            self._topics_checked_at = time.monotonic()
             if self._limit.allows((topic, error.code()), time.monotonic()):
                 self._log.warning("topic unavailable", topic=topic, error=in_words(error))
         else:
@@ -233,7 +235,7 @@ class Subscription:
 
     def _topic_gone(self, error: KafkaError) -> None:
         # Only the error's text names the topic. So suspect every named topic, and ask about each at the next recheck.
-        self._topics_checked = float("-inf")
+        self._topics_checked_at = float("-inf")
         for topic in self._topics:
             if not topic.startswith("^"):
                 self._topic_problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
@@ -241,9 +243,9 @@ class Subscription:
     def _recheck_topics(self) -> None:
         """Asks about topics with a problem: librdkafka reports when one goes missing, but not when it is back."""
         now = time.monotonic()
-        if not self._topic_problems or now - self._topics_checked < _TOPIC_RECHECK_SECONDS:
+        if not self._topic_problems or now - self._topics_checked_at < _TOPIC_RECHECK_SECONDS:
             return
-        self._topics_checked = now
+        self._topics_checked_at = now
         for topic in list(self._topic_problems):
             try:
                 found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
@@ -252,7 +254,7 @@ class Subscription:
             if found.error is None:
                 del self._topic_problems[topic]
 
-    def _measured(self, statistics: Mapping[str, Any]) -> None:
+    def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
         group = statistics.get("cgrp", {})
         # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
@@ -266,47 +268,47 @@ class Subscription:
         if idle_us >= 0:
             self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
 
-    def _gained(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        gained = _plain(partitions)
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gained = _partitions_of(partitions)
         self._assigned.update(gained)
         for partition in gained:
             self._topic_problems.pop(partition.topic, None)
         self._assignment_seen = True
         self._connection.answered()
-        self._guarded(self._listener.assigned, gained)
+        self._call_listener(self._listener.assigned, gained)
 
-    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._listener.revoked, _plain(partitions))
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._leave(self._listener.revoked, _partitions_of(partitions))
 
-    def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment_seen = self._idle_member = False
-        self._leave(self._listener.lost, _plain(partitions))
+        self._leave(self._listener.lost, _partitions_of(partitions))
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
-        self._guarded(callback, partitions)
+        self._call_listener(callback, partitions)
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._commits.forget(partitions)
 
-    def _guarded(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
+    def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         # If an exception left the callback, the binding would raise it out of whichever consumer call is running, and
         # that call's records would be lost. So keep it: `_raise_pending` raises it once, from a known place.
         self._in_callback = True
         try:
             callback(partitions)
         except Exception as raised:  # noqa: BLE001 - raised again as it is by _raise_pending
-            self._raised = self._raised or raised
+            self._listener_error = self._listener_error or raised
         finally:
             self._in_callback = False
             self._heard_at = time.monotonic()  # start anew: statistics from during the callback come with the next poll
 
     def _raise_pending(self) -> None:
-        if self._raised is not None:
-            raised, self._raised = self._raised, None
+        if self._listener_error is not None:
+            raised, self._listener_error = self._listener_error, None
             raise raised
         if self._connection.fatal is not None:
             raise SourceFailed(self._connection.fatal)
 
 
-def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:
+def _partitions_of(partitions: Iterable[TopicPartition]) -> list[Partition]:
     return [Partition(partition.topic, partition.partition) for partition in partitions]
