@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from worker.core.events.decode import Decoder
-from worker.core.events.reading import NeedsSchema, PassedOver, Understood, Unreadable, read
+from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
 from worker.core.facts import Facts, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
 from worker.core.letters.outbox import OffsetOwner, Outbox
@@ -58,15 +58,15 @@ class Intake:
         self._stalled.setdefault(ledger, deque()).append(record)
         self._memory.add(RECORD_BYTES + record.size_bytes)
 
-    def take(self, ledger: Ledger, record: Record, said: Understood, now: Now) -> None:
+    def take(self, ledger: Ledger, record: Record, content: Content, now: Now) -> None:
         """Turns a decoded record into changes (absorbed by entries) and dead letters (added to the outbox)."""
-        match said:
+        match content:
             case Event():
-                self._take_event(ledger, record, said, now)
+                self._take_event(ledger, record, content, now)
             case Unreadable():
-                self._add_letter(letter_of_record(record, said.detail, now), ledger, record, now)
+                self._add_letter(letter_of_record(record, content.detail, now), ledger, record, now)
             case PassedOver():
-                self._totals.tombstones += said.tombstone
+                self._totals.tombstones += content.tombstone
                 self._totals.ignored += 1
         self._totals.records += 1
         ledger.read(record.offset)
@@ -105,11 +105,11 @@ class Intake:
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
         """Decodes one record and takes it in. False if its schema is missing."""
-        said = read(record, self._decoder)
-        if isinstance(said, NeedsSchema):
-            self._missing[ledger] = said.schema_id
+        content = read(record, self._decoder)
+        if isinstance(content, NeedsSchema):
+            self._missing[ledger] = content.schema_id
             return False
-        self.take(ledger, record, said, now)
+        self.take(ledger, record, content, now)
         return True
 
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:

@@ -39,10 +39,10 @@ class NeedsSchema:
     schema_id: int
 
 
-Understood: TypeAlias = Event | Unreadable | PassedOver
+Content: TypeAlias = Event | Unreadable | PassedOver
 """What a record said, once its schema is known."""
 
-Reading: TypeAlias = Understood | NeedsSchema
+Reading: TypeAlias = Content | NeedsSchema
 
 
 def read(record: Record, decoder: Decoder) -> Reading:
