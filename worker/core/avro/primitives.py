@@ -12,7 +12,7 @@ Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
 Raises `Misfit` if the bytes do not fit, and IndexError or `Misfit` if they end too early.
 """
 
-ENDS = "the record ends within it"
+TRUNCATED = "the record ends within it"
 _SHIFTS = range(7, 64, 7)  # for the second to the tenth byte of a number; 64 bits never need more
 _LONG_BITS = 64
 _INT_MAX = 2**31 - 1
@@ -77,7 +77,7 @@ def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
         raise Misfit("a negative length")
     end = at + size
     if end > len(data):
-        raise Misfit(ENDS)
+        raise Misfit(TRUNCATED)
     return data[at:end], end
 
 
@@ -88,7 +88,7 @@ def read_string(data: bytes, at: int) -> tuple[str, int]:
         at += 1
         end = at + (size >> 1)
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         text = data[at:end]
     else:
         text, end = read_bytes(data, at)
@@ -119,7 +119,7 @@ def _number(layout: str) -> Read:
     def number(data: bytes, at: int) -> tuple[float, int]:
         end = at + size
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         return unpack(data, at)[0], end
 
     return number
@@ -132,7 +132,7 @@ def fixed(schema: dict[str, Any]) -> Read:
     def read_fixed(data: bytes, at: int) -> tuple[bytes, int]:
         end = at + size
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         return data[at:end], end
 
     return read_fixed

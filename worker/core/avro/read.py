@@ -17,8 +17,8 @@ from typing import Any
 import fastavro.read
 
 from worker.core.avro.primitives import (
-    ENDS,
     PRIMITIVES,
+    TRUNCATED,
     Misfit,
     Read,
     check_end,
@@ -39,7 +39,7 @@ _BRANCHES_OF_ONE_BYTE = 64
 _NAME_SHOWN_MAX = 60
 
 
-class _Spent:
+class _Usage:
     """How much of the bounds above the current record has used."""
 
     __slots__ = ("depth", "objects")
@@ -48,7 +48,7 @@ class _Spent:
         self.depth = 0
         self.objects = 0
 
-    def build(self, objects: int) -> None:
+    def add_objects(self, objects: int) -> None:
         self.objects += objects
         if self.objects > _OBJECTS_MAX:
             raise Misfit(_TOO_MANY)
@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(self, avro: AvroType) -> None:
         self._avro = avro
-        self._spent = _Spent()
+        self._usage = _Usage()
         self._named: dict[str, Read] = {}
         self._weights: dict[str, int] = {}
         self._kinds: dict[str, Callable[[Any], Read]] = {
@@ -79,7 +79,7 @@ class Reader:
         Raises:
             Undecodable: The bytes do not fit the schema, or exceed the bounds above. Says at which field.
         """
-        self._spent.depth = self._spent.objects = 0
+        self._usage.depth = self._usage.objects = 0
         try:
             value, end = self._root(data, start)
         except (Misfit, IndexError) as misfit:
@@ -105,16 +105,16 @@ class Reader:
     def _by_name(self, name: str) -> Read:
         if not self._avro.recursive:
             return self._named[name]
-        named, spent, weight = self._named, self._spent, self._weight(name)
+        named, usage, weight = self._named, self._usage, self._weight(name)
 
         def read(data: bytes, at: int) -> tuple[Any, int]:
-            spent.build(weight)
-            spent.depth += 1
-            if spent.depth > _DEPTH_MAX:
+            usage.add_objects(weight)
+            usage.depth += 1
+            if usage.depth > _DEPTH_MAX:
                 raise Misfit(f"nested more than {_DEPTH_MAX} deep")
             # Look it up at each use: while a recursive type is compiled, it refers to itself.
             result = named[name](data, at)
-            spent.depth -= 1
+            usage.depth -= 1
             return result
 
         return read
@@ -155,7 +155,7 @@ class Reader:
     def _array(self, schema: dict[str, Any]) -> Read:
         item = self._compile(schema["items"])
         weight = self._weight(schema["items"])
-        build = self._spent.build
+        add_objects = self._usage.add_objects
 
         def array(data: bytes, at: int) -> tuple[list[Any], int]:
             items: list[Any] = []
@@ -164,7 +164,7 @@ class Reader:
                 if not count:
                     return items, at
                 if weight:
-                    build(count * weight)
+                    add_objects(count * weight)
                 for _ in range(count):
                     value, at = item(data, at)
                     items.append(value)
@@ -177,7 +177,7 @@ class Reader:
     def _map(self, schema: dict[str, Any]) -> Read:
         item = self._compile(schema["values"])
         weight = self._weight(schema["values"])
-        build = self._spent.build
+        add_objects = self._usage.add_objects
 
         def read_map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
             items: dict[str, Any] = {}
@@ -186,7 +186,7 @@ class Reader:
                 if not count:
                     return items, at
                 if weight:
-                    build(count * weight)
+                    add_objects(count * weight)
                 for _ in range(count):
                     key, at = read_string(data, at)
                     items[key], at = item(data, at)
@@ -215,7 +215,7 @@ class Reader:
 
 
 def _reason(misfit: Misfit | IndexError) -> str:
-    return ENDS if type(misfit) is IndexError else str(misfit)
+    return TRUNCATED if type(misfit) is IndexError else str(misfit)
 
 
 def _shown(name: str) -> str:
