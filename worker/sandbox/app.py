@@ -32,13 +32,13 @@ class App:
         self._service = service
         self._control = control
         self._log_requests = log_requests
-        self._held: set[asyncio.Transport] = set()
+        self._delayed: set[asyncio.Transport] = set()
         self._closing = False
 
     def release(self) -> None:
         """Ends every delay and drip by closing its connection, so that a stop does not wait for them."""
         self._closing = True
-        for transport in self._held:
+        for transport in self._delayed:
             transport.abort()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,7 +63,7 @@ class App:
         """Answers, unless the client leaves first. Then the exchange has no end yet, and the caller ends it."""
         answer, fault = self._service.answer(exchange, request, time.time())
         if fault is not None:
-            if fault.delay and not await self._hold(wire, fault.delay):
+            if fault.delay and not await self._delay(wire, fault.delay):
                 return
             if fault.drop is not None:
                 self._service.meter.ended(exchange, None, time.time())
@@ -77,19 +77,19 @@ class App:
         self._service.meter.ended(exchange, answer.status, time.time())
         await wire.send(answer)
 
-    async def _hold(self, wire: _Wire, seconds: float) -> bool:
+    async def _delay(self, wire: _Wire, seconds: float) -> bool:
         """Waits for so many seconds. Returns False at once if the client leaves or the sandbox stops."""
         if self._closing:
             await wire.abort()
             return False
-        self._held.add(wire.transport)
+        self._delayed.add(wire.transport)
         try:
             async with asyncio.timeout(seconds):
-                await wire.left()
+                await wire.wait_closed()
         except TimeoutError:
             return True
         finally:
-            self._held.discard(wire.transport)
+            self._delayed.discard(wire.transport)
         return False
 
     async def _drip(self, exchange: Exchange, wire: _Wire, answer: Answer, bytes_per_second: float) -> None:
@@ -102,10 +102,10 @@ class App:
                 self._service.meter.ended(exchange, answer.status, time.time())
             piece = message[start : start + size]
             wire.transport.write(piece)
-            if not last and not await self._hold(wire, len(piece) / bytes_per_second):
+            if not last and not await self._delay(wire, len(piece) / bytes_per_second):
                 return
         wire.transport.close()
-        await wire.left()
+        await wire.wait_closed()
 
 
 class _Wire:
@@ -123,7 +123,7 @@ class _Wire:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": answer.body})
 
-    async def left(self) -> None:
+    async def wait_closed(self) -> None:
         """Waits until the connection is gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -131,7 +131,7 @@ class _Wire:
     async def abort(self) -> None:
         """Closes the connection without another byte. Waits for the server to notice: the app may not return before."""
         self.transport.abort()
-        await self.left()
+        await self.wait_closed()
 
 
 async def _read_request(scope: Scope, receive: Receive) -> Request | None:

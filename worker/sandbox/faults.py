@@ -83,31 +83,31 @@ class FaultPlan:
     def __init__(self, faults: Sequence[Fault], now: float) -> None:
         """`now` is in seconds, by any clock. `choose` needs the same clock."""
         self._start = now
-        self._live = [_Live(fault, random.Random(fault.match.seed)) for fault in faults]  # noqa: S311 - no secret
+        self._states = [_FaultState(fault, random.Random(fault.match.seed)) for fault in faults]  # noqa: S311 - no secret
 
     def choose(self, subject: Subject, now: float) -> Fault | None:
         """The fault for this request, now counted as used. None if none applies."""
-        for live in self._live:
-            if live.meets(subject, now - self._start):
-                return live.fault
+        for state in self._states:
+            if state.applies_to(subject, now - self._start):
+                return state.fault
         return None
 
     def counts(self) -> list[dict[str, int | None]]:
         """How often each entry was used, and how many uses are left (null: unbounded), in their order."""
         return [
-            {"used": live.used, "left": None if live.fault.times is None else live.fault.times - live.used}
-            for live in self._live
+            {"used": state.used, "left": None if state.fault.times is None else state.fault.times - state.used}
+            for state in self._states
         ]
 
 
 @dataclass(slots=True)
-class _Live:
+class _FaultState:
     fault: Fault
     dice: random.Random
     fitting: int = 0
     used: int = 0
 
-    def meets(self, subject: Subject, elapsed: float) -> bool:
+    def applies_to(self, subject: Subject, elapsed: float) -> bool:
         fault, match = self.fault, self.fault.match
         if fault.times is not None and self.used >= fault.times:
             return False
