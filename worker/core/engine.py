@@ -185,7 +185,7 @@ class Engine:
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def calls(self, free: int, now: Now) -> list[Call]:
-        """Starts the calls to be made now, at most `free`."""
+        """Starts the calls that may start now, at most `free`, and returns them: the caller sends them."""
         return self._schedule.calls(free, now, hurry=self._memory.short)
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:

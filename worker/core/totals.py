@@ -12,7 +12,7 @@ class Totals:
 
     Attributes:
         records: records taken in, of every kind.
-        tombstones: records without a value; they are passed over.
+        tombstones: records without a value, which the worker ignores.
         ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
         passed_over: attributes left out by a rule (nulls dropped, names not on the allow-list).
         changes: changes of users that went into an entry.

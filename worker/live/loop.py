@@ -54,11 +54,11 @@ class Loop:
         return drain
 
     def assigned(self, partitions: list[Partition]) -> None:
-        """Passes it on."""
+        """Passes it on to the membership."""
         self._membership.assigned(partitions)
 
     def lost(self, partitions: list[Partition]) -> None:
-        """Passes it on."""
+        """Passes it on to the membership."""
         self._membership.lost(partitions)
 
     def revoked(self, partitions: list[Partition]) -> None:

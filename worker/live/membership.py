@@ -105,8 +105,8 @@ class Membership:
     def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
         """Partitions are about to go. The returned drain commits and drops them when it ends.
 
-        None if none of them is held: a stop, or a lease that ran out, has dropped them before. During a stop, the
-        stop's deadline bounds this drain as well.
+        None if none of them is assigned any more: a stop, or a lease that ran out, has dropped them before. During a
+        stop, the stop's deadline bounds this drain as well.
         """
         leaving = self._assigned.intersection(partitions)
         if not leaving:

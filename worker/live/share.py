@@ -33,6 +33,6 @@ class Share:
         unanswered = SHARE_STALE_SECONDS if self._total else SHARE_RETRY_SECONDS
         self.ask_at = now + (SHARE_SECONDS if total else unanswered)
 
-    def of(self, held: int) -> float:
-        """The share of a worker with `held` partitions, 0 to 1. 0 if the total was never known."""
-        return min(1.0, held / self._total) if self._total else 0.0
+    def of(self, assigned: int) -> float:
+        """The share of a worker with `assigned` partitions, 0 to 1. 0 if the total was never known."""
+        return min(1.0, assigned / self._total) if self._total else 0.0

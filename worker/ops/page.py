@@ -48,8 +48,8 @@ _MEANINGS = {
     State.STARTING: "Not delivering yet.",
     State.RUNNING: "Delivering.",
     State.THROTTLED: "Delivering, but slowed: the destination asks for it.",
-    State.HALTED: "Held back, and nothing is lost. It goes on by itself once the reason is gone.",
-    State.DRAINING: "Stopping: what is held is delivered and committed.",
+    State.HALTED: "Calls or dead letters are held back. Nothing is lost, and they resume once the cause is gone.",
+    State.DRAINING: "Stopping: delivers and commits what it has read.",
 }
 
 
@@ -126,7 +126,7 @@ def _now(status: Status) -> str:
     ages = [p.oldest_undelivered_seconds for p in status.partitions if p.oldest_undelivered_seconds is not None]
     return f"""<section aria-labelledby="now"><h2 id="now">Now</h2>
 <dl>
-{_item("Lag", f"{sum(known):,}" if known else _NONE, "records, over all partitions held")}
+{_item("Lag", f"{sum(known):,}" if known else _NONE, "records, over all assigned partitions")}
 {_item("Oldest undelivered", duration(max(ages)) if ages else _NONE, "by its record's timestamp")}
 {_item("Rate", _rate(status.rate), f"calls a second, of {status.rate.limit:g} for the token")}
 {_item("In flight", f"{status.in_flight:,}", "calls")}

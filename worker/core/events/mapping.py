@@ -159,9 +159,9 @@ def _check(setting: str, path: str, *, star: bool) -> None:
         parts = [part.strip() for part in alternative.split(".")]
         if not all(parts):
             raise ValueError(
-                f"{setting}: {path!r} has an empty part; write field names with dots between, as user.phone"
+                f"{setting}: {path!r} has an empty part; write field names with dots between, as in user.phone"
             )
         if "*" in (parts[:-1] if star else parts):
             raise ValueError(
-                f"{setting}: {path!r} has a * where none can stand; it ends the attributes path, as after.*"
+                f"{setting}: {path!r} has a * in the wrong place; only the attributes path may end with one, as after.*"
             )

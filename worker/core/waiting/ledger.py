@@ -85,7 +85,7 @@ class Ledger:
 
     @property
     def position(self) -> int | None:
-        """The next offset to be read; None before the first record."""
+        """The next offset to read. None before the first record."""
         return self._position
 
     @property
