@@ -126,17 +126,17 @@ def test_a_new_outage_begins_its_pauses_anew() -> None:
 
 def test_a_pause_holds_everything_back_and_a_shorter_one_does_not_shorten_it() -> None:
     made = gate()
-    made.pause(30.0, now=0.0)
-    made.pause(5.0, now=1.0)
+    made.retry_after(30.0, now=0.0)
+    made.retry_after(5.0, now=1.0)
     assert made.passage(0, 29.9) is Passage.NONE
-    assert made.paused(29.9)
+    assert made.in_retry_after(29.9)
     assert made.next_passage() == 30.0
     assert made.passage(0, 30.0) is Passage.FREE
 
 
 def test_a_pause_holds_probes_back_too() -> None:
     made = closed(0.0)
-    made.pause(30.0, now=0.0)
+    made.retry_after(30.0, now=0.0)
     assert made.passage(0, 29.0) is Passage.NONE
     assert made.next_passage() == 30.0
 
@@ -176,6 +176,6 @@ def test_under_an_outage_at_most_one_probe_is_under_way_and_none_before_its_time
             fail(made, probes, now, probe=True)
             not_before = now + min(PROBE_MAX_SECONDS, doubling(probes + 1))
         elif what == "pause":
-            made.pause(4.0, now)
+            made.retry_after(4.0, now)
         else:
             fail(made, 99, now)

@@ -131,7 +131,7 @@ def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> Non
 
 def ignores_retry_after(patch: pytest.MonkeyPatch) -> None:
     """The destination's wish to be left alone is not heard."""
-    patch.setattr(Gate, "pause", lambda *_: None)
+    patch.setattr(Gate, "retry_after", lambda *_: None)
 
 
 def retries_an_outage_with_every_sender(patch: pytest.MonkeyPatch) -> None:

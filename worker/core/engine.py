@@ -297,7 +297,7 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
-            throttled=rate.slowed or gate.paused(now.mono),
+            throttled=rate.slowed or gate.in_retry_after(now.mono),
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
             open_entries=self.open_entries,

@@ -69,13 +69,13 @@ class Gate:
         self._failed_probes = 0
         self._probe_at = -math.inf
         self._probing = False
-        self._paused_until = -math.inf
+        self._retry_after_until = -math.inf
         self.halt: Halt | None = None
         self.outage_ended_at = -math.inf
 
     def passage(self, in_flight: int, now: float) -> Passage:
         """What may be sent now, if `in_flight` calls have no reply yet."""
-        if now < self._paused_until:
+        if now < self._retry_after_until:
             return Passage.NONE
         if self.halt is not None:
             return Passage.PROBE if not self._probing and now >= self._probe_at else Passage.NONE
@@ -84,20 +84,20 @@ class Gate:
     def next_passage(self) -> float:
         """When a passage opens even if no reply comes. Infinite while a probe is in flight: only its reply decides."""
         if self.halt is None:
-            return self._paused_until
-        return math.inf if self._probing else max(self._paused_until, self._probe_at)
+            return self._retry_after_until
+        return math.inf if self._probing else max(self._retry_after_until, self._probe_at)
 
     def probe_started(self) -> None:
         """A probe is in flight: no other call may start before it ends."""
         self._probing = True
 
-    def paused(self, now: float) -> bool:
+    def in_retry_after(self, now: float) -> bool:
         """Whether a Retry-After is in force."""
-        return now < self._paused_until
+        return now < self._retry_after_until
 
-    def pause(self, seconds: float, now: float) -> None:
+    def retry_after(self, seconds: float, now: float) -> None:
         """The destination asked for a pause (Retry-After)."""
-        self._paused_until = max(self._paused_until, now + seconds)
+        self._retry_after_until = max(self._retry_after_until, now + seconds)
 
     def succeeded(self, now: float, *, probe: bool) -> Halt | None:
         """A call succeeded. Returns the halt that this ended, if any."""
@@ -120,9 +120,9 @@ class Gate:
         return ended
 
     def only_failing(self, key: UserKey) -> bool:
-        """Whether only this user's calls failed since the last success."""
-        closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
-        return not closed and self._failing_users <= {key}
+        """Whether only this user's calls failed since the last success. False in a halt that is not an outage."""
+        other_halt = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
+        return not other_halt and self._failing_users <= {key}
 
     def failed(self, key: UserKey, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
         """A call failed as in an outage (5xx, time-out, no connection). Returns whether this closed the gate."""

@@ -68,7 +68,7 @@ class Judge:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
         self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))
         if reply.retry_after_seconds and verdict is not Verdict.DELIVERED:
-            self._gate.pause(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
+            self._gate.retry_after(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
         if verdict is Verdict.THROTTLED:
             self._rate.throttled(now.mono)
         if flight.entry.place is Place.GONE:
