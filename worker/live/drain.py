@@ -36,8 +36,8 @@ class Drain:
         *,
         begun: Now,
         deadline: float,
-        act: Callable[[], None],
-        end: Callable[[Drain], None],
+        on_step: Callable[[], None],
+        on_end: Callable[[Drain], None],
     ) -> None:
         """Makes what is open in the partitions due at once.
 
@@ -46,8 +46,8 @@ class Drain:
             partitions: those about to go. For a stop, the membership's live set of all assigned partitions.
             begun: now.
             deadline: in monotonic seconds; no call outlasts it.
-            act: called at each step. Sends and receives what is due, and may wait briefly.
-            end: called once, when there is an outcome. Commits and drops.
+            on_step: called at each step. Sends and receives what is due, and may wait briefly.
+            on_end: called once, when there is an outcome. Commits and drops.
         """
         self.partitions = partitions
         self.begun = begun
@@ -55,8 +55,8 @@ class Drain:
         self.outcome: DrainOutcome | None = None
         self.left = 0
         self._engine = engine
-        self._act = act
-        self._end = end
+        self._on_step = on_step
+        self._on_end = on_end
         self._result = DrainOutcome.DONE
         self.resume()
 
@@ -65,9 +65,9 @@ class Drain:
         self._engine.draining(self.partitions, self.deadline)
 
     def step(self, now: Now) -> DrainOutcome | None:
-        """Ends the drain if there is nothing to wait for, else calls `act`. Returns the outcome, None if it goes on."""
+        """Ends the drain if there is nothing to wait for, else calls `on_step`. Returns the outcome, or None."""
         if self.outcome is None and not self._try_to_end(now):
-            self._act()
+            self._on_step()
             self._try_to_end(now)
         return self.outcome
 
@@ -87,7 +87,7 @@ class Drain:
                 return False
             self._note_shortfall(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
         self.outcome = self._result
-        self._end(self)
+        self._on_end(self)
         return True
 
     def _is_hopeless(self) -> bool:

@@ -202,11 +202,11 @@ class Membership:
             self._share.ask(now.mono)
         self._engine.share(self._share.of(len(self._assigned)), now)
 
-    def _begin_drain(self, partitions: Collection[Partition], bound: float, end: Callable[[Drain], None]) -> Drain:
+    def _begin_drain(self, partitions: Collection[Partition], bound: float, on_end: Callable[[Drain], None]) -> Drain:
         now = self._clock()
         deadline = min(now.mono + self._pace.drain_seconds, bound)
-        act = partial(self._step, BUSY_SECONDS)
-        return Drain(self._engine, partitions, begun=now, deadline=deadline, act=act, end=end)
+        on_step = partial(self._step, BUSY_SECONDS)
+        return Drain(self._engine, partitions, begun=now, deadline=deadline, on_step=on_step, on_end=on_end)
 
     def _end_revoke(self, drain: Drain) -> None:
         self._commit_and_drop(drain)
