@@ -202,7 +202,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     again = Ledger(P0)
     log.change(1, again, 1.0)
     assert taken(window, 99.0) == []
-    window.call_ended(flying)
+    window.orphan_call_ended(flying)
     assert taken(window, 99.0) == [(1, 2)]
 
 
@@ -264,7 +264,7 @@ class WindowModel(RuleBasedStateMachine):
     def land(self, entry: Entry, how: str, delay: float) -> None:
         if not entry.holds:
             self.orphans.remove(entry)
-            self.window.call_ended(entry)
+            self.window.orphan_call_ended(entry)
         elif how == "settle":
             entry.isolation = None
             self.window.settle(entry)

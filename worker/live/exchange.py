@@ -56,7 +56,7 @@ class Exchange:
         """
         self._step_schemas()
         self._take_replies(wait_seconds)
-        self._look_for_another_token()
+        self._reload_token()
         self._make_calls()
         self._step_letters()
         for fact in self.engine.facts():
@@ -84,7 +84,7 @@ class Exchange:
         for call, reply in self._senders.replies(wait_seconds):
             self.engine.replied(call, reply, self.clock())
 
-    def _look_for_another_token(self) -> None:
+    def _reload_token(self) -> None:
         now = self.clock()
         if self.engine.halt is not None and now.mono >= self._token_at:
             self._token_at = now.mono + TOKEN_SECONDS

@@ -74,7 +74,7 @@ class Judge:
         if flight.entry.place is Place.GONE:
             # Its partitions were dropped while the call was in flight. The next owner sends the same changes again.
             self._schedule.probe_unanswered(flight, now)
-            self._settlement.orphan_ended(flight.entry)
+            self._settlement.orphan_call_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
 
@@ -97,7 +97,7 @@ class Judge:
                 )
             case Verdict.ABORTED:
                 self._schedule.probe_unanswered(flight, now)
-                self._settlement.call_again(flight.entry, now.mono)
+                self._settlement.retry(flight.entry, now.mono)
 
     def _delivered(self, flight: Flight, reply: Reply, now: Now) -> None:
         self._successes += 1
@@ -180,7 +180,7 @@ class Judge:
         if exhausted := self._outbox.call_credit.exhausted:
             self._close(flight, HaltReason.REJECTION_STORM, _STORM, now)
             flight.entry.isolation, flight.entry.answered = None, 0
-            self._settlement.call_again(flight.entry, now.mono)
+            self._settlement.retry(flight.entry, now.mono)
         return exhausted
 
     def _failed(self, flight: Flight, reply: Reply, now: Now) -> None:
@@ -200,7 +200,7 @@ class Judge:
                 self._resume(now, probe=True)
             self._dead_letter_rest(flight, Reason.SERVER_ERROR, detail, reply, now)
         else:
-            self._settlement.call_again(entry, now.mono + self._backoff_seconds(entry.failures))
+            self._settlement.retry(entry, now.mono + self._backoff_seconds(entry.failures))
 
     def _backoff_seconds(self, failures: int) -> float:
         """The pause before the next try. Short during a drain: a long one would end after the deadline."""
@@ -234,11 +234,11 @@ class Judge:
         self._totals.retries += 1
         if self._schedule.is_probe(flight) and (halt := self._gate.halt) is not None:
             self._close(flight, halt.reason, halt.detail, now)
-        self._settlement.call_again(flight.entry, now.mono + self._backoff_seconds(1))
+        self._settlement.retry(flight.entry, now.mono + self._backoff_seconds(1))
 
     def _halted(self, flight: Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
         self._close(flight, reason, in_words(reply), now)
-        self._settlement.call_again(flight.entry, now.mono)
+        self._settlement.retry(flight.entry, now.mono)
 
     def _close(self, flight: Flight, reason: HaltReason, detail: str, now: Now) -> None:
         """Closes the gate, or keeps it closed after a failed probe."""

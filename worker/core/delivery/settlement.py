@@ -19,15 +19,15 @@ class Settlement:
         self._totals = totals
         self._facts = facts
 
-    def call_again(self, entry: Entry, not_before: float) -> None:
+    def retry(self, entry: Entry, not_before: float) -> None:
         """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""
         if entry.isolation is not None and not entry.isolation.has_learned:
             entry.isolation = None
         self._window.retry(entry, not_before)
 
-    def orphan_ended(self, entry: Entry) -> None:
+    def orphan_call_ended(self, entry: Entry) -> None:
         """The call of an entry whose partitions were dropped has ended: unblocks the user's next entry."""
-        self._window.call_ended(entry)
+        self._window.orphan_call_ended(entry)
 
     def conclude(self, entry: Entry, now: Now) -> None:
         """The entry's call ended: sends what is left next. If nothing is left, settles the entry.

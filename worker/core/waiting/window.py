@@ -64,7 +64,7 @@ class Window:
         With `hurry` (memory is short), entries are due before their window ends.
         """
         entry = self._due_retry(now) or self._first_ready() or self._first_due(now, hurry=hurry)
-        return None if entry is None else self._take_off(entry)
+        return None if entry is None else self._mark_in_flight(entry)
 
     def take_probe(self, now: float) -> Entry | None:
         """Chooses the entry for a closed gate's probe, marks it as in flight and returns it.
@@ -73,7 +73,7 @@ class Window:
         ended. So one bad user's entry is not the only probe, and cannot keep the gate closed.
         """
         entry = self._first_ready() or self._first_due(now, hurry=False) or self._due_retry(math.inf)
-        return None if entry is None else self._take_off(entry)
+        return None if entry is None else self._mark_in_flight(entry)
 
     def retry(self, entry: Entry, not_before: float) -> None:
         """Schedules the entry's next call, and merges the user's next entry into it.
@@ -102,7 +102,7 @@ class Window:
         leaving = set(ledgers)
         due = [entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)]
         for entry in due:
-            self._line_up(entry)
+            self._queue(entry)
 
     def end_backoff(self, ledgers: Iterable[Ledger]) -> None:
         """A drain begins: every retry with an offset in these ledgers is due at once."""
@@ -117,8 +117,8 @@ class Window:
     def forget(self, ledger: Ledger) -> list[Entry]:
         """The partition was dropped: drops its changes. Returns the orphans: entries in flight with nothing left.
 
-        An orphan keeps its user busy until `call_ended`. The destination may still work on the call. If the user's next
-        call overtook it, the older value would overwrite the newer one.
+        An orphan keeps its user busy until `orphan_call_ended`. The destination may still work on the call. If the
+        user's next call overtook it, the older value would overwrite the newer one.
         """
         orphans = []
         known = len(self)
@@ -138,7 +138,7 @@ class Window:
             self._sweep()
         return orphans
 
-    def call_ended(self, orphan: Entry) -> None:
+    def orphan_call_ended(self, orphan: Entry) -> None:
         """An orphan's call ended: unblocks the user's next entry."""
         self._release(orphan)
 
@@ -172,7 +172,7 @@ class Window:
         while self._retries and not _is_current(self._retries[0]):
             heapq.heappop(self._retries)
 
-    def _take_off(self, entry: Entry) -> Entry:
+    def _mark_in_flight(self, entry: Entry) -> Entry:
         entry.place = Place.IN_FLIGHT
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
@@ -189,9 +189,9 @@ class Window:
             del self._busy[entry.key]
         blocked = self._absorbing.get(entry.key)
         if blocked is not None and blocked.place is Place.BLOCKED:
-            self._line_up(blocked)
+            self._queue(blocked)
 
-    def _line_up(self, entry: Entry) -> None:
+    def _queue(self, entry: Entry) -> None:
         if entry.key in self._busy:
             entry.place = Place.BLOCKED
             return
