@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model import Partition, Scalar, Source, User, UserKey
-from worker.core.waiting.entry import ITEM_BYTES, Change, Entry, Item, Place
+from worker.core.waiting.entry import ATTRIBUTE_BYTES, Attribute, Change, Entry, Place
 from worker.core.waiting.ledger import Ledger
 
 KEY = UserKey("phone", "", "+13115552368")
@@ -90,15 +90,15 @@ def delivered(
     """Sends each attribute alone, stepping back at each refusal; returns the final state and the refused values."""
     state: dict[str, tuple[type, Scalar]] = {}
     letters: list[tuple[str, tuple[type, Scalar]]] = []
-    while entry.items:
+    while entry.attributes:
         for name, value in entry.fold().items():
             if typed(value) not in refused:
                 state[name] = typed(value)
-                del entry.items[name]
+                del entry.attributes[name]
                 continue
             letters.append((name, typed(value)))
-            if not entry.items[name].step_back():
-                del entry.items[name]
+            if not entry.attributes[name].step_back():
+                del entry.attributes[name]
     return state, letters
 
 
@@ -124,7 +124,7 @@ def test_merged_entries_are_as_if_one_entry_had_taken_all_changes(
     for steps in (second, third):
         newer = entry_of(log, steps)
         entry.merge(newer)
-        assert (newer.place, newer.items, newer.holds) == (Place.GONE, {}, {})
+        assert (newer.place, newer.attributes, newer.holds) == (Place.GONE, {}, {})
     assert entry.changes == len(first) + len(second) + len(third)
     assert entry.oldest_ms == 1
     # The entry holds each partition once, at its first change, so settling the entry once frees all its offsets.
@@ -159,24 +159,24 @@ def test_a_letter_names_the_record_that_its_value_came_from(steps: list[Step]) -
     log = Log()
     entry = entry_of(log, steps)
     offsets = {name: at for at, step in enumerate(steps, 1) for name in step.attributes}
-    assert {name: entry.lost(name).offset for name in entry.items} == offsets
-    assert {source.offset for source in entry.sources(list(entry.items))} == set(offsets.values())
-    assert len(entry.sources(list(entry.items))) == len(set(offsets.values()))
+    assert {name: entry.lost(name).offset for name in entry.attributes} == offsets
+    assert {source.offset for source in entry.sources(list(entry.attributes))} == set(offsets.values())
+    assert len(entry.sources(list(entry.attributes))) == len(set(offsets.values()))
 
 
 @given(st.lists(VALUES, min_size=1, max_size=12))
 def test_an_item_grows_only_with_distinct_values(values: list[Scalar]) -> None:
     ledger = Ledger(Partition("t", 0))
     changes = [Change(ledger, Source(ledger.partition, offset, 0)) for offset in range(len(values))]
-    item = Item(values[0], changes[0])
+    attribute = Attribute(values[0], changes[0])
     size = changes[0].size_bytes
     for value, change in zip(values[1:], changes[1:], strict=True):
-        size += change.size_bytes + item.supersede(value, change)
+        size += change.size_bytes + attribute.supersede(value, change)
     distinct = len({typed(value) for value in values})
-    assert len(item.older or ()) == distinct - 1
+    assert len(attribute.older or ()) == distinct - 1
     assert sum(change.uses for change in changes) == distinct
     kept = sum(change.size_bytes for change in changes if change.uses)
-    assert kept <= size <= kept + (distinct - 1) * (ITEM_BYTES + 200)
+    assert kept <= size <= kept + (distinct - 1) * (ATTRIBUTE_BYTES + 200)
 
 
 @pytest.mark.parametrize("merged", [False, True])

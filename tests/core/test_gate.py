@@ -94,7 +94,7 @@ def test_after_it_opens_each_success_allows_one_more_call_in_flight() -> None:
     made.probe_started()
     ended = made.succeeded(5.0, probe=True)
     assert ended is not None
-    assert (ended.reason, made.halt, made.opened_at) == (HaltReason.UNAUTHORIZED, None, 5.0)
+    assert (ended.reason, made.halt, made.outage_ended_at) == (HaltReason.UNAUTHORIZED, None, 5.0)
     for allowed in range(1, CONCURRENCY):
         assert made.passage(allowed - 1, 5.0) is Passage.FREE
         assert made.passage(allowed, 5.0) is Passage.NONE
@@ -107,11 +107,11 @@ def test_a_halt_that_one_user_alone_caused_is_no_outage() -> None:
     for _ in range(FAILING_CALLS):
         fail(made, 1, 0.0)
     assert made.succeeded(5.0, probe=True) is not None
-    assert made.opened_at == -math.inf
+    assert made.outage_ended_at == -math.inf
     for user in range(FAILING_USERS):
         fail(made, user, 6.0)
     assert made.succeeded(9.0, probe=True) is not None
-    assert made.opened_at == 9.0
+    assert made.outage_ended_at == 9.0
 
 
 def test_a_new_outage_starts_with_the_shortest_pause_again() -> None:
@@ -126,17 +126,17 @@ def test_a_new_outage_starts_with_the_shortest_pause_again() -> None:
 
 def test_a_pause_stops_all_calls_and_a_later_shorter_one_does_not_shorten_it() -> None:
     made = gate()
-    made.pause(30.0, now=0.0)
-    made.pause(5.0, now=1.0)
+    made.retry_after(30.0, now=0.0)
+    made.retry_after(5.0, now=1.0)
     assert made.passage(0, 29.9) is Passage.NONE
-    assert made.paused(29.9)
+    assert made.in_retry_after(29.9)
     assert made.next_passage() == 30.0
     assert made.passage(0, 30.0) is Passage.FREE
 
 
 def test_a_pause_stops_probes_too() -> None:
     made = closed(0.0)
-    made.pause(30.0, now=0.0)
+    made.retry_after(30.0, now=0.0)
     assert made.passage(0, 29.0) is Passage.NONE
     assert made.next_passage() == 30.0
 
@@ -176,6 +176,6 @@ def test_in_an_outage_at_most_one_probe_is_in_flight_and_none_starts_early(
             fail(made, probes, now, probe=True)
             not_before = now + min(PROBE_MAX_SECONDS, doubling(probes + 1))
         elif what == "pause":
-            made.pause(4.0, now)
+            made.retry_after(4.0, now)
         else:
             fail(made, 99, now)

@@ -202,7 +202,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     again = Ledger(P0)
     log.change(1, again, 1.0)
     assert taken(window, 99.0) == []
-    window.call_ended(flying)
+    window.orphan_call_ended(flying)
     assert taken(window, 99.0) == [(1, 2)]
 
 
@@ -243,11 +243,11 @@ class WindowModel(RuleBasedStateMachine):
     def fly(self, entry: Entry) -> None:
         user = number_of(entry)
         assert user not in [number_of(other) for other, _, _ in self.flying], "two calls for one user"
-        item = entry.items.get("a")
-        if item is None:  # its only value was dropped with its partition
+        attribute = entry.attributes.get("a")
+        if attribute is None:  # its only value was dropped with its partition
             self.window.settle(entry)
             return
-        value, ledger = item.value, item.change.ledger
+        value, ledger = attribute.value, attribute.change.ledger
         assert isinstance(value, int)
         assert ledger.live, "a call with a value of a dropped partition"
         assert value >= self.reached.get((user, ledger), 0), "an older value after a newer one"
@@ -264,7 +264,7 @@ class WindowModel(RuleBasedStateMachine):
     def land(self, entry: Entry, how: str, delay: float) -> None:
         if not entry.holds:
             self.orphans.remove(entry)
-            self.window.call_ended(entry)
+            self.window.orphan_call_ended(entry)
         elif how == "settle":
             entry.isolation = None
             self.window.settle(entry)

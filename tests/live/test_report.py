@@ -116,7 +116,7 @@ def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
     status = reported.report()
     assert status.state is State.HALTED
     assert status.halt is not None
-    assert (status.halt.reason, "the token must be" in status.halt.detail) == ("unauthorized", True)
+    assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
     reported.report()
     assert reported.reminders == ["unauthorized"]
     reported.report(after=LINE_SECONDS)

@@ -16,12 +16,12 @@ STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group
 
 def test_since_changes_only_with_the_state() -> None:
     board = Board(STARTING)
-    begun = board.posted[1]
+    begun = board.latest[1]
     board.publish(replace(STARTING, open_entries=3))
-    assert board.posted[1] is begun
+    assert board.latest[1] is begun
     assert board.status.open_entries == 3
     board.publish(replace(STARTING, state=State.RUNNING, joined=True))
-    assert board.posted[1] is not begun
+    assert board.latest[1] is not begun
 
 
 def test_a_turn_resets_the_idle_time() -> None:

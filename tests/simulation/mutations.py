@@ -16,7 +16,7 @@ from worker.core.engine import Engine
 from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
-from worker.core.waiting.entry import Change, Entry, Item
+from worker.core.waiting.entry import Attribute, Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
@@ -34,7 +34,7 @@ def commits_past_an_open_entry(patch: pytest.MonkeyPatch) -> None:
 
 def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
     """The first value of an attribute wins, not the last."""
-    patch.setattr(Item, "supersede", lambda *_: 0)
+    patch.setattr(Attribute, "supersede", lambda *_: 0)
 
 
 def settles_on_send(patch: pytest.MonkeyPatch) -> None:
@@ -81,10 +81,10 @@ def retries_over_newer_changes(patch: pytest.MonkeyPatch) -> None:
     original = Entry.merge
 
     def merge(self: Entry, newer: Entry) -> None:
-        mine = {name: (item.value, item.change) for name, item in self.items.items()}
+        mine = {name: (attribute.value, attribute.change) for name, attribute in self.attributes.items()}
         original(self, newer)
         for name, (value, change) in mine.items():
-            self.items[name].supersede(value, change)
+            self.attributes[name].supersede(value, change)
 
     patch.setattr(Entry, "merge", merge)
 
@@ -121,16 +121,17 @@ def dead_letters_when_unauthorized(patch: pytest.MonkeyPatch) -> None:
 
 
 def _rejudge(patch: pytest.MonkeyPatch, meant: Verdict, instead: Verdict) -> None:
-    def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
-        judged = verdict.judge(reply, ever_delivered=ever_delivered)
+
+    def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
+        judged = verdict.verdict_on(reply, ever_delivered=ever_delivered)
         return instead if judged is meant else judged
 
-    patch.setattr("worker.core.delivery.judge.judge", judge)
+    patch.setattr("worker.core.delivery.judge.verdict_on", verdict_on)
 
 
 def ignores_retry_after(patch: pytest.MonkeyPatch) -> None:
     """Retry-After is ignored."""
-    patch.setattr(Gate, "pause", lambda *_: None)
+    patch.setattr(Gate, "retry_after", lambda *_: None)
 
 
 def retries_an_outage_with_every_sender(patch: pytest.MonkeyPatch) -> None:
@@ -146,20 +147,20 @@ def takes_the_whole_rate(patch: pytest.MonkeyPatch) -> None:
 
 def forgets_the_value_before_a_refused_one(patch: pytest.MonkeyPatch) -> None:
     """When a value is refused, the older values are dropped with it."""
-    patch.setattr(Item, "step_back", lambda _: False)
+    patch.setattr(Attribute, "step_back", lambda _: False)
 
 
 def takes_true_for_one(patch: pytest.MonkeyPatch) -> None:
     """True, 1 and 1.0 count as the same value."""
 
-    def supersede(self: Item, value: Scalar, change: Change) -> int:
+    def supersede(self: Attribute, value: Scalar, change: Change) -> int:
         if value == self.value:
             self.change = change
             return 0
         return original(self, value, change)
 
-    original = Item.supersede
-    patch.setattr(Item, "supersede", supersede)
+    original = Attribute.supersede
+    patch.setattr(Attribute, "supersede", supersede)
 
 
 def dead_letters_the_whole_call(patch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,8 @@
 It has no clock, no I/O and no threads: `now` comes in, actions come out, and one thread owns it. The loop around it
 polls Kafka and performs the actions; a simulation does the same in virtual time.
 
-Life of an entry: `receive` opens it -> `calls` folds and sends it -> `replied` judges the reply -> it is settled, tried
-again, searched for what is refused, or handed to the outbox -> `committable` may pass its offsets.
+Life of an entry: `receive` opens it -> `calls` folds and sends it -> `replied` judges the reply -> it is settled,
+retried, searched for the refused attribute (isolation), or handed to the outbox -> `committable` passes its offsets.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from worker.core.waiting.window import Window
 
 
 class Engine:
-    """One worker's state between its records and its calls.
+    """Turns records into calls and dead letters, and says which offsets may be committed.
 
-    A loop around it, in short:
+    The loop around it, in short:
 
         engine.assigned(partitions)
         engine.share(1.0, now)  # all of the token's rate
@@ -97,21 +97,22 @@ class Engine:
             decoder, preflight, window=window, outbox=outbox, memory=memory, totals=totals, facts=facts
         )
         self._ledgers: dict[Partition, Ledger] = {}
-        self._leaving: list[Ledger] = []  # of the partitions that are being drained
+        self._leaving: list[Ledger] = []  # the ledgers of the partitions in a drain
 
     # -- assignment ------------------------------------------------------------------------------------------------
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
-        """The partitions are this worker's: each gets a new ledger."""
+        """Partitions were assigned to this worker: each gets a new ledger."""
         for partition in partitions:
             if partition in self._ledgers:
-                self.dropped([partition])  # only then: it ends a drain's deadline, and a stop may be under way
+                # Not for every partition: `dropped` also ends the drain deadline, and a stop may be draining now.
+                self.dropped([partition])
             self._ledgers[partition] = Ledger(partition)
 
     def draining(self, partitions: Iterable[Partition], deadline: float) -> None:
-        """The partitions are about to go away: their entries are due at once, and no call outlasts `deadline`.
+        """A drain begins: the partitions' entries are due at once, and no call outlasts `deadline`.
 
-        `deadline` is in monotonic seconds; it ends with the next `dropped`.
+        `deadline` is in monotonic seconds. It holds until the next `dropped`.
         """
         self._schedule.deadline = deadline
         self._leaving = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
@@ -120,7 +121,7 @@ class Engine:
         self._destination.gate.probe_soon(-math.inf)
 
     def drained(self, partitions: Iterable[Partition]) -> bool:
-        """Whether everything that was read of these partitions is settled."""
+        """Whether every record read from these partitions is settled."""
         return all(self._ledgers[partition].idle for partition in partitions if partition in self._ledgers)
 
     def unsettled(self, partitions: Iterable[Partition]) -> int:
@@ -128,14 +129,17 @@ class Engine:
         return sum(self._ledgers[partition].unsettled for partition in partitions if partition in self._ledgers)
 
     def awaits_good_records(self, partitions: Iterable[Partition]) -> bool:
-        """Whether all that is unsettled of these are dead letters that wait for credit, which only records earn."""
+        """Whether nothing is unsettled in these partitions but dead letters that wait for credit.
+
+        Only good records earn that credit. A drain reads no records, so it would wait for these letters in vain.
+        """
         ledgers = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         return all(ledger.unsettled == ledger.withheld for ledger in ledgers)
 
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
-        """The partitions are gone: nothing of them is sent, settled or committed any more.
+        """The partitions are gone: from now on nothing from them is sent, settled or committed.
 
-        Returns the calls in flight that carry nothing else: abort them.
+        Returns the calls in flight that carry changes of these partitions only. The caller aborts them.
         """
         self._schedule.deadline, self._leaving = math.inf, []
         orphans: set[Entry] = set()
@@ -156,7 +160,7 @@ class Engine:
     # -- records ---------------------------------------------------------------------------------------------------
 
     def receive(self, records: Sequence[Record], now: Now) -> None:
-        """Takes in polled records; those of a partition that went away meanwhile are passed over."""
+        """Takes in polled records. Ignores those of a partition that was dropped since the poll."""
         ledgers = self._ledgers
         for record in records:
             ledger = ledgers.get(record.partition)
@@ -171,17 +175,17 @@ class Engine:
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
-        # During a drain: the records that waited for it just opened entries, and these must go at once as well.
+        # During a drain, the records that waited for this schema have just opened entries: these are due at once, too.
         self._window.make_due(self._leaving)
 
     def paused(self) -> set[Partition]:
-        """The partitions of which no more records should come now: memory is short, or a schema is missing."""
+        """The partitions to pause: all while memory is short, else those that wait for a schema."""
         return set(self._ledgers) if self._memory.short else set(self._intake.stalled)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def calls(self, free: int, now: Now) -> list[Call]:
-        """Starts the calls to be made now, at most `free`."""
+        """Starts the calls that may start now, at most `free`, and returns them: the caller sends them."""
         return self._schedule.calls(free, now, hurry=self._memory.short)
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
@@ -193,23 +197,23 @@ class Engine:
         self._judge.replied(call, reply, now)
 
     def token_changed(self, now: Now) -> None:
-        """The token is another one: a destination that halted the worker may be probed at once."""
+        """The token has changed: a closed gate may send its next probe at once."""
         self._destination.gate.probe_soon(now.mono)
 
     # -- dead letters ----------------------------------------------------------------------------------------------
 
     def letters(self, now: Now) -> list[Letter]:
-        """The dead letters to be written now."""
+        """The dead letters to write now."""
         return self._outbox.due(now.mono)
 
     def letter_written(self, letter: Letter, now: Now) -> None:
-        """The dead-letter topic acknowledged the letter: what it stands for is settled."""
+        """The dead-letter topic acknowledged the letter: settles the letter's owner (an entry or an offset)."""
         self.totals.dead_letters[letter.reason] += 1
         self._facts.tell(LetterWritten(letter.reason, len(letter.attributes), letter.attempts))
         self._outbox.acknowledged(letter, now)
 
     def letter_failed(self, letter: Letter, error: str, now: Now) -> None:
-        """The dead-letter topic did not take the letter; `letters` gives it again, later."""
+        """The dead-letter topic did not take the letter. `letters` returns it again after a back-off."""
         self._facts.tell(LetterFailed(letter.reason, error))
         self._outbox.failed(letter, error, now.mono)
 
@@ -220,22 +224,22 @@ class Engine:
 
     @property
     def letters_spent(self) -> tuple[int, int]:
-        """Dead letters that no success has made up for, of records and of calls. Committed beside the offsets."""
+        """The spent dead-letter credit, of records and of calls. The loop commits it beside the offsets."""
         return self._outbox.storm.credit.spent, self._outbox.call_credit.spent
 
     def restore_letters_spent(self, spent: tuple[int, int]) -> None:
-        """What the previous owner of assigned partitions had spent: a restart earns no credit.
+        """Takes over the credit that the previous owner of newly assigned partitions had spent.
 
-        Even without any credit left the gate stays open until a call is refused: the note of a quiet partition may be
-        old, and there may be no entry to probe with.
+        So a restart earns no credit. Even with no credit left, the gate stays open until a call is refused: the note of
+        a quiet partition may be old, and a closed gate might have no entry to probe with.
         """
         self._outbox.storm.credit.restore(spent[0])
         self._outbox.call_credit.restore(spent[1])
 
-    # -- what the loop decides by, and what others may know --------------------------------------------------------
+    # -- what the loop decides by, and what it reports -------------------------------------------------------------
 
     def committable(self) -> dict[Partition, int]:
-        """For each partition that was read, the offset up to which everything is settled."""
+        """For each partition with records read, the offset before which everything is settled."""
         return {
             partition: offset
             for partition, ledger in self._ledgers.items()
@@ -250,12 +254,12 @@ class Engine:
         }
 
     def next_wakeup(self, now: Now) -> float:
-        """The earliest instant at which time alone gives the engine something to do, in monotonic seconds."""
+        """When the engine has something to do even if nothing arrives, in monotonic seconds."""
         return min(self._schedule.next_call(now), self._outbox.next_due())
 
     @property
     def held_bytes(self) -> int:
-        """What lies in memory between Kafka and the destination."""
+        """The memory taken by changes and dead letters that are not settled."""
         return self._memory.held_bytes
 
     @property
@@ -270,21 +274,21 @@ class Engine:
 
     @property
     def halt(self) -> Halt | None:
-        """Why nothing but single probes is sent, or why no letter is written; None where all goes on."""
+        """Why only probes are sent, or why dead letters are withheld. None if neither."""
         gate, storm = self._destination.gate, self._outbox.storm
         if gate.halt is not None or storm.since_ms is None:
             return gate.halt
-        detail = f"{storm.withheld} dead letters of records that cannot be used are held back"
+        detail = f"{storm.withheld} dead letters of unusable records are withheld"
         if self._memory.short:
-            detail += "; they fill the memory, and no more is read: mend what makes them so, or raise the bound"
+            detail += "; they fill the memory, so no more records are read: mend their producer, or raise the bound"
         return Halt(HaltReason.REJECTION_STORM, storm.since_ms, detail)
 
     def facts(self) -> list[Fact]:
-        """What happened since the last look, oldest first."""
+        """The facts since the last call, oldest first."""
         return self._facts.take()
 
     def status(self, now: Now) -> EngineStatus:
-        """A snapshot of everything that others may know."""
+        """A snapshot for status, metrics and logs."""
         gate, rate = self._destination.gate, self._destination.rate
         return EngineStatus(
             halt=self.halt,
@@ -293,7 +297,7 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
-            throttled=rate.slowed or gate.paused(now.mono),
+            throttled=rate.slowed or gate.in_retry_after(now.mono),
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
             open_entries=self.open_entries,

@@ -1,7 +1,7 @@
-"""Facts: what happened, as values, for everyone who watches the worker (logs, metrics, traces, receipts).
+"""Facts: what happened, as values, for logs, metrics, traces and receipts.
 
-The engine collects its facts until the loop asks for them; the loop adds its own and hands all of them to the
-observers. No fact holds an identifier or an attribute value, and none is made per record or per change.
+The engine collects its facts until the loop takes them. The loop adds its own facts and passes all of them to the
+observers. No fact contains an identifier or an attribute value. There is none per record or per change.
 
     class Successes:
         def __init__(self) -> None:
@@ -24,14 +24,14 @@ from worker.core.delivery.verdict import Verdict
 from worker.core.model import Failure, Reason
 
 FACTS_MAX: Final = 10_000
-"""Facts that wait for the loop to ask; then the oldest are forgotten. One turn makes a few hundred at most."""
+"""Bound of the facts that wait for the loop; past it the oldest are lost. One turn makes a few hundred at most."""
 
 # -- calls and entries: told by the core -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class CallMade:
-    """A request starts. `attributes` counts what it carries; `probe` marks the one that a closed gate lets through."""
+    """A request starts. `attributes` is how many it carries; `probe` is true for a closed gate's probe."""
 
     attributes: int
     probe: bool
@@ -39,7 +39,7 @@ class CallMade:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A request ended: with a `status`, or with a `failure` in its place. `seconds` run from its start."""
+    """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration."""
 
     verdict: Verdict
     status: int | None
@@ -51,7 +51,7 @@ class CallEnded:
 class Delivered:
     """An entry is settled, and at least one of its attributes reached the destination.
 
-    `age_seconds` runs from the record timestamp of its first change to this moment; `calls` were made for it.
+    `calls` is how many calls the entry took. `age_seconds` is the time since its first change's record timestamp.
     """
 
     changes: int
@@ -61,7 +61,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The destination refused one attribute alone. With `stepped_back` its earlier value is tried next."""
+    """The destination refused one attribute sent alone. If `stepped_back`, its previous value is tried next."""
 
     stepped_back: bool
 
@@ -75,7 +75,7 @@ class UnusualSuccess:
 
 @dataclass(frozen=True, slots=True)
 class SharedUser:
-    """For the first time a user's changes came from two partitions: Kafka gives them no order. Told once."""
+    """A user's changes came from two partitions, between which Kafka has no order. Told only the first time."""
 
 
 # -- dead letters, halts and memory: told by the core ----------------------------------------------------------------
@@ -83,7 +83,7 @@ class SharedUser:
 
 @dataclass(frozen=True, slots=True)
 class LetterWritten:
-    """The dead-letter topic acknowledged a letter of so many attributes; `calls` were made before it was given up."""
+    """The dead-letter topic acknowledged a letter with `attributes` attributes, given up after `calls` calls."""
 
     reason: Reason
     attributes: int
@@ -92,7 +92,7 @@ class LetterWritten:
 
 @dataclass(frozen=True, slots=True)
 class LetterFailed:
-    """The dead-letter topic did not take a letter this time; it is written again."""
+    """An attempt to write a dead letter failed. The letter is written again."""
 
     reason: Reason
     error: str
@@ -100,7 +100,7 @@ class LetterFailed:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """The gate closed, or a probe met another obstacle than before. `detail` is for people."""
+    """The gate closed, or stays closed for a new reason. `detail` is for people."""
 
     reason: HaltReason
     detail: str
@@ -116,7 +116,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFull:
-    """The memory budget is exceeded: partitions pause, and entries go before their window ends."""
+    """The memory budget is exceeded: partitions pause, and entries are sent before their window ends."""
 
     held_bytes: int
 
@@ -148,7 +148,7 @@ class LeaseEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """`gained` partitions came; `held` are assigned now."""
+    """`gained` partitions were assigned; `held` are assigned now, in all."""
 
     gained: int
     held: int
@@ -156,7 +156,7 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """`lost` partitions were given back in order; `held` remain. `seconds` include the drain and its commit."""
+    """`lost` partitions were revoked; `held` remain. `seconds` is the drain and its commit."""
 
     lost: int
     held: int
@@ -166,7 +166,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class PartitionsLost:
-    """`lost` partitions went to another worker without a revoke; `held` remain."""
+    """`lost` partitions went to another worker without a revoke, so undrained; `held` remain."""
 
     lost: int
     held: int
@@ -174,7 +174,7 @@ class PartitionsLost:
 
 @dataclass(frozen=True, slots=True)
 class DrainEnded:
-    """A drain ended, at a revoke or a stop. `left` entries and dead letters of its partitions were not settled."""
+    """The drain of a revoke or a stop ended. `left` is how many entries and dead letters it did not settle."""
 
     outcome: DrainOutcome
     seconds: float
@@ -183,7 +183,7 @@ class DrainEnded:
 
 @dataclass(frozen=True, slots=True)
 class CommitEnded:
-    """A commit that the loop waited for, at a revoke or a stop, succeeded or not."""
+    """The commit of a revoke or a stop ended. The loop waits for these commits only."""
 
     seconds: float
     ok: bool
@@ -191,9 +191,9 @@ class CommitEnded:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRanOut:
-    """Another worker may own the partitions by now, so all `dropped` of them were dropped. It rejoins the group.
+    """Another worker may own the partitions by now: this one dropped all (`dropped`) and rejoins the group.
 
-    `silent_seconds` is how long the loop stood still, or the coordinator said nothing.
+    `silent_seconds` is how long the loop stood still, or how long the coordinator was silent.
     """
 
     why: LeaseEnd
@@ -224,10 +224,10 @@ Fact: TypeAlias = (
 
 
 class Observer(Protocol):
-    """Someone who is told of every fact, on the main thread: it must not wait for anything."""
+    """Gets every fact, on the main thread. It must not block."""
 
     def observe(self, fact: Fact) -> None:
-        """Takes notice of a fact, or passes over it."""
+        """Takes one fact; ignores those it does not need."""
 
 
 class Observers:
@@ -243,7 +243,7 @@ class Observers:
 
 
 class Facts:
-    """The facts since the last look."""
+    """The facts since the last `take`, at most `FACTS_MAX`."""
 
     def __init__(self) -> None:
         self._facts: deque[Fact] = deque(maxlen=FACTS_MAX)
@@ -253,7 +253,7 @@ class Facts:
         self._facts.append(fact)
 
     def take(self) -> list[Fact]:
-        """Everything since the last look, oldest first."""
+        """Removes and returns all facts, oldest first."""
         taken = list(self._facts)
         self._facts.clear()
         return taken

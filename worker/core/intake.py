@@ -1,8 +1,8 @@
 """From records to open entries and dead letters.
 
-Two halves: `events.reading.read` finds out what a record says, and `Intake.take` checks that by preflight and absorbs
-it. Between them a record whose schema is not known yet stalls its partition: it and those behind it wait here, in
-order, until the registry has answered. The other partitions go on.
+Two halves: `events.reading.read` decodes a record, then `Intake.take` runs preflight and absorbs the change into an
+entry. If a record's schema is not known yet, its partition stalls: that record and all behind it wait here, in order,
+until the registry answers. The other partitions go on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from worker.core.events.decode import Decoder
-from worker.core.events.reading import NeedsSchema, PassedOver, Understood, Unreadable, read
+from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
 from worker.core.facts import Facts, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
 from worker.core.letters.outbox import OffsetOwner, Outbox
@@ -27,7 +27,7 @@ RECORD_BYTES = 400  # what a stalled record takes beyond its key and value, in b
 
 
 class Intake:
-    """Takes records in. The ledger holds what a record leaves to do before the next record is read."""
+    """Takes records in. Before it reads the next record, the ledger holds whatever this one leaves to settle."""
 
     def __init__(
         self,
@@ -51,34 +51,34 @@ class Intake:
         self._missing: dict[Ledger, int] = {}
 
     def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
-        """The next record of a partition: it is taken in, or waits behind one whose schema is missing."""
+        """Takes in a partition's next record, or queues it while the partition waits for a schema."""
         waiting = self._stalled.get(ledger)
         if waiting is None and self._admit(ledger, record, now):
             return
         self._stalled.setdefault(ledger, deque()).append(record)
         self._memory.add(RECORD_BYTES + record.size_bytes)
 
-    def take(self, ledger: Ledger, record: Record, said: Understood, now: Now) -> None:
-        """Takes in what the record said: changes go into entries, and what cannot be used becomes dead letters."""
-        match said:
+    def take(self, ledger: Ledger, record: Record, content: Content, now: Now) -> None:
+        """Turns a decoded record into changes (absorbed by entries) and dead letters (added to the outbox)."""
+        match content:
             case Event():
-                self._take_event(ledger, record, said, now)
+                self._take_event(ledger, record, content, now)
             case Unreadable():
-                self._post(letter_of_record(record, said.detail, now), ledger, record, now)
+                self._add_letter(letter_of_record(record, content.detail, now), ledger, record, now)
             case PassedOver():
-                self._totals.tombstones += said.tombstone
+                self._totals.tombstones += content.tombstone
                 self._totals.ignored += 1
         self._totals.records += 1
         ledger.read(record.offset)
 
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
-        """The registry has answered (None: it has no such schema): the partitions that wait for it go on."""
+        """The registry has answered (None: it has no such schema): resumes the partitions that wait for it."""
         self._decoder.add(schema_id, schema)
         for ledger in [ledger for ledger, missing in self._missing.items() if missing == schema_id]:
             self._resume(ledger, now)
 
     def forget(self, ledger: Ledger) -> None:
-        """The partition went away, and its stalled records with it."""
+        """The partition was dropped: drops its stalled records."""
         for record in self._stalled.pop(ledger, ()):
             self._memory.add(-RECORD_BYTES - record.size_bytes)
         self._missing.pop(ledger, None)
@@ -104,19 +104,19 @@ class Intake:
         del self._stalled[ledger]
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
-        """Reads one record and takes it in; False where its schema must be had first."""
-        said = read(record, self._decoder)
-        if isinstance(said, NeedsSchema):
-            self._missing[ledger] = said.schema_id
+        """Decodes one record and takes it in. False if its schema is missing."""
+        content = read(record, self._decoder)
+        if isinstance(content, NeedsSchema):
+            self._missing[ledger] = content.schema_id
             return False
-        self.take(ledger, record, said, now)
+        self.take(ledger, record, content, now)
         return True
 
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
-            self._post(letter_of_refusal(record, event, refusal, now), ledger, record, now)
+            self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:
             self._totals.ignored += not checked.refusals
             return
@@ -134,6 +134,6 @@ class Intake:
                 self._facts.tell(SharedUser())
             self._totals.shared_users += 1
 
-    def _post(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
+    def _add_letter(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)
         self._outbox.add_of_record(letter, OffsetOwner(ledger, record.offset), now.wall_ms)

@@ -19,7 +19,7 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
 def headers_bytes(headers: Headers) -> int:
-    """What the headers take, without Python's own overhead."""
+    """The headers' content in bytes, without Python's object overhead."""
     return sum(len(name) + len(value or b"") for name, value in headers)
 
 
@@ -53,13 +53,13 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """What the record takes, without Python's own overhead."""
+        """Key, value and headers in bytes, without Python's object overhead."""
         return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Every identifier that an event gives; absent ones are None, `custom` is (name, value) pairs."""
+    """The identifiers in an event. An absent one is None. `custom` is (name, value) pairs."""
 
     phone: str | None = field(default=None, repr=False)
     email: str | None = field(default=None, repr=False)
@@ -68,10 +68,10 @@ class User:
 
 
 class UserKey(NamedTuple):
-    """The one identifier that names a user, for coalescing and order.
+    """The one identifier by which changes of a user are coalesced and ordered.
 
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
-    Here, and only here, an email's domain is in lower case.
+    Only the key has an email's domain in lower case: the identifier itself is sent as given.
     """
 
     kind: str
@@ -109,10 +109,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What preflight refuses before any call: attributes that must not or cannot be sent.
+    """Attributes that preflight refuses, before any call, for one reason.
 
-    `detail` is for people. It may hold attribute names, and never an identifier or a value.
-    Values of `attributes` are raw; a denied attribute's value is already None.
+    `detail` is for people. It may contain attribute names, but never an identifier or a value.
+    `attributes` has the values as Avro gave them, except that a denied attribute's value is None.
     """
 
     reason: Reason
@@ -122,10 +122,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An event after preflight. `key` is None if the user cannot be named; then `accepted` is empty.
+    """An event after preflight. `key` is None if the event has no valid identifier; then `accepted` is empty.
 
-    `user` holds only the identifiers to send. `passed_over` counts the attributes that a stated rule leaves out (nulls
-    dropped, names not on the allow-list).
+    `user` has only the identifiers to send. `passed_over` counts the attributes left out by a rule (nulls dropped,
+    names not on the allow-list).
     """
 
     key: UserKey | None
@@ -147,7 +147,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class LostAttribute:
-    """An attribute that a dead letter carries. `value` is raw: preflight may have refused its type."""
+    """An attribute in a dead letter. `value` is as Avro gave it: preflight may have refused its type."""
 
     name: str
     value: object = field(repr=False)
@@ -158,7 +158,7 @@ class LostAttribute:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The part of a reply that a dead letter repeats."""
+    """The part of a reply that goes into a dead letter."""
 
     status: int
     request_id: str | None
@@ -167,10 +167,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Letter:
-    """A dead letter to be written. Letters compare by identity, since each settles its own owner.
+    """A dead letter to write. Letters compare by identity, because each settles its own owner.
 
-    `record_key` is the source record's key and becomes the letter's. `record_value` is set only for the reason
-    `undecodable`.
+    `record_key` is the source record's key. The letter gets the same key. Only an `undecodable` letter has a
+    `record_value`.
     """
 
     reason: Reason
@@ -197,9 +197,9 @@ class WorkerIdentity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One request to be made: the user's identifiers and the attributes to set.
+    """One request to make: the user's identifiers and the attributes to set.
 
-    `timeout_seconds` bounds the whole request. `probe` marks the single call that a closed gate lets through.
+    `timeout_seconds` bounds the whole request. `probe` marks the one call that a closed gate lets through at a time.
     """
 
     number: int

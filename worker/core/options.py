@@ -1,4 +1,4 @@
-"""The limits that the core keeps."""
+"""The core's limits."""
 
 from __future__ import annotations
 

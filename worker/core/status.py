@@ -1,4 +1,4 @@
-"""How the engine stands, as one value."""
+"""The engine's status, as one value."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class PartitionProgress:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """A snapshot for people, metrics and other threads; the loop decides by the engine's own methods.
+    """A snapshot for people, metrics and other threads. The loop itself asks the engine's methods.
 
     Attributes:
-        halt: why nothing but single probes is sent, or why no letter is written; None where all goes on.
-        letters_problem: why the dead-letter topic takes no letters at present, or None.
-        letters_withheld: dead letters that wait for credit: a flood of them stopped.
+        halt: why only probes are sent, or why dead letters are withheld. None if neither.
+        letters_problem: why the dead-letter topic takes no letters now. None if it takes them.
+        letters_withheld: dead letters of unusable records that wait for credit.
         rate_limit: the token's limit, in calls a second.
         rate_share: this worker's part of that limit.
         rate_allowed: the calls a second that the worker allows itself now.
-        throttled: whether the destination holds the worker below its share.
+        throttled: whether 429s or a Retry-After keep the worker below its share.
         memory_short: whether partitions pause because the memory budget is exceeded.
-        held_bytes: what lies in memory between Kafka and the destination.
+        held_bytes: the memory taken by changes and dead letters that are not settled.
         open_entries: entries that are not settled.
         in_flight: calls without a reply yet.
         progress: how far each assigned partition has come.
-        totals: what was done since the start.
+        totals: the counters since the start.
     """
 
     halt: Halt | None

@@ -12,15 +12,15 @@ class Totals:
 
     Attributes:
         records: records taken in, of every kind.
-        tombstones: records without a value; they are passed over.
+        tombstones: records without a value, which the worker ignores.
         ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
-        passed_over: attributes left out by a stated rule (nulls dropped, names not on the allow-list).
+        passed_over: attributes left out by a rule (nulls dropped, names not on the allow-list).
         changes: changes of users that went into an entry.
         shared_users: changes that went into an entry with changes of another partition.
         calls: requests made.
         calls_saved: changes that were settled without a call of their own.
-        delivered_entries: entries settled of which something reached the destination.
-        retries: calls that must be made again because the destination failed or throttled.
+        delivered_entries: settled entries with at least one attribute delivered.
+        retries: calls to repeat because the destination failed or throttled.
         replies: replies by status code, or by the failure's name.
         dead_letters: acknowledged dead letters by reason.
     """

@@ -1,4 +1,4 @@
-"""What the brokers allow the worker to do. `check` asks; nothing is written or created."""
+"""Asks the brokers what the worker is allowed to do, for `check`. Writes and creates nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GroupUnavailable(Exception):
 
 
 def read_problem(admin: Admin, topics: Sequence[str], timeout_seconds: float) -> str | None:
-    """Why the worker cannot read one of the topics. None if it can read all, or if the brokers cannot tell."""
+    """Why the worker cannot read one of the topics. None if it can read all, or if the brokers are too old to say."""
     asked = admin.client.describe_topics(
         TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=timeout_seconds
     )
@@ -118,7 +118,7 @@ def _described(admin: Admin, group_id: str, timeout_seconds: float) -> ConsumerG
 
 
 def _allows(operations: Collection[Enum] | None, wanted: AclOperation) -> bool:
-    """Whether the operation is authorised. Brokers that do not tell are taken to allow it."""
+    """Whether the operation is authorised. True if the brokers do not say."""
     return operations is None or wanted in operations or AclOperation.ALL in operations
 
 

@@ -1,4 +1,4 @@
-"""Commits of one group member: what it sends, and what the broker acknowledges."""
+"""One group member's commits: sends them, and keeps what the broker acknowledges."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Commits:
         refused: How many commits the broker refused, counted per partition where it says so.
     """
 
-    def __init__(self, held: Collection[Partition], log: FilteringBoundLogger) -> None:
-        """`held` is the consumer's live set of assigned partitions: an answer for any other one comes too late."""
-        self._held = held
+    def __init__(self, assigned: Collection[Partition], log: FilteringBoundLogger) -> None:
+        """`assigned` is the member's live set of partitions: an answer for any other one comes too late."""
+        self._assigned = assigned
         self._log = log
         self._limit = LogLimiter()
         self._consumer: Consumer
@@ -92,18 +92,18 @@ class Commits:
             self.acknowledged.pop(partition, None)
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
-        """Takes the broker's answer to a commit, or to the question what is committed."""
+        """Takes the broker's answer to a commit, or to a query of committed offsets."""
         if error is not None:
             self._refuse(error)
             return
         for answer in partitions or ():
             if answer.error is not None:
                 self._refuse(answer.error)
-            elif answer.offset >= 0 and (partition := Partition(answer.topic, answer.partition)) in self._held:
+            elif answer.offset >= 0 and (partition := Partition(answer.topic, answer.partition)) in self._assigned:
                 self.acknowledged[partition] = answer.offset
 
     def _commit_and_ask(self, offsets: Mapping[Partition, int], note: str, deadline: float) -> None:
-        wanted = {partition: offset for partition, offset in offsets.items() if partition in self._held}
+        wanted = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
         if not wanted:
             return
         self.send(wanted, note, wait=False)

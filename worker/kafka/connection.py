@@ -1,4 +1,4 @@
-"""What is wrong with a client's connection to its brokers, in words.
+"""Says in words what is wrong with a client's connection to its brokers.
 
 librdkafka reports a bad password, an untrusted certificate or unreachable brokers only to `error_cb`. Without that
 callback, a misconfigured client looks exactly like an idle one.
@@ -81,7 +81,7 @@ class Connection:
         on_topic_gone: Callable[[KafkaError], None] | None = None,
     ) -> None:
         self.problem: str | None = None
-        """The latest cause. None when all is well: a broker that answers clears it."""
+        """The latest problem. None if all is well: an answer from a broker clears it."""
         self.fatal: str | None = None
         """An error that no retry can mend: the client must be replaced."""
         self._on_statistics = on_statistics
@@ -93,7 +93,7 @@ class Connection:
 
     def callbacks(self) -> dict[str, object]:
         """The entries of a client's configuration that make it report here."""
-        return {"error_cb": self.failed, "stats_cb": self._measured, "logger": self}
+        return {"error_cb": self.failed, "stats_cb": self._take_statistics, "logger": self}
 
     def failed(self, error: KafkaError) -> None:
         """Takes an error of the client as a whole, not of one topic or record."""
@@ -103,11 +103,11 @@ class Connection:
             self.fatal = words
         match error.code():
             case KafkaError._TRANSPORT:  # noqa: SLF001 - how the library names its local errors, which are public
-                # One broker's connection. Keep the text: it explains an outage that may follow.
+                # One broker's connection. Keep the text: if an outage follows, it explains that.
                 self._detail = error.str()
                 self.problem = self.problem or words
             case KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
-                # A consequence. If the cause is known (a bad password), it says more than this.
+                # A consequence of something else. Keep a known cause (a bad password): it says more than this.
                 if self._detail is not None or self.problem is None:
                     self.problem = f"{_ADVICE[error.code()]} ({self._detail or error.str()})"
             case KafkaError.UNKNOWN_TOPIC_OR_PART if self._on_topic_gone is not None:
@@ -127,7 +127,7 @@ class Connection:
             self.problem = self._detail = None
             self._log.info("kafka connection is well again", client=self._role)
 
-    def _measured(self, statistics: str) -> None:
+    def _take_statistics(self, statistics: str) -> None:
         measured = json.loads(statistics)
         if any(broker["state"] == "UP" for broker in measured["brokers"].values()):
             self.answered()
@@ -136,7 +136,7 @@ class Connection:
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Takes one of librdkafka's own log lines. The signature is that of `logging.Logger.log`."""
-        # Consumer, producer and admin client share the user's properties: each warns about those of the others.
+        # Consumer, producer and admin client share the user's properties, and each warns about the others' ones.
         if facility == "CONFWARN" and " property and will be ignored by " in text:
             return
         # Connection errors arrive here and in error_cb, which logs them in words.

@@ -1,7 +1,7 @@
-"""End offsets of partitions that are not fetched.
+"""End offsets of paused partitions.
 
-A consumer learns the end offset of a partition with each fetch. It does not fetch a paused partition, whose growing
-lag one wants to see. So a client of its own asks for the end offsets of those, without waiting.
+A consumer learns a partition's end offset with each fetch. It does not fetch a paused partition, and just there people
+want to see the lag grow. So an admin client asks for these end offsets, without waiting.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EndOffsets:
 
     def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
         self._properties, self._log = properties, log
-        self._admin: AdminClient | None = None  # one more connection, so only once a partition is paused
+        self._admin: AdminClient | None = None  # made when a partition is first paused: it costs a connection
         self._asked_at = float("-inf")
         self._pending: dict[Partition, Future[ListOffsetsResultInfo]] = {}
         self._known: dict[Partition, int] = {}
@@ -60,6 +60,6 @@ class EndOffsets:
         for partition, answer in list(self._pending.items()):
             if answer.done():
                 del self._pending[partition]
-                # After a failure the previous answer stands. The consumer's own `problem` says that brokers are away.
+                # After a failure keep the previous answer. The consumer's `problem` says that no broker answers.
                 if not isinstance(answer.exception(), KafkaException):
                     self._known[partition] = answer.result().offset

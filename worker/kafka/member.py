@@ -1,4 +1,4 @@
-"""Records in: one member of a consumer group."""
+"""One member of a consumer group: records, commits and rebalance callbacks."""
 
 from __future__ import annotations
 
@@ -20,27 +20,34 @@ from worker.live.ports import Listener
 from worker.logs import LogLimiter
 
 COMMIT_SECONDS: Final = 5.0
-"""How long a commit that waits does so, unless told otherwise."""
+"""How long `commit` with `wait` waits, by default."""
 
 CLOSE_SECONDS: Final = 10.0
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
-_RECORDS_MAX: Final = 500  # that one `poll` returns
-# Classic protocol: in a rebalance the coordinator answers nobody until all have joined, and keeps those that wait.
+_RECORDS_MAX: Final = 500  # per `poll`
+# Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
+# then, and it does not expel the members that wait.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
 class SourceFailed(Exception):
-    """The consumer cannot go on; only a new one (a restart) can."""
+    """The consumer failed for good: only a restart, with a new consumer, helps."""
 
 
 class Subscription:
-    """A member of the group, from `subscribe` on. Every method is called from the main thread only.
+    """A member of the group, from `subscribe` on. Main thread only.
 
     Args:
         properties: the user's librdkafka properties with `bootstrap.servers` and `group.id`.
-        topics: names; one that starts with `^` is a pattern.
-        log: receives rate-limited lines that hold no record's content.
+        topics: names. A name that starts with `^` is a pattern.
+        log: gets rate-limited lines without any content of a record.
+
+    Example:
+        >>> subscription.subscribe(listener)
+        >>> records = subscription.poll(0.1)  # also calls the listener
+        >>> subscription.commit({records[-1].partition: records[-1].offset + 1})
+        >>> subscription.close()
     """
 
     def __init__(self, properties: Properties, topics: Sequence[str], log: FilteringBoundLogger) -> None:
@@ -49,7 +56,7 @@ class Subscription:
         self._in_callback = self._closing = False
         self._kip_848 = uses_kip_848(properties)
         self._heard_at = time.monotonic()
-        self._connection = Connection("consumer", log, self._measured, self._topic_gone)
+        self._connection = Connection("consumer", log, self._take_statistics, self._topic_gone)
         self._log = log
         self._limit = LogLimiter()
         self._assigned: set[Partition] = set()
@@ -57,8 +64,8 @@ class Subscription:
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
         self._topic_problems: dict[str, str] = {}
-        self._topics_checked = time.monotonic()
-        self._raised: Exception | None = None
+        self._topics_checked_at = time.monotonic()
+        self._listener_error: Exception | None = None
         with connecting():
             self._consumer = Consumer(
                 {
@@ -72,34 +79,35 @@ class Subscription:
         self._listener: Listener
 
     def subscribe(self, listener: Listener) -> None:
-        """Asks to be let into the group."""
+        """Joins the group. `poll` then calls the listener."""
         self._listener = listener
         self._subscribe()
 
     @property
     def joined(self) -> bool:
-        """Whether an assignment (an empty one too) was received, and not lost since."""
+        """Whether an assignment (perhaps empty) was received, and not lost since."""
         return self._assignment_seen or self._idle_member
 
     @property
     def silent_seconds(self) -> float:
-        """How long the coordinator has been silent, as statistics tell; 0 inside a callback, where they do not come."""
+        """How long the coordinator has been silent, by librdkafka's statistics. 0 in a callback: none arrive there."""
         return 0.0 if self._in_callback else max(0.0, time.monotonic() - self._heard_at)
 
     @property
     def problem(self) -> str | None:
-        """The latest connection, authentication or topic problem in words; None once well again."""
+        """The latest connection, authentication or topic problem in words. None if all is well again."""
         return self._connection.problem or next(iter(self._topic_problems.values()), None)
 
     def poll(self, timeout_seconds: float) -> list[Record]:
-        """Wait for records, but no longer than needed for the first one.
+        """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
 
         Raises:
-            SourceFailed: librdkafka met a fatal error.
-            Exception: whatever a rebalance callback raised; records fetched by that call are dropped, uncommitted.
+            SourceFailed: librdkafka reported a fatal error.
+            Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
+                stay uncommitted.
         """
-        # `consume(n, timeout)` waits for n records or the whole timeout, however few trickle in. So: wait for one,
-        # then take what lies in the local queue.
+        # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
+        # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
         if messages:
             messages += self._consumer.consume(_RECORDS_MAX - 1, 0)
@@ -111,7 +119,7 @@ class Subscription:
         return records
 
     def rejoin(self) -> None:
-        """Give the membership up and begin a new one: what is held is revoked, and comes back by assignment only."""
+        """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
         self._consumer.unsubscribe()
         self._subscribe()
 
@@ -123,11 +131,11 @@ class Subscription:
         wait: bool = False,
         timeout_seconds: float = COMMIT_SECONDS,
     ) -> None:
-        """Commit the next offset to read of each partition, with a note that lies beside it (Kafka's metadata).
+        """Commits each partition's next offset to read, with a note beside it (Kafka's commit metadata).
 
-        A refusal is logged and otherwise passed over: `committed` does not move, and the next commit covers it.
-        With `wait`, returns when the broker has taken it, or after `timeout_seconds`, and sends it again until then.
-        In a rebalance callback it is sent once, and returns with the broker's answer, however late.
+        Logs a refusal, and does not raise: `committed` does not move, so the next commit covers these offsets. With
+        `wait`, commits again and again until the broker acknowledges, for at most `timeout_seconds`. In a rebalance
+        callback, `wait` commits once and returns with the broker's answer, however late that is.
         """
         waits = wait and not self._closing
         if waits and not self._in_callback:
@@ -136,40 +144,40 @@ class Subscription:
             self._commits.send(offsets, note, wait=waits)
 
     def committed(self) -> Mapping[Partition, int]:
-        """Offsets that the broker acknowledged or told as committed, for partitions held now."""
+        """The committed offsets of the assigned partitions, as the broker acknowledged or reported them."""
         return self._commits.acknowledged
 
     @property
     def commits_refused(self) -> int:
-        """Commits, or partitions of them, that the broker did not take."""
+        """How many commits the broker refused, counted per partition where it says so."""
         return self._commits.refused
 
     def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
-        """The notes that were committed beside these partitions' offsets; None where the brokers do not tell in time.
+        """The notes committed beside these partitions' offsets. None if the brokers do not answer in time.
 
-        Not to be called from a rebalance callback.
+        Don't call it from a rebalance callback.
         """
         return self._commits.notes(partitions)
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """Stop fetching; records already fetched of these partitions are fetched again after `resume`.
+        """Stops fetching these partitions. Drops their fetched records, and fetches them again after `resume`.
 
-        A partition that leaves and comes back is not paused any more; one that is not held is passed over.
+        Ignores a partition that is not assigned. One that is revoked and assigned again is no longer paused.
         """
-        held = self._assigned.intersection(partitions)
-        self._consumer.pause([TopicPartition(*partition) for partition in held])
-        self._paused |= held
+        assigned = self._assigned.intersection(partitions)
+        self._consumer.pause([TopicPartition(*partition) for partition in assigned])
+        self._paused |= assigned
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Fetch again; a partition that is not held is passed over."""
-        held = self._assigned.intersection(partitions)
-        self._consumer.resume([TopicPartition(*partition) for partition in held])
-        self._paused -= held
+        """Fetches these partitions again. Ignores a partition that is not assigned."""
+        assigned = self._assigned.intersection(partitions)
+        self._consumer.resume([TopicPartition(*partition) for partition in assigned])
+        self._paused -= assigned
 
     def end_offsets(self) -> Mapping[Partition, int]:
-        """High watermarks as last heard; a partition of which nothing was heard yet is absent. Never waits.
+        """The assigned partitions' end offsets, as last heard. A partition without any yet is absent. Never waits.
 
-        Those of paused partitions are up to `end_offsets.REFRESH_SECONDS` old.
+        Those of paused partitions are refreshed every `end_offsets.REFRESH_SECONDS`.
         """
         asked = self._end_offsets.of(self._paused)
         ends = {}
@@ -181,17 +189,17 @@ class Subscription:
         return ends
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Leave the group; `on_revoked` is called for what is still held, and its commits are sent but not awaited.
+        """Leaves the group. Calls the listener's `revoked` for what is still assigned; its commits do not wait.
 
-        Returns after `timeout_seconds` at the latest. The member is then left to the process's end, and the group
-        to its session time-out.
+        Returns after `timeout_seconds` at the latest. A consumer that has not closed by then lives until the process
+        ends, and the group waits for its session time-out.
         """
         deadline = time.monotonic() + timeout_seconds
         self._closing = True
         self._consumer.unsubscribe()
         while self._assigned and time.monotonic() < deadline:
-            self._consumer.consume(1, 0.05)  # runs the revoke in this thread; a record is for the next owner
-        # librdkafka's close has no time-out: before a frozen broker it waits for answers to commits for minutes.
+            self._consumer.consume(1, 0.05)  # runs the revoke in this thread. Drops a record: the next owner reads it
+        # librdkafka's close has no time-out. If a broker is frozen, it waits minutes for the answers to commits.
         closer = Thread(target=self._consumer.close, name="kafka-close", daemon=True)
         closer.start()
         closer.join(max(0.0, deadline - time.monotonic()))
@@ -201,104 +209,106 @@ class Subscription:
         self._raise_pending()
 
     def _subscribe(self) -> None:
-        self._consumer.subscribe(self._topics, on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         topic = message.topic() or ""
         if error is not None:
-            self._failed(topic, error)
+            self._record_failed(topic, error)
             return None
         return record_of(message)
 
-    def _failed(self, topic: str, error: KafkaError) -> None:
-        # With `auto.offset.reset` at `error` librdkafka says so once, and reads the partition no more.
+    def _record_failed(self, topic: str, error: KafkaError) -> None:
+        # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
         if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
-            self._topics_checked = time.monotonic()
+            self._topics_checked_at = time.monotonic()
             if self._limit.allows((topic, error.code()), time.monotonic()):
                 self._log.warning("topic unavailable", topic=topic, error=in_words(error))
         else:
             self._connection.failed(error)
 
     def _topic_gone(self, error: KafkaError) -> None:
-        # Only the error's text says which topic it was: all that are named stand suspected until they were asked for.
-        self._topics_checked = float("-inf")
+        # Only the error's text names the topic. So suspect every named topic, and ask about each at the next recheck.
+        self._topics_checked_at = float("-inf")
         for topic in self._topics:
             if not topic.startswith("^"):
                 self._topic_problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
 
     def _recheck_topics(self) -> None:
-        """Ask about topics that were missing: librdkafka tells when one is found wrong, but not when it is well."""
+        """Asks about topics with a problem: librdkafka reports when one goes missing, but not when it is back."""
         now = time.monotonic()
-        if not self._topic_problems or now - self._topics_checked < _TOPIC_RECHECK_SECONDS:
+        if not self._topic_problems or now - self._topics_checked_at < _TOPIC_RECHECK_SECONDS:
             return
-        self._topics_checked = now
+        self._topics_checked_at = now
         for topic in list(self._topic_problems):
             try:
                 found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
             except KafkaException:
-                return  # no broker answers: `problem` has that from error_cb
+                return  # no broker answers: error_cb reports that as a `problem`
             if found.error is None:
                 del self._topic_problems[topic]
 
-    def _measured(self, statistics: Mapping[str, Any]) -> None:
+    def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
         group = statistics.get("cgrp", {})
-        # Under KIP-848 a member that gets no partition hears of no assignment: librdkafka calls back for changes
-        # only. It heartbeats as soon as its coordinator is up, and a refusal of those is a `problem`.
+        # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
+        # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
         if self._kip_848:
             self._idle_member = group.get("state") == "up" and self.problem is None
         elif group.get("join_state") in _COORDINATOR_WAITS:
             self._heard_at = time.monotonic()
             return
-        # By this connection go the group's requests alone, first of all heartbeats. A new one has heard nothing.
+        # Only the group's requests use this connection, mostly heartbeats. A new connection has received nothing: -1.
         idle_us = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)
         if idle_us >= 0:
             self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
 
-    def _gained(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        gained = _plain(partitions)
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        gained = _partitions_of(partitions)
         self._assigned.update(gained)
         for partition in gained:
             self._topic_problems.pop(partition.topic, None)
         self._assignment_seen = True
         self._connection.answered()
-        self._guarded(self._listener.assigned, gained)
+        self._call_listener(self._listener.assigned, gained)
 
-    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._listener.revoked, _plain(partitions))
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._leave(self._listener.revoked, _partitions_of(partitions))
 
-    def _lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment_seen = self._idle_member = False
-        self._leave(self._listener.lost, _plain(partitions))
+        self._leave(self._listener.lost, _partitions_of(partitions))
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
-        self._guarded(callback, partitions)
+        self._call_listener(callback, partitions)
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._commits.forget(partitions)
 
-    def _guarded(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
-        # An exception that passes through librdkafka skips nothing but is raised by whichever call comes out of C
-        # first, together with the loss of its records; kept and raised by us, it comes once and from a known place.
+    def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
+        # If an exception left the callback, the binding would raise it out of whichever consumer call is running, and
+        # that call's records would be lost. So keep it: `_raise_pending` raises it once, from a known place.
         self._in_callback = True
         try:
             callback(partitions)
         except Exception as raised:  # noqa: BLE001 - raised again as it is by _raise_pending
-            self._raised = self._raised or raised
+            self._listener_error = self._listener_error or raised
         finally:
             self._in_callback = False
-            self._heard_at = time.monotonic()  # what was said meanwhile comes with the next poll
+            self._heard_at = time.monotonic()  # start anew: statistics from during the callback come with the next poll
 
     def _raise_pending(self) -> None:
-        if self._raised is not None:
-            raised, self._raised = self._raised, None
+        if self._listener_error is not None:
+            raised, self._listener_error = self._listener_error, None
             raise raised
         if self._connection.fatal is not None:
             raise SourceFailed(self._connection.fatal)
 
 
-def _plain(partitions: Iterable[TopicPartition]) -> list[Partition]:
+def _partitions_of(partitions: Iterable[TopicPartition]) -> list[Partition]:
     return [Partition(partition.topic, partition.partition) for partition in partitions]

@@ -58,7 +58,7 @@ class DeadLetters:
         self._push()
 
     def results(self) -> list[tuple[Letter, str | None]]:
-        """The outcomes since the last call, without waiting.
+        """The outcomes since the last call. Never waits.
 
         Returns:
             Pairs of a letter and None if every in-sync replica has it, else the error in words. The caller publishes
@@ -72,7 +72,7 @@ class DeadLetters:
         return decided
 
     def close(self, timeout_seconds: float) -> None:
-        """Waits for published letters, then `results` has them. Does not report those that are still unsent."""
+        """Waits for the delivery reports of published letters; `results` then returns them. Unsent letters get none."""
         self._push()
         self._producer.flush(timeout_seconds)
 
@@ -82,9 +82,9 @@ class DeadLetters:
             return connection, Producer({**producer_properties(self._properties), **connection.callbacks()})
 
     def _replace_producer(self, error: str) -> None:
-        """Makes a new producer after a fatal error (a broken idempotent sequence): no retry of the old one helps."""
+        """Makes a new producer. After a fatal error (a broken idempotent sequence) the old one never works again."""
         self._log.error("producer of dead letters replaced", error=error)
-        # Before the purge: its delivery reports then find no letter in flight, and report none twice.
+        # Clear it before the purge. The purge's delivery reports then find no letter in flight, so none fails twice.
         self._results += [(letter, error) for letter in self._in_flight]
         self._in_flight.clear()
         self._producer.purge()
@@ -113,7 +113,7 @@ class DeadLetters:
                 self._in_flight.add(letter)
 
     def _reported(self, letter: Letter, size: int, error: KafkaError | None, _: Message) -> None:
-        if letter not in self._in_flight:  # already reported, with the producer that was replaced
+        if letter not in self._in_flight:  # the producer was replaced, and `_replace_producer` has reported it
             return
         self._in_flight.discard(letter)
         if error is None:

@@ -38,12 +38,12 @@ _CONSUMER_DEFAULTS: Final[Properties] = {
     "isolation.level": "read_committed",
     # New partitions, and new topics that match a pattern, are found within this time. The default is 5 minutes.
     "topic.metadata.refresh.interval.ms": "30000",
-    # These two belong together: with the default back-off a fast replay idles between refills of the local queue.
+    # These two belong together. With the default back-off, a fast reader idles between refills of the local queue.
     "fetch.queue.backoff.ms": "10",
     "queued.min.messages": "20000",
-    # For all partitions together. The worker's memory budget does not count it, so the default of 64 MiB is too much.
+    # For all partitions together. The worker's memory budget does not include it, so the default of 64 MiB is too much.
     "queued.max.messages.kbytes": "16384",
-    # Notice a frozen broker, and ask another one, before the session times out.
+    # Notice a frozen broker, and try another one, before the session times out.
     "socket.timeout.ms": "15000",
 }
 
@@ -131,7 +131,7 @@ def uses_kip_848(properties: Properties) -> bool:
 
 
 def consumer_properties(properties: Properties) -> dict[str, str]:
-    """The user's properties, completed for the group member. Those that the guarantees rest on come last."""
+    """The user's properties, completed for the group member. Those that the guarantees need override the user's."""
     classic = {} if uses_kip_848(properties) else {"partition.assignment.strategy": "cooperative-sticky"}
     return {
         **_SHARED_DEFAULTS,

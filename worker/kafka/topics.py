@@ -1,6 +1,6 @@
-"""What the worker asks about topics, and how it creates the dead-letter topic, through an admin client.
+"""Asks about topics and creates the dead-letter topic, by an admin client.
 
-Never through the consumer: when asked for metadata inside a rebalance callback, librdkafka aborts the process.
+Never by the consumer: asked for metadata inside a rebalance callback, its librdkafka aborts the process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TopicRefused(TopicsUnavailable):
 
 
 class Admin:
-    """An admin client that can say what is wrong with its connection. Make one, and keep it."""
+    """An admin client that can say what is wrong with its connection. Make one, and keep it for the process's life."""
 
     def __init__(self, properties: Properties, log: FilteringBoundLogger) -> None:
         """Does not connect yet.
@@ -90,7 +90,7 @@ class Admin:
 
 @dataclass(frozen=True, slots=True)
 class TopicOutcome:
-    """Whether the wanted topic exists now: then `problem` is None. `created`: the worker has just created it."""
+    """The topic exists if `problem` is None. `created` says that the worker has just created it."""
 
     partitions: int = 0
     created: bool = False
@@ -122,7 +122,7 @@ def exists(admin: Admin, topic: str, timeout_seconds: float) -> bool:
     """Whether the topic exists.
 
     Raises:
-        TopicRefused: The brokers do not tell: it is forbidden.
+        TopicRefused: The brokers do not say, because the topic is forbidden.
         TopicsUnavailable: No broker answered.
     """
     error = admin.metadata(topic, timeout_seconds).topics[topic].error
@@ -195,12 +195,12 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
 
 
 def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
-    """Says so if the topic is compacted: it would keep one letter per key. None also if the brokers do not tell."""
+    """A problem if the topic is compacted: it would keep one letter per key. None also if the brokers do not say."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         found = admin.client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
     except KafkaException:
-        return None  # the question needs a right of its own
+        return None  # describe_configs needs a permission of its own
     policy = found.get("cleanup.policy")
     if policy is None or "compact" not in (policy.value or ""):
         return None

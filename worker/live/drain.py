@@ -1,4 +1,4 @@
-"""A drain: partitions are about to go, and what is open of them is sent and settled before a deadline."""
+"""A drain: sends and settles what is open in partitions that are about to go, before a deadline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LASTING_HALTS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})
 
 
 class Drain:
-    """Moves on by `step` until it has an outcome.
+    """Proceeds by `step` until it has an outcome.
 
-    done: everything that was read of the partitions is settled. cut: the deadline came, or waiting on would settle
-    nothing more. gone: some of the partitions became another member's meanwhile, and what was open of them was dropped.
+    done: every record read from the partitions is settled. cut: the deadline passed, or waiting longer would settle
+    nothing more. gone: some of the partitions were lost to another member, and what was open in them was dropped.
 
-    Whoever owns the loop turns it. A revoke's callback does so until there is an outcome, and then returns:
+    The owner of the loop calls `step`. In a revoke, the callback does so until there is an outcome, and then returns:
 
         drain = membership.begin_revoke(partitions)
         while drain.step(clock()) is None:
@@ -26,7 +26,7 @@ class Drain:
 
     Attributes:
         outcome: None while it goes on.
-        left: entries and dead letters that it did not settle.
+        left: the number of entries and dead letters not settled.
     """
 
     def __init__(
@@ -36,18 +36,18 @@ class Drain:
         *,
         begun: Now,
         deadline: float,
-        act: Callable[[], None],
-        end: Callable[[Drain], None],
+        on_step: Callable[[], None],
+        on_end: Callable[[Drain], None],
     ) -> None:
-        """Makes what is open of the partitions due at once.
+        """Makes what is open in the partitions due at once.
 
         Args:
-            engine: what holds the partitions' entries.
-            partitions: those that are about to go; of a stop the live set of all that are held.
-            begun: the present.
+            engine: has the partitions' entries.
+            partitions: those about to go. For a stop, the membership's live set of all assigned partitions.
+            begun: now.
             deadline: in monotonic seconds; no call outlasts it.
-            act: moves calls and letters on, and may wait a little for them.
-            end: called once, when there is an outcome.
+            on_step: called at each step. Sends and receives what is due, and may wait briefly.
+            on_end: called once, when there is an outcome. Commits and drops.
         """
         self.partitions = partitions
         self.begun = begun
@@ -55,52 +55,52 @@ class Drain:
         self.outcome: DrainOutcome | None = None
         self.left = 0
         self._engine = engine
-        self._act = act
-        self._end = end
+        self._on_step = on_step
+        self._on_end = on_end
         self._result = DrainOutcome.DONE
         self.resume()
 
     def resume(self) -> None:
-        """Makes this the drain whose partitions and deadline the engine keeps to."""
+        """Tells the engine this drain's partitions and deadline: at its start, and after an inner drain has ended."""
         self._engine.draining(self.partitions, self.deadline)
 
     def step(self, now: Now) -> DrainOutcome | None:
-        """Ends it if there is nothing to wait for, else acts."""
-        if self.outcome is None and not self._ended(now):
-            self._act()
-            self._ended(now)
+        """Ends the drain if there is nothing to wait for, else calls `on_step`. Returns the outcome, or None."""
+        if self.outcome is None and not self._try_to_end(now):
+            self._on_step()
+            self._try_to_end(now)
         return self.outcome
 
     def lose(self, partitions: Collection[Partition]) -> None:
-        """These are another member's already. To be called before the engine drops them."""
+        """These partitions were lost to another member. Call it before the engine drops them."""
         if self.outcome is None and not set(partitions).isdisjoint(self.partitions):
-            self._fall_short(DrainOutcome.GONE, self._engine.unsettled(partitions))
+            self._note_shortfall(DrainOutcome.GONE, self._engine.unsettled(partitions))
 
     def include(self, inner: Drain) -> None:
-        """Some of the partitions were revoked meanwhile, and had a drain of their own."""
-        if inner.outcome is DrainOutcome.CUT:  # of those that are gone both drains were told
-            self._fall_short(DrainOutcome.CUT, inner.left)
+        """During this drain (a stop), some of its partitions were revoked: adds the outcome of that revoke's drain."""
+        if inner.outcome is DrainOutcome.CUT:  # not GONE: `lose` was called on both drains
+            self._note_shortfall(DrainOutcome.CUT, inner.left)
 
-    def _ended(self, now: Now) -> bool:
+    def _try_to_end(self, now: Now) -> bool:
         if not self._engine.drained(self.partitions):
-            if now.mono < self.deadline and not self._in_vain():
+            if now.mono < self.deadline and not self._is_hopeless():
                 return False
-            self._fall_short(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
+            self._note_shortfall(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
         self.outcome = self._result
-        self._end(self)
+        self._on_end(self)
         return True
 
-    def _in_vain(self) -> bool:
-        """Whether waiting on would settle nothing.
+    def _is_hopeless(self) -> bool:
+        """Whether waiting longer would settle nothing more.
 
-        Either dead letters wait for credit, which only good records earn, and none is read any more. Or people must
-        mend the halt, and nothing is under way.
+        Either only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or
+        the worker is halted until somebody mends the token or the URL, and no call or letter is under way.
         """
         if self._engine.awaits_good_records(self.partitions):
             return True
         halt, busy = self._engine.halt, self._engine.in_flight or self._engine.letters_waiting
         return halt is not None and halt.reason in _LASTING_HALTS and not busy
 
-    def _fall_short(self, how: DrainOutcome, left: int) -> None:
+    def _note_shortfall(self, how: DrainOutcome, left: int) -> None:
         self._result = how if self._result is not DrainOutcome.GONE else self._result
         self.left += left

@@ -1,6 +1,6 @@
-"""Carries out what the engine decides: calls and replies, dead letters, schemas.
+"""Does the engine's I/O: calls and replies, dead letters, schemas.
 
-`run` uses it under a membership of the consumer group; a job over a range of offsets uses it alone.
+`run` uses it under a membership of the consumer group. A job over a range of offsets can use it alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from worker.core.facts import Observer
 from worker.core.model import Partition
 from worker.live.ports import Clock, DeadLetters, Schemas, Senders, Token
 
-BUSY_SECONDS: Final = 0.01  # how long a loop may wait while replies or delivery reports are expected
-TOKEN_SECONDS: Final = 1.0  # how often a halted worker looks whether its token is another one
+BUSY_SECONDS: Final = 0.01  # the longest wait of a loop that expects replies or delivery reports
+TOKEN_SECONDS: Final = 1.0  # how often a halted worker checks whether its token has changed
 
 
 class Exchange:
-    """The engine and the parts that it speaks to. One thread owns it.
+    """The engine and the parts that do its I/O. One thread owns it.
 
-    Example, without a group: take records in and turn until all of them are settled.
+    Example, without a group: receive records, and step until all of them are settled.
 
         exchange.engine.assigned([partition])
         exchange.engine.receive(records, clock())
@@ -39,7 +39,7 @@ class Exchange:
         clock: Clock,
         observer: Observer,
     ) -> None:
-        """`schemas` is None where all records have the one schema that the settings name."""
+        """`schemas` is None if all records have one schema, from the settings."""
         self.engine = engine
         self.clock = clock
         self.observer = observer
@@ -50,25 +50,25 @@ class Exchange:
         self._token_at = 0.0
 
     def step(self, wait_seconds: float = 0.0) -> None:
-        """Takes in what came and sends what is due.
+        """Receives what has arrived, and sends what is due.
 
-        Where a call is in flight, it waits up to `wait_seconds` for a reply.
+        If a call is in flight, waits up to `wait_seconds` for a reply.
         """
         self._step_schemas()
         self._take_replies(wait_seconds)
-        self._look_for_another_token()
+        self._reload_token()
         self._make_calls()
         self._step_letters()
         for fact in self.engine.facts():
             self.observer.observe(fact)
 
     def drop(self, partitions: Iterable[Partition]) -> None:
-        """These went away: nothing of them is sent any more, and their calls are cut short."""
+        """Drops the partitions from the engine, and aborts the calls that carry nothing else."""
         self._senders.abort(self.engine.dropped(partitions))
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way whose end this waits for: calls, dead letters, schemas."""
+        """Whether an answer is expected: a reply, a delivery report or a schema."""
         engine = self.engine
         return bool(engine.in_flight or engine.letters_waiting or engine.missing_schemas)
 
@@ -84,7 +84,7 @@ class Exchange:
         for call, reply in self._senders.replies(wait_seconds):
             self.engine.replied(call, reply, self.clock())
 
-    def _look_for_another_token(self) -> None:
+    def _reload_token(self) -> None:
         now = self.clock()
         if self.engine.halt is not None and now.mono >= self._token_at:
             self._token_at = now.mono + TOKEN_SECONDS
@@ -107,5 +107,5 @@ class Exchange:
                 self._letters.publish(letter)
 
     def _can_frame_letters(self) -> bool:
-        """Whether the id of the dead letter's own schema is known. Until then letters wait in the outbox."""
+        """Whether the id of the dead-letter schema is known. Until then, letters wait in the outbox."""
         return self._schemas is None or self._schemas.dead_letter_schema_id() is not None

@@ -1,14 +1,14 @@
-"""Whether this process may still speak for its partitions.
+"""Whether this process may still send for its partitions.
 
-A process that was stopped (SIGSTOP, a suspended machine, a stalled hypervisor) wakes with its partitions gone to
-another member, and with requests ready to overwrite what that member has sent. No thread of it can know that it slept.
-So the main loop renews a lease at every turn, and a request is written only while the lease holds; the clock is one
-that counts while the machine is suspended. A lease that ran out is not renewed: first everything of the old assignment
-must go.
+The first race: the process is frozen (SIGSTOP, a suspended machine, a stalled hypervisor). The group gives its
+partitions to another member, which sends newer values. The process wakes, does not know that it slept, and its senders
+overwrite these with older ones. So the main loop renews a lease at every turn, and senders write a request only while
+the lease holds. The lease's clock also counts while the machine is suspended. A lease that ran out cannot be renewed:
+first the loop drops everything of the old assignment.
 
-A process that turns but does not reach the brokers loses its partitions as well, and nobody can tell it so: under
-KIP-848 librdkafka waits for the coordinator's word for ever, under the classic protocol until a little after the group
-has given up. So the lease holds only as long as the coordinator was heard, too.
+The second race: the loop turns, but the brokers are out of reach. The group gives the partitions away, and nobody can
+tell this process. Under KIP-848 librdkafka waits for the coordinator for ever; under the classic protocol it notices a
+little after the group has. So the lease also runs out when the coordinator was silent for too long.
 """
 
 from __future__ import annotations
@@ -19,25 +19,33 @@ from collections.abc import Callable
 
 
 def boot_clock() -> float:
-    """Seconds since the machine started, time in suspension included (where the system tells it)."""
+    """Seconds since the machine started, including the time it was suspended if the system has such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease:
-    """The main thread renews it; any thread may ask whether it holds.
+    """The main thread renews it. Any thread may ask whether it holds.
 
-    What they share is two floats and one flag, each written by the main thread alone.
+    They share two floats and one flag. Only the main thread writes them, so there is no lock.
+
+        lease = Lease(30.0)
+        lease.begin()
+        lease.renew()  # 0.0, at each turn of the loop
+        lease.holds()  # True, asked by a sender right before it writes a request
+        # ... the process is frozen for a minute ...
+        lease.holds()  # False
+        lease.renew()  # 60.0: drop everything, then `begin` a new lease
     """
 
     def __init__(
         self, seconds: float, clock: Callable[[], float] = boot_clock, *, contact_seconds: float | None = None
     ) -> None:
-        """Both spans must be below the time after which the group gives the partitions of a silent member away.
+        """Both spans must be shorter than the time after which the group gives a silent member's partitions away.
 
         Args:
-            seconds: how long the loop may not turn.
-            clock: one that counts while the machine is suspended.
-            contact_seconds: how long the coordinator may not be heard; `seconds` where None.
+            seconds: the longest time between two turns of the loop.
+            clock: must also count while the machine is suspended.
+            contact_seconds: the longest silence of the coordinator. None: the same as `seconds`.
         """
         self._seconds = seconds
         self._contact_seconds = seconds if contact_seconds is None else contact_seconds
@@ -53,7 +61,7 @@ class Lease:
         return not self._ran_out and turned <= self._seconds and heard <= self._contact_seconds
 
     def renew(self) -> float:
-        """The main loop turns. Returns 0, or for how many seconds it had not when the lease had run out."""
+        """The main loop turns. Returns 0.0; or, if the lease has run out, the seconds since the last renewal."""
         now = self._clock()
         silent = now - self._renewed_at
         if self._ran_out or silent > self._seconds:
@@ -63,13 +71,16 @@ class Lease:
         return 0.0
 
     def heard(self, seconds_ago: float) -> bool:
-        """The group's coordinator answered so long ago; 0 where nothing is held. False: the lease has run out by it."""
+        """Notes when the coordinator was last heard: `seconds_ago`, or 0 if nothing is assigned.
+
+        Returns False if the lease has run out.
+        """
         self._heard_at = self._clock() - seconds_ago
         self._ran_out = self._ran_out or seconds_ago > self._contact_seconds
         return not self._ran_out
 
     def begin(self) -> None:
-        """A new lease: nothing of the assignments before it is left."""
+        """Begins a new lease. Drop everything of the old assignment before."""
         self._ran_out = False
         self._heard_at = math.inf
         self._renewed_at = self._clock()

@@ -1,4 +1,4 @@
-"""The loop of `run`, by the real clock: polls the group and turns the membership, until a signal asks for the end."""
+"""The loop of `run`, by the real clock: polls the group and turns the membership, until a signal asks for a stop."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.membership import Membership
 from worker.live.ports import Group
 
-POLL_SECONDS: Final = 0.1  # the longest wait for records while nothing else is to be done
+POLL_SECONDS: Final = 0.1  # the longest wait for records if there is nothing else to do
 
 
 def clock() -> Now:
-    """The present, by both clocks."""
+    """Now, by both clocks."""
     return Now(time.monotonic(), time.time_ns() // 1_000_000)
 
 
 class Loop:
-    """Turns a membership. It is the group's listener: `assigned`, `revoked` and `lost` come from inside a poll."""
+    """Drives a membership, and is the group's listener: a poll calls `assigned`, `revoked` and `lost`."""
 
     def __init__(self, membership: Membership, exchange: Exchange, group: Group) -> None:
         self._membership = membership
@@ -30,11 +30,11 @@ class Loop:
         self._group = group
 
     def run(self, stop_asked: Callable[[], bool], stopping: Callable[[], None]) -> Drain:
-        """Turns until `stop_asked`, says so by `stopping`, and drains. Returns the drain, with its outcome.
+        """Turns until `stop_asked`, then calls `stopping` and drains. Returns the drain, with its outcome.
 
         Raises:
-            Exception: whatever comes out of a turn; the group was left before, so that it need not wait for a session
-                time-out until the partitions are another member's.
+            Exception: whatever a turn raises. Leaves the group first, so that other members get the partitions at once
+                and not after the session time-out.
         """
         self._group.subscribe(self)
         try:
@@ -43,41 +43,42 @@ class Loop:
             stopping()
             drain = self._membership.begin_stop()
             while drain.step(clock()) is None:
-                # Keeps the membership alive. Records that come all the same are the next owner's: nothing commits them.
+                # Polling keeps the membership alive. A record that still arrives is dropped. It stays uncommitted, so
+                # the next owner reads it.
                 self._group.poll(0.0 if self._exchange.engine.in_flight else BUSY_SECONDS)
         except BaseException:
-            # What was raised first says more than what leaving meets: a fatal consumer cannot even unsubscribe.
+            # Leaving may raise as well (a fatal consumer cannot even unsubscribe). Raise the first error: it says more.
             with contextlib.suppress(Exception):
                 self._membership.abandon()
             raise
         return drain
 
     def assigned(self, partitions: list[Partition]) -> None:
-        """Passes it on."""
+        """Passes it on to the membership."""
         self._membership.assigned(partitions)
 
     def lost(self, partitions: list[Partition]) -> None:
-        """Passes it on."""
+        """Passes it on to the membership."""
         self._membership.lost(partitions)
 
     def revoked(self, partitions: list[Partition]) -> None:
-        """Returns when the partitions are drained, committed and dropped: the group waits for that."""
+        """Drains, commits and drops the partitions. The group waits until this returns."""
         drain = self._membership.begin_revoke(partitions)
         while drain is not None and drain.step(clock()) is None:
             if not self._exchange.engine.in_flight:
                 time.sleep(BUSY_SECONDS)
 
     def _turn(self) -> None:
-        """Waits for replies while calls are in flight, else for records."""
+        """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
-        patience = self._patience_seconds()
-        records = self._group.poll(0.0 if in_flight else patience)
-        self._membership.turn(records, wait_seconds=patience if in_flight and not records else 0.0)
+        wait_seconds = self._wait_seconds()
+        records = self._group.poll(0.0 if in_flight else wait_seconds)
+        self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
 
-    def _patience_seconds(self) -> float:
-        """How long this turn may wait: until time alone gives it something to do, and never long."""
+    def _wait_seconds(self) -> float:
+        """How long this turn may wait: until the next thing is due, and never long."""
         now = clock()
         longest = BUSY_SECONDS if self._exchange.busy else POLL_SECONDS
         ahead = self._membership.next_due(now) - now.mono
-        # What is due and was not just done waits for something other than time.
+        # Something is due, but the last turn did not do it: it waits for an event, not for time. So don't spin.
         return min(longest, ahead) if ahead > 0 else BUSY_SECONDS

@@ -1,10 +1,10 @@
-"""What a worker owes its consumer group: which partitions are its own, how they are given up, what is committed.
+"""A worker's membership of its consumer group: which partitions it has, how it gives them up, what it commits.
 
-It is a machine of steps. Whoever owns the loop polls the group, tells what came, and turns it; nothing here waits for
-time to pass. `worker.live.loop` drives it by the real clock, the simulation by a virtual one.
+It is a step machine. The owner of the loop polls the group and calls `turn` with the records; nothing here sleeps.
+`worker.live.loop` drives it by the real clock, the simulation by a virtual one.
 
-The paths: a record comes by `turn`; a revoke is `begin_revoke` and then `Drain.step` until it has an outcome; a stop is
-`begin_stop`, and the same.
+The paths: records come by `turn`. A revoke is `begin_revoke`, then `Drain.step` until there is an outcome, then
+`_end_revoke`, which the drain calls: it commits and drops. A stop is `begin_stop`, `Drain.step` and `_end_stop`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,22 @@ class Pace:
 
 
 class Membership:
-    """One worker in its group, from its first assignment to its stop."""
+    """One worker in its group, from its first assignment to its stop.
+
+    A loop around it, in short:
+
+        group.subscribe(listener)  # its callbacks call assigned, begin_revoke and lost
+        while not stop_asked():
+            membership.turn(group.poll(0.1))
+        drain = membership.begin_stop()
+        while drain.step(clock()) is None:
+            group.poll(0.0)
+    """
 
     def __init__(
         self, exchange: Exchange, group: Group, *, lease: Lease, share: Share, pace: Pace, reporter: Reporter
     ) -> None:
-        """Holds nothing yet: partitions come by `assigned`."""
+        """Begins without partitions: they come by `assigned`."""
         self._exchange = exchange
         self._engine = exchange.engine
         self._clock = exchange.clock
@@ -49,23 +59,23 @@ class Membership:
         self._pace = pace
         self._reporter = reporter
         self._offsets = Offsets(group, self._engine, self._clock)
-        self._held: set[Partition] = set()
+        self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._stopping: Drain | None = None
-        self._revoking: Drain | None = None  # a revoke's callback has not returned; a stop may be under way around it
+        self._revoking: Drain | None = None  # while a revoke's callback runs. A poll during a stop may call it, too
         self._commit_at = 0.0
-        self._rejoins = False  # the lease ran out: this turn ends with a new membership
+        self._rejoins = False  # the lease ran out: this turn ends by rejoining the group
 
     # -- a turn ----------------------------------------------------------------------------------------------------
 
     def turn(self, records: Sequence[Record], wait_seconds: float = 0.0) -> None:
-        """Everything that follows a poll. Waits up to `wait_seconds` for a reply where a call is in flight."""
+        """Everything that follows a poll. If a call is in flight, waits up to `wait_seconds` for a reply."""
         self._offsets.read_notes()
         if records:
             self._engine.receive(records, self._clock())
         self._step(wait_seconds)
         now = self._clock().mono
-        self._match_pauses()
+        self._apply_pauses()
         if now >= self._commit_at:
             self._commit_at = now + self._pace.commit_seconds
             self._offsets.commit(wait=False)
@@ -76,57 +86,58 @@ class Membership:
             self._group.rejoin()
 
     def next_due(self, now: Now) -> float:
-        """The earliest instant at which time alone gives a turn something to do, in monotonic seconds."""
-        return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.read_due)
+        """When a turn has something to do even if nothing arrives, in monotonic seconds."""
+        return min(self._engine.next_wakeup(now), self._commit_at, self._share.ask_at, self._offsets.notes_due)
 
     # -- partitions come and go --------------------------------------------------------------------------------------
 
     def assigned(self, partitions: Collection[Partition]) -> None:
-        """Partitions came, each with a new ledger. Amid a stop nothing of them is read."""
-        self._held.update(partitions)
+        """Partitions were assigned. During a stop they are paused at once: nothing is read from them."""
+        self._assigned.update(partitions)
         self._paused.difference_update(partitions)
         self._engine.assigned(partitions)
         self._offsets.gained(partitions)
         if self._stopping is not None:
             self._group.pause(partitions)
         self._take_share(ask=True)
-        self._tell(Assigned(len(partitions), len(self._held)))
+        self._tell(Assigned(len(partitions), len(self._assigned)))
 
     def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
-        """Partitions are about to go. The drain commits and drops them when it ends; None where none of them is held.
+        """Partitions are about to go. The returned drain commits and drops them when it ends.
 
-        A stop or a lease that ran out has dropped what is not held any more. Amid a stop its deadline holds.
+        None if none of them is assigned any more: a stop, or a lease that ran out, has dropped them before. During a
+        stop, the stop's deadline bounds this drain as well.
         """
-        leaving = self._held.intersection(partitions)
+        leaving = self._assigned.intersection(partitions)
         if not leaving:
             return None
         bound = math.inf if self._stopping is None else self._stopping.deadline
-        self._revoking = self._begin(leaving, bound, self._end_revoke)
+        self._revoking = self._begin_drain(leaving, bound, self._end_revoke)
         return self._revoking
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        """Partitions are another member's already: what is open of them is dropped, and nothing is committed."""
-        self._give_up(partitions)
-        self._tell(PartitionsLost(len(partitions), len(self._held)))
+        """Partitions were lost to another member: drops what is open in them, and commits nothing."""
+        self._lose(partitions)
+        self._tell(PartitionsLost(len(partitions), len(self._assigned)))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def begin_stop(self) -> Drain:
-        """All that is held is drained, committed and dropped; only then the drain leaves the group.
+        """Begins to stop. The drain commits and drops all partitions, and only then leaves the group.
 
-        The other way round, under KIP-848, `close` gives the membership up before it tells of the revoke: another
-        worker would send for the same users while this one still drains.
+        The order matters. Under KIP-848, `close` first gives up the membership and then calls back for the revoke. If
+        we left first, another worker would send for the same users while this one still drains.
         """
-        self._group.pause(self._held)
-        self._stopping = self._begin(self._held, math.inf, self._end_stop)
+        self._group.pause(self._assigned)
+        self._stopping = self._begin_drain(self._assigned, math.inf, self._end_stop)
         return self._stopping
 
     def abandon(self) -> None:
-        """Something was raised: drops everything, commits nothing, and leaves the group at once."""
-        self._drop(list(self._held))
+        """After an error: drops everything, commits nothing, and leaves the group at once."""
+        self._drop(list(self._assigned))
         self._group.close()
 
-    # -- how things stand --------------------------------------------------------------------------------------------
+    # -- status (ports.Standing) -------------------------------------------------------------------------------------
 
     @property
     def joined(self) -> bool:
@@ -135,7 +146,7 @@ class Membership:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the brokers, in words."""
+        """What is wrong with the brokers or a topic, in words. None if all is well."""
         return self._group.problem
 
     @property
@@ -145,11 +156,11 @@ class Membership:
 
     @property
     def paused(self) -> Collection[Partition]:
-        """Partitions of which no records are read for now."""
+        """The paused partitions."""
         return self._paused
 
     def committed(self) -> Mapping[Partition, int]:
-        """Committed offsets, as acknowledged."""
+        """The committed offsets that the brokers acknowledged."""
         return self._group.committed()
 
     def end_offsets(self) -> Mapping[Partition, int]:
@@ -165,20 +176,20 @@ class Membership:
 
     def _renew_lease(self) -> None:
         silent_seconds = self._lease.renew()
-        unheard_seconds = self._group.silent_seconds if self._held else 0.0
+        unheard_seconds = self._group.silent_seconds if self._assigned else 0.0
         if silent_seconds:
             self._fence(LeaseEnd.LOOP_STOOD_STILL, silent_seconds)
         elif not self._lease.heard(unheard_seconds):
             self._fence(LeaseEnd.COORDINATOR_SILENT, unheard_seconds)
 
     def _fence(self, why: LeaseEnd, silent_seconds: float) -> None:
-        """What this process held may be another's, who may have sent newer values since: all of it goes."""
-        self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._held)))
-        self._give_up(list(self._held))
+        """The lease ran out: drops all partitions. Another member may have them, and may have sent newer values."""
+        self._tell(LeaseRanOut(why, silent_seconds, dropped=len(self._assigned)))
+        self._lose(list(self._assigned))
         self._rejoins = True
         self._lease.begin()
 
-    def _match_pauses(self) -> None:
+    def _apply_pauses(self) -> None:
         wanted = self._engine.paused()
         if wanted != self._paused:
             self._group.pause(wanted - self._paused)
@@ -189,13 +200,13 @@ class Membership:
         now = self._clock()
         if ask:
             self._share.ask(now.mono)
-        self._engine.share(self._share.of(len(self._held)), now)
+        self._engine.share(self._share.of(len(self._assigned)), now)
 
-    def _begin(self, partitions: Collection[Partition], bound: float, end: Callable[[Drain], None]) -> Drain:
+    def _begin_drain(self, partitions: Collection[Partition], bound: float, on_end: Callable[[Drain], None]) -> Drain:
         now = self._clock()
         deadline = min(now.mono + self._pace.drain_seconds, bound)
-        act = partial(self._step, BUSY_SECONDS)
-        return Drain(self._engine, partitions, begun=now, deadline=deadline, act=act, end=end)
+        on_step = partial(self._step, BUSY_SECONDS)
+        return Drain(self._engine, partitions, begun=now, deadline=deadline, on_step=on_step, on_end=on_end)
 
     def _end_revoke(self, drain: Drain) -> None:
         self._commit_and_drop(drain)
@@ -206,7 +217,7 @@ class Membership:
         outcome = drain.outcome
         if outcome is not None:
             seconds = self._clock().mono - drain.begun.mono
-            self._tell(Revoked(len(drain.partitions), len(self._held), outcome, seconds))
+            self._tell(Revoked(len(drain.partitions), len(self._assigned), outcome, seconds))
 
     def _end_stop(self, drain: Drain) -> None:
         self._offsets.read_notes(now_or_never=True)
@@ -223,8 +234,8 @@ class Membership:
         if drain.outcome is not None:
             self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))
 
-    def _give_up(self, partitions: Collection[Partition]) -> None:
-        """Drops what is another's, also from the drains that are under way."""
+    def _lose(self, partitions: Collection[Partition]) -> None:
+        """Drops partitions lost to another member, and tells the drains under way."""
         for drain in (self._revoking, self._stopping):
             if drain is not None:
                 drain.lose(partitions)
@@ -232,7 +243,7 @@ class Membership:
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         self._exchange.drop(partitions)
-        self._held.difference_update(partitions)
+        self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._offsets.gone(partitions)
         self._take_share(ask=False)

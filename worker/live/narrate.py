@@ -1,4 +1,4 @@
-"""Facts as log lines. What happens at every call is left to the metrics."""
+"""Logs facts. Facts of single calls go to the metrics only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Narrator:
         self._log = log
 
     def observe(self, fact: Fact) -> None:
-        """Writes a line if people should hear of the fact."""
+        """Logs the fact if people should know of it."""
         log = self._log
         match fact:
             case Halted():

@@ -1,7 +1,7 @@
-"""What the loop needs of the outside, each part as small as the loop uses it.
+"""Protocols of the parts that the loop uses, each as small as the loop needs.
 
-The worker fills these with librdkafka, sockets and a registry; the simulation fills them with models in virtual time.
-No method waits, except where it says so.
+The worker implements them with librdkafka, sockets and a registry, the simulation with models in virtual time. No
+method blocks, unless it says that it waits.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Protocol, TypeAlias
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
 
 Clock: TypeAlias = Callable[[], Now]
-"""Tells the present by both clocks."""
+"""Returns the present by both clocks."""
 
 
 class Listener(Protocol):
-    """Who hears of changes of the assignment. An exception out of it is raised by the poll that called it."""
+    """Gets changes of the assignment. If it raises, the `poll` that called it raises the same."""
 
     def assigned(self, partitions: list[Partition]) -> None:
-        """These came; the list may be empty."""
+        """These were assigned. The list may be empty."""
 
     def revoked(self, partitions: list[Partition]) -> None:
         """These are about to go.
 
-        They are still owned: commits are accepted until this returns, and no other member gets them before. It may
+        They stay this member's until this returns: the brokers accept commits, and no other member gets them. It may
         take up to `max.poll.interval.ms`.
         """
 
     def lost(self, partitions: list[Partition]) -> None:
-        """These are another member's already: commits for them would be refused."""
+        """Another member has these already: the brokers would refuse commits."""
 
 
 class Group(Protocol):
@@ -37,53 +37,53 @@ class Group(Protocol):
 
     @property
     def joined(self) -> bool:
-        """Whether an assignment, maybe an empty one, came and was not lost since."""
+        """Whether an assignment (perhaps empty) was received, and not lost since."""
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the brokers or a topic, in words; None when all is well."""
+        """What is wrong with the brokers or a topic, in words. None if all is well."""
 
     @property
     def silent_seconds(self) -> float:
-        """For how long the coordinator was not heard; 0 inside a callback, where nothing is heard."""
+        """How long the coordinator has been silent. 0 inside a callback, where the client cannot know."""
 
     @property
     def commits_refused(self) -> int:
-        """Commits that the brokers did not take, since the start."""
+        """The number of commits that the brokers refused since the start."""
 
     def subscribe(self, listener: Listener) -> None:
-        """Asks to be let in. The listener is called from inside `poll` and `close`."""
+        """Joins the group. `poll` and `close` call the listener."""
 
     def poll(self, timeout_seconds: float) -> list[Record]:
         """The next records; waits up to `timeout_seconds` for the first."""
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
-        """Commits the next offset to read of each partition, with a note beside it. With `wait`: until it is taken."""
+        """Commits each partition's next offset to read, with a note beside it. With `wait`, waits for the answer."""
 
     def committed(self) -> Mapping[Partition, int]:
-        """What the brokers acknowledged, of the partitions that are held."""
+        """The assigned partitions' committed offsets that the brokers acknowledged."""
 
     def notes(self, partitions: Iterable[Partition]) -> list[str] | None:
-        """The notes beside the committed offsets; None where the brokers do not tell. Waits; not for callbacks."""
+        """The notes beside the committed offsets. None if the brokers do not answer. Waits; not for callbacks."""
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        """No records of these for now."""
+        """Stops fetching these partitions."""
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        """Records of these again, from where they stopped."""
+        """Fetches these partitions again, from where they stopped."""
 
     def end_offsets(self) -> Mapping[Partition, int]:
-        """The end of each held partition's log, as last heard."""
+        """The assigned partitions' end offsets, as last heard."""
 
     def rejoin(self) -> None:
-        """Gives the membership up and begins another one."""
+        """Leaves the group and joins it again."""
 
     def close(self) -> None:
         """Leaves the group. Waits, for seconds at most."""
 
 
 class Standing(Protocol):
-    """How the worker stands in its group, for those who only look."""
+    """The worker's standing in its group, read-only."""
 
     @property
     def joined(self) -> bool:
@@ -91,7 +91,7 @@ class Standing(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with the brokers or a topic, in words."""
+        """What is wrong with the brokers or a topic, in words. None if all is well."""
 
     @property
     def draining(self) -> bool:
@@ -99,20 +99,20 @@ class Standing(Protocol):
 
     @property
     def paused(self) -> Collection[Partition]:
-        """Partitions of which no records are read for now."""
+        """The paused partitions."""
 
     def committed(self) -> Mapping[Partition, int]:
-        """Committed offsets, as acknowledged."""
+        """The committed offsets that the brokers acknowledged."""
 
     def end_offsets(self) -> Mapping[Partition, int]:
-        """The end of each partition's log, as last heard."""
+        """The end offsets, as last heard."""
 
 
 class Reporter(Protocol):
-    """Publishes how things stand. Told at every step, and slow only now and then."""
+    """Publishes the worker's status. Called at every step, so it must be cheap most of the time."""
 
     def report(self, now: Now, standing: Standing) -> None:
-        """Looks at the engine and at the membership."""
+        """Reports the engine's status and the membership's standing."""
 
 
 class Senders(Protocol):
@@ -126,20 +126,20 @@ class Senders(Protocol):
         """Sends a call. It comes back from `replies` exactly once."""
 
     def replies(self, wait_seconds: float = 0.0) -> list[tuple[Call, Reply]]:
-        """The calls that ended; waits up to `wait_seconds` for the first where one is in flight."""
+        """The calls that ended. If any is in flight, waits up to `wait_seconds` for the first."""
 
     def abort(self, calls: Iterable[Call]) -> None:
-        """Writes nothing more of these; their replies say `Failure.ABORTED`, unless they had just ended."""
+        """Cuts these calls short. Their replies say `Failure.ABORTED`, unless they had just ended."""
 
 
 class DeadLetters(Protocol):
     """The way to the dead-letter topic."""
 
     def publish(self, letter: Letter) -> None:
-        """Sends a letter. What became of it comes from `results`."""
+        """Sends a letter. `results` returns the outcome."""
 
     def results(self) -> list[tuple[Letter, str | None]]:
-        """Letters with None where all in-sync replicas have it, else with the error in words."""
+        """The outcomes since the last call: None if all in-sync replicas have the letter, else the error in words."""
 
 
 class Schemas(Protocol):
@@ -165,4 +165,4 @@ class Token(Protocol):
     """The bearer token."""
 
     def reload(self) -> bool:
-        """Reads it again where it lies in a file; whether it is another one now."""
+        """Reads the token file again, if there is one. Returns whether the token has changed."""

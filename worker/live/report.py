@@ -1,4 +1,4 @@
-"""How things stand: the status on the board, and one line a minute about what the worker waits for."""
+"""Publishes the status on the board, and logs once a minute what the worker waits for."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc333
 
 REPORT_SECONDS = 0.25
 
-# How to mend what a halt waits for. Nobody here can mend an outage.
+# How to mend the cause of a halt. There is none for an outage: only the destination can mend that.
 _MENDS: Final[Mapping[HaltReason, str]] = {
-    HaltReason.UNAUTHORIZED: "the token must be its app's current one, and the app have attributes:write; "
-    "a token file is read again by itself",
+    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
+    "the worker reads a token file again by itself",
     HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
-    HaltReason.REJECTION_STORM: "see what the dead letters written last say; if they are right, "
+    HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "
     "raise WORKER_STORM__LETTERS_MAX and restart",
 }
 
 
 class Reporter:
-    """Says how things stand, a few times a second. Used by the main thread, at every turn."""
+    """Reports a few times a second. The main thread calls it at every turn."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Reporter:
         self._reminders = LogLimiter()
 
     def report(self, now: Now, standing: Standing) -> None:
-        """Publishes the status and reminds of what the worker waits for; between two times it does nothing."""
+        """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what the worker waits for."""
         self._board.turn()
         if now.mono < self._report_at and not standing.draining:
             return
@@ -66,7 +66,7 @@ class Reporter:
         self._board.publish(self._status(now, engine, schemas_problem, standing))
 
     def _remind(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> None:
-        """One line a minute about what the worker waits for, and since when."""
+        """Logs once a minute what the worker waits for, and since when."""
         obstacle, detail = self._obstacle_of(engine, schemas_problem, standing)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
@@ -84,7 +84,7 @@ class Reporter:
     def _obstacle_of(
         self, engine: EngineStatus, schemas_problem: str | None, standing: Standing
     ) -> tuple[str | None, str | None]:
-        """What keeps the worker from its job, in a word and in a sentence; the most pressing of them."""
+        """What the worker waits for, as (word, sentence): the most important thing only. (None, None) if nothing."""
         if engine.halt is not None:
             return str(engine.halt.reason), self._detail(engine.halt)
         problems = {

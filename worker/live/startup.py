@@ -27,9 +27,9 @@ from worker.ops.status import rfc3339
 from worker.ops.telemetry import Telemetry
 
 METADATA_SECONDS: Final = 2.0
-"""The longest wait for metadata: the loop stands still meanwhile, and a stop is not seen."""
+"""The longest wait for metadata. It blocks the loop, and a stop has to wait for it."""
 GC_THRESHOLD: Final = 50_000
-"""The worker keeps millions of small objects for long, so let the garbage collector look at the youngest less often."""
+"""Allocations between two collections of the youngest objects. High, because the worker keeps millions of objects."""
 
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
@@ -52,7 +52,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The loop, and what must be started before it and closed after it."""
+    """The loop, and the parts to start before it and to close after it."""
 
     loop: Loop
     senders: Senders
@@ -77,7 +77,7 @@ class Worker:
         log: FilteringBoundLogger,
         version: str,
     ) -> None:
-        """`make_parts` is called once, when the topics exist."""
+        """`make_parts` is called once, as soon as the topics exist."""
         self._server = server
         self._board = board
         self._telemetry = telemetry
@@ -88,7 +88,7 @@ class Worker:
         self._version = version
 
     def run(self, stop_requested: Callable[[], bool]) -> bool:
-        """Runs until a stop is requested. Returns whether everything was drained: False leaves work to the next start.
+        """Runs until a stop is requested. Returns whether it drained everything. False leaves work to the next start.
 
         Raises:
             SourceFailed: The consumer met an error that only a restart mends.
@@ -113,7 +113,7 @@ class Worker:
         parts = self._make_parts()
         parts.senders.start()
         parts.lease.begin()
-        gc.freeze()  # objects from the start live on: never look at them again
+        gc.freeze()  # the objects made so far live as long as the process: never scan them again
         gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
         try:
             drain = parts.loop.run(stop_requested, self._stopping)

@@ -1,4 +1,4 @@
-"""What each path of the health server answers, apart from sockets."""
+"""The health server's answer for each path, without any sockets."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class Answers:
     Args:
         board: where the main thread leaves its status.
         registry: what `/metrics` serves.
-        stalled_after_seconds: the main loop counts as stalled when it has not turned for so long.
+        stalled_after_seconds: if the main loop has not turned for this long, it counts as stalled.
     """
 
     def __init__(self, board: Board, registry: CollectorRegistry, *, stalled_after_seconds: float) -> None:
         self._board = board
         self._registry = registry
         self._stalled_after_seconds = stalled_after_seconds
-        # The exporter hands metrics over in a queue without an owner: of two scrapes at once, one would
-        # get the metrics of both and the other none.
+        # The exporter collects into one shared queue. Of two scrapes at the same time, one would take the metrics of
+        # both, and the other would get none.
         self._scrape = threading.Lock()
 
     def answer(self, path: str, query: str, accept: str) -> Answer:
-        """The answer to a GET of `path`; an unknown one gets 404 and the list of those known."""
+        """The answer to a GET of `path`. An unknown path gets 404 and the list of known ones."""
         match path:
             case "/":
                 return self._page(query)
@@ -92,12 +92,12 @@ class Answers:
         return plain(HTTPStatus.OK, "ok")
 
     def _readyz(self) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         stall = self._stall()
         reason: str | None = None
         detail = status.problem
         if stall is not None:
-            # What the board says is then as old as the stall.
+            # The board is as old as the stall, so its halt does not count.
             reason, detail = "stalled", stall
         elif status.halt is not None:
             reason, since, detail = status.halt.reason, status.halt.since, status.halt.detail
@@ -120,12 +120,12 @@ class Answers:
             return Answer(HTTPStatus.OK, content_type, encode(self._registry))
 
     def _status(self) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         extra = {"state_since": rfc3339(since), "seconds_since_turn": round(self._board.seconds_since_turn, 3)}
         return _json(HTTPStatus.OK, status.to_json() | extra)
 
     def _page(self, query: str) -> Answer:
-        status, since = self._board.posted
+        status, since = self._board.latest
         page = render(status, since, now=datetime.now(UTC), stall=self._stall(), refresh=query != "refresh=off")
         return Answer(HTTPStatus.OK, _HTML, page.encode())
 

@@ -1,4 +1,4 @@
-"""The one place where the main thread leaves what other threads may read."""
+"""The board: where the main thread publishes the status for other threads."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from worker.ops.status import Status
 class Board:
     """Holds the latest status. One thread writes; any thread reads, without a lock.
 
-    Each write replaces one reference, so a reader sees a whole snapshot: the status and since when it is so
-    travel together in one tuple for that reason.
+    A write replaces one reference, so a reader always sees a whole snapshot. That is why the status and its `since` are
+    in one tuple.
 
     Args:
-        initial: what is said until the first `publish`, usually `Status.starting(...)`.
+        initial: the status until the first `publish`, usually `Status.starting(...)`.
     """
 
     def __init__(self, initial: Status) -> None:
-        self._posted = (initial, datetime.now(UTC))
+        self._latest = (initial, datetime.now(UTC))
         self._turned_at = time.monotonic()
 
     def publish(self, status: Status) -> None:
-        """Replace the status; called by the main thread a few times a second."""
-        before, since = self._posted
+        """Replaces the status. The main thread calls it a few times a second."""
+        before, since = self._latest
         if _condition(before) != _condition(status):
             since = datetime.now(UTC)
-        self._posted = (status, since)
+        self._latest = (status, since)
 
     def turn(self) -> None:
-        """Note that the main loop turned; cheap enough for every turn."""
-        # Not a clock that counts while the machine is suspended: a woken worker is not to be restarted for
-        # having slept, and its loop turns again at once.
+        """Notes that the main loop turned. Cheap enough for every turn."""
+        # This clock must not count while the machine is suspended. Else `/livez` would call a worker that just woke
+        # stalled, and Kubernetes would restart it.
         self._turned_at = time.monotonic()
 
     @property
     def status(self) -> Status:
         """The latest status."""
-        return self._posted[0]
+        return self._latest[0]
 
     @property
-    def posted(self) -> tuple[Status, datetime]:
-        """The latest status, and since when its state (and the halt's reason) is what it is."""
-        return self._posted
+    def latest(self) -> tuple[Status, datetime]:
+        """The latest status, and when its state, its membership or the halt's reason last changed."""
+        return self._latest
 
     @property
     def seconds_since_turn(self) -> float:

@@ -1,4 +1,4 @@
-"""Instruments that read the board at the moment of a scrape."""
+"""Instruments that read the board at each scrape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "attribute_worker_"
 
 
 def observe_board(meter: Meter, board: Board) -> None:
-    """Create every instrument whose value the board's status holds."""
+    """Creates all instruments whose values come from the board's status."""
     _observe_state(meter, board)
     _observe_totals(meter, board)
     _observe_partitions(meter, board)
@@ -37,21 +37,21 @@ def _observe_state(meter: Meter, board: Board) -> None:
     gauge("info", "", "Always 1; its labels say which worker this is.", _read_info)
     gauge("state", "", "1 for the state that the worker is in, 0 for the others.", _read_state)
     gauge("halted", "", "1 while calls or dead letters are held back, by reason; absent otherwise.", _read_halt)
-    plain("ready", "", "1 while /readyz would say so, as far as the status goes.", lambda s: float(s.ready))
+    plain("ready", "", "1 while joined to the group and running or throttled.", lambda s: float(s.ready))
     plain("joined", "", "1 while a member of the consumer group.", lambda s: float(s.joined))
     plain("problem", "", "1 while Kafka or the schema registry has a problem.", lambda s: float(bool(s.problem)))
     plain("open_entries", "", "Users with changes not yet settled.", lambda s: s.open_entries)
     plain("calls_in_flight", "", "Requests without a reply yet.", lambda s: s.in_flight)
-    plain("held", "By", "Memory accounted to held changes.", lambda s: s.held_bytes)
+    plain("held", "By", "Memory of changes and dead letters not yet settled.", lambda s: s.held_bytes)
     plain("rate_limit", "", "Requests per second that the token allows.", lambda s: s.rate.limit)
-    plain("rate_share", "", "Requests per second that are this worker's.", lambda s: s.rate.share)
+    plain("rate_share", "", "Requests per second in this worker's share.", lambda s: s.rate.share)
     plain("rate_current", "", "Requests per second that the worker allows itself now.", lambda s: s.rate.current)
-    plain("loop_idle", "s", "Since the main loop last turned.", lambda _: board.seconds_since_turn)
-    plain("state_since_timestamp", "s", "Unix time since which the state is as it is.", lambda _: _since(board))
+    plain("loop_idle", "s", "Time since the main loop last turned.", lambda _: board.seconds_since_turn)
+    plain("state_since_timestamp", "s", "Unix time of the last change of state.", lambda _: _since(board))
 
 
 def _since(board: Board) -> float:
-    return board.posted[1].timestamp()
+    return board.latest[1].timestamp()
 
 
 def _known(value: float | None) -> list[Observation]:
@@ -59,7 +59,7 @@ def _known(value: float | None) -> list[Observation]:
 
 
 def _read_info(status: Status) -> Iterable[Observation]:
-    # Without the instance: the scrape labels its target with that, and two meanings of one label collide.
+    # No `instance` label: Prometheus adds one to each target, and the two would collide.
     yield Observation(1, {"version": status.version, "group_id": status.group_id})
 
 
@@ -82,9 +82,9 @@ def _observe_totals(meter: Meter, board: Board) -> None:
         counter(name, description, lambda totals: [Observation(value(totals))])
 
     plain("records", "Records read.", lambda t: t.records)
-    plain("tombstones", "Records without a value, passed over.", lambda t: t.tombstones)
+    plain("tombstones", "Records without a value, ignored.", lambda t: t.tombstones)
     plain("ignored_records", "Records without any effect.", lambda t: t.ignored)
-    plain("changes", "Users' changes taken up, each of any number of attributes.", lambda t: t.changes)
+    plain("changes", "Changes of users, each with any number of attributes.", lambda t: t.changes)
     plain("passed_over_attributes", "Attributes left out by a stated rule.", lambda t: t.passed_over)
     plain("calls", "Requests made, retries and probes included.", lambda t: t.calls)
     plain("calls_saved", "Requests that coalescing spared.", lambda t: t.calls_saved)
@@ -96,7 +96,7 @@ def _observe_totals(meter: Meter, board: Board) -> None:
 
 
 def _read_dead_letters(totals: Totals) -> Iterable[Observation]:
-    # Every reason from the start: a series that appears with its first letter hides that letter from increase().
+    # Every reason from the start, with 0: increase() does not see the first count of a series that begins at 1.
     for reason, count in (dict.fromkeys(Reason, 0) | dict(totals.dead_letters)).items():
         yield Observation(count, {"reason": str(reason)})
 

@@ -1,4 +1,4 @@
-"""`/`: the status as a page for people. One self-contained document; every word from outside is escaped."""
+"""`/`: the status as a page for people. One self-contained document. All text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.core.totals import Totals
 from worker.ops.status import PartitionStatus, Rate, State, Status, rfc3339
 
 _REFRESH_SECONDS = 5
-_NONE = "–"  # noqa: RUF001 - an en dash stands for a value that is not there
+_NONE = "–"  # noqa: RUF001 - an en dash stands for a missing value
 _KIBIBYTE = 1024
 
 _STYLE = """
@@ -48,8 +48,8 @@ _MEANINGS = {
     State.STARTING: "Not delivering yet.",
     State.RUNNING: "Delivering.",
     State.THROTTLED: "Delivering, but slowed: the destination asks for it.",
-    State.HALTED: "Held back, and nothing is lost. It goes on by itself once the reason is gone.",
-    State.DRAINING: "Stopping: what is held is delivered and committed.",
+    State.HALTED: "Calls or dead letters are held back. Nothing is lost, and they resume once the cause is gone.",
+    State.DRAINING: "Stopping: delivers and commits what it has read.",
 }
 
 
@@ -58,10 +58,10 @@ def render(status: Status, since: datetime, *, now: datetime, stall: str | None,
 
     Args:
         status: what to show.
-        since: since when the state is as it is.
-        now: the moment of the request.
-        stall: in words, when the main loop no longer turns: all that is shown is then old.
-        refresh: whether the browser is to load it again by itself.
+        since: when the state last changed.
+        now: when the request came.
+        stall: why the main loop counts as stalled, in words: the status is old then. None if it turns.
+        refresh: whether the browser should reload the page regularly.
     """
     word = "stalled" if stall else status.state.value
     again = f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if refresh else ""
@@ -126,7 +126,7 @@ def _now(status: Status) -> str:
     ages = [p.oldest_undelivered_seconds for p in status.partitions if p.oldest_undelivered_seconds is not None]
     return f"""<section aria-labelledby="now"><h2 id="now">Now</h2>
 <dl>
-{_item("Lag", f"{sum(known):,}" if known else _NONE, "records, over all partitions held")}
+{_item("Lag", f"{sum(known):,}" if known else _NONE, "records, over all assigned partitions")}
 {_item("Oldest undelivered", duration(max(ages)) if ages else _NONE, "by its record's timestamp")}
 {_item("Rate", _rate(status.rate), f"calls a second, of {status.rate.limit:g} for the token")}
 {_item("In flight", f"{status.in_flight:,}", "calls")}

@@ -1,7 +1,7 @@
-"""The health server: its own threads, HTTP only, nothing that changes state.
+"""The health server: plain HTTP in its own threads, read-only.
 
-It must answer a probe also while someone holds connections open against it: connections are few and short, and
-when all are taken the oldest one is cut for the newcomer.
+It must answer Kubernetes' probes even while somebody keeps connections open on purpose. So connections are few and
+short, and when all are taken, a new one cuts the oldest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _log = structlog.get_logger("worker.ops")
 
 
 class AddressUnavailableError(Exception):
-    """The health server cannot listen where it is told to; the message says where and which setting to change."""
+    """The health server cannot listen at its address. The message says where, and which setting to change."""
 
 
 class OpsServer:
@@ -50,9 +50,9 @@ class OpsServer:
         port: 0 picks a free one.
         board: where the main thread leaves its status.
         registry: what `/metrics` serves.
-        stalled_after_seconds: `/livez` says 503 when the main loop has not turned for so long.
-        connections_max: connections served at once.
-        connection_seconds: how long one may take, from accept to the last byte.
+        stalled_after_seconds: `/livez` answers 503 if the main loop has not turned for this long.
+        connections_max: how many connections it serves at once.
+        connection_seconds: how long one connection may last, from accept to the last byte.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class OpsServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> tuple[str, int]:
-        """Listen and serve; returns the address and port bound.
+        """Listens and serves. Returns the bound address and port.
 
         Raises:
-            AddressUnavailableError: the port is taken, or the host is not one of this machine.
+            AddressUnavailableError: the port is taken, or the host is not an address of this machine.
         """
         host, port = self._address
         try:
@@ -97,7 +97,7 @@ class OpsServer:
         return str(server.server_address[0]), int(server.server_address[1])
 
     def close(self) -> None:
-        """Stop listening and cut what is open. Does nothing when not started."""
+        """Stops listening, and cuts open connections. Does nothing if it was not started."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()
@@ -110,8 +110,8 @@ class OpsServer:
 class _Server(ThreadingHTTPServer):
     """Bounds the connections: how many at once, and how long each may last."""
 
-    daemon_threads = False  # `server_close` waits for them; each is bounded by its connection's deadline
-    # Another process on the same port would take half of the probes.
+    daemon_threads = False  # so `server_close` waits for them: until their connections' deadlines at most
+    # With it, another process could listen on the same port and take half of the probes.
     allow_reuse_port = False
     request_queue_size = 64
 
@@ -132,7 +132,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # Not HTTPServer's: that one asks the name service for a name that is used nowhere.
+        # HTTPServer's own server_bind also asks DNS for the host's full name, which nobody uses.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
@@ -145,7 +145,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as in socketserver
-        # Every connection ends here, served or not, and also when its thread could not be started.
+        # Every connection ends here: served or refused, and also if its thread could not start.
         with self._lock:
             served = self._deadlines.pop(request, None) is not None
         if served:
@@ -156,14 +156,14 @@ class _Server(ThreadingHTTPServer):
         self.cut(time.monotonic())
 
     def cut(self, due: float | None) -> None:
-        """End the connections whose deadline is past, or all of them; their threads wake and leave."""
+        """Cuts the connections whose deadline is past, or all if `due` is None. Their threads wake and end."""
         with self._lock:
             for connection, deadline in self._deadlines.items():
                 if due is None or deadline <= due:
                     _hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as in socketserver
-        # Clients that vanish are no news; a traceback could hold what they sent.
+        # Clients vanish all the time. No traceback: it could contain what they sent.
         _log.debug("http_connection_failed", error=type(sys.exception()).__name__)
 
     def _take_slot(self) -> bool:
@@ -180,7 +180,7 @@ def _hang_up(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # the client was faster
+        return  # the client has closed it already
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -190,11 +190,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 5.0  # of one read or write; the server bounds the whole connection
     server_version = "attribute-worker"
     sys_version = ""
-    default_request_version = "HTTP/1.0"  # so that a malformed request line, too, gets a status line back
+    default_request_version = "HTTP/1.0"  # with the base class's HTTP/0.9, a malformed request gets no status line
 
     def handle_one_request(self) -> None:
         self.close_connection = True
-        # What writing an answer asks about, also where the head cannot be read.
+        # `_write` needs these, even if the head cannot be read.
         self.command = self.requestline = ""
         self.request_version = self.default_request_version
         head = self._read_head()
@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         line, rest = head
         self.raw_requestline = line
-        # The standard parser would read up to 100 header lines of 64 KiB each; give it what was read under our limit.
+        # The standard parser would read up to 100 header lines of 64 KiB each. Give it what we read within our limit.
         connection, self.rfile = self.rfile, io.BytesIO(rest)
         try:
             understood = self.parse_request()
@@ -259,7 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(answer.body)
 
     def _linger(self) -> None:
-        # A close with unread bytes resets the connection, and the client may lose the answer: say that nothing
-        # more comes, and read on until the client has seen it.
+        # Closing a socket with unread bytes resets the connection, and the client may lose the answer. So shut down our
+        # side first, then read on until the client closes (or sends too much).
         self.connection.shutdown(socket.SHUT_WR)
         self.rfile.read(_UNREAD_BYTES_MAX)

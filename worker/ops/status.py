@@ -1,7 +1,7 @@
-"""What the worker says about itself: the shape of `/status`, and whether it is ready.
+"""The worker's status: the shape of `/status`, and whether the worker is ready.
 
-Everything here is a snapshot that the main thread makes and other threads only read. It holds no user's
-identifier and no attribute value.
+Everything here is a snapshot: the main thread makes it, other threads read it. It contains no user's identifier and no
+attribute value.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     THROTTLED = "throttled"  # delivering, but slower than its share: a 429 or a Retry-After asked for it
-    HALTED = "halted"  # calls (in a storm of records: their dead letters) are held back; everything is kept
+    HALTED = "halted"  # calls are stopped, or the dead letters of unusable records are withheld; nothing is lost
     DRAINING = "draining"
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why calls, or letters, are held back. `reason` is one of a small closed set of words, `detail` is for people."""
+    """Why calls are stopped, or dead letters withheld. `reason` is one of a few fixed words, `detail` is for people."""
 
     reason: str
     since: datetime  # with a time zone
@@ -40,19 +40,19 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Requests per second: the token's `limit`, this worker's `share` of it, and what it uses now."""
+    """Requests per second: the token's `limit`, this worker's `share` of it, and what it allows itself now."""
 
     limit: float
     share: float
-    current: float | None = None  # below the share while the destination asks for less; None: not known
+    current: float | None = None  # below the share while the destination asks for less; None if not known yet
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One assigned partition. Offsets are those of the next record; None where not known yet.
+    """One assigned partition. Each offset is that of a next record; None if not known yet.
 
-    `end` is the partition's high watermark. `oldest_undelivered_seconds` is the age, by its timestamp, of the
-    oldest record that was read and is not settled; None when there is none.
+    `end` is the high watermark. `oldest_undelivered_seconds` is the age, by its timestamp, of the oldest record that
+    was read and is not settled; None if there is none.
     """
 
     topic: str
@@ -65,7 +65,7 @@ class PartitionStatus:
 
     @property
     def lag(self) -> int | None:
-        """Records between what is committed (or, before any commit, read) and the end."""
+        """Records between the committed offset and the end. Before any commit, between the position and the end."""
         reached = self.position if self.committed is None else self.committed
         if reached is None or self.end is None:
             return None
@@ -74,10 +74,10 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A snapshot of the worker, as `/status` gives it.
+    """A snapshot of the worker, as in `/status`.
 
-    `joined` is true while the worker is a member of its group (an assignment may be empty). `problem` says in
-    words what is wrong with Kafka, the dead-letter topic or the schema registry, if anything is.
+    `joined` is true while the worker is a member of its group, even if it has no partition. `problem` says in words
+    what is wrong with Kafka, the dead-letter topic or the schema registry; None if nothing is.
     """
 
     state: State
@@ -96,20 +96,20 @@ class Status:
 
     @classmethod
     def starting(cls, *, version: str, instance: str, group_id: str, rate_limit: float) -> Status:
-        """The status before the main loop has said anything."""
+        """The status before the main loop's first report."""
         rate = Rate(limit=rate_limit, share=0.0)
         return cls(state=State.STARTING, version=version, instance=instance, group_id=group_id, rate=rate)
 
     @property
     def ready(self) -> bool:
-        """Joined to the group, and the destination takes calls."""
+        """Whether the worker has joined the group, and is running or throttled."""
         return self.joined and self.state in {State.RUNNING, State.THROTTLED}
 
     def to_json(self) -> dict[str, Any]:
         """The status as a JSON object: enumerations as words, times as RFC 3339 in UTC."""
         document = asdict(self)
         document["state"] = self.state.value
-        for name in ("replies", "dead_letters"):  # `asdict` counts a counter's items anew
+        for name in ("replies", "dead_letters"):  # `asdict` copies a Counter wrongly: it counts the pairs
             document["totals"][name] = dict(getattr(self.totals, name))
         if self.halt is not None:
             document["halt"]["since"] = rfc3339(self.halt.since)

@@ -1,10 +1,10 @@
 """All metrics in one place: an observer of facts, and instruments that read the board.
 
-What `Status` counts already costs nothing per call: observable instruments read it when somebody asks `/metrics`.
+Observable instruments read the counters in `Status` only when somebody asks `/metrics`, so these cost nothing per call.
 Only distributions (call time, age at delivery, ...) and rare events are recorded as they happen.
 
-Instrument names carry no unit: the Prometheus exporter appends `_seconds`, `_bytes` and `_total`. A name that already
-ends so would differ between that exporter and any other. Labels come from closed sets, HTTP statuses and assigned
+Instrument names have no unit: the Prometheus exporter appends `_seconds`, `_bytes` and `_total`, and other exporters do
+not. With a unit in the name, the two would differ. Label values come from closed sets, HTTP statuses and assigned
 partitions, never from a record.
 """
 
@@ -57,13 +57,13 @@ _CHANGES = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 1
 
 
 class Telemetry:
-    """The meters of one worker, as an observer. Every method may be called from any thread.
+    """One worker's metrics, as an observer of facts. Every method may be called from any thread.
 
-    No exporter is started: `registry` is what `/metrics` serves. With `OTEL_SDK_DISABLED=true` nothing is
-    recorded and the registry is empty.
+    Starts no exporter: `/metrics` serves `registry`. With `OTEL_SDK_DISABLED=true` nothing is recorded, and the
+    registry is empty.
 
     Args:
-        board: where the observable instruments read.
+        board: what the observable instruments read.
         version: the worker's version.
         instance: names this process among its replicas.
     """
@@ -74,12 +74,12 @@ class Telemetry:
             {SERVICE_NAME: "attribute-worker", SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
         )
         reader = PrometheusMetricReader(
-            # The scrape's own labels and attribute_worker_info say the same, under the promised prefix.
+            # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
             disable_target_info=True,
             scope_info_enabled=False,
             registry=self.registry,
         )
-        # `close` ends it; an exit hook would run while threads may still record.
+        # `close` shuts it down. An exit hook would do so while threads may still record.
         self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
@@ -122,7 +122,7 @@ class Telemetry:
         )
 
     def observe(self, fact: Fact) -> None:
-        """Records what the board's status does not count."""
+        """Records the facts that the board's status does not count."""
         match fact:
             case CallEnded():
                 self._call.record(fact.seconds, {"outcome": _OUTCOMES[fact.verdict]})
@@ -145,5 +145,5 @@ class Telemetry:
                 pass
 
     def close(self) -> None:
-        """Stop recording and empty the registry. What is recorded after is dropped."""
+        """Stops recording, and empties the registry. Drops whatever is recorded later."""
         self._provider.shutdown()

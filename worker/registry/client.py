@@ -30,7 +30,7 @@ _HINTS = {
 
 
 class RegistryClient:
-    """Asks a registry, and waits for each answer. Makes one attempt; any exception of the HTTP library may come out.
+    """Asks a registry, and waits for each answer. Makes one attempt. May raise any exception of the HTTP library.
 
     Args:
         url: The registry's address, or several separated by commas.
@@ -106,7 +106,7 @@ class RegistryClient:
         self._client.close()
 
     def _assembled(self, schema: Schema) -> object:
-        """The schema with the types that it references in other subjects put inside."""
+        """The schema, with the types that it references in other subjects defined inside."""
         text = schema.schema_str or ""
         if schema.schema_type not in {None, "AVRO"}:
             return {"type": schema.schema_type}  # the decoder reports that there is no such Avro type
@@ -128,7 +128,7 @@ class RegistryClient:
             if name not in named:
                 referenced = self._client.get_version(subject, version, deleted=True).schema
                 definition = json.loads(referenced.schema_str or "")
-                # By its own name too: in a registry a reference may have any name, for example that of a file.
+                # Also by its own name: a registry's references may have any name, for example a file's.
                 named[name] = named[full_name(definition)] = definition
                 self._collect(referenced, named)
 

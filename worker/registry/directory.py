@@ -1,4 +1,4 @@
-"""What a source of writer schemas is, and the one that reads a directory. Bare Avro needs no source."""
+"""Writer schemas from a directory of files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ _UNKNOWN_KEPT = 10_000
 class DirectorySchemas:
     """Schemas as files `<id>.avsc`. Each file is read when a record has its id.
 
-    A file may come later: when the directory changes, ids that were answered as unknown are looked up again.
+    A file may be added later: when the directory changes, ids answered as unknown are looked up again.
 
     Args:
-        directory: The directory of the files. The id of dead letters is that of the file with
-            `profile.v1.DeadLetter`, or 0 if there is none.
+        directory: The directory of the files. If one has `profile.v1.DeadLetter`, dead letters get its id, else 0.
 
     Raises:
         ValueError: The directory cannot be read, or the name of a file is no id, or its content is not a valid Avro
@@ -43,7 +42,7 @@ class DirectorySchemas:
                 self._dead_letter_id = schema_id
 
     def request(self, schema_id: int) -> None:
-        """Reads the file of this id now. If it is broken, waits for it: somebody may be writing it."""
+        """Reads the file of this id now. A broken file gets no answer: somebody may be writing it just now."""
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
         try:
@@ -60,14 +59,14 @@ class DirectorySchemas:
         self._answers.append((schema_id, schema))
 
     def answers(self) -> list[tuple[int, object | None]]:
-        """What was read since the last call, and schemas that were unknown and have come since."""
+        """The schemas read since the last call, and those whose files were missing and have appeared."""
         changed = _changed(self._directory)
         if changed != self._changed:
             self._changed = changed
             for schema_id in [*self._unknown]:
                 if (self._directory / f"{schema_id}.avsc").is_file():
                     self.request(schema_id)
-        # The loop asks for every schema it needs at each turn. An id it no longer asks for went with its partition.
+        # At each turn, the loop requests every schema it needs. If it stopped, the id's partition was dropped.
         self._broken = {schema_id: why for schema_id, why in self._broken.items() if schema_id in self._asked}
         self._asked.clear()
         taken, self._answers = self._answers, []

@@ -1,4 +1,4 @@
-"""Writer schemas from a Confluent-compatible registry, fetched in threads of their own."""
+"""Writer schemas from a Confluent-compatible registry, fetched by a thread of its own."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ class RegistrySchemas:
         url: As for `RegistryClient`; its errors too.
         properties: The same.
         dead_letter_topic: The schema of dead letters is registered as `<topic>-value`.
+
+    Example:
+        >>> schemas = RegistrySchemas("http://registry:8081", {}, "profiles.dead-letters")
+        >>> schemas.request(7)
+        >>> schemas.answers()  # some turns later
+        [(7, {'type': 'record', 'name': 'ProfileChanged', ...})]
     """
 
     def __init__(self, url: str, properties: Mapping[str, Any], dead_letter_topic: str) -> None:
@@ -39,7 +45,7 @@ class RegistrySchemas:
         self._asked: set[int] = set()
         self._requests: deque[int] = deque()
         self._answers: deque[tuple[int, object | None]] = deque()
-        self._problems: dict[str, str] = {}  # by what could not be done
+        self._problems: dict[str, str] = {}  # by what failed: `_FETCHING` or `_registering`
         self._requested = Event()
         self._closed = Event()
         self._threads = [
@@ -50,7 +56,7 @@ class RegistrySchemas:
             thread.start()
 
     def request(self, schema_id: int) -> None:
-        """Asks for a schema. If 1,000 requests wait already, it is dropped: ask again with the next record."""
+        """Asks for a schema. Drops the request if 1,000 wait already: the caller asks again at each turn."""
         if schema_id in self._asked or len(self._requests) >= _PENDING_MAX:
             return
         self._asked.add(schema_id)

@@ -1,4 +1,4 @@
-"""The account behind the token: the types of its attributes, its users, and what they hold."""
+"""The account behind the token: its attributes' types, its users, and their attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATE = re.compile(
 
 
 class Kind(StrEnum):
-    """The type that an attribute has for the whole account, once it has one."""
+    """An attribute's type. The first value ever set pins it, for the whole account."""
 
     NUMBER = "Number"
     BOOLEAN = "Boolean"
@@ -28,10 +28,10 @@ class Kind(StrEnum):
 
 
 def kind_of(value: Value) -> Kind:
-    """The type that a value gives to a name that has none yet.
+    """The type that a value pins for a name without a type.
 
-    Strings are looked into, as in the documented example: `"24"` makes 'Age' a Number. So `"02134"` makes a
-    Number of a ZIP code, `"TRUE"` a Boolean, and an ISO 8601 date, with or without a time, a Date.
+    A string's text counts, as in the documented example: `"24"` makes 'Age' a Number. So `"02134"` makes a ZIP code a
+    Number, `"TRUE"` makes a Boolean, and an ISO 8601 date, with or without a time, a Date.
     """
     if isinstance(value, bool):
         return Kind.BOOLEAN
@@ -43,7 +43,7 @@ def kind_of(value: Value) -> Kind:
 
 
 def fits(value: Value, kind: Kind) -> bool:
-    """Whether a value may be set on an attribute of this type. Every JSON string is also a String."""
+    """Whether an attribute of this type accepts the value. A String accepts every JSON string, `"24"` too."""
     return (kind is Kind.STRING and isinstance(value, str)) or kind_of(value) is kind
 
 
@@ -51,7 +51,7 @@ def _is_date(text: str) -> bool:
     if not _DATE.fullmatch(text):
         return False
     try:
-        # Python reads six digits of a second's fraction; the format has been checked already.
+        # Python accepts at most six digits of a second's fraction. The expression above has checked the digits already.
         datetime.fromisoformat(re.sub(r"\.[0-9]+", "", text))
     except ValueError:
         return False
@@ -72,7 +72,7 @@ def json_of(value: Value) -> str:
 
 @dataclass(slots=True, eq=False)
 class _Person:
-    """A user. Dictionaries serve as ordered sets: identifiers in the order in which they became known."""
+    """A user. `identifiers` is an ordered set, in the order in which they became known."""
 
     number: int
     identifiers: dict[Identifier, Identifier] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Account:
     """Applies upserts, all of a call or none of it."""
 
     def __init__(self, enumerations: Mapping[str, Sequence[str]] | None = None) -> None:
-        """`enumerations` are the properties that were created in the UI: their values are fixed, and have no type."""
+        """`enumerations` are the attributes created in the UI: their values are fixed, and they have no type."""
         self._enumerations = {name: frozenset(values) for name, values in (enumerations or {}).items()}
         self._kinds: dict[str, Kind] = {}
         self._people: dict[int, _Person] = {}
@@ -109,7 +109,7 @@ class Account:
         """Applies a call.
 
         Raises:
-            RefusedError: One attribute does not fit; then nothing of the call was applied, and no type was pinned.
+            RefusedError: One attribute does not fit. Then nothing of the call was applied, and no type was pinned.
         """
         new_kinds: dict[str, Kind] = {}
         for name, value in upsert.properties.items():
@@ -135,10 +135,10 @@ class Account:
             raise RefusedError(message, attribute=name, value=value)
 
     def _unite(self, identifiers: Sequence[Identifier]) -> _Person:
-        """The one user whom these identifiers name from now on.
+        """The one user that has all these identifiers from now on.
 
-        Identifiers of several users bridge them: the oldest absorbs the others, and of an attribute that
-        several had, the value that was set last stays.
+        If they belong to several users, merges these into the oldest one. If several had the same attribute, the value
+        set last stays.
         """
         keys = [identifier.key for identifier in identifiers]
         known = sorted({self._known[key] for key in keys if key in self._known}, key=lambda person: person.number)
@@ -157,14 +157,14 @@ class Account:
         return person
 
     def read(self, identifier: Identifier) -> list[dict[str, str]]:
-        """The attributes of a user as `GET /v1/attributes/custom` gives them; none for a user who is not known."""
+        """A user's attributes, as `GET /v1/attributes/custom` returns them. Empty for an unknown user."""
         person = self._known.get(identifier.key)
         if person is None:
             return []
         return [{"name": name, "value": text_of(value)} for name, (_, value) in person.attributes.items()]
 
     def lines(self) -> list[str]:
-        """The final state: one JSON object a user, in an order that depends on the state alone."""
+        """The final state: one JSON object per user. Equal states give equal lines, in equal order."""
         return sorted(_line(person) for person in self._people.values())
 
 
@@ -196,7 +196,7 @@ def as_user(identifiers: Sequence[Identifier]) -> dict[str, object]:
 
 
 def _as_users(identifiers: Sequence[Identifier]) -> list[dict[str, object]]:
-    """The same, in as many users as it takes to hold no kind of identifier twice."""
+    """The same, split into as many users as needed for none to have two identifiers of one kind."""
     users: list[list[Identifier]] = []
     counts: Counter[tuple[str, str]] = Counter()
     for identifier in sorted(identifiers):

@@ -1,4 +1,4 @@
-"""The ASGI application: reads requests, performs what the service decides, and plays the faults on the wire."""
+"""The ASGI application: reads requests, sends the service's answers, and carries out the faults on the wire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from worker.sandbox.meter import Exchange
 from worker.sandbox.service import BODY_BYTES_MAX, Answer, Request, Service, phrase
 
-# ASGI's own words; the type of a member differs from member to member, hence Any.
+# ASGI's own names. Any, because each key of these mappings has a value of another type.
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -26,19 +26,19 @@ _log = logging.getLogger(__name__)
 
 
 class App:
-    """Serves Attentive's paths by itself, for speed, and passes those under `/_sandbox/` on to `control`."""
+    """Serves Attentive's paths itself, for speed, and passes paths under `/_sandbox/` to `control`."""
 
     def __init__(self, service: Service, control: Application, *, log_requests: bool = False) -> None:
         self._service = service
         self._control = control
         self._log_requests = log_requests
-        self._held: set[asyncio.Transport] = set()
+        self._delayed: set[asyncio.Transport] = set()
         self._closing = False
 
     def release(self) -> None:
-        """Ends every delay and drip by closing its connection, so that a stop need not wait for it."""
+        """Ends every delay and drip by closing its connection, so that a stop does not wait for them."""
         self._closing = True
-        for transport in self._held:
+        for transport in self._delayed:
             transport.abort()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,10 +60,10 @@ class App:
                 _log.info("%s %s %s %.3f s", exchange.method, quote(exchange.path), exchange.status or "-", seconds)
 
     async def _answer(self, exchange: Exchange, request: Request, wire: _Wire) -> None:
-        """Answers, or not: then the exchange is left without an end, for the caller to end."""
+        """Answers, unless the client leaves first. Then the exchange has no end yet, and the caller ends it."""
         answer, fault = self._service.answer(exchange, request, time.time())
         if fault is not None:
-            if fault.delay and not await self._hold(wire, fault.delay):
+            if fault.delay and not await self._delay(wire, fault.delay):
                 return
             if fault.drop is not None:
                 self._service.meter.ended(exchange, None, time.time())
@@ -72,27 +72,28 @@ class App:
             if fault.drip is not None:
                 await self._drip(exchange, wire, answer, fault.drip)
                 return
-        # Before the answer goes out: with it, the client may send this user's next request at once.
+        # End it before the answer goes out. Else the client may get the answer and send this user's next request, and
+        # we would count an overlap.
         self._service.meter.ended(exchange, answer.status, time.time())
         await wire.send(answer)
 
-    async def _hold(self, wire: _Wire, seconds: float) -> bool:
-        """Waits; False as soon as the client has left or the sandbox stops."""
+    async def _delay(self, wire: _Wire, seconds: float) -> bool:
+        """Waits for so many seconds. Returns False at once if the client leaves or the sandbox stops."""
         if self._closing:
             await wire.abort()
             return False
-        self._held.add(wire.transport)
+        self._delayed.add(wire.transport)
         try:
             async with asyncio.timeout(seconds):
-                await wire.left()
+                await wire.wait_closed()
         except TimeoutError:
             return True
         finally:
-            self._held.discard(wire.transport)
+            self._delayed.discard(wire.transport)
         return False
 
     async def _drip(self, exchange: Exchange, wire: _Wire, answer: Answer, bytes_per_second: float) -> None:
-        """Sends the whole answer, head included, at this pace, and closes; gives up when the client leaves."""
+        """Sends the whole answer, head included, at this pace, then closes. Stops if the client leaves."""
         message = _as_bytes(answer)
         size = max(1, int(bytes_per_second / DRIPS_PER_SECOND))
         for start in range(0, len(message), size):
@@ -101,14 +102,14 @@ class App:
                 self._service.meter.ended(exchange, answer.status, time.time())
             piece = message[start : start + size]
             wire.transport.write(piece)
-            if not last and not await self._hold(wire, len(piece) / bytes_per_second):
+            if not last and not await self._delay(wire, len(piece) / bytes_per_second):
                 return
         wire.transport.close()
-        await wire.left()
+        await wire.wait_closed()
 
 
 class _Wire:
-    """One request's way back."""
+    """The way back to one request's client."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.transport: asyncio.Transport = scope["extensions"][TRANSPORT_EXTENSION]["transport"]
@@ -122,19 +123,19 @@ class _Wire:
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": answer.body})
 
-    async def left(self) -> None:
+    async def wait_closed(self) -> None:
         """Waits until the connection is gone."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def abort(self) -> None:
-        """Closes the connection without another byte. The server must notice it before the application returns."""
+        """Closes the connection without another byte. Waits for the server to notice: the app may not return before."""
         self.transport.abort()
-        await self.left()
+        await self.wait_closed()
 
 
 async def _read_request(scope: Scope, receive: Receive) -> Request | None:
-    """The request with its body; None when the client left before the body's end."""
+    """The request with its body. None if the client left before the end of the body."""
     body: bytearray | None = bytearray()
     more = True
     while more:

@@ -1,4 +1,4 @@
-"""The sandbox's own paths, under `/_sandbox/`. They need no token, and count in no statistic."""
+"""The sandbox's own paths, under `/_sandbox/`. They need no token, and are not in the statistics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Control:
         self._service = service
 
     async def users(self, _request: Request) -> Response:
-        """The final state, one JSON object a line."""
+        """The final state, one JSON object per line."""
         return _lines(self._service.account.lines())
 
     async def stats(self, _request: Request) -> Response:
@@ -52,11 +52,11 @@ class _Control:
         return _lines(self._service.meter.lines(int(since)))
 
     async def faults(self, _request: Request) -> Response:
-        """How often each fault was used, in the order in which they were posted."""
+        """How often each fault was used, in the posted order."""
         return JSONResponse(self._service.plan.counts())
 
     async def set_faults(self, request: Request) -> Response:
-        """Puts the faults of the body in place of those in force; `[]` ends them all."""
+        """Replaces all faults by those in the body. `[]` ends them all."""
         try:
             faults = read_faults(json.loads(await request.body()))
         except (ValueError, RecursionError):
@@ -67,7 +67,7 @@ class _Control:
         return JSONResponse({"faults": len(faults)})
 
     async def set_tokens(self, request: Request) -> Response:
-        """Makes the tokens of the body, a JSON list, the only valid ones."""
+        """Replaces the valid tokens by those in the body, a JSON list."""
         try:
             tokens = json.loads(await request.body())
         except (ValueError, RecursionError):
@@ -78,7 +78,7 @@ class _Control:
         return JSONResponse({"tokens": len(self._service.tokens)})
 
     async def reset(self, _request: Request) -> Response:
-        """Puts the sandbox back to the state after its start."""
+        """Resets the sandbox to its state after the start."""
         self._service.reset(time.time())
         return JSONResponse({"reset": True})
 

@@ -1,10 +1,10 @@
-"""Reads the attributes whose values are fixed, as if they had been created in Attentive's UI."""
+"""Reads enumerations: attributes with fixed values, as people create them in Attentive's UI."""
 
 from __future__ import annotations
 
 
 class EnumerationError(Exception):
-    """An enumeration that cannot be understood: which attribute, and what would be right."""
+    """An enumeration is malformed. The message names the attribute, and says what is expected."""
 
 
 def read_enumerations(document: object) -> dict[str, tuple[str, ...]]:
@@ -28,7 +28,7 @@ def _values(name: str, values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or not values:
         raise EnumerationError(f"'{name}': must be a list of values that is not empty")
     for value in values:
-        # YAML reads an unquoted No as false, and 1.10 as 1.1: what was meant cannot be told any more.
+        # YAML reads an unquoted No as false, and 1.10 as 1.1. The original text is lost, so ask for quotes.
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise EnumerationError(f"'{name}': values must be strings (put them in quotes) or whole numbers")
     return tuple(str(value) for value in values)

@@ -1,4 +1,4 @@
-"""Scripted faults: reads them, and says which one meets a request."""
+"""Scripted faults: reads them, and chooses the one for a request."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SECONDS = "seconds, at least 0"
 
 
 class FaultError(Exception):
-    """A fault that cannot be understood: which entry, what is wrong, and what would be right."""
+    """A fault is malformed. The message says which entry, what is wrong, and what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What of a request a fault may match."""
+    """The parts of a request that a fault can match."""
 
     method: str
     path: str
@@ -40,7 +40,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which requests a fault meets: those that fit all that is given."""
+    """Which requests a fault applies to: those that fit every field that is given."""
 
     method: str | None = None
     path: str | None = None
@@ -51,7 +51,7 @@ class Match:
     seed: int = 0
 
     def fits(self, subject: Subject) -> bool:
-        """Whether the request is of this kind, before `every` and `probability` pick among them."""
+        """Whether the request fits, before `every` and `probability` choose among those that fit."""
         return (
             self.method in (None, subject.method)
             and self.path in (None, subject.path)
@@ -62,7 +62,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One entry. Times are seconds; `after` and `seconds` count from when the faults were posted."""
+    """One entry. Times are in seconds. `after` counts from when the faults were posted, `seconds` from `after`."""
 
     match: Match
     status: int | None = None
@@ -78,36 +78,36 @@ class Fault:
 
 
 class FaultPlan:
-    """The faults in force, and how often each has met a request. The first that fits is the one that counts."""
+    """The current faults, and how often each was used. The first one that fits a request applies to it."""
 
     def __init__(self, faults: Sequence[Fault], now: float) -> None:
-        """`now` is any steady clock, in seconds; `choose` must be given the same."""
+        """`now` is in seconds, by any clock. `choose` needs the same clock."""
         self._start = now
-        self._live = [_Live(fault, random.Random(fault.match.seed)) for fault in faults]  # noqa: S311 - no secret
+        self._states = [_FaultState(fault, random.Random(fault.match.seed)) for fault in faults]  # noqa: S311 - no secret
 
     def choose(self, subject: Subject, now: float) -> Fault | None:
-        """The fault that meets this request, counted as used; None where none does."""
-        for live in self._live:
-            if live.meets(subject, now - self._start):
-                return live.fault
+        """The fault for this request, now counted as used. None if none applies."""
+        for state in self._states:
+            if state.applies_to(subject, now - self._start):
+                return state.fault
         return None
 
     def counts(self) -> list[dict[str, int | None]]:
-        """How often each entry was used, and how many uses it has left (null: no bound), in their order."""
+        """How often each entry was used, and how many uses are left (null: unbounded), in their order."""
         return [
-            {"used": live.used, "left": None if live.fault.times is None else live.fault.times - live.used}
-            for live in self._live
+            {"used": state.used, "left": None if state.fault.times is None else state.fault.times - state.used}
+            for state in self._states
         ]
 
 
 @dataclass(slots=True)
-class _Live:
+class _FaultState:
     fault: Fault
     dice: random.Random
     fitting: int = 0
     used: int = 0
 
-    def meets(self, subject: Subject, elapsed: float) -> bool:
+    def applies_to(self, subject: Subject, elapsed: float) -> bool:
         fault, match = self.fault, self.fault.match
         if fault.times is not None and self.used >= fault.times:
             return False
@@ -134,7 +134,7 @@ def read_faults(document: object) -> list[Fault]:
 
 
 class _Reader:
-    """Takes one mapping apart; `where` begins each message."""
+    """Reads one mapping. Each error message begins with `where`."""
 
     def __init__(self, entry: object, where: str) -> None:
         self._where = where

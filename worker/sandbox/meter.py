@@ -1,4 +1,4 @@
-"""What the sandbox counts: the rate limit's windows, the requests in flight, and the record of them."""
+"""The sandbox's counts: rate-limit windows, requests in flight, and recorded requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXCHANGES_KEPT = 200_000
 
 
 class RateLimit:
-    """Fixed windows of one second, by the clock of whoever calls, one for each token and endpoint."""
+    """Fixed one-second windows for each token and endpoint, by the caller's clock."""
 
     def __init__(self, per_second: int) -> None:
         """`per_second` 0 is no limit."""
@@ -23,7 +23,7 @@ class RateLimit:
         self._windows: dict[tuple[str, str], tuple[int, int]] = {}
 
     def take(self, token: str, endpoint: str, now: float) -> int:
-        """What remains of the window after this request; below 0 when it is over the limit. `now`: epoch seconds."""
+        """Calls left in the window after this request. Below 0 if it is over the limit. `now` is in epoch seconds."""
         second = int(now)
         window, count = self._windows.get((token, endpoint), (second, 0))
         count = count + 1 if window == second else 1
@@ -33,7 +33,7 @@ class RateLimit:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request and what became of it. Times are epoch seconds; `status` is None while, or if, none was sent."""
+    """One request and its outcome. Times are epoch seconds. `status` is None until, or unless, one is sent."""
 
     number: int
     received_at: float
@@ -67,7 +67,7 @@ class Exchange:
 
 
 class Meter:
-    """Counts what passes, and keeps the latest exchanges if asked to."""
+    """Counts requests, and keeps the latest exchanges if `record` is set."""
 
     def __init__(self, *, record: bool) -> None:
         self.recording = record
@@ -76,7 +76,7 @@ class Meter:
         self.reset(0.0)
 
     def reset(self, now: float) -> None:
-        """Forgets all counts and exchanges; what is in flight stays so, or it could not end. `now`: epoch seconds."""
+        """Forgets counts and exchanges, but not the requests in flight: they still end. `now` is in epoch seconds."""
         self._started_at = now
         self._by_status: Counter[str] = Counter()
         self._seconds: deque[list[int]] = deque(maxlen=SECONDS_KEPT)
@@ -85,7 +85,7 @@ class Meter:
         self._requests = self._overlaps = self._throttled = 0
 
     def received(self, method: str, path: str, now: float) -> Exchange:
-        """Counts a request whose head has arrived."""
+        """Counts a request as soon as its head has arrived."""
         self._requests += 1
         self._open += 1
         self._open_max = max(self._open_max, self._open)
@@ -95,26 +95,26 @@ class Meter:
         return exchange
 
     def named(self, exchange: Exchange, upsert: Upsert) -> None:
-        """Counts an overlap where another request with one of these identifiers is still in flight."""
+        """Notes the request's identifiers. Counts an overlap if a request with one of them is still in flight."""
         exchange.upsert = upsert
         keys = {identifier.key for identifier in upsert.identifiers}
         self._overlaps += any(key in self._in_flight for key in keys)
         self._in_flight.update(keys)
 
     def read(self, now: float) -> None:
-        """Counts a request that has arrived whole in its second, by the `now` that the rate limit goes by."""
+        """Counts a whole request in its second, by the same `now` as the rate limit."""
         second = int(now)
         if not self._seconds or self._seconds[-1][0] != second:
             self._seconds.append([second, 0, 0])
         self._seconds[-1][1] += 1
 
     def throttled(self) -> None:
-        """Counts the request just read as one over the limit."""
+        """Counts the request that was just read as over the limit."""
         self._throttled += 1
         self._seconds[-1][2] += 1
 
     def ended(self, exchange: Exchange, status: int | None, now: float) -> None:
-        """Counts an answer that is about to be sent; `status` None is a connection closed without one."""
+        """Counts an answer that is about to be sent. A `status` of None means closed without an answer."""
         self._open -= 1
         self._by_status["none" if status is None else str(status)] += 1
         exchange.status, exchange.ended_at = status, now
@@ -140,5 +140,5 @@ class Meter:
         }
 
     def lines(self, since: int) -> Iterator[str]:
-        """The exchanges kept whose number is above `since`, in the order in which they were received."""
+        """The recorded exchanges with a number above `since`, in the order of arrival."""
         return (exchange.line() for exchange in self._kept if exchange.number > since)

@@ -23,7 +23,7 @@ from worker.sandbox.service import Service, Settings
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
-# Long enough for any answer under way: delays and drips are cut short at a stop.
+# Long enough for any answer under way, because a stop cuts delays and drips short.
 STOP_SECONDS = 5
 ASK_SECONDS = 30
 
@@ -31,10 +31,10 @@ Result = TypeVar("Result")
 
 
 class Sandbox:
-    """A context manager around one served sandbox.
+    """A context manager around one sandbox server.
 
-    It accepts connections from construction on, and answers them from `start` on. `stats`, `users` and
-    `requests` also work after `stop`. All methods may be called from any thread.
+    It accepts connections from construction on, and answers them from `start` on. `stats`, `users` and `requests` also
+    work after `stop`. All methods may be called from any thread.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Sandbox:
         self.port: int = self._socket.getsockname()[1]
         self.origin = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self.url = f"{self.origin}/v1"
-        """The base URL, in place of `https://api.attentivemobile.com/v1`."""
+        """The base URL to use instead of `https://api.attentivemobile.com/v1`."""
         self._service = Service(settings, time.time())
         self._app = App(self._service, control_app(self._service), log_requests=log_requests)
         self._server = _Server(self._app)
@@ -76,7 +76,7 @@ class Sandbox:
             raise RuntimeError("the sandbox did not start")
 
     def stop(self) -> None:
-        """Stops within about `STOP_SECONDS`; answers under way are finished, those that a fault holds are dropped."""
+        """Stops within about `STOP_SECONDS`. Finishes answers under way, drops those that a fault delays."""
         if self._thread.ident is None:
             self._socket.close()
         elif self._thread.is_alive():
@@ -85,15 +85,15 @@ class Sandbox:
             self._thread.join()
 
     def users(self) -> list[dict[str, Any]]:
-        """The final state, as of `GET /_sandbox/users`; numbers with a fraction are `Decimal`."""
+        """The final state, like `GET /_sandbox/users`. Numbers with a fraction are `Decimal`."""
         return _parsed(self._ask(self._service.account.lines))
 
     def stats(self) -> dict[str, Any]:
-        """The counts, as of `GET /_sandbox/stats`."""
+        """The counts, like `GET /_sandbox/stats`."""
         return self._ask(self._service.stats)
 
     def requests(self, since: int = 0) -> list[dict[str, Any]]:
-        """The recorded requests, as of `GET /_sandbox/requests`, times as floats; none where `record` is off."""
+        """The recorded requests, like `GET /_sandbox/requests`, with times as floats. Empty if `record` is off."""
         requests = _parsed(self._ask(lambda: list(self._service.meter.lines(since))))
         for request in requests:
             for time_name in ("received_at", "answered_at", "ended_at"):
@@ -102,10 +102,10 @@ class Sandbox:
         return requests
 
     def set_faults(self, faults: Sequence[object]) -> None:
-        """Puts these faults in place of those in force, as `POST /_sandbox/faults` does.
+        """Replaces all faults by these, like `POST /_sandbox/faults`.
 
         Raises:
-            FaultError: An entry cannot be understood.
+            FaultError: An entry is malformed.
         """
         read = read_faults(list(faults))
 
@@ -123,7 +123,7 @@ class Sandbox:
         self._ask(put)
 
     def reset(self) -> None:
-        """Puts the sandbox back to the state after its start."""
+        """Resets the sandbox to its state after the start."""
         self._ask(lambda: self._service.reset(time.time()))
 
     def _serve(self) -> None:
@@ -133,7 +133,7 @@ class Sandbox:
             self._server.ready.set()
 
     def _ask(self, question: Callable[[], Result]) -> Result:
-        """Runs it where the state lives: in the server's loop, or here once nothing else runs."""
+        """Runs `question` in the server's event loop, which owns the state; or here if that loop does not run."""
 
         async def ask() -> Result:
             return question()
@@ -145,14 +145,14 @@ class Sandbox:
         try:
             return asyncio.run_coroutine_threadsafe(coroutine, loop).result(ASK_SECONDS)
         except (RuntimeError, CancelledError):
-            # The loop ended between the look and the answer.
+            # The loop ended after the check above.
             coroutine.close()
             self._thread.join()
             return question()
 
 
 class _Server(Server):
-    """Says when it is ready, and in which loop it runs."""
+    """Tells when it is ready, and which event loop it runs in."""
 
     def __init__(self, app: App) -> None:
         config = Config(
@@ -180,7 +180,7 @@ class _Server(Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """Hands the connection to the application, which some faults close: ASGI has no word for that."""
+    """Passes the connection to the application: some faults close it, and ASGI has no message for that."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -189,8 +189,8 @@ class _Protocol(HttpToolsProtocol):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named, which `socket.create_server` does not do: asyncio sets TCP_NODELAY only on sockets
-    # whose protocol says TCP, and without it every answer that has a body comes 40 ms late.
+    # Not `socket.create_server`, which sets no protocol number. asyncio sets TCP_NODELAY only on a socket with the
+    # number of TCP. Without TCP_NODELAY, every answer with a body comes 40 ms late.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Decides every answer of the sandbox: paths, tokens, rate limit, faults, then the account. No I/O, no clock."""
+"""Decides every answer of the sandbox, by path, token, rate limit, faults, then the account. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ _ME = {
 
 
 Wanted: TypeAlias = Upsert | Identifier | RefusedError | None
-"""What a request asks for: an upsert, a user's attributes, a refusal, or (None) who the token belongs to."""
+"""What a request wants: an upsert, a user's attributes, or (None) the token's owner. RefusedError: it is malformed."""
 
 
 class Errors(StrEnum):
-    """What the body of a 400 tells."""
+    """What the body of a 400 says."""
 
-    NAMED = "named"  # the attribute at fault, and why
-    ECHO = "echo"  # that, and the value
+    NAMED = "named"  # which attribute is wrong, and why
+    ECHO = "echo"  # the same, and its value
     VAGUE = "vague"  # only that something is wrong
-    EMPTY = "empty"  # nothing: there is no body
+    EMPTY = "empty"  # nothing: no body
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a sandbox behaves.
 
-    `limit` is in requests per second, for each token and endpoint; 0 is none. `enumerations` are the properties
-    created in the UI, with the values they may have. `reads` off refuses `GET /v1/attributes/custom` with 401, as
-    Attentive does where reading is not configured. `record` keeps what was received.
+    `limit` is in requests per second, for each token and endpoint; 0 means no limit. `enumerations` are the attributes
+    created in the UI, with their allowed values. Without `reads`, `GET /v1/attributes/custom` gets 401, as Attentive
+    answers if reading is not configured. `record` keeps the received requests.
     """
 
     tokens: tuple[str, ...] = field(repr=False)
@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came. `body` is None where it was longer than `BODY_BYTES_MAX`."""
+    """A received request. `body` is None if it was longer than `BODY_BYTES_MAX`."""
 
     method: str
     path: str
@@ -77,18 +77,18 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back."""
+    """The answer to a request."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_UNSENT = Answer(503)  # stands where the connection is closed instead
+_UNSENT = Answer(503)  # a placeholder: a drop fault closes the connection instead
 
 
 class Service:
-    """The state of one sandbox, and its answers. `now` is epoch seconds throughout."""
+    """The state of one sandbox, and its answers. Every `now` is in epoch seconds."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._settings = settings
@@ -97,7 +97,7 @@ class Service:
         self.reset(now)
 
     def reset(self, now: float) -> None:
-        """Back to the state after start: the settings' tokens and faults, no users, no types, no counts."""
+        """Resets to the state after the start: the settings' tokens and faults, no users, no types, no counts."""
         self.tokens = frozenset(self._settings.tokens)
         self.account = Account(self._settings.enumerations)
         self.meter.reset(now)
@@ -105,7 +105,7 @@ class Service:
         self._limit = RateLimit(self._settings.limit)
 
     def stats(self) -> dict[str, object]:
-        """What the sandbox has counted."""
+        """All counts."""
         account = self.account
         return self.meter.stats() | {
             "upserts": account.upserts,
@@ -114,7 +114,7 @@ class Service:
         }
 
     def answer(self, exchange: Exchange, request: Request, now: float) -> tuple[Answer, Fault | None]:
-        """The answer, with the change already applied; and the fault that it is to meet on its way back, if any."""
+        """Applies the request. Returns the answer, and the fault to carry out while sending it, if any."""
         self.meter.read(now)
         methods = METHODS.get(request.path)
         if methods is None:
@@ -172,7 +172,7 @@ class Service:
         except RefusedError as error:
             return self._refused(error)
         exchange.applied = True
-        # The pages give a successful call no body.
+        # Attentive's documentation shows no body for a successful call.
         return Answer(200)
 
     def _scripted(self, fault: Fault, status: int) -> Answer:
@@ -204,7 +204,7 @@ class Service:
         return Answer(status, json.dumps(document).encode(), _JSON)
 
     def _spring_error(self, status: int, path: str, message: str, now: float) -> Answer:
-        """The error body of the framework in front of the endpoints, as it was seen for an unknown path."""
+        """The error body of the web framework (Spring), as the real API was seen to send it for an unknown path."""
         document = {
             "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
             "path": path,
@@ -226,7 +226,7 @@ def _read(request: Request) -> Wanted:
 
 
 def _read_query(query: str) -> Identifier:
-    """The user that a GET names. A literal + is a space in a query, so that such a phone is refused."""
+    """The user that a GET names. A literal + in a query means a space, so an unescaped phone is refused."""
     given = parse_qs(query, keep_blank_values=True)
     named = [(kind, value) for kind in ("phone", "email") for value in given.get(kind, [])]
     if len(named) != 1:
@@ -244,7 +244,7 @@ def _subject(request: Request, wanted: Wanted) -> Subject:
 
 
 def _with(answer: Answer, headers: Mapping[str, str]) -> Answer:
-    """The answer with more headers; those that it has already stay as they are."""
+    """The answer with more headers. Those that it already has win."""
     return Answer(answer.status, answer.body, {**headers, **answer.headers}) if headers else answer
 
 
@@ -253,7 +253,7 @@ def _number_text(value: object) -> str:
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status, registered or not."""
+    """The reason phrase of a status. An unregistered one gets `Status <number>`."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

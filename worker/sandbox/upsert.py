@@ -1,6 +1,6 @@
 """Reads the body of `POST /v1/attributes/custom` into identifiers and scalar values, or refuses it.
 
-What the API's pages say is followed; where they are silent, the choice is written beside the check.
+It follows the API's documentation. Where that is silent, a comment beside the check gives our choice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A JSON number, kept as the text that was sent: no digit is lost, and 1.50 stays 1.50."""
+    """A JSON number, kept as the text that was sent: 1.50 stays 1.50."""
 
     text: str
 
@@ -37,7 +37,7 @@ class Identifier(NamedTuple):
 
     @property
     def key(self) -> Identifier:
-        """What two spellings of one identifier share: an email's domain is compared without case."""
+        """The same for all spellings of one identifier: an email's domain is in lower case."""
         if self.kind != "email":
             return self
         local, _, domain = self.value.rpartition("@")
@@ -45,9 +45,9 @@ class Identifier(NamedTuple):
 
 
 class RefusedError(Exception):
-    """The request is answered with 400.
+    """The answer to the request is a 400.
 
-    `attribute` names the attribute at fault, if one is; `value` is what it held, for bodies that echo values.
+    `attribute` names the wrong attribute, if one is wrong. `value` is its value, for error bodies that echo it.
     """
 
     def __init__(self, message: str, *, attribute: str | None = None, value: object = None) -> None:
@@ -58,7 +58,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """A well-formed request: who, and the attributes to set, in the order in which they were sent."""
+    """A well-formed request: the user's identifiers, and the attributes to set, in the order sent."""
 
     identifiers: tuple[Identifier, ...]
     properties: Mapping[str, Value] = field(repr=False)
@@ -74,8 +74,8 @@ _DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant
 def read_upsert(body: bytes) -> Upsert:
     """Reads a request body.
 
-    Unknown members beside `user` and `properties` are passed over, and no attributes at all is a call that
-    sets none: the pages refuse neither.
+    Ignores unknown members beside `user` and `properties`, and accepts empty `properties`: the documentation refuses
+    neither.
 
     Raises:
         RefusedError: The body is not JSON, or names no valid user, or one attribute cannot be set.
@@ -99,7 +99,7 @@ def read_identifier(kind: str, value: object) -> Identifier:
     """Checks a phone, an email or a client user id.
 
     Raises:
-        RefusedError: It is not a string of that form. A null is refused too: absent ones are to be left out.
+        RefusedError: It is not a string of that form. A null is refused, too: leave an absent identifier out.
     """
     text = _read_text(value, f"'{kind}'")
     if kind == "phone" and not _PHONE.fullmatch(text):
@@ -163,5 +163,5 @@ def _check_attribute(name: str, value: object) -> None:
     if isinstance(value, dict):
         raise RefusedError(f"Attribute '{name}': objects are not supported", attribute=name, value=value)
     if value is None:
-        # What a null does is documented nowhere. Refused, so that nobody comes to rely on a guess.
+        # The documentation does not say what a null does. Refuse it, so that nobody relies on a guess.
         raise RefusedError(f"Attribute '{name}': null is not supported", attribute=name, value=value)

@@ -1,4 +1,4 @@
-"""Avro's primitive types, enums and fixed, as functions from the record and a position in it to a value."""
+"""Functions that read Avro's primitive types, enums and fixed, each from a position in the record's bytes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 Read: TypeAlias = Callable[[bytes, int], tuple[Any, int]]
-"""From the record and a position in it to a value and the position behind that.
+"""Takes the record's bytes and a position. Returns a value and the position behind it.
 
-Raises `Misfit` for bytes that do not fit, and IndexError where they end.
+Raises `Misfit` if the bytes do not fit, and IndexError or `Misfit` if they end too early.
 """
 
-ENDS = "the record ends within it"
-_SHIFTS = range(7, 64, 7)  # of the second to the tenth byte of a number, which is the last that 64 bits can fill
+TRUNCATED = "the record ends within it"
+_SHIFTS = range(7, 64, 7)  # for the second to the tenth byte of a number; 64 bits never need more
 _LONG_BITS = 64
 _INT_MAX = 2**31 - 1
 _MORE = 0x80
-"""The bit of a number's byte that says that another byte follows."""
+"""The bit in a number's byte that announces another byte."""
 
 
 class Misfit(Exception):
-    """What is wrong, without a byte or a number of the record: a number misread for a length may be a phone's."""
+    """What is wrong. The text repeats no number of the record: an impossible length may be part of a phone number."""
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
-    """A number of at most 64 bits; it need not be written in its shortest form."""
+    """A number of at most 64 bits. It need not be encoded in its shortest form."""
     byte = data[at]
     at += 1
     if byte < _MORE:
@@ -52,10 +52,10 @@ def read_int(data: bytes, at: int) -> tuple[int, int]:
 
 
 def read_block(data: bytes, at: int) -> tuple[int, int, int | None]:
-    """The head of a block of array or map items: how many, the position of the first, and where the last ends.
+    """The head of a block of items of an array or map: their number, the first one's position, and the block's end.
 
-    A block of no items ends the array or map. A negative count is followed by the block's size in bytes; without it
-    the end is None.
+    A block with 0 items ends the array or map. The end is None unless the count is negative: only then does the block's
+    size in bytes follow.
     """
     count, at = read_long(data, at)
     if count >= 0:
@@ -65,30 +65,30 @@ def read_block(data: bytes, at: int) -> tuple[int, int, int | None]:
 
 
 def check_end(at: int, end: int) -> None:
-    """Whoever skips such a block goes by its size alone: with a wrong one two readers would see two records."""
+    """Checks a block's announced end. Some readers skip by it, so with a wrong one they would see another record."""
     if end != at:
         raise Misfit("a block of items is not as long as it says")
 
 
 def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    """A length and as many bytes."""
+    """A length, then that many bytes."""
     size, at = read_long(data, at)
     if size < 0:
         raise Misfit("a negative length")
     end = at + size
     if end > len(data):
-        raise Misfit(ENDS)
+        raise Misfit(TRUNCATED)
     return data[at:end], end
 
 
 def read_string(data: bytes, at: int) -> tuple[str, int]:
-    """A length and as many bytes of UTF-8."""
+    """A length, then that many bytes of UTF-8."""
     size = data[at]
-    if size < _MORE and not size & 1:  # read_bytes in place: most of what is read is short text
+    if size < _MORE and not size & 1:  # inlines read_bytes, for speed: most values are short text
         at += 1
         end = at + (size >> 1)
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         text = data[at:end]
     else:
         text, end = read_bytes(data, at)
@@ -107,7 +107,7 @@ def read_boolean(data: bytes, at: int) -> tuple[bool, int]:
     """One byte."""
     byte = data[at]
     if byte > 1:
-        # Readers differ: to some it is true, to others false.
+        # Some readers take it as true, others as false.
         raise Misfit("a boolean that is neither 0 nor 1")
     return byte == 1, at + 1
 
@@ -119,27 +119,27 @@ def _number(layout: str) -> Read:
     def number(data: bytes, at: int) -> tuple[float, int]:
         end = at + size
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         return unpack(data, at)[0], end
 
     return number
 
 
 def fixed(schema: dict[str, Any]) -> Read:
-    """What reads a value of a fixed type."""
+    """A function that reads a value of a fixed type."""
     size = int(schema["size"])
 
     def read_fixed(data: bytes, at: int) -> tuple[bytes, int]:
         end = at + size
         if end > len(data):
-            raise Misfit(ENDS)
+            raise Misfit(TRUNCATED)
         return data[at:end], end
 
     return read_fixed
 
 
 def enum(schema: dict[str, Any]) -> Read:
-    """What reads a symbol of an enum."""
+    """A function that reads a symbol of an enum."""
     symbols = tuple(schema["symbols"])
 
     def read_enum(data: bytes, at: int) -> tuple[str, int]:

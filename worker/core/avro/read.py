@@ -1,10 +1,12 @@
-"""Avro bytes to Python values, strictly and within bounds: closures compiled once per schema.
+"""Reads Avro bytes into Python values, strictly and within bounds, by closures compiled once per schema.
 
-fastavro reads trustingly, and has no stricter mode: a negative union or enum index counts from the end, so that a
-corrupt record becomes another value; numbers past 64 bits wrap around; what a reader schema leaves out may be cut
-short. It recurses in C as deep as the bytes say, until the process ends, and builds as many items of no bytes as an
-array claims. Walking each record before fastavro read it cost more than the reading. Reading it here costs less than
-either, since a byte is an index away, and not a call of a stream's `read`.
+fastavro trusts the bytes, and has no strict mode. It takes a negative union or enum index from the end of the list, so
+a corrupt record becomes another value. It wraps numbers over 64 bits around. It does not notice that a field is cut
+short if the reader schema leaves it out. It recurses in C as deep as the bytes say, until the process dies, and builds
+as many zero-byte items as an array claims.
+
+We tried to check each record before fastavro reads it: that took longer than the reading. This reader is faster than
+either, because it indexes the bytes, where fastavro calls a stream's `read`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any
 import fastavro.read
 
 from worker.core.avro.primitives import (
-    ENDS,
     PRIMITIVES,
+    TRUNCATED,
     Misfit,
     Read,
     check_end,
@@ -29,16 +31,16 @@ from worker.core.avro.primitives import (
 from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
 
 _DEPTH_MAX = 64
-"""Levels of a recursive type; real trees are shallower, and the stack is far from its end."""
+"""Levels of a recursive type. Real trees are shallower, and the stack has room for many more."""
 _OBJECTS_MAX = 262_144
-"""Records, arrays, maps, and values of no bytes, in one record: a single byte may ask for any number of them."""
+"""Records, arrays, maps and zero-byte values in one record. A count in the bytes can claim any number of them."""
 _TOO_MANY = f"more than {_OBJECTS_MAX} records, arrays, maps and values that take no bytes, in one record"
 _BRANCHES_OF_ONE_BYTE = 64
 _NAME_SHOWN_MAX = 60
 
 
-class _Spent:
-    """What the record at hand has used up of the bounds above."""
+class _Usage:
+    """How much of the bounds above the current record has used."""
 
     __slots__ = ("depth", "objects")
 
@@ -46,7 +48,7 @@ class _Spent:
         self.depth = 0
         self.objects = 0
 
-    def build(self, objects: int) -> None:
+    def add_objects(self, objects: int) -> None:
         self.objects += objects
         if self.objects > _OBJECTS_MAX:
             raise Misfit(_TOO_MANY)
@@ -57,7 +59,7 @@ class Reader:
 
     def __init__(self, avro: AvroType) -> None:
         self._avro = avro
-        self._spent = _Spent()
+        self._usage = _Usage()
         self._named: dict[str, Read] = {}
         self._weights: dict[str, int] = {}
         self._kinds: dict[str, Callable[[Any], Read]] = {
@@ -72,12 +74,12 @@ class Reader:
         self._root = self._compile(avro.root)
 
     def read(self, data: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
-        """The value that begins at `start` and ends with the data.
+        """The value from `start` to the end of the data.
 
         Raises:
-            Undecodable: The bytes do not fit the schema, or pass the bounds above; says at which field.
+            Undecodable: The bytes do not fit the schema, or exceed the bounds above. Says at which field.
         """
-        self._spent.depth = self._spent.objects = 0
+        self._usage.depth = self._usage.objects = 0
         try:
             value, end = self._root(data, start)
         except (Misfit, IndexError) as misfit:
@@ -103,16 +105,16 @@ class Reader:
     def _by_name(self, name: str) -> Read:
         if not self._avro.recursive:
             return self._named[name]
-        named, spent, weight = self._named, self._spent, self._weight(name)
+        named, usage, weight = self._named, self._usage, self._weight(name)
 
         def read(data: bytes, at: int) -> tuple[Any, int]:
-            spent.build(weight)
-            spent.depth += 1
-            if spent.depth > _DEPTH_MAX:
+            usage.add_objects(weight)
+            usage.depth += 1
+            if usage.depth > _DEPTH_MAX:
                 raise Misfit(f"nested more than {_DEPTH_MAX} deep")
-            # Looked up late: a recursive type is used before its own reading is complete.
+            # Look it up at each use: while a recursive type is compiled, it refers to itself.
             result = named[name](data, at)
-            spent.depth -= 1
+            usage.depth -= 1
             return result
 
         return read
@@ -153,7 +155,7 @@ class Reader:
     def _array(self, schema: dict[str, Any]) -> Read:
         item = self._compile(schema["items"])
         weight = self._weight(schema["items"])
-        build = self._spent.build
+        add_objects = self._usage.add_objects
 
         def array(data: bytes, at: int) -> tuple[list[Any], int]:
             items: list[Any] = []
@@ -162,7 +164,7 @@ class Reader:
                 if not count:
                     return items, at
                 if weight:
-                    build(count * weight)
+                    add_objects(count * weight)
                 for _ in range(count):
                     value, at = item(data, at)
                     items.append(value)
@@ -175,7 +177,7 @@ class Reader:
     def _map(self, schema: dict[str, Any]) -> Read:
         item = self._compile(schema["values"])
         weight = self._weight(schema["values"])
-        build = self._spent.build
+        add_objects = self._usage.add_objects
 
         def read_map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
             items: dict[str, Any] = {}
@@ -184,7 +186,7 @@ class Reader:
                 if not count:
                     return items, at
                 if weight:
-                    build(count * weight)
+                    add_objects(count * weight)
                 for _ in range(count):
                     key, at = read_string(data, at)
                     items[key], at = item(data, at)
@@ -195,9 +197,9 @@ class Reader:
         return read_map
 
     def _weight(self, schema: Any) -> int:  # noqa: ANN401 - as above
-        """The objects that a value of this schema is made of and that its bytes do not bound, at most.
+        """The most objects that one value of this schema can cost without a byte for each.
 
-        Not those inside its arrays, its maps and the recursive types it names: these are counted as they are read.
+        Without those inside its arrays, maps and recursive types: these are counted while they are read.
         """
         schema = self._avro.resolve(schema)
         kind = kind_of(schema)
@@ -207,13 +209,13 @@ class Reader:
             return int(kind in {"array", "map", "null"} or (kind == "fixed" and int(schema["size"]) == 0))
         name = schema["name"]
         if name not in self._weights:
-            self._weights[name] = 1  # for where it names itself
+            self._weights[name] = 1  # in case it refers to itself
             self._weights[name] = 1 + sum(self._weight(field["type"]) for field in schema["fields"])
         return self._weights[name]
 
 
 def _reason(misfit: Misfit | IndexError) -> str:
-    return ENDS if type(misfit) is IndexError else str(misfit)
+    return TRUNCATED if type(misfit) is IndexError else str(misfit)
 
 
 def _shown(name: str) -> str:
@@ -221,7 +223,7 @@ def _shown(name: str) -> str:
 
 
 def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """The same, made into what `render` says that the logical type means."""
+    """The same, converted by the logical type's reader in `render`."""
     if not isinstance(schema, dict) or "logicalType" not in schema:
         return read
     convert = fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"]

@@ -1,8 +1,8 @@
-"""Avro's logical types, and attribute values as the destination takes them.
+"""Readers of Avro's logical types, and attribute values as the destination takes them.
 
-fastavro's own readers are not used: they fail the whole record on a date past the year 9999 or on a malformed
-UUID, round a decimal that has more digits than its schema says, and do not know nanoseconds. These never fail:
-a number that is no date comes out as `OutOfRange`, which preflight refuses alone.
+fastavro's own readers fail the whole record on a date after the year 9999 or on a malformed UUID, round a decimal that
+has more digits than its schema says, and do not know nanoseconds. The readers here never fail: a number that is not a
+date becomes `OutOfRange`, and preflight refuses only that attribute.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _EPOCH_LOCAL = datetime(1970, 1, 1)  # noqa: DTZ001 - Avro's local timestamps ha
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _DAY_MICROS = 86_400_000_000
 _DECIMAL_BYTES_MAX = 64
-"""Far beyond any real decimal (154 digits); past it the bytes stay bytes, and are refused."""
+"""154 digits, far more than any real decimal has. Longer ones stay bytes, and preflight refuses them."""
 _SCALE_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfRange:
-    """A date, time or timestamp that the calendar does not have; `units` is Avro's own number."""
+    """A number that is not a date, time or timestamp of the calendar. `units` is the number as Avro has it."""
 
     units: int = field(repr=False)
 
@@ -53,7 +53,7 @@ class Nanoseconds:
 
 
 class Unsupported(Exception):
-    """The destination cannot take this value; the message says what it is, never the value."""
+    """The destination cannot take this value. The message says what kind of value it is, never the value."""
 
 
 def _date(days: int, _writer: object, _reader: object) -> date | OutOfRange:
@@ -87,7 +87,7 @@ def _time(micros_per_unit: int) -> Callable[[int, object, object], time | OutOfR
 def _decimal(data: bytes, writer: dict[str, Any], _reader: object) -> Decimal | bytes:
     if len(data) > _DECIMAL_BYTES_MAX:
         return data
-    # From text, since arithmetic rounds to the context's precision.
+    # From text, because decimal arithmetic rounds to the context's precision.
     return Decimal(f"{int.from_bytes(data, 'big', signed=True)}E-{writer.get('scale', 0)}")
 
 
@@ -116,10 +116,10 @@ for (_base, _logical), _read in _READERS.items():
 
 
 def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
-    """The name under which fastavro finds this module's reader, or None where the plain type is read.
+    """The name under which fastavro finds this module's reader. None: read the plain type.
 
-    A logical type that is unknown, or does not fit its base, is ignored: so Avro's specification has it.
-    A string's `uuid` needs no reader, since the text is the value.
+    Avro's specification says to ignore a logical type that is unknown or does not fit its base. A string's `uuid` needs
+    no reader: the text is the value.
     """
     base = schema.get("type")
     if not isinstance(base, str) or not isinstance(logical, str) or (base, logical) not in _READERS:
@@ -134,7 +134,7 @@ def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
 
 
 def default_of(schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """A field's default, as a record would have given it. A union's default belongs to its first branch."""
+    """A field's default, converted like a value in a record. A union's default belongs to its first branch."""
     first = schema[0] if isinstance(schema, list) else schema
     if not isinstance(first, dict) or "logicalType" not in first:
         return default
@@ -178,7 +178,7 @@ RENDERERS: dict[type, Callable[[Any], Scalar]] = {
     dict: _refuse("an object"),
     tuple: _refuse("an array"),
 }
-"""How a value of each type is rendered, where it is not sent as it is."""
+"""By type, how to render the values that are not sent as they are."""
 
 AS_THEY_ARE = frozenset({type(None), bool, int, str, Decimal})
 
@@ -186,11 +186,11 @@ AS_THEY_ARE = frozenset({type(None), bool, int, str, Decimal})
 def scalar(value: object) -> Scalar:
     """The value as the destination takes it.
 
-    Dates come out as `YYYY-MM-DD`, timestamps as RFC 3339 in UTC with `Z`, local timestamps without a zone, times as
+    Renders dates as `YYYY-MM-DD`, timestamps as RFC 3339 in UTC with `Z`, local timestamps without a zone, and times as
     `HH:MM:SS`; fractions without trailing zeros.
 
     Raises:
-        Unsupported: It is an array, an object, bytes, NaN, an infinity, or no date of the calendar.
+        Unsupported: It is an array, an object, bytes, NaN, an infinity, or not a date of the calendar.
     """
     kind = type(value)
     if kind in AS_THEY_ARE:
@@ -202,7 +202,7 @@ def scalar(value: object) -> Scalar:
 
 
 def raw(value: object) -> object:
-    """A refused value for a dead letter: as Avro gave it, without the types of this module."""
+    """A refused value for a dead letter: as Avro gave it, with this module's own types as numbers or text."""
     if type(value) is OutOfRange:
         return value.units
     return str(value) if type(value) is Nanoseconds else value

@@ -1,4 +1,4 @@
-"""Avro schemas made ready for decoding: names resolved, logical types taken over, dangers known."""
+"""Prepares Avro schemas for decoding: resolves names, puts in our logical-type readers, finds recursion."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _TYPES = _RECORDS | {
     *("fixed", "enum", "array", "map"),
 }
 _DEPTH_MAX = 100
-"""Levels in a schema's text. fastavro recurses in C and does not survive an absurd depth."""
+"""Levels in a schema's text. fastavro recurses in C, and an absurd depth kills the process."""
 
 
 class Undecodable(Exception):
-    """The record cannot be decoded; the message says why, without any of its bytes or values."""
+    """The record cannot be decoded. The message says why, without any of its bytes or values."""
 
 
 class InvalidSchema(ValueError):
-    """What a registry or a file gave is not an Avro schema; the message says why."""
+    """What a registry or a file contains is not an Avro schema. The message says why."""
 
 
 class AvroType:
-    """One prepared schema: parsed for fastavro, with its named types at hand.
+    """One prepared schema: parsed by fastavro, with its named types in `names`.
 
     Args:
-        schema: The schema as `json.loads` gives it, with every name it uses defined inside.
+        schema: The schema as `json.loads` gives it. It must define every name that it uses.
 
     Raises:
         InvalidSchema: It is not a valid Avro schema.
@@ -49,7 +49,7 @@ class AvroType:
         self.recursive = self._is_recursive()
 
     def branches(self, schema: Any) -> Iterator[Any]:  # noqa: ANN401 - Avro's schemas are str, dict or list
-        """Every concrete type that a schema allows, null left out: union branches, names resolved."""
+        """Every type that a schema allows, except null: a union's branches, with names resolved."""
         for branch in schema if isinstance(schema, list) else (schema,):
             resolved = self.resolve(branch)
             if kind_of(resolved) != "null":
@@ -67,13 +67,13 @@ class AvroType:
         if is_record(schema):
             for field in schema["fields"]:
                 if "default" in field:
-                    # fastavro hands a reader's default out as the schema's JSON has it: a date as a number of days.
+                    # fastavro returns a reader's default as it is in the schema's JSON: a date as a number of days.
                     field["default"] = render.default_of(field["type"], field["default"])
 
     def _is_recursive(self) -> bool:
-        """Whether a named type holds itself, directly or by way of others."""
+        """Whether a named type contains itself, directly or through others."""
         holds = {name: self._named_in(schema) for name, schema in self.names.items()}
-        # Types that hold none of the rest are taken away, again and again; what cannot be taken away lies in a circle.
+        # Remove the types that contain none of the others, again and again. If any remain, they form a cycle.
         while ends := [name for name, held in holds.items() if not held]:
             for name in ends:
                 del holds[name]
@@ -125,7 +125,7 @@ def _parts(schema: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
 
 
 def _prepared(schema: Any, depth: int) -> Any:  # noqa: ANN401 - as above
-    """A copy without fastavro's own marks, in which logical types name the readers of `render`."""
+    """A copy without fastavro's own keys, in which logical types name the readers of `render`."""
     if depth > _DEPTH_MAX:
         raise InvalidSchema(f"not a valid Avro schema: more than {_DEPTH_MAX} levels deep")
     if isinstance(schema, list):
@@ -150,16 +150,16 @@ def _prepared(schema: Any, depth: int) -> Any:  # noqa: ANN401 - as above
 
 
 def _is_wrapper(schema: dict[str, Any]) -> bool:
-    """Whether a schema says only `{"type": "a.Name"}` or `{"type": {…}}`, as some generators write.
+    """Whether a schema is only `{"type": "a.Name"}` or `{"type": {…}}`, which some generators write.
 
-    fastavro knows only what is inside. A field has a name, and so is no wrapper.
+    fastavro does not understand such a wrapper. A record's field looks the same, but has a name.
     """
     kind = schema.get("type")
     return "name" not in schema and (not isinstance(kind, str) or kind not in _TYPES)
 
 
 def _shortened(error: Exception) -> str:
-    """An error of fastavro, on one line of bounded length; it is about the schema, never about a record."""
+    """An error of fastavro on one line of bounded length. Its text is about the schema, never about a record."""
     text = " ".join(str(error).split())
     name = type(error).__name__
     return f"{name}: {text[:200]}" if text else name

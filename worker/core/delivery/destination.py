@@ -1,4 +1,4 @@
-"""What the replies so far have told about the destination."""
+"""What the worker knows about the destination from its replies so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.core.delivery.refusals import Refusals
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Whether it is well (gate), how many calls it takes (rate), and which values it refuses (refusals)."""
+    """Whether it works (gate), how many calls it takes (rate), and which values it refuses (refusals)."""
 
     gate: Gate
     rate: Rate

@@ -1,7 +1,7 @@
-"""One gate before all senders: open, ramping up after an outage, paused, or closed with single probes.
+"""One gate in front of all senders: open, ramping up after a halt, paused by Retry-After, or closed.
 
-In an outage not every sender may retry at once, and a destination that refuses everyone need not be asked by everyone.
-A closed gate lets one real entry through at a time, each after a longer pause.
+Without it every sender would retry at once in an outage, and every user's call would meet the same 401. A closed gate
+lets one real entry through at a time as a probe, each probe after a longer pause.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, StrEnum, auto
 
 from worker.core.model import UserKey
 
-# If so many different users fail in a row, or so many calls for whichever users, the destination is to blame.
+# Consecutive failures of this many different users, or of this many calls for any users, mean an outage.
 FAILING_USERS = 3
 FAILING_CALLS = 5
 
@@ -29,7 +29,7 @@ class HaltReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A closed gate: why, since when (milliseconds since the epoch), and what the latest call ran into."""
+    """A closed gate: why, since when (milliseconds since the epoch), and what the latest probe met, for people."""
 
     reason: HaltReason
     since_ms: int
@@ -49,60 +49,60 @@ class Gate:
 
         gate.passage(in_flight=3, now=10.0)  # FREE
         gate.close(HaltReason.UNAUTHORIZED, "status 401", probe=False, now=10.1, wall_ms=wall_ms)
-        gate.passage(in_flight=2, now=10.2)  # NONE: not before the first pause is over
-        gate.passage(in_flight=0, now=12.0)  # PROBE: send one call and tell `probe_started`
-        gate.succeeded(12.1, probe=True)  # the Halt that this ends; the gate opens one call wide
+        gate.passage(in_flight=2, now=10.2)  # NONE: the pause before the first probe has not ended
+        gate.passage(in_flight=0, now=12.0)  # PROBE: send one call, and call `probe_started`
+        gate.succeeded(12.1, probe=True)  # returns the Halt that ended; one call may be in flight now, then two, ...
 
     Attributes:
         halt: why the gate is closed; None while it is open.
-        opened_at: when a halt last ended that was the destination's doing, not one bad user's.
+        outage_ended_at: when the last real outage ended. A halt that one bad user may have caused does not count.
     """
 
     def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
-        """`backoff` gives the pause after the n-th failed probe, in seconds; it is cut to `probe_max_seconds`."""
+        """`backoff` gives the pause after the n-th failed probe, in seconds, capped at `probe_max_seconds`."""
         self._backoff = backoff
         self._probe_max_seconds = probe_max_seconds
         self._concurrency = concurrency
-        self._allowed = concurrency  # how many calls may be in flight; after a halt it grows from 1
+        self._allowed = concurrency  # calls allowed in flight; after a halt, starts at 1 and grows with each success
         self._failing_users: set[UserKey] = set()
         self._failing_calls = 0
         self._failed_probes = 0
         self._probe_at = -math.inf
         self._probing = False
-        self._paused_until = -math.inf
+        self._retry_after_until = -math.inf
         self.halt: Halt | None = None
-        self.opened_at = -math.inf
+        self.outage_ended_at = -math.inf
 
     def passage(self, in_flight: int, now: float) -> Passage:
-        """What may be sent now, while `in_flight` calls have no reply yet."""
-        if now < self._paused_until:
+        """What may be sent now, if `in_flight` calls have no reply yet."""
+        if now < self._retry_after_until:
             return Passage.NONE
         if self.halt is not None:
             return Passage.PROBE if not self._probing and now >= self._probe_at else Passage.NONE
         return Passage.FREE if in_flight < self._allowed else Passage.NONE
 
     def next_passage(self) -> float:
-        """The earliest instant at which time alone may open a passage."""
+        """When a passage opens even if no reply comes. Infinite while a probe is in flight: only its reply decides."""
         if self.halt is None:
-            return self._paused_until
-        return math.inf if self._probing else max(self._paused_until, self._probe_at)
+            return self._retry_after_until
+        return math.inf if self._probing else max(self._retry_after_until, self._probe_at)
 
     def probe_started(self) -> None:
-        """The single probe is in flight: no other call may go before it ends."""
+        """A probe is in flight: no other call may start before it ends."""
         self._probing = True
 
-    def paused(self, now: float) -> bool:
-        """Whether a Retry-After holds everything back."""
-        return now < self._paused_until
+    def in_retry_after(self, now: float) -> bool:
+        """Whether a Retry-After is in force."""
+        return now < self._retry_after_until
 
-    def pause(self, seconds: float, now: float) -> None:
-        """The destination asked for a pause of so many seconds."""
-        self._paused_until = max(self._paused_until, now + seconds)
+    def retry_after(self, seconds: float, now: float) -> None:
+        """The destination asked for a pause (Retry-After)."""
+        self._retry_after_until = max(self._retry_after_until, now + seconds)
 
     def succeeded(self, now: float, *, probe: bool) -> Halt | None:
-        """A call succeeded. Returns the halt that this ends, if there was one."""
+        """A call succeeded. Returns the halt that this ended, if any."""
         if self.halt is not None and not probe:
-            return None  # it was sent before the halt, so it tells nothing about now
+            return None  # sent before the halt began, so its success does not show that the halt is over
         # If fewer than FAILING_USERS users failed, one bad user may have closed the gate. Don't count that as an
         # outage: it would restart that user's server_error timer with every success of another user.
         one_user = len(self._failing_users) < FAILING_USERS
@@ -111,7 +111,7 @@ class Gate:
         ended, self.halt = self.halt, None
         if ended is not None:
             if ended.reason is not HaltReason.UNAVAILABLE or not one_user:
-                self.opened_at = now
+                self.outage_ended_at = now
             self._allowed = 1
             self._failed_probes = 0
             self._probing = False
@@ -119,13 +119,13 @@ class Gate:
             self._allowed += 1
         return ended
 
-    def blames(self, key: UserKey) -> bool:
-        """Whether only this user's calls failed since the last success."""
-        closed = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
-        return not closed and self._failing_users <= {key}
+    def only_failing(self, key: UserKey) -> bool:
+        """Whether only this user's calls failed since the last success. False in a halt that is not an outage."""
+        other_halt = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
+        return not other_halt and self._failing_users <= {key}
 
     def failed(self, key: UserKey, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
-        """A call failed as calls do in an outage. Returns whether this closed the gate."""
+        """A call failed as in an outage (5xx, time-out, no connection). Returns whether this closed the gate."""
         self._failing_calls += 1
         if len(self._failing_users) < FAILING_USERS:
             self._failing_users.add(key)
@@ -137,7 +137,7 @@ class Gate:
         """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new."""
         known = self.halt
         if known is not None and not probe:
-            return False  # it was sent before the halt, so it tells nothing new
+            return False  # sent before the halt began, so it is no failed probe
         self._failed_again(now)
         if known is not None and known.reason is reason:
             self.halt = Halt(reason, known.since_ms, detail)
@@ -151,9 +151,9 @@ class Gate:
         self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
 
     def probe_ended(self, now: float) -> None:
-        """The probe's answer does not tell whether the halt is over: the next probe need not wait.
+        """The probe ended, but its reply does not show whether the halt is over. The next probe need not wait.
 
-        In a storm of refusals it waits: one more refusal is no news, and a search makes many of them.
+        Except in a rejection storm: one more refusal changes nothing, and each isolation causes many.
         """
         if (halt := self.halt) is not None and halt.reason is HaltReason.REJECTION_STORM:
             self._failed_again(now)
@@ -161,5 +161,5 @@ class Gate:
             self._probing, self._probe_at = False, now
 
     def probe_soon(self, now: float) -> None:
-        """Something has changed (a new token): the next probe need not wait."""
+        """Something changed (a new token, a drain): the next probe may start at `now`."""
         self._probe_at = now

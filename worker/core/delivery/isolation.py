@@ -1,8 +1,8 @@
-"""Finding the attributes that make the destination refuse a call.
+"""Finds the attributes that make the destination refuse a call.
 
-The API refuses a call as a whole. One bad value must not take good ones with it, so we halve a refused set until one
-attribute was refused alone; what is accepted on the way is delivered. Hints (the error's text, earlier refusals) decide
-only what is tried first.
+The API refuses a call as a whole. A bad value must not take good ones with it. So we halve a refused set until one
+attribute is refused alone. Every half that is accepted on the way is delivered. Hints (the error's text, earlier
+refusals) decide only what is tried first.
 """
 
 from __future__ import annotations
@@ -17,117 +17,118 @@ _USER_WORDS: Final = re.compile(r"\b(phone|e-?mail|client ?user ?id|identifiers?
 class Isolation:
     """The search through one call's attributes.
 
-    Send `trial`, then report `accepted()` or `refused()`. `refused()` returns a name that was refused alone; `again()`
-    puts it back, with its previous value. Without hints, b bad attributes among n cost about b·(log2(n) + 2) calls.
+    Send `trial`, then report `accepted()` or `refused()`. If the trial was one name, `refused()` returns it: it is bad.
+    `again()` puts it back, to try its previous value. Without hints, b bad attributes among n cost about
+    b·(log2(n) + 2) calls.
 
         search = Isolation(["age", "city", "tier"], refused=True)
-        search.trial  # ["age"]: half of the suspects
+        search.trial  # ["age"]: half of the names
         search.accepted()
         search.trial  # ["city"]
-        search.refused()  # "city": it was alone, so it is bad
+        search.refused()  # "city": refused alone, so it is bad
         search.trial  # ["tier"]
 
     Attributes:
         trial: the names to send next.
-        begun: whether a refusal or an answered trial has told anything worth keeping.
-        accepted_any: whether anything was accepted. If so, the user's identifier is not what is refused.
-        refused_alone: the names that were refused alone, in order.
+        has_learned: whether any call was accepted or refused yet. If not, the search knows nothing but its hints.
+        accepted_any: whether any trial was accepted. If so, the user's identifier is not the problem.
+        refused_alone: the names refused alone, in order.
     """
 
     __slots__ = (
-        "_first",
-        "_last",
-        "_probes",
-        "_suspects",
-        "_unknown",
+        "_controls",
+        "_controls_left",
+        "_kept_apart",
+        "_tainted",
+        "_undecided",
         "accepted_any",
-        "begun",
+        "has_learned",
         "refused_alone",
         "trial",
     )
 
     def __init__(
-        self, names: Iterable[str], *, refused: bool, suspected: Collection[str] = (), probes: Collection[str] = ()
+        self, names: Iterable[str], *, refused: bool, suspected: Collection[str] = (), controls: Collection[str] = ()
     ) -> None:
         """Begins a search.
 
         Args:
             names: all attributes of the call.
-            refused: whether they were just refused together.
-            suspected: names to keep apart: the others go first, together, and then each of these alone.
-            probes: names that go first, each alone, until one is accepted. If all of them are refused, the destination
-                refuses the user.
+            refused: whether the destination has just refused them together.
+            suspected: names that are probably bad. The others are tried first, together; then each of these alone.
+            controls: names that are probably good. They are tried first, each alone, until one is accepted. If all are
+                refused, the destination refuses the user, not a value.
         """
-        kept_apart = {*suspected, *probes}
-        others = [name for name in names if name not in kept_apart]
-        self._first = list(probes)
-        self._last = list(suspected)
-        # Refused as a whole: at least one of them is bad. If there are suspects, most likely one of those.
-        self._suspects = others if refused and not suspected else []
-        self._unknown = [] if self._suspects else others  # not known to hold a bad one
+        set_apart = {*suspected, *controls}
+        others = [name for name in names if name not in set_apart]
+        self._controls_left = list(controls)
+        self._kept_apart = list(suspected)
+        # Tainted: at least one of these is bad. Empty if names are suspected: the bad one is probably among those.
+        self._tainted = others if refused and not suspected else []
+        self._undecided = [] if self._tainted else others  # may contain a bad one, or none
         self.trial: list[str] = []
-        self.begun = refused
+        self.has_learned = refused
         self.accepted_any = False
-        self._probes = frozenset(probes)
+        self._controls = frozenset(controls)
         self.refused_alone: list[str] = []
         self._narrow()
 
     def accepted(self) -> list[str]:
-        """The trial was delivered: the other suspects hold a bad one. Returns the delivered names."""
-        self.begun = self.accepted_any = True
+        """The trial was delivered, so a bad one is in the rest of the tainted set. Returns the delivered names."""
+        self.has_learned = self.accepted_any = True
         delivered, self.trial = self.trial, []
-        # The user is not refused, so the remaining probes are names like all others.
-        (self._suspects or self._unknown).extend(self._first)
-        self._first = []
+        # The user is not refused, so the remaining controls are no longer special.
+        (self._tainted or self._undecided).extend(self._controls_left)
+        self._controls_left = []
         self._narrow()
         return delivered
 
     def skip(self) -> None:
-        """Passes over the trial: nothing of it is to be sent any more."""
+        """Skips the trial: the entry no longer has any of its names."""
         self.trial = []
         self._narrow()
 
     def refused(self) -> str | None:
-        """The trial was refused. Returns the name if it was one alone, else None."""
-        self.begun = True
+        """The trial was refused. Returns its name if it had only one, else None."""
+        self.has_learned = True
         trial, self.trial = self.trial, []
-        # The bad one may be in the trial, so the other suspects are suspects no longer. They are tried together later.
-        self._unknown += self._suspects
+        # The trial has a bad one. It may be the only one, so the rest of the tainted set is undecided now.
+        self._undecided += self._tainted
         alone = len(trial) == 1
-        self._suspects = [] if alone else trial
+        self._tainted = [] if alone else trial
         if alone:
             self.refused_alone += trial
         self._narrow()
         return trial[0] if alone else None
 
     def again(self, name: str) -> None:
-        """Tries `name` once more: the caller sends its previous value."""
-        self._unknown.append(name)
+        """Puts `name` back into the search, now with its previous value."""
+        self._undecided.append(name)
         if not self.trial:
             self._narrow()
 
     @property
     def blames_user(self) -> bool:
-        """Whether the user's identifier is what is refused: each probe was refused alone, and nothing was accepted."""
-        return not self.accepted_any and bool(self._probes) and self._probes.issubset(self.refused_alone)
+        """Whether the destination refuses the user: every control was refused alone, and no trial was accepted."""
+        return not self.accepted_any and bool(self._controls) and self._controls.issubset(self.refused_alone)
 
     def _narrow(self) -> None:
-        """Chooses the next trial: a probe, half of the suspects, all that is unknown, or one of those kept apart."""
-        if self._first:
-            self.trial = [self._first.pop(0)]
-        elif self._suspects:
-            # The last suspect must be bad, by elimination. It is tried all the same: only its own refusal counts.
-            half = max(1, len(self._suspects) // 2)
-            self.trial, self._suspects = self._suspects[:half], self._suspects[half:]
-        elif self._unknown:
-            self.trial, self._unknown = self._unknown, []
-        elif self._last:
-            self.trial = [self._last.pop(0)]
+        """Chooses the next trial: a control, half of the tainted set, all the undecided, or one name kept apart."""
+        if self._controls_left:
+            self.trial = [self._controls_left.pop(0)]
+        elif self._tainted:
+            # A single tainted name is bad by elimination. Try it anyway: only its own refusal makes a dead letter.
+            half = max(1, len(self._tainted) // 2)
+            self.trial, self._tainted = self._tainted[:half], self._tainted[half:]
+        elif self._undecided:
+            self.trial, self._undecided = self._undecided, []
+        elif self._kept_apart:
+            self.trial = [self._kept_apart.pop(0)]
 
     @property
     def names(self) -> list[str]:
-        """Every name that was neither delivered nor refused alone."""
-        return [*self.trial, *self._first, *self._suspects, *self._unknown, *self._last]
+        """Every name not delivered and not refused alone yet."""
+        return [*self.trial, *self._controls_left, *self._tainted, *self._undecided, *self._kept_apart]
 
 
 def named_in(message: str, names: Iterable[str]) -> list[str]:

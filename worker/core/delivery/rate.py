@@ -1,7 +1,7 @@
-"""This worker's share of the API token's rate: a token bucket whose rate follows what the destination says.
+"""This worker's share of the API token's rate: a token bucket that slows down at each 429 and recovers.
 
-The limit belongs to the API token, so all replicas share it. Each takes the fraction that matches its partitions: so
-the fractions never add up to more than the limit, and no replica needs to hear from another.
+The limit belongs to the API token, so all replicas share it. A replica's share is the limit times its partitions by all
+partitions. So the shares never add up to more than the limit, and replicas need not talk to each other.
 """
 
 from __future__ import annotations
@@ -10,22 +10,30 @@ import math
 
 from worker.core.model import Reply
 
-# The destination counts by the seconds of its own clock, and requests reach it with jitter. At exactly the limit many
-# of its seconds would end in a 429; 5 % of room keeps these rare.
+# The destination counts calls per second of its own clock, and requests arrive with jitter. At exactly the limit, many
+# seconds would end in a 429. 5 % of headroom makes that rare.
 HEADROOM = 0.95
-# How much unused rate may be saved up, in seconds: enough to bridge a busy main loop, and little beside the second by
-# which the destination counts.
+# How much unused rate is saved up, in seconds. Enough for a main loop that was busy, and small beside the one-second
+# window in which the destination counts.
 BURST_SECONDS = 0.1
-DECREASE = 0.7  # of the rate, at a 429; at most once a second: all 429s of a second say the same
-RECOVERY_PER_SECOND = 0.05  # of the full share, added back while no 429 comes
-FLOOR = 0.02  # of the full share: with fewer calls the worker would not notice that it may go faster again
+DECREASE = 0.7  # the factor at a 429; once a second at most, because one second's 429s are one piece of news
+RECOVERY_PER_SECOND = 0.05  # of the full share, added back every second without a 429
+FLOOR = 0.02  # of the full share: with fewer calls the worker would not notice that the destination recovered
 _SECOND = 1.0
-# A whole token, less rounding: at the instant that `next_ready` gives there must be one.
+# One token, less rounding errors: at the instant that `next_ready` returns, `ready` must be true.
 _TOKEN = 1.0 - 1e-6
 
 
 class Rate:
-    """A token bucket for calls. Every instant is in monotonic seconds."""
+    """A token bucket for calls.
+
+    Every instant is in monotonic seconds.
+
+        rate = Rate(150.0, now=0.0)
+        rate.share(0.5, now=0.0)  # half of the partitions: 75 calls a second, less 5 % of headroom
+        rate.ready(now=0.1)  # True: start one call, and call `spend`
+        rate.throttled(now=0.2)  # a 429: no call in this second, then 70 % of the rate
+    """
 
     def __init__(self, limit_per_second: float, now: float) -> None:
         self._configured = limit_per_second
@@ -41,7 +49,7 @@ class Rate:
 
     @property
     def limit(self) -> float:
-        """The API token's limit in calls a second: the configured one, or a lower one that replies announce."""
+        """The API token's limit in calls a second: the lower of the configured and the announced one."""
         return min(self._configured, self._announced)
 
     @property
@@ -56,22 +64,22 @@ class Rate:
 
     @property
     def slowed(self) -> bool:
-        """Whether the destination's 429s keep the rate below its share."""
+        """Whether 429s keep the rate below this worker's share."""
         return self._factor < 1.0
 
     def share(self, fraction: float, now: float) -> None:
-        """From now on this worker has `fraction` (0 to 1) of all partitions."""
+        """This worker now has `fraction` (0 to 1) of all partitions."""
         self._fill(now)
         self._fraction = fraction
-        self._tokens = min(self._tokens, self._capacity)  # tokens saved from a larger share belong to another worker
+        self._tokens = min(self._tokens, self._capacity)  # what was saved of a larger share is another worker's now
 
     def ready(self, now: float) -> bool:
-        """Whether a call may be made at this instant."""
+        """Whether a call may start now."""
         self._fill(now)
         return now >= self._quiet_until and self._tokens >= _TOKEN
 
     def spend(self) -> None:
-        """A call starts."""
+        """A call starts: takes one token."""
         self._tokens -= 1.0
 
     def next_ready(self, now: float) -> float:
@@ -83,13 +91,13 @@ class Rate:
         return max(self._quiet_until, now + missing / self.per_second)
 
     def observe(self, reply: Reply, now: float) -> None:
-        """Follows the `x-ratelimit-*` headers of a reply."""
+        """Adapts to the `x-ratelimit-*` headers of a reply."""
         if reply.rate_limit is not None and reply.rate_limit > 0:
             self._fill(now)
             self._announced = float(reply.rate_limit)
         if reply.rate_remaining is None:
             return
-        # Replies overtake each other, so only a clear jump upwards counts as a new second of the destination.
+        # Replies overtake each other. So only a clear jump upwards means that the destination began a new second.
         if reply.rate_remaining - self._remaining > self.limit / 4:
             self._window_seen_at = now
         self._remaining = reply.rate_remaining
@@ -107,7 +115,7 @@ class Rate:
         self._tokens = min(self._tokens, 0.0)
 
     def _wait_for_next_second(self, now: float) -> None:
-        """No call until the destination's next second, as far as its replies show when that begins."""
+        """No call until the destination's next second. Its replies show only about when that begins."""
         elapsed = now - self._window_seen_at
         self._quiet_until = self._window_seen_at + (math.floor(elapsed / _SECOND) + 1) * _SECOND
 

@@ -1,7 +1,8 @@
-"""What the destination refused lately, and what it took: this spares the next users most of the search.
+"""Remembers which values the destination refused and accepted lately, so that the next users' searches are short.
 
-It is only a hint: a suspect is still tried alone before it becomes a dead letter. One conclusion is drawn: if two
-values that the destination took from others lately are refused, each alone, then the user is what is refused.
+These are hints: a suspect is still tried alone before it becomes a dead letter. One conclusion is final: if a user's
+call is refused, and so are two of its values, each alone, that were accepted for other users lately, then the
+destination refuses the user.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Final, TypeAlias, TypeVar
 from worker.core.delivery.isolation import Isolation, named_in, speaks_of_user
 from worker.core.model import Scalar
 
-KEPT_MAX: Final = 10_000  # of each kind
-KEPT_SECONDS: Final = 900.0  # then the destination may have changed its mind (a value was added to an enumeration)
-# If so many different values of one type were refused for a name, and none taken since, the type is to blame.
+KEPT_MAX: Final = 10_000  # in each of the three memories
+KEPT_SECONDS: Final = 900.0  # the destination may accept a value later (somebody adds it to an enumeration)
+# If this many different values of one type were refused for a name, and none was accepted since, suspect the type.
 REFUSED_VALUES_FOR_TYPE: Final = 3
-# An error's text with more names than these, or with all of the call's, is no hint: halving is faster then.
+# With more suspects, or with all of the call's names suspected, halving is faster than trying each suspect alone.
 SUSPECTS_MAX: Final = 8
-LONG_VALUE_CHARACTERS: Final = 64  # a longer one is remembered by its hash
+LONG_VALUE_CHARACTERS: Final = 64  # of a longer value only the hash is kept
 
 _Kind: TypeAlias = tuple[str, type]
 _Pair: TypeAlias = tuple[str, type, Scalar]
@@ -28,12 +29,12 @@ _V = TypeVar("_V")
 
 
 class Refusals:
-    """A bounded, expiring memory of the attribute values and types that were refused alone, and of those taken."""
+    """A bounded memory of values and types refused alone, and of values accepted. Everything expires."""
 
     def __init__(self) -> None:
         self._refused: OrderedDict[_Pair, float] = OrderedDict()
         self._refused_kinds: OrderedDict[_Kind, tuple[int, float]] = OrderedDict()
-        self._taken: OrderedDict[_Pair, float] = OrderedDict()
+        self._accepted: OrderedDict[_Pair, float] = OrderedDict()
 
     def refused(self, name: str, value: Scalar, now: float) -> None:
         """The value was refused alone; `now` in monotonic seconds."""
@@ -42,36 +43,36 @@ class Refusals:
             count, _ = self._refused_kinds.get(kind, (0, 0.0))
             _keep(self._refused_kinds, kind, (count + 1, now + KEPT_SECONDS))
         _keep(self._refused, pair, now + KEPT_SECONDS)
-        self._taken.pop(pair, None)
+        self._accepted.pop(pair, None)
 
-    def taken(self, properties: Mapping[str, Scalar], now: float) -> None:
+    def accepted(self, properties: Mapping[str, Scalar], now: float) -> None:
         """The values were delivered; `now` in monotonic seconds."""
         for name, value in properties.items():
             kind, pair = (name, type(value)), _pair(name, value)
-            _keep(self._taken, pair, now + KEPT_SECONDS)
+            _keep(self._accepted, pair, now + KEPT_SECONDS)
             self._refused.pop(pair, None)
             self._refused_kinds.pop(kind, None)
 
     def suspects(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
-        """The names whose value, or whose type of value, was refused lately."""
+        """The names whose value was refused lately, or whose value's type was."""
         if not self._refused:
             return []
         return [name for name, value in properties.items() if self._is_suspect(name, value, now)]
 
     def trusted(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
-        """The names whose very value was taken lately. If two of them are refused alone, the user is refused."""
-        return [name for name, value in properties.items() if self._taken.get(_pair(name, value), now) > now]
+        """The names whose exact value was accepted lately. If two of them are refused alone, the user is refused."""
+        return [name for name, value in properties.items() if self._accepted.get(_pair(name, value), now) > now]
 
     def search(self, properties: Mapping[str, Scalar], message: str, now: float) -> Isolation:
-        """How to search a refused call: by what the error's text says, else by what is remembered."""
+        """A search for a refused call. Its hints come from the error's text, else from memory."""
         suspected = named_in(message, properties) or self.suspects(properties, now)
         if suspected and len(suspected) < len(properties) and len(suspected) <= SUSPECTS_MAX:
             return Isolation(properties, refused=True, suspected=suspected)
-        # One refused probe is no proof: the destination may have changed its mind, or the text may mean an attribute.
+        # Two controls, because one refused control proves nothing: an enumeration may have lost that value since.
         trusted = self.trusted(properties, now)
-        probes = [*trusted, *(name for name in properties if name not in trusted)][:2]
+        controls = [*trusted, *(name for name in properties if name not in trusted)][:2]
         told = len(trusted) > 1 or speaks_of_user(message, properties)
-        return Isolation(properties, refused=True, probes=probes if told else ())
+        return Isolation(properties, refused=True, controls=controls if told else ())
 
     def _is_suspect(self, name: str, value: Scalar, now: float) -> bool:
         if self._refused.get(_pair(name, value), now) > now:

@@ -1,4 +1,4 @@
-"""Which entries may go as calls now, and which calls are in flight."""
+"""Which calls may start now, and which are in flight."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.window import Window
 
-SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
+SHORTEST_CALL_SECONDS = 0.2  # start no call with less than this until the drain deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A call in flight, the entry that it is for, and the attributes that it carries."""
+    """A call in flight, its entry, and the names of the attributes it carries."""
 
     call: Call
     entry: Entry
@@ -30,13 +30,12 @@ class Flight:
 
 
 class Schedule:
-    """The calls of one worker: which may go, and which are in flight.
+    """One worker's calls: which may start, and which are in flight.
 
-    A call needs an entry that is due, a sender that is free, a token of the rate, and an open gate. A closed gate lets
-    a single probe through.
+    A call needs a due entry, a free sender, a rate token and an open gate. A closed gate lets one probe through.
 
     Attributes:
-        deadline: no call outlasts this instant (a drain's end), in monotonic seconds.
+        deadline: the drain deadline, in monotonic seconds: no call outlasts it. Infinite if no drain is under way.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class Schedule:
 
     @property
     def draining(self) -> bool:
-        """Whether partitions are about to go, and calls have a deadline."""
+        """Whether a drain is under way."""
         return self.deadline < math.inf
 
     @property
@@ -79,12 +78,12 @@ class Schedule:
         return [flight.call for flight in self._flights.values() if flight.entry in wanted]
 
     def next_call(self, now: Now) -> float:
-        """The earliest instant at which time alone allows a call, in monotonic seconds."""
+        """When the next call may start even if nothing arrives, in monotonic seconds."""
         due = self._window.next_due(probing=self._gate.halt is not None)
         return max(due, self._rate.next_ready(now.mono), self._gate.next_passage())
 
     def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
-        """Starts the calls that may go now, at most `free`; with `hurry` their window need not have ended."""
+        """Starts the calls that may start now, at most `free`. With `hurry`, without waiting for windows to end."""
         calls: list[Call] = []
         while len(calls) < free and self._rate.ready(now.mono) and self.deadline - now.mono > SHORTEST_CALL_SECONDS:
             passage = self._gate.passage(len(self._flights), now.mono)
@@ -102,7 +101,7 @@ class Schedule:
         return calls
 
     def ended(self, call: Call) -> Flight:
-        """The call has ended. Returns what it carried.
+        """The call ended: removes and returns its flight.
 
         Raises:
             KeyError: it is not in flight.
@@ -110,28 +109,28 @@ class Schedule:
         return self._flights.pop(call.number)
 
     def is_probe(self, flight: Flight) -> bool:
-        """Whether the closed gate waits for this call. One from before the halt tells nothing of now."""
+        """Whether this is the probe that the closed gate waits for, and not a call sent before the halt."""
         return flight.call is self._probe
 
     def probe_unanswered(self, flight: Flight, now: Now) -> None:
-        """If the call was the probe: its answer does not tell whether the halt is over, so another may go."""
+        """Tells the gate, if this call was its probe, that the reply does not show whether the halt is over."""
         if self.is_probe(flight):
             self._gate.probe_ended(now.mono)
 
     def resumed(self) -> None:
-        """The halt has ended: the gate waits for no probe any more."""
+        """The halt ended. Its probe, if one is still in flight, is an ordinary call from now on."""
         self._probe = None
 
     def _trial(self, entry: Entry, now: Now) -> Iterable[str]:
-        """The attributes to send next. Some that the isolation names may have gone with their partition."""
+        """The attributes to send next. Skips names of the isolation that were dropped with their partition."""
         if entry.isolation is None:
             suspects = self._refusals.suspects(entry.fold(), now.mono)
-            if not suspects or len(entry.items) == 1:
-                return entry.items
-            entry.isolation = Isolation(entry.items, refused=False, suspected=suspects)
+            if not suspects or len(entry.attributes) == 1:
+                return entry.attributes
+            entry.isolation = Isolation(entry.attributes, refused=False, suspected=suspects)
         isolation = entry.isolation
         while isolation.trial:
-            names = [name for name in isolation.trial if name in entry.items]
+            names = [name for name in isolation.trial if name in entry.attributes]
             if names:
                 return names
             isolation.skip()
@@ -143,7 +142,7 @@ class Schedule:
         self._totals.calls += 1
         self._facts.tell(CallMade(len(names), probe))
         number = next(self._numbers)
-        properties = {name: entry.items[name].value for name in names}
+        properties = {name: entry.attributes[name].value for name in names}
         seconds = min(self._timeout_seconds, self.deadline - now.mono)
         call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
         if probe:

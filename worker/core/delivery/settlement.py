@@ -1,4 +1,4 @@
-"""Where an entry goes once its call has ended: back into the window, or out of it for good."""
+"""What happens to an entry after its call: it goes back into the window, or is settled."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from worker.core.waiting.window import Window
 
 
 class Settlement:
-    """Ends calls and entries. The schedule and the judge use it; neither touches the window's books otherwise."""
+    """Retries and settles entries. Only through it do the schedule and the judge end an entry's stay in the window."""
 
     def __init__(self, window: Window, totals: Totals, facts: Facts) -> None:
         self._window = window
         self._totals = totals
         self._facts = facts
 
-    def call_again(self, entry: Entry, not_before: float) -> None:
-        """The call is made again. A search that learned nothing yet is dropped, so that newer changes can join."""
-        if entry.isolation is not None and not entry.isolation.begun:
+    def retry(self, entry: Entry, not_before: float) -> None:
+        """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""
+        if entry.isolation is not None and not entry.isolation.has_learned:
             entry.isolation = None
         self._window.retry(entry, not_before)
 
-    def orphan_ended(self, entry: Entry) -> None:
-        """The call of an entry ended whose partitions went away: its user's next entry may go."""
-        self._window.call_ended(entry)
+    def orphan_call_ended(self, entry: Entry) -> None:
+        """The call of an entry whose partitions were dropped has ended: unblocks the user's next entry."""
+        self._window.orphan_call_ended(entry)
 
     def conclude(self, entry: Entry, now: Now) -> None:
-        """The entry's call has ended: what is left of it is sent next; if nothing is, the entry is settled."""
+        """The entry's call ended: sends what is left next. If nothing is left, settles the entry.
+
+        If dead letters are not acknowledged yet, `letter_written` settles it later.
+        """
         if entry.isolation is not None and not entry.isolation.names:
             entry.isolation = None
-        if entry.items:
+        if entry.attributes:
             self._window.retry(entry, now.mono)
         else:
-            entry.place = Place.POSTED
+            entry.place = Place.AWAITING_LETTERS
             self._settle_if_done(entry, now)
 
     def letter_written(self, entry: Entry, now: Now) -> None:
-        """The topic acknowledged one of the entry's dead letters."""
+        """The topic acknowledged one of the entry's dead letters: settles the entry if it was the last one."""
         entry.pending_letters -= 1
         self._settle_if_done(entry, now)
 
     def _settle_if_done(self, entry: Entry, now: Now) -> None:
-        if entry.place is not Place.POSTED or entry.pending_letters:
+        if entry.place is not Place.AWAITING_LETTERS or entry.pending_letters:
             return
         if entry.delivered:
             self._totals.delivered_entries += 1
@@ -57,16 +60,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntryOwner:
-    """An entry as the owner of one dead letter: see `Owner`."""
+    """An entry as the owner of a dead letter: see `outbox.Owner`."""
 
     entry: Entry
     settlement: Settlement
 
     @property
     def is_wanted(self) -> bool:
-        """False once all partitions that brought the entry's changes went away."""
+        """False once all the entry's partitions were dropped."""
         return self.entry.is_wanted
 
     def letter_written(self, now: Now) -> None:
-        """One letter less to wait for; the last one settles the entry."""
+        """One letter fewer to wait for; the last one settles the entry."""
         self.settlement.letter_written(self.entry, now)

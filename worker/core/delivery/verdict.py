@@ -19,31 +19,31 @@ _FAILURES = {
     Failure.TIMEOUT: "no complete answer in time",
     Failure.BROKEN: "the connection broke",
     Failure.ABORTED: "cut short by the worker itself",
-    Failure.NO_TOKEN: "no token to be had",
+    Failure.NO_TOKEN: "no token",
 }
 
 
 class Verdict(Enum):
-    """What is to be done about a call."""
+    """What a reply means, and so what to do."""
 
     DELIVERED = auto()
     REFUSED = auto()  # search for the bad attributes
     NOT_FOUND = auto()  # dead letter
     UNEXPECTED = auto()  # dead letter
     RETRY = auto()  # the destination failed
-    THROTTLED = auto()  # the destination works, and wants fewer calls
+    THROTTLED = auto()  # the destination works, but wants fewer calls
     UNAUTHORIZED = auto()  # halt
     WRONG_URL = auto()  # halt
-    ABORTED = auto()  # cut short by the worker itself, because its partitions went away
+    ABORTED = auto()  # cut short by the worker itself: by a drain deadline, or because its partitions were dropped
 
 
-def judge(reply: Reply, *, ever_delivered: bool) -> Verdict:
+def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
     """The verdict on one reply.
 
     Args:
         reply: what came back.
-        ever_delivered: whether a call of this process ever succeeded. Before that a 404 means a wrong URL rather than
-            an unknown user.
+        ever_delivered: whether any call of this process succeeded yet. Before that, a 404 more likely means a wrong URL
+            than an unknown user.
     """
     status = reply.status
     if status is None:
@@ -80,7 +80,7 @@ def _client_error(status: int, *, wrong_url: bool) -> Verdict:
 
 
 def in_words(reply: Reply) -> str:
-    """A reply in a few words that hold nothing of its body."""
+    """A reply in a few words, without anything from its body."""
     if reply.failure is not None:
         words = _FAILURES[reply.failure]
         return f"{words}: {reply.cause}" if reply.cause else words

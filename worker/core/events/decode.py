@@ -19,18 +19,18 @@ __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 _MAGIC = 0
 _HEADER_BYTES = 5
 _ID_MAX = 2**31 - 1
-"""Ids are signed 32-bit integers to a registry; asked for a larger one, some answer that there is no such path."""
+"""A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
-"""Schema ids known not to exist, or to be no Avro: hostile records may name any number of them."""
+"""Bound of the ids kept as missing or not Avro: hostile records may name any number of them."""
 
 _Plan: TypeAlias = Callable[[bytes, int], Event | None]
 
 
 class SchemaMissing(Exception):
-    """The record's schema is not known yet: ask for it, then decode the record again.
+    """The record's schema is not known yet: request it, then decode the record again.
 
     Attributes:
-        schema_id: As the record's framing names it.
+        schema_id: From the record's framing.
     """
 
     def __init__(self, schema_id: int) -> None:
@@ -43,12 +43,18 @@ class Decoder:
 
     Args:
         mapping: Which fields mean what.
-        writer_schema: The one schema of bare Avro; None where each record names its schema by Confluent framing.
-        reader_schema: Records are resolved to it (defaults, aliases, promotions), and the mapping's paths are its own;
-            about a third as fast. Without it paths are those of each writer's schema.
+        writer_schema: The one schema of bare Avro. None: each record names its schema by Confluent framing.
+        reader_schema: Records are resolved to it (defaults, aliases, promotions), and the mapping's paths are paths in
+            it. Decoding is then about a third as fast. None: the paths are paths in each writer's schema.
 
     Raises:
-        ValueError: One of the schemas given is not valid Avro, or the mapping does not fit it; says which.
+        ValueError: A schema is not valid Avro, or the mapping does not fit it. Says which.
+
+    Example, for framed records:
+
+        decoder = Decoder(Mapping(attributes="profile"))
+        decoder.add(7, json.loads(schema_text))  # the registry's answer to id 7
+        decoder.decode(record)  # an Event; raises SchemaMissing if the record names another id
     """
 
     def __init__(
@@ -71,30 +77,31 @@ class Decoder:
             raise ValueError(f"the writer schema: {error}") from None
 
     def add(self, schema_id: int, schema: object | None) -> None:
-        """Take a schema that a record named.
+        """Adds the schema of an id.
+
+        If it is None, is not valid Avro or does not fit the mapping, records with this id are undecodable.
 
         Args:
-            schema_id: As in the framing.
-            schema: As `json.loads` gives it; None where the registry answers that the id does not exist. Where it is
-                None, no valid Avro, or does not fit the mapping, records that name it are undecodable.
+            schema_id: From the framing.
+            schema: As `json.loads` gives it. None if the registry answered that there is no such id.
         """
         if schema is None:
-            self._give_up(schema_id, f"schema {schema_id} does not exist")
+            self._mark_unusable(schema_id, f"schema {schema_id} does not exist")
             return
         try:
             plan = self._plan(AvroType(schema))
         except (InvalidSchema, Undecodable) as error:
-            self._give_up(schema_id, f"schema {schema_id}: {error}")
+            self._mark_unusable(schema_id, f"schema {schema_id}: {error}")
             return
         self._plans[schema_id] = plan
         self._unusable.pop(schema_id, None)
 
     def decode(self, record: Record) -> Event | None:
-        """The event in a record that is no tombstone; None where the mapping's `ignore_when_null` passes it over.
+        """The event in a record that is not a tombstone. None if the mapping's `ignore_when_null` ignores the record.
 
         Raises:
             SchemaMissing: Its schema is not known yet.
-            Undecodable: Its bytes do not fit; the message is the dead letter's detail.
+            Undecodable: Its bytes do not fit the schema. The message becomes the dead letter's detail.
         """
         value = record.value
         if value is None:
@@ -115,14 +122,14 @@ class Decoder:
         raise Undecodable(reason)
 
     def absent_paths(self, schema: object) -> tuple[str, ...]:
-        """The mapped paths that a writer's schema lacks, as `setting: path`; for a check before a deploy.
+        """The mapping's paths that a writer's schema lacks, as `setting: path`. `check` asks before a deploy.
 
         Raises:
             ValueError: The schema is not valid Avro.
         """
         return absent(self._mapping, self._reader or AvroType(schema))
 
-    def _give_up(self, schema_id: int, reason: str) -> None:
+    def _mark_unusable(self, schema_id: int, reason: str) -> None:
         while len(self._unusable) >= _UNUSABLE_KEPT:
             del self._unusable[next(iter(self._unusable))]
         self._unusable[schema_id] = reason
@@ -146,14 +153,14 @@ class Decoder:
 
 
 def _resolver(writer: AvroType, reader: AvroType) -> Callable[[bytes, int], Any]:
-    """What reads a record by the reader's schema. fastavro trusts the bytes, so they have been read strictly before."""
+    """A function that resolves a record to the reader's schema. fastavro trusts bytes, so read them strictly before."""
 
     def resolve(value: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
         stream = BytesIO(value)
         stream.seek(start)
         try:
             return schemaless_reader(stream, writer.parsed, reader.parsed)
-        except Exception as error:  # noqa: BLE001 - fastavro raises nearly anything, in words that may hold values
+        except Exception as error:  # noqa: BLE001 - fastavro raises nearly anything, and its texts may contain values
             raise Undecodable(f"it does not resolve to the reader schema ({type(error).__name__})") from None
 
     return resolve

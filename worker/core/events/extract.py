@@ -1,4 +1,4 @@
-"""The event in a decoded record: closures compiled once per schema, so that a record costs only look-ups."""
+"""Makes an event of a decoded record: by closures compiled once per schema, so that a record costs only look-ups."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _NO_CUSTOM: tuple[tuple[str, str], ...] = ()
 
 
 def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | None]:
-    """What makes an event of a decoded record; None for one that `ignore_when_null` passes over.
+    """A function that makes an event of a decoded record. It returns None for a record that `ignore_when_null` ignores.
 
     Raises:
-        Undecodable: The mapping cannot be used on this schema. The extractor itself raises it too, for an identifier
+        Undecodable: The mapping does not fit this schema. The returned function raises it, too, for an identifier
             that is neither text nor a whole number.
     """
     phone = _text(mapping.phone, "phone", avro)
@@ -55,7 +55,7 @@ def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | N
 
 
 def milliseconds(value: object) -> int | None:
-    """A time as milliseconds since 1970, or None where it is none. A time without a zone is taken as UTC."""
+    """A time as milliseconds since 1970. None if the value is not a time. Without a zone it counts as UTC."""
     kind = type(value)
     if kind is datetime:
         moment: datetime = value  # type: ignore[assignment]  # its exact type was just compared
@@ -99,7 +99,7 @@ def _by_keys(keys: Keys) -> _Getter:
 
 
 def _getter(found: list[Found]) -> _Getter:
-    """The first present of what a path leads to; a blank text is not present."""
+    """A function that returns the first present value of a path's alternatives. Blank text counts as absent."""
     getters = [_by_keys(one.keys) for one in found]
     if len(getters) == 1:
         return getters[0]
@@ -177,7 +177,7 @@ def _attributes(mapping: Mapping, avro: AvroType) -> _Attributes:
 
 
 def _fields(mapping: Mapping, avro: AvroType, found: Found) -> _Attributes:
-    """What reads the attributes out of the map or record that was found."""
+    """A function that reads the attributes from the map or record that was found."""
     records = [schema for schema in found.types if is_record(schema)]
     if records:
         return _of_record(mapping, avro, found.keys, records)
@@ -217,7 +217,7 @@ def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[st
 
 
 def _destination_name(mapping: Mapping, names: tuple[str, ...]) -> str | None:
-    """The attribute's name at the destination, None where it is excluded; `names` are its own and its aliases."""
+    """The attribute's name at the destination. None if it is excluded. `names` is the field's name and its aliases."""
     if any(fnmatchcase(name, pattern) for name in names for pattern in mapping.exclude):
         return None
     for name in names:

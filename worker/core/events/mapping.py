@@ -1,9 +1,8 @@
-"""From the fields of a user's own schema to an event: paths, compiled once per writer schema.
+"""Which fields of a user's own schema make an event: paths, looked up once per writer schema.
 
-A path names a field by dots: `user.phone`. Each part matches a field's name, or an alias that the field declares, so
-that a producer's renaming with an alias keeps a mapping working; inside a map it is the key. Alternatives are
-separated by `|`, and the first that is present is taken. A path that a schema lacks is absent, not an error: schemas
-evolve.
+A path names a field by dots: `user.phone`. Each part is a field's name or one of its aliases, so that a mapping still
+works after a producer renames a field with an alias. Inside a map, a part is the key. `|` separates alternatives: the
+first one present counts. A path that a schema lacks is absent, not an error: schemas evolve.
 """
 
 from __future__ import annotations
@@ -20,26 +19,37 @@ _PATHS = (
     "attributes", "occurred_at", "event_id", "ignore_when_null",
 )  # fmt: skip
 Keys: TypeAlias = tuple[str, ...]
-"""The way into a decoded record: field names, and keys of maps."""
+"""The steps into a decoded record: field names, and keys of maps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Which fields of the user's schema mean what. An empty path: there is no such field.
+    """Which fields of the user's schema mean what. An empty path means that there is no such field.
+
+    For a CDC topic whose records have the row under `after`:
+
+        Mapping(
+            phone="after.mobile|after.landline",
+            email="after.email",
+            custom_identifiers="loyalty_id=after.loyalty_number",
+            attributes="after.*",
+            rename={"favourite_shop": "Favourite shop"},
+            ignore_when_null="after",  # a delete
+        )
 
     Attributes:
         phone, email, client_user_id: Paths of text or whole numbers.
         custom_identifiers: The path of an array of {name, value} records or of a map, or comma-separated `name=path`
             pairs: `loyalty_id=after.loyalty_number,crm=after.crm_id`.
-        attributes: The path of a map (each entry) or of a record (each scalar field); `*` is the record itself, and
-            `after.*` the same as `after`. Of a record, those fields are left out that this mapping uses otherwise, and
-            those that can never be scalar: records, arrays, maps, bytes.
+        attributes: The path of a map (each entry) or of a record (each scalar field). `*` is the record itself, and
+            `after.*` the same as `after`. Leaves out a record's fields that this mapping uses for something else, and
+            those that are never scalar: records, arrays, maps, bytes.
         occurred_at: A timestamp, a whole number of milliseconds since 1970, or ISO 8601 text.
         event_id: Text or a whole number.
-        exclude: Name patterns (`*`, `?`, `[…]`; case counts) of attributes to leave out, as the schema names them.
-        prefix: Put before each attribute's name, except those that `rename` names.
-        rename: Attribute names as the schema has them, to names as the destination has them.
-        ignore_when_null: Where this path is null the record is passed over, such as `after` for a CDC delete.
+        exclude: Patterns (`*`, `?`, `[…]`; case-sensitive) of attributes to leave out, by their names in the schema.
+        prefix: Goes before each attribute's name, except those in `rename`.
+        rename: From an attribute's name in the schema to its name at the destination.
+        ignore_when_null: A record with null at this path is ignored, such as a CDC delete with null at `after`.
 
     Raises:
         ValueError: A path is malformed; says which.
@@ -68,7 +78,7 @@ class Mapping:
             raise ValueError("rename: a new name is empty; to leave an attribute out, use exclude")
 
     def labelled(self, name: str) -> Iterator[tuple[str, str]]:
-        """The paths of one setting, each with its own name where it is a `name=path` pair, else with an empty one."""
+        """The paths of one setting, each with its label: the name in a `name=path` pair, else an empty text."""
         value: str = getattr(self, name)
         if name == "custom_identifiers" and "=" in value:
             for pair in value.split(","):
@@ -86,21 +96,21 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a path leads in one schema, and the types that may lie there (null left out)."""
+    """Where a path leads in one schema, and the types that may be there (without null)."""
 
     keys: Keys
     types: tuple[Any, ...]
 
 
 def alternatives(path: str) -> Iterator[Keys]:
-    """A path's alternatives in order, each as its parts; the last `*` of an attribute path is left out."""
+    """A path's alternatives in order, each as its parts, without the last `*` of an attributes path."""
     for alternative in path.split("|"):
         parts = tuple(part.strip() for part in alternative.split("."))
         yield parts[:-1] if parts[-1] == "*" else parts
 
 
 def find(avro: AvroType, path: str) -> list[Found]:
-    """Everywhere that a path leads in a schema: none where the schema lacks it, several by alternatives and unions."""
+    """Every place where a path leads in a schema. Empty if the schema lacks it; several by alternatives and unions."""
     found: dict[Keys, list[Any]] = {}
     for parts in alternatives(path):
         ways: dict[Keys, list[Any]] = {(): list(avro.branches(avro.root))}
@@ -111,7 +121,7 @@ def find(avro: AvroType, path: str) -> list[Found]:
 
 
 def absent(mapping: Mapping, avro: AvroType) -> tuple[str, ...]:
-    """The mapped paths that a schema lacks, as `setting: path`."""
+    """The mapping's paths that a schema lacks, as `setting: path`."""
     return tuple(f"{name}: {path}" for name, path in mapping.paths() if not find(avro, path))
 
 
@@ -149,9 +159,9 @@ def _check(setting: str, path: str, *, star: bool) -> None:
         parts = [part.strip() for part in alternative.split(".")]
         if not all(parts):
             raise ValueError(
-                f"{setting}: {path!r} has an empty part; write field names with dots between, as user.phone"
+                f"{setting}: {path!r} has an empty part; write field names with dots between, as in user.phone"
             )
         if "*" in (parts[:-1] if star else parts):
             raise ValueError(
-                f"{setting}: {path!r} has a * where none can stand; it ends the attributes path, as after.*"
+                f"{setting}: {path!r} has a * in the wrong place; only the attributes path may end with one, as after.*"
             )

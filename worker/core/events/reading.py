@@ -1,6 +1,6 @@
 """What a record says, before any rule is applied: an event, or why there is none.
 
-Nothing here keeps anything but the decoder's schemas, so a plan or an explanation of a record can ask as well:
+Reading changes no state, so a command that only explains records can use it as well:
 
     match read(record, decoder):
         case Event() as event: ...  # next: preflight
@@ -20,29 +20,29 @@ from worker.core.model import Event, Record
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """The record's bytes are no event; `detail` says why, and holds no value."""
+    """The record cannot be decoded. `detail` says why, without any value."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """The record says nothing about a user: a tombstone, or a record that the mapping passes over."""
+    """The record says nothing about a user: it is a tombstone, or `ignore_when_null` ignores it."""
 
     tombstone: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NeedsSchema:
-    """The record names a schema that is not known yet."""
+    """The record's schema is not known yet."""
 
     schema_id: int
 
 
-Understood: TypeAlias = Event | Unreadable | PassedOver
+Content: TypeAlias = Event | Unreadable | PassedOver
 """What a record said, once its schema is known."""
 
-Reading: TypeAlias = Understood | NeedsSchema
+Reading: TypeAlias = Content | NeedsSchema
 
 
 def read(record: Record, decoder: Decoder) -> Reading:

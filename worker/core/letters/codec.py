@@ -1,4 +1,4 @@
-"""A dead letter's bytes: Avro as `schemas/dead_letter.avsc` says, framed as the input is, and cut to fit."""
+"""Encodes a dead letter: Avro by `schemas/dead_letter.avsc`, framed like the input, and cut to fit the topic."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Headers = list[tuple[str, str | bytes | None]]
 Encoded = tuple[bytes | None, bytes, Headers]
 """Kafka key, value and headers."""
 
-# Bounds and no ranges: `in` asks a range about an int's subclass by counting through it.
+# Bounds instead of a range: for a subclass of int, `in` would count through the whole range.
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-_DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: what readers can show
+_DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: readers fail on others
 _REQUEST_ID_MAX_BYTES: Final = 256
 
 
 def letter_id(letter: Letter) -> str:
-    """Name a letter by its content: the same sources, attributes and reason give the same 32 hex digits."""
+    """A letter's id, from its content: the same sources, attributes and reason give the same 32 hex digits."""
     content = [
         letter.reason.value,
         sorted([source.partition.topic, source.partition.number, source.offset] for source in letter.sources),
@@ -51,15 +51,15 @@ def encode(
     schema_id: int | None,
     max_bytes: int,
 ) -> Encoded:
-    """Write a letter.
+    """Encodes a letter.
 
     Args:
         letter: what to write.
         worker: who writes it.
         schema: `dead_letter.avsc`, parsed by fastavro.
-        schema_id: frames the value as Confluent does (a zero byte and the id in 4 bytes); None leaves it bare.
-        max_bytes: bound of key and value together. A letter over it is cut as `worker.core.letters.cuts` says, and
-            `detail` names what was cut. A letter whose smallest form is larger, 6 KB at most, is given as it is.
+        schema_id: for Confluent framing (a zero byte and the id in 4 bytes); None gives bare Avro.
+        max_bytes: bound of key and value together. A larger letter is cut as `worker.core.letters.cuts` says, and its
+            `detail` names the cuts. If the letter is still larger with all cuts (6 KB at most), it stays that large.
     """
     key = letter.record_key
     datum = _datum(letter, worker)
@@ -104,7 +104,7 @@ def _headers(letter: Letter) -> Headers:
             ("source.partition", str(first.partition.number).encode()),
             ("source.offset", str(first.offset).encode()),
         ]
-    # `encode` bounds key and value alone, so these are bounded by themselves.
+    # `encode` bounds only key and value. `trace_context` bounds the headers.
     return headers + list(trace_context(letter.headers))
 
 
@@ -157,7 +157,7 @@ def _attribute(attribute: LostAttribute) -> Datum:
     return {
         "name": _utf8(attribute.name),
         "value": value,
-        # A time that no calendar has is in the event's own record; readers would fail on it here.
+        # Readers fail on a time outside these years. The source record still has it.
         "occurred_at": None
         if occurred_at is None or not _DATES_MIN_MS <= occurred_at <= _DATES_MAX_MS
         else occurred_at,
@@ -168,7 +168,7 @@ def _attribute(attribute: LostAttribute) -> Datum:
 
 
 def _value(raw: object) -> tuple[object, str | None]:
-    """Split a raw value into the schema's `value` and, where that cannot hold it exactly, `text`."""
+    """A raw value as the schema's `value` and, if `value` cannot represent it exactly, as `text`."""
     value: object
     text: str | None = None
     match raw:
@@ -191,7 +191,7 @@ def _value(raw: object) -> tuple[object, str | None]:
 
 
 def _json(raw: object) -> str:
-    """JSON of any value, cut at `TEXT_MAX_BYTES` without building more than that."""
+    """JSON of any value, cut at `TEXT_MAX_BYTES`. Stops encoding there, so a huge value costs no more."""
     parts: list[str] = []
     size = 0
     try:
@@ -201,7 +201,7 @@ def _json(raw: object) -> str:
             if size > TEXT_MAX_BYTES:
                 break
     except (RecursionError, TypeError, ValueError):
-        # Nested too deep, a key that is no string, an integer of thousands of digits: what was written so far stands.
+        # Nested too deep, a key that is not a string, an integer of thousands of digits: keep what was encoded so far.
         parts.append("…")
     return _utf8("".join(parts), TEXT_MAX_BYTES)
 
@@ -219,6 +219,6 @@ def _fingerprint(raw: object) -> tuple[str, str]:
 
 
 def _utf8(text: str, max_bytes: int | None = None) -> str:
-    """Text that Avro can hold (lone surrogates are written out), at most `max_bytes` long in UTF-8."""
+    """Text that Avro can encode (lone surrogates are escaped), of at most `max_bytes` in UTF-8."""
     data = text.encode("utf-8", "backslashreplace")
     return data[:max_bytes].decode("utf-8", "ignore")

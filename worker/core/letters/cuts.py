@@ -75,7 +75,7 @@ def _cut_event_ids(datum: Datum, _: int) -> bool:
 
 
 def _cut_whole_attributes(datum: Datum, excess: int) -> bool:
-    """Leave out the last ones, as many as make up for the excess."""
+    """Leaves out the last attributes, as many as the excess needs."""
     attributes = datum["attributes"]
     if not isinstance(attributes, list) or not attributes:
         return False
@@ -88,7 +88,7 @@ def _cut_whole_attributes(datum: Datum, excess: int) -> bool:
 
 
 def _size_bytes(value: object) -> int:
-    """What a field of an attribute takes in Avro, or a byte or two less: the indexes of unions are left out."""
+    """The Avro size of an attribute's field, without the one or two bytes of its union index."""
     match value:
         case str():
             return 1 + len(value.encode())
@@ -118,15 +118,15 @@ CUTS: Final[_Cuts] = (
     ("sources", _cut_sources),
     ("key in the letter", _cut_key),
 )
-"""What can be left out of a letter, in this order, each by its name and as what cuts it out of the datum.
+"""The cuts, in this order, each with its name for `detail`.
 
-A cut is told how many bytes are too many, and tells whether it took anything. What is least missed goes first: the
-source record can be read again by its offset, as long as it is kept.
+A cut gets the excess in bytes, changes the datum, and returns whether it cut anything. The source record's value goes
+first: while Kafka retains the record, its offset still leads there.
 """
 LAST_CUTS: Final[_Cuts] = (
     ("event ids", _cut_event_ids),
     ("attributes", _cut_whole_attributes),
     ("identifiers", _cut_user),
 )
-"""What is left out only where the letter is too large without its own key, too: a letter that its topic never takes
+"""Cuts for a letter that is still too large without its own key. They are needed: a letter that the topic never takes
 would keep its source's offset uncommitted for ever."""

@@ -1,4 +1,4 @@
-"""Makes dead letters: of an entry, of a record, of what preflight refused."""
+"""Makes dead letters: from an entry, from a record, from a refusal of preflight."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now
 from worker.core.waiting.entry import Entry
 
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
-_TRACE_BYTES_MAX = 512  # W3C Trace Context asks to pass on at least so much
+_TRACE_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
 
 
 def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
-    """The named attributes of an entry, with the reply because of which they are given up."""
-    newest = entry.items[names[-1]].change
+    """A letter with the named attributes of an entry, and the reply that ended their delivery."""
+    newest = entry.attributes[names[-1]].change
     return Letter(
         reason=reason,
         detail=detail,
@@ -29,7 +29,7 @@ def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[s
 
 
 def letter_of_record(record: Record, detail: str, now: Now) -> Letter:
-    """A record that could not be decoded, whole."""
+    """A letter with a whole record that cannot be decoded."""
     return Letter(
         reason=Reason.UNDECODABLE,
         detail=detail,
@@ -45,7 +45,7 @@ def letter_of_record(record: Record, detail: str, now: Now) -> Letter:
 
 
 def letter_of_refusal(record: Record, event: Event, refusal: Refusal, now: Now) -> Letter:
-    """What preflight refused of an event."""
+    """A letter with the attributes of an event that preflight refused."""
     return Letter(
         reason=refusal.reason,
         detail=refusal.detail,
@@ -68,7 +68,7 @@ def source_of(record: Record, event_id: str | None) -> Source:
 
 
 def trace_context(headers: Headers) -> Headers:
-    """The headers that a dead letter passes on, so that a trace goes through it: each once, and only small ones.
+    """The trace headers that a dead letter passes on: each name once, and only if it is small.
 
     A header of a megabyte would fill the memory, and the topic would refuse the letter.
     """

@@ -1,6 +1,6 @@
-"""Dead letters on their way. What a letter stands for is settled by its delivery report, and by nothing else.
+"""Dead letters on their way to their topic. Only the delivery report settles a letter's owner.
 
-Credit bounds a flood of letters: one account for records that cannot be used, one for calls that are refused.
+Two credits bound a flood of letters: one for records that cannot be used, one for calls that are refused.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from typing import Protocol
 
 from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Letter, Now, Reason
-from worker.core.waiting.entry import ITEM_BYTES
+from worker.core.waiting.entry import ATTRIBUTE_BYTES
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 
-LETTER_BYTES = 1200  # what one takes beyond the record it carries, in bytes
+LETTER_BYTES = 1200  # the size of a letter without its record and attributes, in bytes
 
 
 class Owner(Protocol):
-    """What a dead letter stands for: an entry, or a record's offset."""
+    """What a dead letter settles: an entry, or a record's offset."""
 
     @property
     def is_wanted(self) -> bool:
-        """False once its partitions went away: the next owner makes the same letter."""
+        """False once its partitions were dropped: their next owner makes the same letter."""
 
     def letter_written(self, now: Now) -> None:
-        """The topic acknowledged one letter of it."""
+        """The topic acknowledged one of its letters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OffsetOwner:
-    """A record's offset, which its partition's ledger holds until the letter is acknowledged."""
+    """A record's offset. The ledger has a hold on it until the letter is acknowledged."""
 
     ledger: Ledger
     offset: int
 
     @property
     def is_wanted(self) -> bool:
-        """False once the partition went away."""
+        """False once the partition was dropped."""
         return self.ledger.live
 
     def letter_written(self, _: Now) -> None:
@@ -52,23 +52,31 @@ class OffsetOwner:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
-    """Whom a letter settles, and the account that paid for it (None: what policy forbids is free)."""
+    """The owner that a letter settles, and the credit that paid for it. None: a `sensitive_data` letter is free."""
 
     owner: Owner
-    account: Credit | None
+    credit: Credit | None
 
 
 class Outbox:
-    """Letters without an acknowledgement: due, being written, or withheld until there is credit for them."""
+    """The letters that are not acknowledged yet.
+
+    A letter is due, being written, or withheld until there is credit for it.
+
+        outbox.add_of_record(letter, OffsetOwner(ledger, offset), now.wall_ms)
+        for letter in outbox.due(now.mono):
+            publish(letter)
+        outbox.acknowledged(letter, now)  # its delivery report: settles the offset. Or `failed`: due again later
+    """
 
     def __init__(self, backoff: Callable[[int], float], *, storm: Storm, call_credit: Credit, memory: Memory) -> None:
-        """Empty.
+        """Begins empty.
 
         Args:
-            backoff: the pause in seconds after the n-th failure in a row to write any letter.
-            storm: bounds the letters of records that cannot be used, and keeps those withheld.
-            call_credit: bounds the letters of calls that the destination refused; ask it before `add_of_call`.
-            memory: counts what the letters take.
+            backoff: the pause in seconds after the n-th consecutive failure to write letters.
+            storm: bounds the letters of unusable records, and withholds those over the bound.
+            call_credit: bounds the letters of refused calls. Check that it is not exhausted before `add_of_call`.
+            memory: counts the letters' bytes.
         """
         self._backoff = backoff
         self.storm = storm
@@ -86,14 +94,14 @@ class Outbox:
         return len(self._pending)
 
     def add_of_call(self, letter: Letter, owner: Owner) -> None:
-        """A letter about a refused call. It is due at once."""
+        """Adds a letter about a refused call. It is due at once."""
         self._add(letter, _Pending(owner, self.call_credit))
         self.call_credit.spend()
         self._make_due(letter)
 
     def add_of_record(self, letter: Letter, owner: OffsetOwner, wall_ms: int) -> None:
-        """A letter about a record that cannot be used. It is due as soon as there is credit for it."""
-        # What policy forbids tells nothing of the producer's health.
+        """Adds a letter about an unusable record. It is due as soon as there is credit for it."""
+        # A forbidden attribute says nothing about the producer's health, so its letter costs nothing.
         free = letter.reason is Reason.SENSITIVE_DATA
         self._add(letter, _Pending(owner, None if free else self.storm.credit))
         if free or self.storm.admits(letter, wall_ms):
@@ -103,50 +111,50 @@ class Outbox:
             owner.ledger.withheld += 1
 
     def earn_and_release(self) -> None:
-        """A record went well: that earns credit, and withheld letters may be written as far as the credit goes."""
+        """A record was good: earns credit, and makes as many withheld letters due as the credit pays for."""
         for letter in self.storm.earn_and_release():
             self._withheld.pop(letter).withheld -= 1
             self._make_due(letter)
 
     def forget_dropped(self) -> None:
-        """Partitions went away: the next owner writes their letters."""
+        """Partitions were dropped: drops their letters that are not being written. The next owner makes them again."""
         for letter in self.storm.forget(self._is_wanted):
             del self._withheld[letter]
             self._remove(letter)
         unwanted = [letter for _, _, letter in self._due if not self._is_wanted(letter)]
-        self._due = [item for item in self._due if self._is_wanted(item[2])]
+        self._due = [waiting for waiting in self._due if self._is_wanted(waiting[2])]
         heapq.heapify(self._due)
         for letter in unwanted:
             # Never written, so refund its credit: the next owner will write the same letter.
-            account = self._remove(letter).account
-            if account is not None:
-                account.give_back()
+            credit = self._remove(letter).credit
+            if credit is not None:
+                credit.give_back()
 
     def due(self, now: float) -> list[Letter]:
-        """The letters to be written now."""
+        """Removes and returns the letters to write now. Each comes back by `acknowledged` or `failed`."""
         letters = []
         while self._due and self._due[0][0] <= now:
             _, _, letter = heapq.heappop(self._due)
             if self._is_wanted(letter):
                 letters.append(letter)
             else:
-                # Its partition went away while it was being written, and then the write failed.
+                # The sequence: it was being written, its partition was dropped, then the write failed.
                 self._remove(letter)
         return letters
 
     def next_due(self) -> float:
-        """The instant of the next letter to be written, in monotonic seconds; infinite where there is none."""
+        """When the next letter is due, in monotonic seconds; infinite if there is none."""
         return self._due[0][0] if self._due else math.inf
 
     def acknowledged(self, letter: Letter, now: Now) -> None:
-        """The topic has the letter: what it stands for is settled."""
+        """The topic has the letter: settles its owner."""
         self._failures = 0
         self.problem = None
         self._remove(letter).owner.letter_written(now)
 
     def failed(self, letter: Letter, error: str, now: float) -> None:
-        """The topic did not take the letter: it is written again, later."""
-        if now >= self._retry_at:  # else it belongs to the same attempt as the failure before
+        """The topic did not take the letter: it is due again after a back-off."""
+        if now >= self._retry_at:  # else it was sent together with the letter that failed before it: count one failure
             self._failures += 1
             self._retry_at = now + self._backoff(self._failures)
         self.problem = error
@@ -174,4 +182,4 @@ def _size_bytes(letter: Letter) -> int:
     content = len(letter.record_key or b"") + len(letter.record_value or b"")
     if letter.answer is not None:
         content += len(letter.answer.body)
-    return LETTER_BYTES + content + sum(ITEM_BYTES + getsizeof(lost.value) for lost in letter.attributes)
+    return LETTER_BYTES + content + sum(ATTRIBUTE_BYTES + getsizeof(lost.value) for lost in letter.attributes)

@@ -1,4 +1,4 @@
-"""Attribute names that tell of data which Attentive's disclaimer on personal information excludes.
+"""Attribute names that suggest data which Attentive's disclaimer on personal information excludes.
 
 Source: https://docs.attentivemobile.com/pages/legal-docs/pi-disclaimer/
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-# Each line is one phrase; (…|…) is a choice of words, and a word ending in ? may be missing.
+# Each line is one phrase. (…|…) is a choice of words, and a word with ? at its end is optional.
 
 _TELLING = """
 ssn
@@ -49,13 +49,13 @@ visa (status|number|no)
 (criminal|arrest|felony)
 under 13
 """
-"""Denied wherever they stand in a name, as whole words."""
+"""Denied anywhere in a name, as whole words."""
 
 _ENDING = """
 (password|passwd|passphrase|passcode)
 passport
 """
-"""Denied at the end of a name, but for a word for its form after: `password_changed_at` is no password."""
+"""Denied at the end of a name, or before words of `_FORM`: `password_hash` is denied, `password_changed_at` is not."""
 
 _PLAIN = """
 (race|race or ethnicity|ethnic origin)
@@ -74,7 +74,7 @@ account (number|no|num|nr)
 (latitude|longitude|lat|lng|lat lng|lat long|latlng|coordinates)
 (crime|crimes|conviction|convictions)
 """
-"""Denied where they are the whole name, but for an owner before and a word for its form after."""
+"""Denied as a whole name. Words of `_OWNER` may come before, and words of `_FORM` after."""
 
 _OWNER = "(?:(?:user|users|customer|subscriber|person|member|contact|profile|client|my|their|is|has)_)*"
 _FORM = (
@@ -84,7 +84,7 @@ _FORM = (
 
 
 def _phrases(lines: str) -> str:
-    """One alternation; a phrase's words may also be written as one, as in `socialsecurity`."""
+    """All lines as one regular expression. A phrase may also be written as one word, such as `socialsecurity`."""
     patterns = []
     for line in lines.split("\n"):
         spaced = re.sub(r" (\w+)\?$", r"(?: \1)?", line.strip())
@@ -101,5 +101,5 @@ _FORBIDDEN = re.compile(
 
 
 def is_forbidden(words: str) -> bool:
-    """Whether a name, given as lower-case words joined by `_`, tells of a forbidden category."""
+    """Whether a name, given as lower-case words joined by `_`, suggests a forbidden category."""
     return _FORBIDDEN.fullmatch(words) is not None

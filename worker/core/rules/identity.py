@@ -1,4 +1,4 @@
-"""Who an event is about: which identifier names the user, which are sent, and what the API would refuse of them."""
+"""Who an event is about: which identifier names the user, which ones are sent, and which ones the API would refuse."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from worker.core.model import User, UserKey
 KINDS = ("phone", "email", "client_user_id", "custom")
 SENDS = ("first", "all")
 _IDENTIFIER_CHARACTERS_MAX = 100
-"""Documented for the Identity API, and taken to hold here."""
+"""Documented for the Identity API only. We assume the same limit here."""
 _CACHED = 65_536
-"""Verdicts kept, by identifier: a user changes more than once, and a look at the library costs 10 to 20 µs."""
+"""Bound of the cached verdicts. A user changes more than once, and asking the library costs 10 to 20 µs."""
 _LOCAL_PART_MAX, _LABEL_MAX = 64, 63
 _NAME_SHOWN_MAX = 60
 
 _PLAIN_EMAIL = re.compile(
     r"[a-z0-9]+(?:[._+-][a-z0-9]+)*@[a-z0-9]+(?:[.-][a-z0-9]+)*\.[a-z]{2,20}", re.ASCII | re.IGNORECASE
 )
-"""A part of what the library accepts, many times faster; everything else is the library's to judge."""
+"""The common form of an address, checked many times faster than by the library. The library judges all others."""
 _NORTH_AMERICAN = re.compile(r"\+1[2-9][0-9]{9}", re.ASCII)
-"""Likewise: country code 1 has ten digits, and no prefix to strip where the first of them is not 1 or 0."""
+"""Likewise for country code 1: ten digits, and the library strips no prefix if the first one is not 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class IdentityRules:
     """How users are named.
 
     Attributes:
-        order: Kinds of identifier; the first that an event has names its user, for coalescing and order. An event
-            that has none of these kinds has no identity.
-        send: `first`: the naming identifier alone is sent. `all`: every identifier of the event is, also those of kinds
-            that `order` leaves out.
+        order: Kinds of identifier. The first one that an event has names its user, for coalescing and order. An event
+            with none of them has no identity.
+        send: `first` sends only the identifier that names the user. `all` sends every identifier of the event, also of
+            kinds that `order` leaves out.
 
     Raises:
         ValueError: A kind or `send` is unknown, or a kind is named twice; says which are known.
@@ -57,7 +57,7 @@ class IdentityRules:
 
 
 class Named(NamedTuple):
-    """An event's user under the rules. `fault` says what is wrong with an identifier, without its value."""
+    """An event's user by the rules. `fault` says what is wrong with an identifier, without its value."""
 
     key: UserKey | None
     user: User
@@ -69,7 +69,7 @@ _NOT_NAMED = Named(None, _NOBODY)
 
 
 def name_user(user: User, rules: IdentityRules) -> Named:
-    """The key and the identifiers to send; a `key` of None without a `fault` means that no identifier is present.
+    """The user's key and the identifiers to send. If `key` and `fault` are both None, there is no identifier.
 
     Identifiers are sent as given. Empty and blank ones count as absent.
     """
@@ -89,7 +89,7 @@ def name_user(user: User, rules: IdentityRules) -> Named:
 
 
 def _first_of(user: User, kind: str) -> tuple[str, str] | None:
-    """The first present identifier of a kind, with its name (empty but for custom ones)."""
+    """The first present identifier of a kind, as (name, value). Only custom ones have a name."""
     if kind == "custom":
         return next((pair for pair in user.custom if _present(pair[1])), None)
     value: str | None = getattr(user, kind)
@@ -127,7 +127,7 @@ def _with_all(key: UserKey, user: User) -> Named:
 
 
 def _fault(kind: str, name: str, value: str) -> str | None:
-    """What the API would refuse about an identifier; None where nothing."""
+    """Why the API would refuse an identifier; None if it would not."""
     what = kind if kind != "custom" else f"custom identifier {name[:_NAME_SHOWN_MAX]!r}"
     if len(value) > _IDENTIFIER_CHARACTERS_MAX:
         return f"{what}: longer than {_IDENTIFIER_CHARACTERS_MAX} characters"
@@ -148,9 +148,9 @@ def _folded_domain(email: str) -> str:
 
 
 def _is_e164(value: str) -> bool:
-    """Whether the number is its own E.164 form and of a possible length.
+    """Whether the number is in E.164 form, with a possible length.
 
-    Not whether it is assigned: that changes weekly, and the API's own example, +13115552368, is not.
+    Does not check whether it is assigned: assignments change weekly, and the API's own example, +13115552368, is not.
     """
     return _NORTH_AMERICAN.fullmatch(value) is not None or _is_possible_e164(value)
 
@@ -173,8 +173,8 @@ def _is_email(value: str) -> bool:
 
 @lru_cache(maxsize=_CACHED)
 def _is_library_email(value: str) -> bool:
-    # The library refuses reserved names such as .test and .local. They are valid, and people test with them:
-    # under a name that is not reserved, everything else about the address is judged.
+    # The library refuses reserved domains such as .test and .local. They are valid, and people test with them. So let
+    # it judge the rest of the address, under a domain that is not reserved.
     if value.rpartition(".")[2].rpartition("@")[2].lower() in email_validator.SPECIAL_USE_DOMAIN_NAMES:
         value += ".example"
     try:

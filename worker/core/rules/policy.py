@@ -1,13 +1,13 @@
 """Which attributes may be sent, by name: the allow-list, the deny-list, and what Attentive forbids outright.
 
-Deny patterns look through spelling: `SocialSecurity`, `social-security` and `social_security` are one name. Words are
-split at separators, at changes of case and before digits; `*` and `?` stand for any characters. Allow patterns are
-compared as they are, since the destination's names are case sensitive.
+Deny patterns ignore spelling: `SocialSecurity`, `social-security` and `social_security` are the same name. Names are
+split into words at separators, at changes of case and before digits. `*` stands for any characters, `?` for one. Allow
+patterns are compared literally, because the destination's names are case-sensitive.
 
-`@forbidden` stands for the categories that Attentive's disclaimer on personal information excludes. A name is caught
-where it *is* such a thing, not where it merely holds the word: `race` and `customer_race` are denied,
-`race_day_shoe_size` is not; `passport` and `passport_number` are, `passport_tier` (a loyalty programme) is not;
-`card_number` is, `gift_card_number` is not. No list of names is complete: an allow-list is the stronger protection.
+`@forbidden` stands for the categories that Attentive's disclaimer on personal information excludes. It denies a name
+that means such data, not every name with the word in it: `race` and `customer_race` are denied, `race_day_shoe_size` is
+not; `passport` and `passport_number` are, `passport_tier` (a loyalty programme) is not; `card_number` is,
+`gift_card_number` is not. No list of names is complete: an allow-list is the stronger protection.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class AttributeRules:
     """What is sent.
 
     Attributes:
-        allow: Name patterns; empty allows all. A name that none matches is passed over without a dead letter.
-        deny: Name patterns; a match is a dead letter `sensitive_data` without its value. `@forbidden` stands for the
-            built-in list, so that patterns of one's own can be added to it: `@forbidden,internal_*`.
-        nulls: `drop` leaves null attributes out, `reject` makes a dead letter of them, `empty_string` sends "".
+        allow: Name patterns; empty allows all. A name without a match is left out, without a dead letter.
+        deny: Name patterns. A match becomes a `sensitive_data` dead letter without its value. `@forbidden` stands for
+            the built-in list. To add your own patterns: `@forbidden,internal_*`.
+        nulls: `drop` leaves null attributes out, `reject` makes dead letters of them, `empty_string` sends "".
 
     Raises:
         ValueError: A pattern is empty or names an unknown list, or `nulls` is unknown.
@@ -57,7 +57,7 @@ class AttributeRules:
 
 
 class Decision(Enum):
-    """What becomes of an attribute by its name alone."""
+    """What to do with an attribute, by its name alone."""
 
     SEND = "send"
     PASS_OVER = "pass over"  # noqa: S105 - no password
@@ -66,7 +66,7 @@ class Decision(Enum):
 
 
 class Policy:
-    """Decides by name, and remembers: events use the same few names over and over."""
+    """Decides by name. Caches its decisions, because events use the same few names over and over."""
 
     def __init__(self, rules: AttributeRules) -> None:
         self._allow = rules.allow
@@ -74,7 +74,7 @@ class Policy:
         self._decisions: dict[str, Decision] = {}
 
     def decide(self, name: str) -> Decision:
-        """The decision for a name; what the allow-list leaves out is passed over, even where it is denied too."""
+        """The decision for a name. A name that the allow-list leaves out is left out, even if it is also denied."""
         decision = self._decisions.get(name)
         if decision is None:
             decision = self._judge(name)
@@ -108,6 +108,6 @@ def _words(name: str) -> str:
 
 
 def _spelled(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)[:_LOOKED_AT_MAX]  # one character may become eighteen
+    text = unicodedata.normalize("NFKC", text)[:_LOOKED_AT_MAX]  # NFKC makes up to 18 characters of one
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", "_", text)
     return re.sub(r"[\W_]+", "_", text).casefold()

@@ -1,4 +1,4 @@
-"""What can be known before any call: who the user is, what may be sent, and what the API would refuse."""
+"""What is known before any call: who the user is, what may be sent, and what the API would refuse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ _SEND = Decision.SEND
 
 
 class Preflight:
-    """Checks events against the rules; keeps nothing of an event but the decisions on attribute names."""
+    """Checks events against the rules.
+
+    Keeps nothing of an event, except decisions about attribute names.
+
+        preflight = Preflight(IdentityRules(), AttributeRules(deny=("@forbidden", "internal_*")))
+        preflight.check(Event(User(phone="+13115552368"), {"tier": "gold", "internal_score": 7}))
+        # accepted: {"tier": "gold"}; refusals: one, sensitive_data, with internal_score
+    """
 
     def __init__(self, identity: IdentityRules, attributes: AttributeRules) -> None:
         self._identity = identity
@@ -26,9 +33,9 @@ class Preflight:
         self._policy = Policy(attributes)
 
     def check(self, event: Event) -> Checked:
-        """What of an event is to be sent, and what is refused: one refusal per reason.
+        """What of an event may be sent, and what is refused, with one refusal per reason.
 
-        Where the user cannot be named, that is the one refusal, and it carries every attribute that is not passed over.
+        If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
         key, user, fault = name_user(event.user, self._identity)
         if key is None:
@@ -51,7 +58,7 @@ class Preflight:
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
     ) -> tuple[tuple[Refusal, ...], int]:
-        """Put what can be sent into `accepted`; return the refusals, and how many were passed over."""
+        """Adds what can be sent to `accepted`. Returns the refusals, and how many attributes a rule left out."""
         refused: dict[Reason, _Refused] = {}
         passed_over = 0
         for name, value in attributes:
@@ -70,7 +77,7 @@ class Preflight:
         return tuple(one.refusal(reason) for reason, one in refused.items()), passed_over
 
     def _passes_over(self, decision: Decision, value: object) -> bool:
-        """By the allow-list, or as a null: one of a denied name holds nothing sensitive."""
+        """Whether a rule leaves it out: the allow-list, or `nulls`. A null under a denied name is left out as well."""
         return decision is Decision.PASS_OVER or (value is None and self._nulls == "drop")
 
     def _rendered(self, value: object) -> Scalar:

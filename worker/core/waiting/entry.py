@@ -11,17 +11,17 @@ from worker.core.delivery.isolation import Isolation
 from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey, headers_bytes
 from worker.core.waiting.ledger import Ledger
 
-# What one object of each kind takes beyond the strings it refers to, in bytes: CPython 3.11 with allocator
-# overhead, measured by filling a window with a million of them. The budget is kept by these.
+# Bytes per object without its strings, for the memory budget. Measured on CPython 3.11 by filling a window with a
+# million of each; allocator overhead is included.
 ENTRY_BYTES = 900
 CHANGE_BYTES = 260
-ITEM_BYTES = 180
+ATTRIBUTE_BYTES = 180
 
-_OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the partition that it came by
+_OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the ledger of the partition it came from
 
 
 class Change:
-    """What a record says about one user, without its attributes: the entry keeps those, by name."""
+    """One record's change of a user, without the attributes: the entry keeps these by name."""
 
     __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source", "uses")
 
@@ -39,10 +39,10 @@ class Change:
         self.occurred_at_ms = occurred_at_ms
         self.record_key = record_key
         self.headers = headers
-        self.uses = 0  # values that came by this change and are still kept
+        self.uses = 0  # how many values of this change are still kept
 
     def release(self) -> int:
-        """Drops one of its values. Returns the bytes that this frees, as a number below 0."""
+        """Drops one of its values. Returns the freed bytes as a negative number; 0 while other values remain."""
         self.uses -= 1
         return 0 if self.uses else -self.size_bytes
 
@@ -53,11 +53,11 @@ class Change:
         return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
 
 
-class Item:
+class Attribute:
     """An attribute's newest value, and the distinct older values to fall back on if it is refused.
 
-    Of a partition's equal older values only the latest is kept: what the destination refused once it refuses again.
-    Equal values of two partitions are both kept, since either partition may go away.
+    Keeps one of equal values from one partition: a value refused once is refused again. Keeps equal values from two
+    partitions, because either partition may be revoked.
     """
 
     __slots__ = ("change", "older", "value")
@@ -69,7 +69,7 @@ class Item:
         change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
-        """Takes a newer value. Returns by how many bytes the item grew, without the change itself."""
+        """Adds a newer value. Returns the growth in bytes, without the change itself; negative if memory is freed."""
         change.uses += 1
         if self.has(value) and change.ledger is self.change.ledger:
             freed, self.change = self.change.release(), change
@@ -77,31 +77,31 @@ class Item:
         older = self.older = {} if self.older is None else self.older
         known = len(older)
         previous = (type(self.value), self.value, self.change.ledger)
-        # The previous value is re-inserted, so that the order is the order of the last occurrence.
+        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
         gone = [older.pop(previous, None), older.pop((type(value), value, change.ledger), None)]
         older[previous] = self.change
         self.value, self.change = value, change
         freed = sum(each.release() for each in gone if each is not None)
-        return freed + (len(older) - known) * (ITEM_BYTES + sys.getsizeof(value))
+        return freed + (len(older) - known) * (ATTRIBUTE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
-        """Whether this is the newest value as the destination sees it: True is not 1 there."""
+        """Whether the newest value equals this one for the destination, where True is not 1."""
         return value == self.value and type(value) is type(self.value)
 
     def history(self) -> Iterator[tuple[Scalar, Change]]:
-        """Every value that is kept, the newest last."""
+        """All kept values, oldest first."""
         for (_, value, _), change in (self.older or {}).items():
             yield value, change
         yield self.value, self.change
 
     def step_back(self) -> bool:
-        """Replaces the refused newest value by the one before it. False where there is none."""
+        """The newest value was refused: falls back to the one before it. False if there is none."""
         refused = (type(self.value), self.value)
         self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
     def forget(self, ledger: Ledger) -> bool:
-        """Drops every value that came by `ledger`; False where nothing is left."""
+        """Drops the values from the ledger's partition. False if none is left."""
         if self.older:
             self.older = {old: change for old, change in self.older.items() if change.ledger is not ledger}
         return self.change.ledger is not ledger or self._step_back()
@@ -114,19 +114,19 @@ class Item:
 
 
 class Place(Enum):
-    """Where an entry stands. The window's queues may hold stale references: only the place counts."""
+    """An entry's state. The window's queues may contain stale references: `place` is the truth."""
 
     WINDOW = auto()  # absorbing, waiting for its window to end
-    BLOCKED = auto()  # absorbing, due, and a call of the same user is in flight
-    READY = auto()  # absorbing, due, next in line
-    RETRY = auto()  # waiting out a back-off
-    IN_FLIGHT = auto()  # a call is on its way
-    POSTED = auto()  # nothing is left to send; its dead letters wait for their acknowledgements
-    GONE = auto()  # settled, merged into another entry, or its partitions went away
+    BLOCKED = auto()  # absorbing, due, but the user's other entry is busy
+    READY = auto()  # absorbing, due, in the queue for a call
+    RETRY = auto()  # waiting for its back-off to end, then for a call
+    IN_FLIGHT = auto()  # its call has no reply yet
+    AWAITING_LETTERS = auto()  # nothing left to send; its dead letters are not acknowledged yet
+    GONE = auto()  # settled, merged into another entry, or all its partitions were dropped
 
 
 class Entry:
-    """The changes of one user that the next call carries.
+    """One user's changes for the next call.
 
         entry = Entry(key, user, opened_at=100.0)
         entry.absorb(user, first_change, {"tier": "silver", "age": 40})
@@ -136,22 +136,23 @@ class Entry:
 
     Attributes:
         opened_at: when its first change arrived, in monotonic seconds.
-        not_before: no call before this instant (a back-off), in monotonic seconds.
+        not_before: when its back-off ends, in monotonic seconds.
         oldest_ms: the timestamp of its first change's record, in milliseconds since the epoch.
-        delivered: whether any of it reached the destination.
+        delivered: whether at least one attribute was delivered.
         calls: requests made for it so far.
-        answered: those of them that the destination took or refused; the others tell nothing about what they carried.
-        failures: calls in a row that failed in a way that is worth another try.
-        failing_since: the first of these, in monotonic seconds.
-        successes_when_failing: how many calls had succeeded, for anyone, at that instant.
-        isolation: the search for refused attributes, while there is one.
-        size_bytes: what it takes in memory.
-        pending_letters: dead letters that must be acknowledged before it is settled.
-        holds: for each ledger, the lowest of the entry's offsets: the ledger holds it until the entry is settled.
+        answered: how many of these the destination accepted or refused. Failures and 429s say nothing about the values.
+        failures: consecutive calls that failed by the destination's or the network's fault.
+        failing_since: when the first of these failed, in monotonic seconds.
+        successes_when_failing: the judge's count of successful calls (of all users) at that instant.
+        isolation: the search for refused attributes; None if there is no search.
+        size_bytes: its size in memory.
+        pending_letters: dead letters that must be acknowledged before the entry is settled.
+        holds: by ledger, the lowest offset of the entry. The ledger has a hold on it until the entry is settled.
     """
 
     __slots__ = (
         "answered",
+        "attributes",
         "calls",
         "changes",
         "delivered",
@@ -159,7 +160,6 @@ class Entry:
         "failures",
         "holds",
         "isolation",
-        "items",
         "key",
         "not_before",
         "oldest_ms",
@@ -177,7 +177,7 @@ class Entry:
         self.opened_at = opened_at
         self.not_before = opened_at
         self.place = Place.WINDOW
-        self.items: dict[str, Item] = {}
+        self.attributes: dict[str, Attribute] = {}
         self.holds: dict[Ledger, int] = {}
         self.changes = 0
         self.oldest_ms = 0
@@ -191,8 +191,8 @@ class Entry:
         self.isolation: Isolation | None = None
         self.size_bytes = ENTRY_BYTES
 
-    def absorb(self, user: User, change: Change, attributes: Mapping[str, Scalar]) -> None:
-        """Takes in a newer change of the same user. Its offset is held, unless a lower one of its partition is."""
+    def absorb(self, user: User, change: Change, values: Mapping[str, Scalar]) -> None:
+        """Adds a newer change of the user. Holds its offset, unless the entry holds a lower one of the partition."""
         ledger, offset = change.ledger, change.source.offset
         lowest = self.holds.get(ledger)
         if lowest is None or offset < lowest:
@@ -203,36 +203,39 @@ class Entry:
             self.oldest_ms = change.source.timestamp_ms
         self.changes += 1
         size = change.size_bytes
-        items = self.items
-        for name, value in attributes.items():
-            item = items.get(name)
-            if item is None:
-                items[name] = Item(value, change)
-                size += ITEM_BYTES + len(name) + sys.getsizeof(value)
+        attributes = self.attributes
+        for name, value in values.items():
+            attribute = attributes.get(name)
+            if attribute is None:
+                attributes[name] = Attribute(value, change)
+                size += ATTRIBUTE_BYTES + len(name) + sys.getsizeof(value)
             else:
-                size += item.supersede(value, change)
+                size += attribute.supersede(value, change)
         self.size_bytes += size
 
     def merge(self, newer: Entry) -> None:
-        """Takes in the user's next entry, so that one call carries both; `newer` is empty afterwards."""
+        """Moves the user's next entry into this one, so that one call carries both. Empties `newer`."""
         self.user = newer.user
         self.changes += newer.changes
         self.size_bytes += newer.size_bytes - ENTRY_BYTES
-        for name, item in newer.items.items():
-            mine = self.items.get(name)
+        for name, attribute in newer.attributes.items():
+            mine = self.attributes.get(name)
             if mine is None:
-                self.items[name] = item
+                self.attributes[name] = attribute
                 continue
-            for value, change in item.history():
-                # The value's bytes came with the newer entry's size. Only what it frees of this entry is new.
+            for value, change in attribute.history():
+                # `newer.size_bytes` already counts this value. Subtract only what it frees here.
                 self.size_bytes += min(0, mine.supersede(value, change))
                 change.release()
         for ledger, offset in newer.holds.items():
             self._answer_for(ledger, offset)
-        newer.items, newer.holds, newer.place = {}, {}, Place.GONE
+        newer.attributes, newer.holds, newer.place = {}, {}, Place.GONE
 
     def _answer_for(self, ledger: Ledger, offset: int) -> None:
-        """Takes a hold over. The lower of two stands for both (it is the newer one where the log went back)."""
+        """Takes over a hold. Of two in one ledger keeps the lower, and settles the other.
+
+        The newer offset may be the lower one: an unclean leader election truncated the log.
+        """
         known = self.holds.get(ledger)
         if known is None:
             self.holds[ledger] = offset
@@ -242,33 +245,37 @@ class Entry:
 
     @property
     def is_wanted(self) -> bool:
-        """False once it is settled or merged, or all its partitions went away."""
+        """False once it is settled or merged, or all its partitions were dropped."""
         return self.place is not Place.GONE
 
     def fold(self) -> dict[str, Scalar]:
-        """The last value of every attribute that is neither delivered nor refused."""
-        return {name: item.value for name, item in self.items.items()}
+        """The newest value of every attribute that is not delivered or dead-lettered yet."""
+        return {name: attribute.value for name, attribute in self.attributes.items()}
 
     def forget(self, ledger: Ledger) -> None:
-        """The partition went away: what came by it is the next owner's to send."""
+        """The partition was dropped: removes its values, which the next owner will send."""
         self.holds.pop(ledger, None)
-        self.items = {name: item for name, item in self.items.items() if item.forget(ledger)}
+        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledger)}
 
     def settle(self) -> None:
-        """Everything in it is delivered, superseded or a written dead letter."""
+        """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""
         for ledger, offset in self.holds.items():
             ledger.settle(offset)
         self.holds = {}
         self.place = Place.GONE
 
     def sources(self, names: Iterable[str]) -> tuple[Source, ...]:
-        """The records that the named attributes' values come from, each once, in order of arrival."""
-        return tuple(dict.fromkeys(self.items[name].change.source for name in names))
+        """The records that the named attributes' newest values came from, each once, in the order of `names`."""
+        return tuple(dict.fromkeys(self.attributes[name].change.source for name in names))
 
     def lost(self, name: str) -> LostAttribute:
-        """The named attribute as a dead letter carries it."""
-        item = self.items[name]
-        source = item.change.source
+        """The named attribute for a dead letter."""
+        attribute = self.attributes[name]
+        source = attribute.change.source
         return LostAttribute(
-            name, item.value, item.change.occurred_at_ms, partition=source.partition.number, offset=source.offset
+            name,
+            attribute.value,
+            attribute.change.occurred_at_ms,
+            partition=source.partition.number,
+            offset=source.offset,
         )

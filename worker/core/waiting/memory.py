@@ -1,19 +1,19 @@
-"""The memory budget: what lies between Kafka and the destination, and whether that is too much."""
+"""The memory budget of changes and dead letters that are not settled."""
 
 from __future__ import annotations
 
 from worker.core.facts import Facts, MemoryFreed, MemoryFull
 
-RESUME_BELOW = 0.8  # of the budget: memory that was short is no longer short below it
+RESUME_BELOW = 0.8  # of the budget: partitions resume below it
 
 
 class Memory:
-    """Counts the bytes held. Whoever takes or frees some tells it so.
+    """Counts bytes in use. Whoever takes or frees memory calls `add`.
 
     Attributes:
-        held_bytes: what is held now.
-        short: from the moment the budget is exceeded until a fifth of it is free again. Between the two marks it stays
-            as it was, so that partitions are not paused and resumed at every record.
+        held_bytes: the bytes in use now.
+        short: true from when the budget is exceeded until a fifth of it is free again. With one mark instead of two,
+            partitions would pause and resume at every record.
     """
 
     __slots__ = ("_facts", "_max_bytes", "_resume_bytes", "held_bytes", "short")
@@ -26,7 +26,7 @@ class Memory:
         self.short = False
 
     def add(self, size_bytes: int) -> None:
-        """So many bytes more are held; fewer where the number is below 0."""
+        """Adds to the bytes in use; a negative number frees them."""
         self.held_bytes += size_bytes
         if self.held_bytes > (self._resume_bytes if self.short else self._max_bytes):
             if not self.short:

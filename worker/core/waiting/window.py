@@ -1,7 +1,7 @@
 """The entries that wait for their call, in the order in which they become due.
 
-A user has at most one entry that absorbs changes and at most one whose call is in flight. An entry that must be tried
-again absorbs the user's newer changes, so that an outage's backlog shrinks in calls.
+A user has at most two entries: one absorbs changes, the other is busy (its call is in flight, or it is being searched
+for refused attributes). An entry to retry absorbs the user's newer changes, so an outage's backlog shrinks in calls.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from worker.core.waiting.memory import Memory
 
 
 class Window:
-    """Keeps every entry from its first change until it is settled. Every instant is in monotonic seconds.
+    """Keeps every entry from its first change until it is settled.
 
-    window = Window(5.0, memory)
-    window.absorb(key, user, change, {"tier": "gold"}, now=100.0)
-    window.take(104.9)  # None: its window has not ended
-    entry = window.take(105.0)  # in flight: the user's later changes open the next entry
-    window.settle(entry)  # or window.retry(entry, not_before=107.0)
+    Every instant is in monotonic seconds.
+
+        window = Window(5.0, memory)
+        window.absorb(key, user, change, {"tier": "gold"}, now=100.0)
+        window.take(104.9)  # None: its window has not ended
+        entry = window.take(105.0)  # in flight: the user's later changes open the next entry
+        window.settle(entry)  # or window.retry(entry, not_before=107.0)
     """
 
     def __init__(self, seconds: float, memory: Memory) -> None:
@@ -34,7 +36,7 @@ class Window:
         self._memory = memory
         self._absorbing: dict[UserKey, Entry] = {}
         self._busy: dict[UserKey, Entry] = {}
-        # The window is the same for all, so entries become due in the order in which they were opened.
+        # All entries have the same window, so they become due in the order in which they were opened.
         self._waiting: deque[Entry] = deque()
         self._ready: deque[Entry] = deque()
         self._retries: list[tuple[float, int, Entry]] = []
@@ -44,7 +46,7 @@ class Window:
         return len(self._absorbing) + len(self._busy)
 
     def absorb(self, key: UserKey, user: User, change: Change, attributes: Mapping[str, Scalar], now: float) -> bool:
-        """Takes a user's change into the entry that waits for it. Returns whether that entry spans partitions."""
+        """Adds a change to the user's absorbing entry, or opens one. Returns whether that entry spans partitions."""
         entry = self._absorbing.get(key)
         before = 0
         if entry is None:
@@ -57,26 +59,26 @@ class Window:
         return len(entry.holds) > 1
 
     def take(self, now: float, *, hurry: bool = False) -> Entry | None:
-        """The next entry that is due, now in flight; None where none is.
+        """Marks the next due entry as in flight and returns it. None if none is due.
 
-        With `hurry` an entry is due before its window has ended: memory is short.
+        With `hurry` (memory is short), entries are due before their window ends.
         """
         entry = self._due_retry(now) or self._first_ready() or self._first_due(now, hurry=hurry)
-        return None if entry is None else self._take_off(entry)
+        return None if entry is None else self._mark_in_flight(entry)
 
     def take_probe(self, now: float) -> Entry | None:
-        """The entry by which a closed gate is probed, now in flight.
+        """Chooses the entry for a closed gate's probe, marks it as in flight and returns it.
 
-        First an entry that is due and was not tried yet; else the one whose back-off ends first, ended or not. So no
-        single user can keep the gate closed.
+        Prefers a due entry that was never tried. Else takes the retry whose back-off ends first, even if it has not
+        ended. So one bad user's entry is not the only probe, and cannot keep the gate closed.
         """
         entry = self._first_ready() or self._first_due(now, hurry=False) or self._due_retry(math.inf)
-        return None if entry is None else self._take_off(entry)
+        return None if entry is None else self._mark_in_flight(entry)
 
     def retry(self, entry: Entry, not_before: float) -> None:
-        """The entry's call is made again, together with whatever came for the user meanwhile.
+        """Schedules the entry's next call, and merges the user's next entry into it.
 
-        While refused attributes are searched the entry takes nothing in: it stays the user's busy one.
+        An entry in isolation merges nothing and stays the user's busy entry: new attributes would spoil the search.
         """
         entry.not_before = not_before
         entry.place = Place.RETRY
@@ -91,19 +93,19 @@ class Window:
         heapq.heappush(self._retries, (not_before, next(self._order), entry))
 
     def settle(self, entry: Entry) -> None:
-        """The entry is done: its offsets are settled, and the user's next entry may go."""
+        """The entry is done: settles its offsets and unblocks the user's next entry."""
         entry.settle()
         self._release(entry)
 
     def make_due(self, ledgers: Iterable[Ledger]) -> None:
-        """Every waiting entry with an offset of these is due at once: their partitions are about to go away."""
+        """A drain begins: every waiting entry with an offset in these ledgers is due at once."""
         leaving = set(ledgers)
         due = [entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)]
         for entry in due:
-            self._line_up(entry)
+            self._queue(entry)
 
     def end_backoff(self, ledgers: Iterable[Ledger]) -> None:
-        """Every entry with an offset of these that waits to be tried again is due at once."""
+        """A drain begins: every retry with an offset in these ledgers is due at once."""
         leaving = set(ledgers)
         current = [item for item in self._retries if _is_current(item)]
         for _, _, entry in current:
@@ -113,10 +115,10 @@ class Window:
         heapq.heapify(self._retries)
 
     def forget(self, ledger: Ledger) -> list[Entry]:
-        """The partition went away: what came by it is dropped. Returns the entries in flight that have nothing left.
+        """The partition was dropped: drops its changes. Returns the orphans: entries in flight with nothing left.
 
-        They keep their users busy until `call_ended`: the destination may still be working on the call, and must not
-        get a newer value before the older one.
+        An orphan keeps its user busy until `orphan_call_ended`. The destination may still work on the call. If the
+        user's next call overtook it, the older value would overwrite the newer one.
         """
         orphans = []
         known = len(self)
@@ -136,18 +138,18 @@ class Window:
             self._sweep()
         return orphans
 
-    def call_ended(self, orphan: Entry) -> None:
-        """The call ended of an entry whose partitions went away: the user's next entry may go."""
+    def orphan_call_ended(self, orphan: Entry) -> None:
+        """An orphan's call ended: unblocks the user's next entry."""
         self._release(orphan)
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry that is not settled, those included whose partitions went away while a call was in flight."""
+        """Every entry that is not settled, orphans included."""
         return chain(self._absorbing.values(), self._busy.values())
 
     def next_due(self, *, probing: bool = False) -> float:
-        """The earliest instant at which an entry becomes due by time alone; infinite where none does.
+        """When the next entry becomes due; infinite if none waits.
 
-        With `probing`, a back-off does not count: `take_probe` would take the entry.
+        With `probing`, a retry is due at once, because `take_probe` ignores its back-off.
         """
         self._drop_stale()
         if self._ready or (probing and self._retries):
@@ -156,7 +158,7 @@ class Window:
         return min(due, self._retries[0][0] if self._retries else math.inf)
 
     def _sweep(self) -> None:
-        """Removes stale places: behind one entry that waits for long they would pile up."""
+        """Removes all stale queue items. `_drop_stale` sees only the heads: behind a valid one, others pile up."""
         self._ready = deque(entry for entry in self._ready if entry.place is Place.READY)
         self._waiting = deque(entry for entry in self._waiting if entry.place is Place.WINDOW)
         self._retries = [item for item in self._retries if _is_current(item)]
@@ -170,7 +172,7 @@ class Window:
         while self._retries and not _is_current(self._retries[0]):
             heapq.heappop(self._retries)
 
-    def _take_off(self, entry: Entry) -> Entry:
+    def _mark_in_flight(self, entry: Entry) -> Entry:
         entry.place = Place.IN_FLIGHT
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
@@ -178,7 +180,7 @@ class Window:
         return entry
 
     def _release(self, entry: Entry) -> None:
-        """The entry leaves. If the user's next entry waited for it, that one lines up."""
+        """Removes the entry. If the user's next entry was blocked by it, that one is ready now."""
         self._memory.add(-entry.size_bytes)
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
@@ -187,9 +189,9 @@ class Window:
             del self._busy[entry.key]
         blocked = self._absorbing.get(entry.key)
         if blocked is not None and blocked.place is Place.BLOCKED:
-            self._line_up(blocked)
+            self._queue(blocked)
 
-    def _line_up(self, entry: Entry) -> None:
+    def _queue(self, entry: Entry) -> None:
         if entry.key in self._busy:
             entry.place = Place.BLOCKED
             return
@@ -226,6 +228,6 @@ class Window:
 
 
 def _is_current(item: tuple[float, int, Entry]) -> bool:
-    """Whether a place among the retries still means its entry: it may have been sent, merged or dropped since."""
+    """Whether a queued retry is still valid: its entry may have been sent, merged or dropped since."""
     not_before, _, entry = item
     return entry.place is Place.RETRY and entry.not_before == not_before
