@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TypeAlias
 
 from worker.attentive.message import Answer, Unanswered
@@ -15,6 +16,7 @@ from worker.core.model import Reply
 
 MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
+_SUCCESS = range(200, 300)
 
 _Headers: TypeAlias = Mapping[str, str]  # names in lower case
 
@@ -45,7 +47,9 @@ def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -
         request_id=_request_id(document, headers),
         message=message,
         body=body,
-        no_such_path=status == 404 and _no_such_path(headers, body, message),  # noqa: PLR2004 - Not Found
+        # So Attentive says it, in JSON (Spring's words).
+        no_such_path=status == HTTPStatus.NOT_FOUND and message.startswith("No static resource"),
+        web_page=_is_web_page(status, headers, body),
         seconds=seconds,
     )
 
@@ -97,14 +101,13 @@ def _request_id(document: object, headers: _Headers) -> str | None:
     return None
 
 
-def _no_such_path(headers: _Headers, body: str, message: str) -> bool:
-    """Whether a 404 is about the URL and not about the user.
+def _is_web_page(status: int, headers: _Headers, body: str) -> bool:
+    """Whether the answer is for a browser: a web site, a load balancer, a firewall or a proxy sent it, not the API.
 
-    Attentive says so in JSON (Spring's "No static resource …"). A 404 in HTML is not from
-    the API at all: a web site, a load balancer or a proxy stands at that URL.
+    Of a success only the body tells: some frameworks call any text `text/html`.
     """
-    is_markup = "html" in headers.get("content-type", "").lower() or body.lstrip().startswith("<")
-    return message.startswith("No static resource") or (is_markup and "content-encoding" not in headers)
+    is_markup = body.lstrip("\ufeff \t\r\n").startswith("<")
+    return is_markup or ("html" in headers.get("content-type", "").lower() and status not in _SUCCESS)
 
 
 def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
