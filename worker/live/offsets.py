@@ -73,8 +73,8 @@ class Offsets:
         With `wait`, returns how the commit ended. None without `wait`, or if there was nothing to commit.
         """
         committed, spent = self._group.committed(), self._engine.letters_spent
-        # A commit was refused. New offsets are sent again anyway: `committed` has not moved. But if only the note was new,
-        # `committed` equals the offsets already. So forget which note is committed, and send the note again.
+        # A commit was refused. New offsets are sent again anyway: `committed` has not moved. But if only the note was
+        # new, `committed` equals the offsets already. So forget which note is committed, and send the note again.
         if self._group.commits_refused != self._refused_seen:
             self._refused_seen, self._committed_spent = self._group.commits_refused, None
         offsets = {
