@@ -147,8 +147,8 @@ class Attribution:
 
         The token may expire while a user is searched for what a firewall dislikes: so the others must be well still.
         """
-        if len(self._halted) < DOUBTED_USERS:
-            self._halted.add(entry.key)
+        if not (blamed or evidence.confirmed) and len(self._halted) < DOUBTED_USERS:
+            self._halted.add(entry.key)  # whoever is known for it is no news
         others_are_well = self._halted <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
         suspected = blamed or evidence.confirmed >= HALT_CONFIRMED
         return Blame.USER if suspected and others_are_well else Blame.DESTINATION
