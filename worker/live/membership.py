@@ -220,7 +220,7 @@ class Membership:
             self._tell(Revoked(len(drain.partitions), len(self._assigned), outcome, seconds))
 
     def _end_stop(self, drain: Drain) -> None:
-        # The last commit leaves out partitions whose notes are unread. A revoke cannot do this: it runs in a callback.
+        # The last commit leaves out partitions with unread notes, so read these now. A revoke cannot: it is a callback.
         self._offsets.read_notes(now_or_never=True)
         self._commit_and_drop(drain)
         self._group.close()
