@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from tests.live.rig import Rig
+from tests.core.drive import P0, encode
+from tests.live.rig import Rig, record
 from worker.core.facts import DrainOutcome
+from worker.core.model import Call
+from worker.live import loop
 from worker.live.loop import Loop
 
 
@@ -34,3 +39,36 @@ def test_a_signal_drains_and_leaves_the_group() -> None:
     assert drain.outcome is DrainOutcome.DONE
     assert said == ["stopping"]
     assert rig.brokers.closed
+
+
+def test_an_error_leaves_the_group_even_if_dropping_the_partitions_fails_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that spoilt the engine spoils the drop as well."""
+    rig = Rig()
+    rig.brokers.raises = RuntimeError("a bug")
+
+    def abort(_: Iterable[Call]) -> None:
+        raise KeyError("spoilt")
+
+    monkeypatch.setattr(rig.destination, "abort", abort)
+    with pytest.raises(RuntimeError, match="a bug"):
+        Loop(rig.membership, rig.exchange, rig.brokers).run(lambda: False, lambda: None)
+    assert rig.brokers.closed
+    assert not rig.lease.holds(), "what was not aborted must not be written either"
+
+
+def test_a_revoke_that_raises_lets_no_call_be_written_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka gives the partitions away as soon as the callback returns, and the poll raises later."""
+    rig = Rig()
+    rig.hold()
+    rig.destination.answer = lambda _: None
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+
+    def replies(_: float) -> list[object]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rig.destination, "replies", replies)
+    monkeypatch.setattr(loop, "clock", lambda: rig.now)
+    assert rig.lease.holds()
+    with pytest.raises(RuntimeError, match="a bug"):
+        Loop(rig.membership, rig.exchange, rig.brokers).revoked([P0])
+    assert not rig.lease.holds()

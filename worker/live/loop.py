@@ -63,10 +63,16 @@ class Loop:
 
     def revoked(self, partitions: list[Partition]) -> None:
         """Drains, commits and drops the partitions. The group waits until this returns."""
-        drain = self._membership.begin_revoke(partitions)
-        while drain is not None and drain.step(clock()) is None:
-            if not self._exchange.engine.in_flight:
-                time.sleep(BUSY_SECONDS)
+        try:
+            drain = self._membership.begin_revoke(partitions)
+            while drain is not None and drain.step(clock()) is None:
+                if not self._exchange.engine.in_flight:
+                    time.sleep(BUSY_SECONDS)
+        except BaseException:
+            # The poll goes on and gives the partitions away, and only then raises this. Meanwhile the sender thread
+            # must not write calls that wait for a connection: the next owner may have sent newer values.
+            self._membership.fall_silent()
+            raise
 
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""

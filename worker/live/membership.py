@@ -132,10 +132,17 @@ class Membership:
         self._stopping = self._begin_drain(self._assigned, math.inf, self._end_stop)
         return self._stopping
 
+    def fall_silent(self) -> None:
+        """After an error: no call is written any more. Another member may have the partitions soon."""
+        self._lease.end()
+
     def abandon(self) -> None:
-        """After an error: drops everything, commits nothing, and leaves the group at once."""
-        self._drop(list(self._assigned))
-        self._group.close()
+        """After an error: sends and commits nothing more, drops everything, and leaves the group at once."""
+        self.fall_silent()
+        try:
+            self._drop(list(self._assigned))
+        finally:
+            self._group.close()
 
     # -- status (ports.Standing) -------------------------------------------------------------------------------------
 
