@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.core.drive import P0, encode
+from tests.core.drive import P0, P1, encode
 from tests.live.rig import Rig, record
 from worker.core.facts import DrainOutcome
-from worker.core.model import Call
+from worker.core.model import Call, Now, Record
 from worker.live import loop
 from worker.live.loop import Loop
 
@@ -72,3 +72,33 @@ def test_a_revoke_that_raises_lets_no_call_be_written_after_it(monkeypatch: pyte
     with pytest.raises(RuntimeError, match="a bug"):
         Loop(rig.membership, rig.exchange, rig.brokers).revoked([P0])
     assert not rig.lease.holds()
+
+
+def test_a_signal_during_a_revoke_bounds_both_drains_by_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stopped the process kills it a little after that deadline, before the last commit."""
+    rig = Rig(drain_seconds=20.0)
+    rig.destination.answer = lambda _: None
+    signalled: list[float] = []
+    polls, begun = 0, rig.now.mono
+
+    def tick() -> Now:
+        rig.advance(0.05)
+        if polls == 2 and not signalled and rig.now.mono - begun >= 5.0:
+            signalled.append(rig.now.mono)
+        return rig.now
+
+    def poll(_: float) -> list[Record]:
+        nonlocal polls, begun
+        polls, begun = polls + 1, rig.now.mono
+        if polls == 1:
+            return [record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1}))]
+        if polls == 2:
+            driven.revoked([P0])
+        return []
+
+    monkeypatch.setattr(loop, "clock", tick)
+    monkeypatch.setattr(rig.brokers, "poll", poll)
+    driven = Loop(rig.membership, rig.exchange, rig.brokers)
+    drain = driven.run(lambda: bool(signalled), lambda: None)
+    assert drain.outcome is DrainOutcome.CUT
+    assert rig.now.mono - signalled[0] == pytest.approx(20.0, abs=0.5)
