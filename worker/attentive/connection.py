@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        self._wire: asyncio.Transport | None = None  # the TCP transport, also inside TLS
         self._poll = select.poll()
         self._http = h11.Connection(h11.CLIENT)
         self._received = Received()
@@ -67,7 +68,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_closed(self) -> bool:
         """Whether the socket is closed, which takes the loop some turns after `abort`."""
-        return self._transport is None or self._transport.get_extra_info("socket").fileno() < 0
+        return self._wire is None or self._wire.get_extra_info("socket").fileno() < 0
 
     @property
     def has_begun(self) -> bool:
@@ -151,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._wire = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         self.is_open = True
