@@ -7,6 +7,8 @@ import pytest
 from tests.attentive.calling import PATIENCE_SECONDS, call, outcome, running
 from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, answering, serving
+from worker.attentive.account import Account, whoami
+from worker.attentive.token import Token
 from worker.core.model import Failure
 
 
@@ -89,3 +91,16 @@ def test_body_without_a_length_over_tls(tmp_path: Path, monkeypatch: pytest.Monk
     with serving(authority.serves(script)) as server, running(f"https://127.0.0.1:{server.port}") as senders:
         reply = outcome(senders, call(timeout_seconds=PATIENCE_SECONDS))
     assert (reply.status, reply.body) == (200, "{}")
+
+
+def test_connections_inside_tls_close_without_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+    body = b'{"applicationName": "a", "companyName": "b", "attentiveDomainName": "c"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with serving(authority.serves(answering(answer))) as server:
+        base_url = f"https://127.0.0.1:{server.port}/v1"
+        assert whoami(base_url, Token.given("t"), 5, user_agent="worker/0") == Account("a", "b", "c")
+        with running(base_url) as senders:
+            assert outcome(senders, call(timeout_seconds=5)).status == 200
+        assert senders.replies() == []

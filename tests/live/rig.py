@@ -149,10 +149,11 @@ class Rig:
             clock=lambda: self.now,
             observer=self,
         )
+        self.lease = Lease(lease_seconds, lambda: self.now.mono)
         self.membership = Membership(
             self.exchange,
             self.brokers,
-            lease=Lease(lease_seconds, lambda: self.now.mono),
+            lease=self.lease,
             share=Share(lambda: 2),
             pace=Pace(1_000.0, drain_seconds),
             reporter=self,

@@ -21,7 +21,16 @@ NEXT_ADDRESS_SECONDS: Final = 0.25
 """How long to wait for one address before also trying the next (RFC 8305)."""
 _HANDSHAKE_SECONDS: Final = 3_600.0  # asyncio's own limit; the exchange's deadline comes first
 
-_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
+_NO_ROUTE = frozenset(
+    {
+        errno.ENETUNREACH,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.EHOSTDOWN,
+        errno.EADDRNOTAVAIL,
+        errno.EAFNOSUPPORT,  # a kernel without IPv6
+    }
+)
 _UNKNOWN_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 # OpenSSL's X509_V_ERR_*, stable since 1.1. For other codes we use OpenSSL's own text.
 _CERTIFICATES = {

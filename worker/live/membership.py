@@ -122,20 +122,30 @@ class Membership:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def begin_stop(self) -> Drain:
+    def begin_stop(self, asked_at: float | None = None) -> Drain:
         """Begins to stop. The drain commits and drops all partitions, and only then leaves the group.
+
+        Its deadline counts from `asked_at`, in monotonic seconds (None: now): a revoke may have kept the loop busy.
 
         The order matters. Under KIP-848, `close` first gives up the membership and then calls back for the revoke. If
         we left first, another worker would send for the same users while this one still drains.
         """
         self._group.pause(self._assigned)
-        self._stopping = self._begin_drain(self._assigned, math.inf, self._end_stop)
+        bound = math.inf if asked_at is None else asked_at + self._pace.drain_seconds
+        self._stopping = self._begin_drain(self._assigned, bound, self._end_stop)
         return self._stopping
 
+    def fall_silent(self) -> None:
+        """After an error: no call is written any more. Another member may have the partitions soon."""
+        self._lease.end()
+
     def abandon(self) -> None:
-        """After an error: drops everything, commits nothing, and leaves the group at once."""
-        self._drop(list(self._assigned))
-        self._group.close()
+        """After an error: sends and commits nothing more, drops everything, and leaves the group at once."""
+        self.fall_silent()
+        try:
+            self._drop(list(self._assigned))
+        finally:
+            self._group.close()
 
     # -- status (ports.Standing) -------------------------------------------------------------------------------------
 
