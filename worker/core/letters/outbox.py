@@ -10,16 +10,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from sys import getsizeof
 from typing import Protocol
 
+from worker.core.letters.letter import size_bytes
 from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Letter, Now, Reason
-from worker.core.waiting.entry import ATTRIBUTE_BYTES
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
-
-LETTER_BYTES = 1200  # the size of a letter without its record and attributes, in bytes
 
 
 class Owner(Protocol):
@@ -168,18 +165,11 @@ class Outbox:
 
     def _add(self, letter: Letter, pending: _Pending) -> None:
         self._pending[letter] = pending
-        self._memory.add(_size_bytes(letter))
+        self._memory.add(size_bytes(letter))
 
     def _remove(self, letter: Letter) -> _Pending:
-        self._memory.add(-_size_bytes(letter))
+        self._memory.add(-size_bytes(letter))
         pending = self._pending.pop(letter)
         if not self._pending:  # nothing is left to fail
             self.problem, self._failures = None, 0
         return pending
-
-
-def _size_bytes(letter: Letter) -> int:
-    content = len(letter.record_key or b"") + len(letter.record_value or b"")
-    if letter.answer is not None:
-        content += len(letter.answer.body)
-    return LETTER_BYTES + content + sum(ATTRIBUTE_BYTES + getsizeof(lost.value) for lost in letter.attributes)

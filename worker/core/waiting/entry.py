@@ -15,7 +15,8 @@ from worker.core.waiting.ledger import Ledger
 # million of each; allocator overhead is included.
 ENTRY_BYTES = 900
 CHANGE_BYTES = 260
-ATTRIBUTE_BYTES = 180
+ATTRIBUTE_BYTES = 130
+OLD_VALUE_BYTES = 180
 
 _OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the ledger of the partition it came from
 
@@ -49,7 +50,7 @@ class Change:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        content = len(self.record_key or b"") + len(self.source.event_id or "")
+        content = len(self.record_key or b"") + sys.getsizeof(self.source.event_id)
         return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
 
 
@@ -82,7 +83,7 @@ class Attribute:
         older[previous] = self.change
         self.value, self.change = value, change
         freed = sum(each.release() for each in gone if each is not None)
-        return freed + (len(older) - known) * (ATTRIBUTE_BYTES + sys.getsizeof(value))
+        return freed + (len(older) - known) * (OLD_VALUE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
         """Whether the newest value equals this one for the destination, where True is not 1."""
@@ -189,7 +190,7 @@ class Entry:
         self.successes_when_failing = 0
         self.pending_letters = 0
         self.isolation: Isolation | None = None
-        self.size_bytes = ENTRY_BYTES
+        self.size_bytes = ENTRY_BYTES + user.custom_bytes
 
     def absorb(self, user: User, change: Change, values: Mapping[str, Scalar]) -> None:
         """Adds a newer change of the user. Holds its offset, unless the entry holds a lower one of the partition."""
@@ -198,26 +199,28 @@ class Entry:
         if lowest is None or offset < lowest:
             ledger.hold(offset, change.source.timestamp_ms)
             self._answer_for(ledger, offset)
+        size = change.size_bytes
+        if user.custom or self.user.custom:
+            size += user.custom_bytes - self.user.custom_bytes
         self.user = user
         if not self.changes:
             self.oldest_ms = change.source.timestamp_ms
         self.changes += 1
-        size = change.size_bytes
         attributes = self.attributes
         for name, value in values.items():
             attribute = attributes.get(name)
             if attribute is None:
                 attributes[name] = Attribute(value, change)
-                size += ATTRIBUTE_BYTES + len(name) + sys.getsizeof(value)
+                size += ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(value)
             else:
                 size += attribute.supersede(value, change)
         self.size_bytes += size
 
     def merge(self, newer: Entry) -> None:
         """Moves the user's next entry into this one, so that one call carries both. Empties `newer`."""
+        self.size_bytes += newer.size_bytes - ENTRY_BYTES - self.user.custom_bytes
         self.user = newer.user
         self.changes += newer.changes
-        self.size_bytes += newer.size_bytes - ENTRY_BYTES
         for name, attribute in newer.attributes.items():
             mine = self.attributes.get(name)
             if mine is None:
