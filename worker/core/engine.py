@@ -29,7 +29,6 @@ from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus, PartitionProgress
 from worker.core.totals import Totals
-from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
@@ -142,14 +141,11 @@ class Engine:
         Returns the calls in flight that carry changes of these partitions only. The caller aborts them.
         """
         self._schedule.deadline, self._leaving = math.inf, []
-        orphans: set[Entry] = set()
-        for partition in partitions:
-            ledger = self._ledgers.pop(partition, None)
-            if ledger is None:
-                continue
+        gone = {self._ledgers.pop(partition) for partition in partitions if partition in self._ledgers}
+        for ledger in gone:
             ledger.drop()
             self._intake.forget(ledger)
-            orphans.update(self._window.forget(ledger))
+        orphans = set(self._window.forget(gone))
         self._outbox.forget_dropped()
         return self._schedule.carrying(orphans)
 

@@ -101,11 +101,11 @@ class Attribute:
         self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
-    def forget(self, ledger: Ledger) -> bool:
-        """Drops the values from the ledger's partition. False if none is left."""
+    def forget(self, ledgers: set[Ledger]) -> bool:
+        """Drops the values from the ledgers' partitions. False if none is left."""
         if self.older:
-            self.older = {old: change for old, change in self.older.items() if change.ledger is not ledger}
-        return self.change.ledger is not ledger or self._step_back()
+            self.older = {old: change for old, change in self.older.items() if change.ledger not in ledgers}
+        return self.change.ledger not in ledgers or self._step_back()
 
     def _step_back(self) -> bool:
         if not self.older:
@@ -255,10 +255,10 @@ class Entry:
         """The newest value of every attribute that is not delivered or dead-lettered yet."""
         return {name: attribute.value for name, attribute in self.attributes.items()}
 
-    def forget(self, ledger: Ledger) -> None:
-        """The partition was dropped: removes its values, which the next owner will send."""
-        self.holds.pop(ledger, None)
-        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledger)}
+    def forget(self, ledgers: set[Ledger]) -> None:
+        """The partitions were dropped: removes their values, which the next owner will send."""
+        self.holds = {ledger: offset for ledger, offset in self.holds.items() if ledger not in ledgers}
+        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledgers)}
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""
