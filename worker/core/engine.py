@@ -32,6 +32,7 @@ from worker.core.totals import Totals
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
+from worker.core.watchdog import Watchdog
 
 
 class Engine:
@@ -94,6 +95,9 @@ class Engine:
         )
         self._intake = Intake(
             decoder, preflight, window=window, outbox=outbox, memory=memory, totals=totals, facts=facts
+        )
+        self._watchdog = Watchdog(
+            options.window_seconds, intake=self._intake, window=window, outbox=outbox, destination=destination
         )
         self._ledgers: dict[Partition, Ledger] = {}
         self._leaving: list[Ledger] = []  # the ledgers of the partitions in a drain
@@ -299,5 +303,6 @@ class Engine:
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),
+            stuck=self._watchdog.look(self._ledgers.values(), now.mono),
             totals=self.totals.snapshot(),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
@@ -142,6 +142,14 @@ class Outbox:
     def next_due(self) -> float:
         """When the next letter is due, in monotonic seconds; infinite if there is none."""
         return self._due[0][0] if self._due else math.inf
+
+    def letters_at(self, offsets: Mapping[Ledger, int]) -> dict[Ledger, bool]:
+        """Which of these records have a letter here, and whether it is withheld. Looks at every letter."""
+        return {
+            owner.ledger: letter in self._withheld
+            for letter, pending in self._pending.items()
+            if isinstance(owner := pending.owner, OffsetOwner) and offsets.get(owner.ledger) == owner.offset
+        }
 
     def acknowledged(self, letter: Letter, now: Now) -> None:
         """The topic has the letter: settles its owner."""
