@@ -108,8 +108,6 @@ def test_rate_headers(value: str, count: int | None) -> None:
     ("status", "content_type", "content", "no_such_path"),
     [
         (404, "application/json", b'{"error": "Not Found", "message": "No static resource v1/x."}', True),
-        (404, "text/html; charset=utf-8", b"", True),
-        (404, "", b"  <!DOCTYPE html>", True),
         (404, "application/json", b'{"message": "user not found"}', False),
         (404, "", b"", False),
         (400, "text/html", b"<html>", False),
@@ -123,6 +121,28 @@ def test_a_404_of_the_path_and_not_of_the_user(
     no_such_path: bool,  # noqa: FBT001 - a row of the table
 ) -> None:
     assert reply(status, content, content_type=content_type).no_such_path is no_such_path
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "content", "web_page"),
+    [
+        (404, "text/html; charset=utf-8", b"", True),
+        (404, "", b"  <!DOCTYPE html>", True),
+        (403, "text/html", b"blocked", True),
+        (200, "application/json", b"\xef\xbb\xbf\n<html><body>Sign in to the network", True),
+        (200, "text/html", b"Ok", False),
+        (200, "", b"", False),
+        (400, "application/json", b'{"message": "<b> is no value"}', False),
+        (404, "text/plain", b"404 page not found", False),
+    ],
+)
+def test_a_web_page_is_not_the_apis(
+    status: int,
+    content_type: str,
+    content: bytes,
+    web_page: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    assert reply(status, content, content_type=content_type).web_page is web_page
 
 
 def test_body_is_text() -> None:

@@ -17,6 +17,8 @@ AFTER_A_SUCCESS = {
     401: Verdict.UNAUTHORIZED,
     403: Verdict.UNAUTHORIZED,
     404: Verdict.NOT_FOUND,
+    405: Verdict.WRONG_URL,
+    501: Verdict.WRONG_URL,
     408: Verdict.RETRY,
     425: Verdict.RETRY,
     429: Verdict.THROTTLED,
@@ -36,13 +38,32 @@ def test_every_status_has_its_verdict(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", range(200, 600))
-def test_before_a_first_success_only_a_404_means_something_else(status: int) -> None:
-    expected = Verdict.WRONG_URL if status == 404 else AFTER_A_SUCCESS[status]
+def test_before_a_first_success_what_speaks_of_path_method_or_protocol_means_a_wrong_url(status: int) -> None:
+    of_the_way = {404, 406, 407, 410, 411, 414, 415, 417, 421, 426, 431}
+    expected = Verdict.WRONG_URL if status in of_the_way else AFTER_A_SUCCESS[status]
     assert verdict_on(Reply(status), ever_delivered=False) is expected
 
 
 def test_a_404_that_says_no_such_path_is_a_wrong_url_at_any_time() -> None:
     assert verdict_on(Reply(404, no_such_path=True), ever_delivered=True) is Verdict.WRONG_URL
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (200, Verdict.WRONG_URL),
+        (400, Verdict.WRONG_URL),
+        (404, Verdict.WRONG_URL),
+        (409, Verdict.WRONG_URL),
+        (403, Verdict.UNAUTHORIZED),
+        (413, Verdict.REFUSED),
+        (429, Verdict.THROTTLED),
+        (502, Verdict.RETRY),
+    ],
+)
+def test_a_web_page_cannot_come_from_the_api(status: int, verdict: Verdict) -> None:
+    """Where the status means the same whoever sends it, the page changes nothing."""
+    assert verdict_on(Reply(status, web_page=True), ever_delivered=True) is verdict
 
 
 @pytest.mark.parametrize("status", [0, 100, 101, 199, 600, 999])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, Driver, encode, warm
+from tests.core.drive import OK, P0, P1, REFUSED, Driver, encode, warm
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import Reply
@@ -40,7 +40,7 @@ def _letter_of_a_call_that_fails(driver: Driver) -> None:
     driver.letters_fail = True
     warm(driver)
     driver.change(1, {"a": 1})
-    driver.reply(driver.call(), Reply(404))
+    driver.reply(driver.call(), REFUSED)
     driver.post()
 
 

@@ -15,6 +15,7 @@ from worker.core.model import Partition, Source, User
 from worker.core.waiting.entry import Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
+from worker.core.waiting.trouble import Trouble
 from worker.core.waiting.window import Window
 
 SECONDS = 5.0
@@ -100,6 +101,7 @@ def test_a_retry_waits_for_its_time_and_carries_newer_changes() -> None:
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
     log.change(1, ledger, 6.0)
+    entry.trouble = Trouble()
     window.retry(entry, 20.0)
     log.change(1, ledger, 7.0)
     assert len(window) == 1
@@ -122,7 +124,21 @@ def test_retries_of_one_instant_go_in_the_order_in_which_they_failed() -> None:
     assert taken(window, 9.0) == [(2, 2), (3, 3), (1, 1)]
 
 
-def test_an_entry_under_search_does_not_take_in_newer_changes() -> None:
+def test_entries_that_failed_go_behind_all_others_unless_it_is_their_turn() -> None:
+    window, ledger = window_of(0.0), Ledger(P0)
+    log = Log(window)
+    for user in (1, 2):
+        log.change(user, ledger, 0.0)
+    for entry in [one(window.take(0.0)) for _ in range(2)]:
+        entry.trouble = Trouble()
+        window.retry(entry, 1.0)
+    for user in (3, 4):
+        log.change(user, ledger, 2.0)
+    turns = [window.take(9.0), window.take(9.0, failed_first=True), window.take(9.0), window.take(9.0)]
+    assert [one(entry).key for entry in turns] == [key(3), key(1), key(4), key(2)]
+
+
+def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
     window, ledger = window_of(SECONDS), Ledger(P0)
     log = Log(window)
     log.change(1, ledger, 0.0)
@@ -173,10 +189,10 @@ def test_probes_take_users_in_turn_so_that_one_bad_user_cannot_keep_the_gate_clo
         log.change(user, ledger, 0.0)
     probed = []
     for number in range(7):
-        entry = one(window.take_probe(1.0))
+        entry = one(window.take_probe())
         probed.append(number_of(entry))
         window.retry(entry, 50.0 + number)
-    assert probed == [1, 2, 3, 1, 2, 3, 1]
+    assert probed == [3, 2, 1, 3, 2, 1, 3]
 
 
 def test_forgetting_a_partition_drops_its_waiting_entries_and_returns_those_in_flight() -> None:
@@ -234,7 +250,7 @@ class WindowModel(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["due", "hurry", "probe"]))
     def take(self, how: str) -> None:
         next_due = self.window.next_due()
-        entry = self.window.take_probe(self.now) if how == "probe" else self.window.take(self.now, hurry=how == "hurry")
+        entry = self.window.take_probe() if how == "probe" else self.window.take(self.now, hurry=how == "hurry")
         if how == "due":
             assert entry is None or next_due <= self.now
         if entry is not None:

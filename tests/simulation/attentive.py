@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 
-from tests.simulation.plan import AGE, BAD_TIERS, FREE, TIER, Fault, Plan
+from tests.simulation.plan import AGE, BAD_TIERS, FOREIGN, FREE, QUIET, TIER, Fault, Plan
 from tests.simulation.timeline import Timeline
 from worker.core.model import Call, Failure, Reply, Scalar
 
@@ -62,12 +62,13 @@ class Attentive:
         """Answers a request that has arrived. Calls `applied` if it set anything, even if the reply then gets lost."""
         remaining = self._count()
         status, failure = self._disturbed(user)
+        page = any(fault.kind == FOREIGN and fault.how.endswith("page") for fault in self.faults) and status is not None
         if status is None and failure is None and remaining < 0:
             status = 429
         message = ""
         if status is None and failure is None:
             status, message = self._judge(user, call)
-        if status in {200, 202}:
+        if status in {200, 202} and not page:
             self._apply(user, call)
             applied()
             failure = self._lost()
@@ -83,6 +84,7 @@ class Attentive:
             rate_remaining=max(0, remaining),
             message=message,
             no_such_path=status == 404 and any(fault.how == "path" for fault in self.faults),
+            web_page=page,
         )
 
     def refuses(self, name: str, value: Scalar) -> bool:
@@ -110,13 +112,15 @@ class Attentive:
             status = self._status(fault, user)
             if status is not None:
                 return status, None
-        return None, None
+        if self._plan.failing_share and self._timeline.now < QUIET and self._rng.random() < self._plan.failing_share:
+            return 503, None
+        return self._plan.odd_users.get(user), None
 
     def _status(self, fault: Fault, user: int) -> int | None:
         """The status that a fault answers with, or None if it leaves this request alone."""
         match fault.kind:
-            case "outage" | "unauthorized" if fault.how.isdigit():
-                return int(fault.how)
+            case "outage" | "unauthorized" | "foreign" if fault.how[:3].isdigit():
+                return int(fault.how[:3])
             case "wrong_url":
                 return 404 if fault.how == "path" else 302
             case "throttle":

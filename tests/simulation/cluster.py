@@ -33,7 +33,9 @@ from tests.simulation.plan import (
     CLOSER,
     CLOSERS,
     CLOSING_SECONDS,
+    FOREIGN,
     NETWORK,
+    PRODUCE_SECONDS,
     QUIET,
     SESSION_SECONDS,
     USERS,
@@ -52,6 +54,7 @@ from worker.core.rules.preflight import Preflight
 
 SETTLE_SECONDS = 240.0  # after the last fault ends, everything must be settled and committed within this
 RESTART_SECONDS = 1.5
+PROGRESS_SECONDS = 3.0  # after the last record, before a look at what was delivered
 _PREFLIGHT = Preflight(IdentityRules(), AttributeRules())  # has no state, so all runs may share it
 
 
@@ -147,6 +150,7 @@ class Cluster:
         for produced in plan.records:
             timeline.at(produced.at, self._produce, produced)
         timeline.at(QUIET + 1.0, self._close)
+        timeline.at(BEGINNING + PRODUCE_SECONDS + PROGRESS_SECONDS, lambda _: self.oracle.check_progress())
         for fault in plan.faults:
             timeline.at(fault.at, self._begin, fault)
         while timeline.now < QUIET + 2.0 or not self._settled():
@@ -271,7 +275,7 @@ class Cluster:
     def _begin(self, fault: Fault) -> None:
         self.add_to_trace("fault", fault.kind, fault)
         until = min(self.timeline.now + fault.seconds, QUIET)
-        if fault.kind in NETWORK:
+        if fault.kind in NETWORK or fault.kind == FOREIGN:
             self.attentive.faults.append(fault)
         else:
             self._faults.append(fault)
@@ -293,7 +297,7 @@ class Cluster:
         self.commits.failing, self.commits.slow = self._on("commit_fails"), self._on("commit_slow")
 
     def _end(self, fault: Fault) -> None:
-        if fault.kind in NETWORK:
+        if fault.kind in NETWORK or fault.kind == FOREIGN:
             self.attentive.faults.remove(fault)
         else:
             self._faults.remove(fault)

@@ -1,11 +1,11 @@
-"""Plans made by hand, for cases that seeds meet too rarely: drains that meet trouble."""
+"""Plans made by hand, for cases that seeds meet too rarely: drains and destinations that meet trouble."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from tests.simulation.plan import Fault, Plan, Produced, make
+from tests.simulation.plan import FOREIGN, Fault, Plan, Produced, make
 from tests.simulation.timeline import BEGINNING
 
 _CALM: Final = replace(
@@ -57,4 +57,25 @@ FREEZE_AMID_A_STOP: Final = replace(
 )
 """The worker freezes while it drains, and its lease runs out: on waking, its partitions have another owner."""
 
-ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP)
+
+def _traffic(**changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
+    """Ninety users, one change each, at a steady pace; and what the destination does with them."""
+    records = tuple(_record(user * 18.0 / 90, user) for user in range(90))
+    options = replace(_CALM.options, storm_letters_max=40)
+    return replace(_CALM, records=records, options=options, delivered_share_min=0.95, **changes)
+
+
+LIVELY: Final[tuple[Plan, ...]] = (
+    *(_traffic(odd_users=dict.fromkeys(range(3, 90, 10), status)) for status in (500, 403, 429)),
+    *(_traffic(odd_users=dict.fromkeys(range(20, 35), status)) for status in (500, 403)),
+    *(_traffic(failing_share=share) for share in (0.05, 0.3)),
+    replace(_traffic(failing_share=0.5), delivered_share_min=0.6),
+    *(
+        replace(_traffic(faults=(_fault(6.0, 4.0, FOREIGN, how),)), delivered_share_min=0.6)
+        for how in ("404", "405", "200 page", "403 page")
+    ),
+)
+"""One user in ten always fails, a run of users does, calls fail at random, or somebody in between answers for a while:
+the others are delivered all the same."""
+
+ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP, *LIVELY)

@@ -1,13 +1,19 @@
-"""Checks on one worker's gate, from its calls and replies alone: single probes, Retry-After, and letters in a storm."""
+"""What one worker's replies alone say of the gate: whether it must be closed, and until when it must wait.
+
+It asks for less than the worker does: it closes only where nobody could doubt.
+"""
 
 from __future__ import annotations
 
+from tests.simulation.plan import NUMBERS
 from tests.simulation.promises import PromiseBroken
 from worker.core.model import Call, Failure, Letter, Reply
 from worker.core.options import Options
 
 _RETRIED = {408, 425}
-_FAILURES_BEFORE_CLOSING = 5
+_FAILING_USERS = 5
+_HALTED_USERS = 2
+_SILENCE_SECONDS = 1.0
 
 
 class GateCheck:
@@ -18,11 +24,30 @@ class GateCheck:
         wait_until: no call may start before this.
     """
 
-    __slots__ = ("_failures", "_forgotten", "_letters", "_out", "_successes", "closed", "wait_until")
+    __slots__ = (
+        "_failed_at",
+        "_failing",
+        "_forgotten",
+        "_halted",
+        "_known",
+        "_letters",
+        "_out",
+        "_started",
+        "_succeeded_at",
+        "_success_started_at",
+        "_successes",
+        "closed",
+        "wait_until",
+    )
 
     def __init__(self) -> None:
         self.closed = False
-        self._failures = 0
+        self._failing: set[int] = set()  # users that failed since the last success, none of them known to fail
+        self._halted: set[int] = set()  # the same for answers that halt
+        self._known: set[tuple[int, str]] = set()  # users that fail in a way while others succeed
+        self._failed_at: dict[tuple[int, str], float] = {}
+        self._started: dict[Call, float] = {}
+        self._succeeded_at = self._success_started_at = -1.0
         self._successes = 0
         self._letters: set[Letter] = set()
         self._out: set[Call] = set()
@@ -32,23 +57,49 @@ class GateCheck:
     def replied(self, call: Call, reply: Reply, now: float, options: Options) -> None:
         """The worker takes in a reply. The reply of a call that it gave up counts only for its Retry-After."""
         self._out.discard(call)
-        if reply.retry_after_seconds:
-            self.wait_until = max(
-                self.wait_until, now + min(reply.retry_after_seconds, options.retry_after_max_seconds)
-            )
+        started = self._started.pop(call)
+        user, way = NUMBERS[call.user], _way(reply)
         cut_short = reply.failure is Failure.TIMEOUT and call.timeout_seconds < options.timeout_seconds
-        if call in self._forgotten or cut_short:
+        tells = not (call in self._forgotten or cut_short or way == "aborted")
+        if tells and self._success_started_at > self._failed_at.get((user, way), now):
+            self._known.add((user, way))
+        if reply.retry_after_seconds and (user, way) not in self._known:
+            wait_seconds = min(reply.retry_after_seconds, options.retry_after_max_seconds)
+            self.wait_until = max(self.wait_until, now + wait_seconds)
+        if not tells:
             return
-        status = reply.status
-        if status is not None and 200 <= status < 300:
-            self.closed, self._failures = False, 0
-            self._successes += 1
-            self._out.clear()
-        elif status in {401, 403, 302} or reply.no_such_path or reply.failure == "no_token":
-            self.closed = True
-        elif status is None or status >= 500 or status in _RETRIED:
-            self._failures += reply.failure != "aborted"
-            self.closed = self.closed or self._failures >= _FAILURES_BEFORE_CLOSING
+        if way == "delivered":
+            self._succeeded(user, started, now)
+        elif way == "refused":
+            self._forget(user)
+        else:
+            self._failed(user, way, now, throttled=reply.status == 429)
+
+    def _succeeded(self, user: int, started: float, now: float) -> None:
+        self.closed = False
+        self._successes += 1
+        self._succeeded_at, self._success_started_at = now, max(self._success_started_at, started)
+        self._failing.clear()
+        self._halted.clear()
+        self._out.clear()
+        self._forget(user)
+
+    def _failed(self, user: int, way: str, now: float, *, throttled: bool) -> None:
+        self._failed_at[user, way] = now
+        if any(known == user for known, _ in self._known):
+            return
+        if way == "halting":
+            self._halted.add(user)
+            self.closed = self.closed or len(self._halted) >= _HALTED_USERS
+        elif way == "failing" and not throttled:
+            self._failing.add(user)
+            silent = now - self._succeeded_at >= _SILENCE_SECONDS
+            self.closed = self.closed or (silent and len(self._failing) >= _FAILING_USERS)
+
+    def _forget(self, user: int) -> None:
+        self._known = {(known, way) for known, way in self._known if known != user}
+        for key in [key for key in self._failed_at if key[0] == user]:
+            del self._failed_at[key]
 
     def forgotten(self, call: Call) -> None:
         """The worker has aborted a call."""
@@ -56,11 +107,8 @@ class GateCheck:
         self._forgotten.add(call)
 
     def starting(self, call: Call, now: float) -> None:
-        """The worker starts a call.
-
-        Raises:
-            PromiseBroken: it is too early, or the second call at once through a closed gate.
-        """
+        """The worker starts a call."""
+        self._started[call] = now
         if now < self.wait_until - 1e-6:
             raise PromiseBroken("retry-after", f"a call {self.wait_until - now:.2f} s too early")
         if self.closed:
@@ -78,3 +126,24 @@ class GateCheck:
             self._letters.add(letter)
             if len(self._letters) > letters_max + self._successes:
                 raise PromiseBroken("storm", f"{len(self._letters)} letters after {self._successes} successes")
+
+
+def _way(reply: Reply) -> str:
+    status = reply.status
+    if status is None:
+        way = {Failure.ABORTED: "aborted", Failure.NO_TOKEN: "halting"}.get(reply.failure or Failure.BROKEN, "failing")
+    elif 200 <= status < 300 and not reply.web_page:
+        way = "delivered"
+    elif status == 413:
+        way = "refused"
+    elif status in {*_RETRIED, 429}:
+        way = "failing"
+    elif status in {401, 403, 302, 405} or reply.no_such_path or (reply.web_page and status < 500):
+        way = "halting"
+    elif status == 400:
+        way = "refused"
+    elif status >= 500:
+        way = "failing"
+    else:
+        way = "doubted"
+    return way

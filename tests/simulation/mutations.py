@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import pytest
 
-from worker.core.delivery import verdict
+from worker.core.delivery import attribution, verdict
+from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.gate import Gate, Passage
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.schedule import Schedule
@@ -19,6 +21,7 @@ from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scala
 from worker.core.waiting.entry import Attribute, Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
+from worker.core.waiting.trouble import Evidence, Kind, Trouble
 from worker.core.waiting.window import Window
 from worker.live.drain import Drain
 from worker.live.lease import Lease
@@ -228,6 +231,69 @@ def lets_a_drain_wait_out_a_backoff(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Window, "end_backoff", lambda *_: None)
 
 
+def blames_no_user(patch: pytest.MonkeyPatch) -> None:
+    """A user who always fails is never given up."""
+    patch.setattr(attribution, "POISON_SUCCESSES", 10**9)
+
+
+def blames_no_user_for_a_halt(patch: pytest.MonkeyPatch) -> None:
+    """One user's 403 halts everybody, again and again."""
+    patch.setattr(attribution, "HALT_CONFIRMED", 10**9)
+
+
+def blames_the_user_at_a_first_404(patch: pytest.MonkeyPatch) -> None:
+    """A 404 is a dead letter at once, though a proxy may be missing the path for everybody."""
+    patch.setattr(Attribution, "_doubt", lambda *_: Blame.USER)
+
+
+def blames_the_user_without_the_others_successes(patch: pytest.MonkeyPatch) -> None:
+    """Every further failure counts as confirmed, also in an outage."""
+    original = Trouble.add
+
+    def add(self: Trouble, kind: Kind, *, successes: int, others_started_at: float, now: float) -> Evidence:
+        del others_started_at
+        return original(self, kind, successes=successes, others_started_at=float("inf"), now=now)
+
+    patch.setattr(Trouble, "add", add)
+    patch.setattr(attribution, "POISON_SUCCESSES", 0)
+    patch.setattr(Attribution, "_is_poison", _is_poison_whoever_else_fails)
+
+
+def _is_poison_whoever_else_fails(self: Attribution, _: Entry, evidence: Evidence, __: Reply, now: float) -> bool:
+    return now - evidence.since >= self._server_error_seconds and evidence.confirmed >= attribution.POISON_CONFIRMED
+
+
+def closes_after_three_failures(patch: pytest.MonkeyPatch) -> None:
+    """A few calls that fail at random count as an outage."""
+    patch.setattr(attribution, "FAILURES_IN_A_ROW", 2)
+
+
+def takes_known_failures_for_news(patch: pytest.MonkeyPatch) -> None:
+    """Users that are known to fail close the gate, slow the rate and hold everybody back."""
+    patch.setattr(Trouble, "known", property(lambda _: False))
+    patch.setattr(Trouble, "confirmed", lambda *_: False)
+
+
+def puts_failed_entries_first(patch: pytest.MonkeyPatch) -> None:
+    """An entry that failed is tried again before others have their first call."""
+    original = Window.take
+
+    def take(self: Window, now: float, *, hurry: bool = False, failed_first: bool = False) -> Entry | None:
+        del failed_first
+        return original(self, now, hurry=hurry, failed_first=True)
+
+    patch.setattr(Window, "take", take)
+
+
+def takes_a_web_page_for_a_success(patch: pytest.MonkeyPatch) -> None:
+    """A 200 is a 200, whoever sends it."""
+
+    def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
+        return verdict.verdict_on(replace(reply, web_page=False), ever_delivered=ever_delivered)
+
+    patch.setattr("worker.core.delivery.judge.verdict_on", verdict_on)
+
+
 ALL: Sequence[Mutation] = (
     commits_past_an_open_entry,
     folds_in_reverse,
@@ -254,4 +320,12 @@ ALL: Sequence[Mutation] = (
     drains_while_nothing_can_end,
     calls_a_drain_done_whose_partitions_were_lost,
     lets_a_drain_wait_out_a_backoff,
+    blames_no_user,
+    blames_no_user_for_a_halt,
+    blames_the_user_at_a_first_404,
+    blames_the_user_without_the_others_successes,
+    closes_after_three_failures,
+    takes_known_failures_for_news,
+    puts_failed_entries_first,
+    takes_a_web_page_for_a_success,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.simulation.timeline import BEGINNING
 from worker.core.model import User
@@ -33,6 +33,7 @@ TOO_LONG = "n" * 201
 DENIED = "ssn"
 
 NETWORK = ("outage", "unauthorized", "wrong_url", "throttle", "slow", "flaky", "siphon", "poison")
+FOREIGN = "foreign"  # somebody in between answers
 MEMBERS = ("crash", "freeze", "isolate", "stop", "join", "rebalance")
 BROKER = ("commit_fails", "commit_slow", "letters_fail", "letters_slow", "registry_down", "clock", "retain")
 
@@ -85,6 +86,9 @@ class Plan:
     records: tuple[Produced, ...]
     faults: tuple[Fault, ...]
     backoff_max_seconds: float = 4.0
+    odd_users: Mapping[int, int] = field(default_factory=dict)  # the status that each of them always gets
+    failing_share: float = 0.0  # of all calls, at random, until all faults are over
+    delivered_share_min: float = 0.0  # of the deliverable changes, shortly after the last one was produced
 
     @property
     def brokers_lead(self) -> bool:
@@ -128,7 +132,7 @@ def make(seed: int) -> Plan:
         storm_letters_max=1_000 if small else rng.choice((3, 40)),
         storm_share_max=0.5,
     )
-    return Plan(
+    plan = Plan(
         seed=seed,
         partitions=partitions,
         workers=workers,
@@ -145,6 +149,27 @@ def make(seed: int) -> Plan:
         shared=shared,
         records=_records(rng, partitions, users, shared),
         faults=_faults(rng, partitions, workers),
+    )
+    return plan if small else _with_odd_destination(plan, users)
+
+
+def _with_odd_destination(plan: Plan, users: int) -> Plan:
+    """Users that always fail, calls that fail at random, and somebody in between: by a generator of its own."""
+    rng = random.Random(f"destination {plan.seed}")
+    others = {*plan.not_found, *plan.unexpected, *plan.poison, *plan.shared}
+    # A user that is refused with each value makes many letters: with little credit for these, a storm takes too long.
+    odd_max = users if plan.options.storm_letters_max >= 40 else 0
+    odd = [user for user in range(odd_max) if user not in others and rng.random() < 0.1]
+    foreign = [
+        Fault(BEGINNING + rng.uniform(0.0, FAULT_SECONDS), rng.uniform(0.5, 12.0), FOREIGN, 0, how)
+        for how in ("404", "405", "200 page", "403 page")
+        if rng.random() < 0.1
+    ]
+    return replace(
+        plan,
+        odd_users={user: rng.choice((500, 403, 429)) for user in odd} if rng.random() < 0.25 else {},
+        failing_share=rng.choice((0.05, 0.1, 0.3, 0.5)) if rng.random() < 0.15 else 0.0,
+        faults=tuple(sorted((*plan.faults, *foreign), key=lambda fault: fault.at)),
     )
 
 

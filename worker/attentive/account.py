@@ -1,4 +1,4 @@
-"""Whose token this is: `GET /me`, for `attribute-worker check`."""
+"""Asks whose token this is, by `GET /me`, for `attribute-worker check`."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is no answer, and how to mend it; both for people, without the token."""
+    """Why there is no account, and how to mend that. Both texts are for people, and neither holds the token."""
 
     what: str
     mend: str
 
 
 def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: str) -> Account | Problem:
-    """Asks the destination whose token this is; the request ends within `timeout_seconds`.
+    """Asks the destination whose token this is. Takes at most `timeout_seconds`.
 
     Raises:
-        ValueError: `base_url` is none, or a proxy or a certificate file in the environment cannot be used; the text
-            names the variable, without a secret.
+        ValueError: `base_url` is not a base URL, or the environment names a proxy or certificate file that cannot be
+            used. The text names the variable, without a secret.
     """
     url = endpoint(base_url, request.ACCOUNT_PATH)
     value = token.value()
@@ -74,7 +74,7 @@ def _ask(transport: Transport, message: Message, timeout_seconds: float) -> Answ
         finally:
             await transport.aclose()
 
-    # Not `asyncio.run`: it would wait for a name resolution that hangs in a thread of its own.
+    # Not `asyncio.run`: at its end it waits for the lookup threads, and one of these may hang.
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(ask())

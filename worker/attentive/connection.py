@@ -2,7 +2,7 @@
 
     asyncio -> data_received -> h11 -> Response, Data, EndOfMessage -> the exchange's future
 
-Whatever comes while no exchange is under way ends the connection: an answer belongs to its request or is none.
+Bytes that arrive while no exchange is under way end the connection: they would pass for the answer to the next request.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import h11
 from worker.attentive.message import BODY_BYTES_MAX, Broken, NotHttp
 
 PIECE_BYTES: Final = 16 * 1024
-"""The fence is asked before each piece. What the kernel does not take at once, asyncio would write unasked later."""
+"""The size of the pieces that a request is written in. The fence is asked before each piece. What the kernel does not
+take at once, asyncio keeps and writes later without asking."""
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
 class Received:
-    """An answer as it grows. `cut`: its body is longer than what is kept."""
+    """The part of an answer that has arrived. `cut`: the rest of its body is not read, because it is too long."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -35,7 +36,7 @@ class Received:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Two lengths: the chunks count, and the connection must end (RFC 9112, 6.1)."""
+        """Whether it has both a length and chunks. The chunks count, and the connection must end (RFC 9112, 6.1)."""
         return {b"transfer-encoding", b"content-length"} <= {name for name, _ in self.headers}
 
 
@@ -55,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._is_tls = False
         self._is_new = True
         self.is_open = False
-        """Whether another exchange may begin. False once either side closed, or the destination spoke unasked."""
+        """Whether another exchange may begin. False once either side closed, or bytes came that were no answer."""
         self.opened_at = self.used_at = loop.time()
 
     @property
@@ -88,9 +89,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def has_unread(self) -> bool:
-        """Whether something came, or the other side closed, that the loop has not told of yet.
+        """Whether the socket has bytes or an end of stream that asyncio has not delivered yet.
 
-        A new TLS connection may hold session tickets, which nobody asked for either.
+        False for a new TLS connection: its bytes are probably session tickets, which servers send unasked.
         """
         return not (self._is_new and self._is_tls) and bool(self._poll.poll(0))
 
@@ -104,12 +105,12 @@ class Connection(asyncio.Protocol):
             target: the path, or host:port for CONNECT.
             headers: with Host, and Content-Length where there is a body.
             body: the whole of it.
-            fence: called right before each write; what it raises keeps the rest from being written.
+            fence: called right before each write. If it raises, nothing more is written.
 
         Raises:
             Broken: the connection ended before the answer did.
-            NotHttp: what came is no HTTP/1.1.
-            h11.LocalProtocolError: the request itself is none.
+            NotHttp: the answer is not HTTP/1.1.
+            h11.LocalProtocolError: the request is not HTTP/1.1.
         """
         answer: asyncio.Future[Received] = self._loop.create_future()
         try:
@@ -123,7 +124,8 @@ class Connection(asyncio.Protocol):
             await self._write(content, answer, fence)
             return await answer
         finally:
-            # Who is cancelled cancels what it awaits. An exception that nobody asks for, asyncio would log.
+            # Cancelling this task cancels the future that it awaits. `exception()` also marks the exception as
+            # retrieved: asyncio logs one that nobody retrieved.
             if not answer.done() or answer.cancelled() or answer.exception() is not None:
                 self.abort()
             self._answer = None
@@ -165,7 +167,7 @@ class Connection(asyncio.Protocol):
             self._read("what came is not HTTP/1.1", NotHttp)
 
     def eof_received(self) -> None:
-        """The other side sends no more. That completes an answer without a length, and no other."""
+        """The other side sends no more. That completes an answer that has no length; any other is broken."""
         self.is_open = False
         if self._answer is None or self._answer.done():
             self.abort()
@@ -220,7 +222,7 @@ class Connection(asyncio.Protocol):
                 return None
 
     def _finish(self) -> None:
-        """The answer is complete. The connection goes on only where nothing is left on either side."""
+        """The answer is complete. Keeps the connection only if request and answer were both transferred whole."""
         http = self._http
         is_whole = self._tunnels or (
             http.our_state is http.their_state is h11.DONE

@@ -1,4 +1,4 @@
-"""How a connection comes about: TCP, a proxy's tunnel, TLS; and in plain words why it does not."""
+"""Opens a connection: TCP, a proxy's tunnel, TLS. If it fails, says why in plain words."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from worker.attentive.proxies import Proxy, proxy_for
 from worker.attentive.trust import Trust
 
 NEXT_ADDRESS_SECONDS: Final = 0.25
-"""How long one address has before the next is tried beside it (RFC 8305)."""
+"""How long to wait for one address before also trying the next (RFC 8305)."""
 _HANDSHAKE_SECONDS: Final = 3_600.0  # asyncio's own limit; the exchange's deadline comes first
 
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 _UNKNOWN_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-# OpenSSL's X509_V_ERR_*, stable since 1.1; the rest are told in its own words.
+# OpenSSL's X509_V_ERR_*, stable since 1.1. For other codes we use OpenSSL's own text.
 _CERTIFICATES = {
     9: "the certificate of {} is not yet valid",
     10: "the certificate of {} has expired",
@@ -49,12 +49,12 @@ class Origin(NamedTuple):
 
 
 class Opening:
-    """One connection on its way. `doing` says how far it has come, for the one who waits no longer."""
+    """Opens one connection. `doing` says what it is at: the words for a deadline that passes now."""
 
     def __init__(
         self, origin: Origin, trust: Trust, environ: Mapping[str, str], made: Callable[[Connection], None]
     ) -> None:
-        """`made` is told of the connection as soon as it has a socket."""
+        """`made` is called with the connection as soon as it has a socket."""
         self._origin = origin
         self._made = made
         self._trust = trust
@@ -63,14 +63,14 @@ class Opening:
         self.doing = ""
 
     async def connection(self) -> Connection:
-        """Opens it. A proxy is asked for https alone: plain http would show it the token.
+        """Opens it. Uses a proxy only for https: with plain http, the proxy would see the token.
 
         Raises:
-            NoConnection: and why.
+            NoConnection: it cannot be opened; says why.
             ValueError: the environment's proxy or authorities cannot be used.
         """
         is_tls, host, port = self._origin
-        try:  # asyncio would do so in a callback, where an error is a bug
+        try:  # asyncio does this in a callback, and an error in a callback stops the senders
             host.encode("idna")
         except UnicodeError:
             raise NoConnection(f"{host} is not a valid host name") from None
@@ -97,7 +97,7 @@ class Opening:
         except socket.gaierror as error:
             problem = "does not exist" if error.errno in _UNKNOWN_NAME else "cannot be looked up at the moment"
             raise NoConnection(f"the name {host} {problem}") from None
-        except (UnicodeError, OSError):  # a proxy's name; no file descriptor left
+        except (UnicodeError, OSError):  # the name of a proxy is not valid; or no file descriptor is left
             raise NoConnection(f"the name {host} cannot be looked up") from None
         self.doing = f"connecting to {place}"
         try:
@@ -108,10 +108,10 @@ class Opening:
         return connection
 
     async def _first(self, addresses: list[_Address]) -> socket.socket:
-        """A socket to whichever address answers first; they begin one after the other, the families in turn.
+        """Tries the addresses: the next one after a failure, or after `NEXT_ADDRESS_SECONDS`. Returns the first socket.
 
         Raises:
-            OSError: where all fail, that of an address to which there is a route, if any.
+            OSError: All failed. It is the error of an address that has a route, if there is one.
         """
         waiting = _families_in_turn(addresses)
         pending: set[asyncio.Task[socket.socket]] = set()
@@ -179,7 +179,7 @@ class Opening:
             )
         except OSError as error:
             raise NoConnection(self._untrusted(error, host)) from None
-        if transport is None:  # lost in the very turn in which the handshake ended
+        if transport is None:  # the connection was lost in the turn of the loop in which the handshake ended
             raise NoConnection(f"{host} closed the connection after the TLS handshake")
         connection.upgraded(transport)
 
@@ -215,14 +215,14 @@ def _unreachable(error: OSError, place: str) -> str:
 
 
 def _families_in_turn(addresses: list[_Address]) -> list[_Address]:
-    """The preferred family first, then one of each: a host whose IPv6 leads nowhere costs one wait."""
+    """The resolver's preferred family first, then alternating. So a broken IPv6 costs one wait, not one per address."""
     preferred = [one for one in addresses if one[0] == addresses[0][0]]
     others = [one for one in addresses if one[0] != addresses[0][0]]
     return [one for one in chain.from_iterable(zip_longest(preferred, others)) if one is not None]
 
 
 async def _give_up(tasks: set[asyncio.Task[socket.socket]]) -> None:
-    """Closes what the others have opened, also what was connected in this very turn of the loop."""
+    """Cancels the other attempts and closes their sockets, also one that was connected in this turn of the loop."""
     for task in tasks:
         task.cancel()
     for made in await asyncio.gather(*tasks, return_exceptions=True):

@@ -1,4 +1,4 @@
-"""What goes to the destination and what comes back, without a word of any HTTP library."""
+"""What goes to the destination and what comes back, as our own types and not those of an HTTP library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from worker.core.model import Failure
 
 BODY_BYTES_MAX: Final = 64 * 1024
-"""How much of an answer's body is read. An answer that is longer is cut there, and still an answer."""
+"""How much of an answer's body is read. A longer body is cut there, and the answer still counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Unanswered:
 
 
 class Fenced(Exception):
-    """The request was not written: this process may no longer speak for the user's partition."""
+    """The request was not written: this process may no longer send for the user's partition."""
 
 
 class NoAnswer(Exception):
@@ -74,4 +74,4 @@ class Broken(NoAnswer):
 
 
 class NotHttp(NoAnswer):
-    """What came is no HTTP/1.1."""
+    """The answer is not HTTP/1.1."""

@@ -1,4 +1,4 @@
-"""The connections to the destination: one for each request in flight, kept and used again."""
+"""The connections to the destination: one for each request in flight. Keeps idle ones, and uses them again."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from worker.attentive.trust import Trust
 
 IDLE_SECONDS: Final = 4.0
 """How long an idle connection may be used again. Shorter than the idle time-out of any server or load balancer in use
-(the shortest, 5 seconds, is uvicorn's), so that a request seldom meets a connection that is just being closed. The one
-that does comes back as `broken`, and the engine sends it again."""
+(the shortest, 5 seconds, is uvicorn's), so that the server seldom closes a connection just as a request is written.
+If it does, the request ends as `broken`, and the engine sends it again."""
 CLOSE_SECONDS: Final = 1.0
-"""For all connections to be closed, which is a local act."""
+"""How long `close` waits for all sockets to be closed. No other side takes part in that."""
 
 
 class Pool:
-    """Connections by their origin. Every method but the constructor and `prove` is called in one loop."""
+    """Connections by their origin. All methods run in one event loop, except the constructor and `prove`."""
 
     def __init__(self, environ: Mapping[str, str], *, age_max_seconds: float) -> None:
         """Nothing is opened. A connection older than `age_max_seconds` takes no further request."""
         self._environ = environ
         self._age_max_seconds = age_max_seconds
         self._trust = Trust(environ)
-        self._idle: dict[Origin, list[Connection]] = {}  # the latest used last
+        self._idle: dict[Origin, list[Connection]] = {}  # the most recently used one is last
         self._all: WeakSet[Connection] = WeakSet()
 
     def prove(self, origin: Origin) -> None:
-        """Finds out whether the environment's proxy and authorities can be used for `origin`; asks nobody.
+        """Checks that the environment's proxy and authorities can be used for `origin`. Connects to nothing.
 
         Raises:
-            ValueError: naming the variable.
+            ValueError: they cannot be used; names the variable.
         """
         if origin.is_tls:
             proxy_for(origin.host, origin.port, self._environ)
@@ -67,14 +67,14 @@ class Pool:
             may_send: asked right before anything of the request is written.
 
         Raises:
-            NoAnswer: one of its kinds.
-            Fenced: `may_send` said no.
+            NoAnswer: no complete answer; its subclass says why.
+            Fenced: `may_send` returned False.
             ValueError: the environment's proxy or authorities cannot be used.
         """
         loop = asyncio.get_running_loop()
 
         def fence() -> None:
-            # A process that was stopped may wake long past the deadline, and go on before the time-out strikes.
+            # The race: the process is frozen, wakes past the deadline, and gets here before asyncio's time-out fires.
             if deadline is not None and loop.time() >= deadline:
                 raise TimeoutError
             if not may_send():
@@ -85,7 +85,7 @@ class Pool:
         try:
             async with asyncio.timeout_at(deadline):
                 if deadline is not None and loop.time() >= deadline:
-                    raise TimeoutError  # noqa: TRY301 - the same way out as the time-out's own
+                    raise TimeoutError  # noqa: TRY301 - handled below, like asyncio's own time-out
                 connection = self._warmest(origin)
                 if connection is None:
                     opening = Opening(origin, self._trust, self._environ, self._all.add)
@@ -114,7 +114,7 @@ class Pool:
         return None
 
     async def close(self) -> None:
-        """Closes every connection and waits for it."""
+        """Closes every connection, and waits until all are closed."""
         for connection in self._all:
             connection.abort()
         with contextlib.suppress(TimeoutError):

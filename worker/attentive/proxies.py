@@ -1,4 +1,4 @@
-"""Which proxy a host is reached by: HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl and most libraries read them."""
+"""Chooses the proxy for a host: by HTTPS_PROXY, ALL_PROXY and NO_PROXY, as curl and most libraries read them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that opens tunnels by CONNECT. `is_tls`: it is spoken to inside TLS."""
+    """A proxy that opens tunnels by CONNECT. `is_tls`: the connection to the proxy itself is TLS."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Proxy:
 
 
 def proxy_for(host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy for `https://host:port`, or None where it is reached directly.
+    """The proxy for `https://host:port`. None: connect directly.
 
     Raises:
         ValueError: the environment names a proxy that cannot be used. The text names the variable and not its value,
@@ -39,7 +39,7 @@ def proxy_for(host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def is_exempt(host: str, port: int, no_proxy: str) -> bool:
-    """Whether NO_PROXY names the host; an entry that makes no sense names nobody.
+    """Whether NO_PROXY names the host. Ignores entries that make no sense.
 
     An entry is `*`, a name (which stands for its subdomains too; `.name` and `*.name` are the same), an address, or a
     network such as 10.0.0.0/8; a port after it narrows it. Names are compared without regard to case.
@@ -74,7 +74,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 def _host_and_port(entry: str) -> tuple[str, str | None]:
-    """`[::1]:443` and `name:443`; a bare address of IPv6 was taken for a network before."""
+    """Splits `[::1]:443` or `name:443`. A bare IPv6 address never gets here: `_names` has read it as a network."""
     host, colon, port = entry.rstrip("/").rpartition(":")
     return (host, port) if colon and port.isdecimal() else (entry.rstrip("/"), None)
 
@@ -94,7 +94,7 @@ def _parsed(name: str, value: str) -> Proxy:
 
 
 def _split(value: str) -> SplitResult | None:
-    """The parts of a proxy's URL, or None. No exception leaves here: its text, or its context's, quotes the URL."""
+    """The parts of a proxy's URL. None if it is not valid: not an exception, because its text would quote the URL."""
     with contextlib.suppress(ValueError):
         url = urlsplit(value)
         if url.scheme in _PORTS and (url.port is None or url.port > 0) and not url.path.strip("/"):

@@ -1,4 +1,4 @@
-"""What came back for a request, in the words of the core."""
+"""Makes the core's reply of whatever came back for a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TypeAlias
 
 from worker.attentive.message import Answer, Unanswered
@@ -15,6 +16,7 @@ from worker.core.model import Reply
 
 MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
+_SUCCESS = range(200, 300)
 
 _Headers: TypeAlias = Mapping[str, str]  # names in lower case
 
@@ -24,11 +26,11 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -> Reply:
-    """A reply from what came; nothing that a destination puts into it raises.
+    """The reply. Never raises, whatever the destination sent.
 
     Args:
-        came: unchecked.
-        now_seconds: the wall clock, for a Retry-After that is a date where the answer has no date of its own.
+        came: not checked yet.
+        now_seconds: the wall clock. A Retry-After that is a date counts from it, if the answer has no Date header.
         seconds: how long the request took.
     """
     if isinstance(came, Unanswered):
@@ -45,14 +47,16 @@ def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -
         request_id=_request_id(document, headers),
         message=message,
         body=body,
-        no_such_path=status == 404 and _no_such_path(headers, body, message),  # noqa: PLR2004 - Not Found
+        # So Attentive says it, in JSON (Spring's words).
+        no_such_path=status == HTTPStatus.NOT_FOUND and message.startswith("No static resource"),
+        web_page=_is_web_page(status, headers, body),
         seconds=seconds,
     )
 
 
 def _body(headers: _Headers, content: bytes) -> str:
     if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        # It was asked for as it is (request.py); unpacking what a destination sends against that may never end.
+        # request.py asks for no encoding. Don't unpack what comes in one all the same: it could unpack into gigabytes.
         return f"<{len(content)} bytes in a content encoding that was not asked for>"
     return content.decode("utf-8", "replace")
 
@@ -62,13 +66,13 @@ def _document(body: str) -> object:
         return None
     try:
         document: object = json.loads(body)
-    except (ValueError, RecursionError):  # cut short, not JSON, a number of 5,000 digits; nested ten thousand deep
+    except (ValueError, RecursionError):  # not JSON, or cut short, or a number of 5,000 digits; or nested too deep
         return None
     return document
 
 
 def _messages(document: object, depth: int = 3) -> Iterator[str]:
-    """The human parts of an error body, in the shapes that Attentive and the proxies before it write, best first."""
+    """The texts for people in an error body, best first. Knows the shapes of Attentive and of usual proxies."""
     if isinstance(document, str) and document.strip():
         yield document
     elif isinstance(document, list) and depth:
@@ -97,14 +101,13 @@ def _request_id(document: object, headers: _Headers) -> str | None:
     return None
 
 
-def _no_such_path(headers: _Headers, body: str, message: str) -> bool:
-    """Whether a 404 is about the URL and not about the user.
+def _is_web_page(status: int, headers: _Headers, body: str) -> bool:
+    """Whether the answer is for a browser: a web site, a load balancer, a firewall or a proxy sent it, not the API.
 
-    Attentive says so in JSON (Spring's "No static resource …"). A 404 in HTML is not from
-    the API at all: a web site, a load balancer or a proxy stands at that URL.
+    Of a success only the body tells: some frameworks call any text `text/html`.
     """
-    is_markup = "html" in headers.get("content-type", "").lower() or body.lstrip().startswith("<")
-    return message.startswith("No static resource") or (is_markup and "content-encoding" not in headers)
+    is_markup = body.lstrip("\ufeff \t\r\n").startswith("<")
+    return is_markup or ("html" in headers.get("content-type", "").lower() and status not in _SUCCESS)
 
 
 def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
@@ -122,7 +125,7 @@ def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
 def _date(value: str) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
-        # An HTTP date is in GMT; one that does not say so means it all the same.
+        # An HTTP date is in GMT, even if it does not say so.
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

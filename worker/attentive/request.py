@@ -1,7 +1,7 @@
-"""A call as the bytes that Attentive takes, as the reference at docs.attentive.com has it.
+"""Writes a call as the HTTP request that Attentive's reference (docs.attentive.com) describes.
 
-The body is written here and not by a JSON library: `json` knows no exact Decimal, and a float in between would
-change a value such as 0.1000000000000000055.
+Writes the JSON by hand: `json` cannot write a Decimal exactly, and by way of a float a value such as
+0.1000000000000000055 would change.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ ATTRIBUTES_PATH = "attributes/custom"
 ACCOUNT_PATH = "me"
 
 EXPONENT_MAX = 10_000
-"""Plain notation writes an exponent out as digits: without a bound, `Decimal("1E+1000000000")` is a gigabyte."""
+"""Bound of a number's exponent. We write it out as digits, so `Decimal("1E+1000000000")` would take a gigabyte."""
 
 
 def headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
     """The headers that every request carries.
 
-    The answer's encoding is `identity`: what never arrives compressed cannot unpack into gigabytes.
+    They ask for an answer without compression: a compressed one could unpack into gigabytes.
     """
     return (
         ("Authorization", f"Bearer {token}"),
@@ -58,7 +58,7 @@ def body(user: User, properties: Mapping[str, Scalar]) -> bytes:
 
     Raises:
         ValueError: no identifier, NaN or infinity, an exponent past `EXPONENT_MAX`, or text that is not Unicode
-            (a lone surrogate). Preflight refuses all of these, so that it is a bug here. The text names the
+            (a lone surrogate). Preflight refuses all of these, so here it means a bug. The text names the
             attribute, never a value.
     """
     attributes = ",".join(f"{_text(name)}:{_scalar(name, value)}" for name, value in properties.items())
@@ -66,7 +66,7 @@ def body(user: User, properties: Mapping[str, Scalar]) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        pass  # raised below: that exception holds the whole body, and must not travel as the context of ours
+        pass  # Raise ours outside of this block: inside, it would carry this one, which holds the body, as its context.
     raise ValueError("an attribute or identifier holds a lone surrogate, which UTF-8 cannot carry")
 
 

@@ -1,11 +1,11 @@
-"""The requests in flight: one thread with an asyncio loop, and a task for each.
+"""Sends the calls: one thread with an asyncio loop, and in it one task per request.
 
-Why a loop and not a thread for each request: a task can be cancelled at any await, so that one deadline bounds name
-resolution, connection, a header that drips and a body that drips. A thread in a blocking read cannot be.
+Why not one thread per request: a thread in a blocking read cannot be cancelled. A task can, at any await. So one
+deadline bounds the name lookup, the connection, and a head or a body that drips.
 
-The main thread owns what is in flight; the loop's thread owns the connections. They meet in the loop's own queue on the
-way in and in one queue on the way out, so that no lock is needed. The one thing that must not wait for a queue is an
-abort: the loop's thread looks itself, before it writes, whether the call was cut.
+The main thread owns the set of calls in flight, the loop's thread owns the connections. Calls go in by
+`call_soon_threadsafe`, replies come out by a queue, and so there is no lock. Only an abort cannot wait for a queue: the
+main thread notes the calls that it cuts, and the loop's thread looks at these notes right before it writes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _Outcome = tuple[Call, Reply]
 
 
 class SendersStoppedError(RuntimeError):
-    """The loop's thread ended by an exception that no request should raise. Its text is where, never a value."""
+    """A bug ended the loop's thread. The text says which exception and where, without any value."""
 
 
 class Senders:
@@ -50,7 +50,7 @@ class Senders:
         connection_age_max_seconds: float,
         may_send: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Prepares; no connection is made before the first call.
+        """Connects to nothing before the first call.
 
         Args:
             base_url: the API's base, with its version: `https://api.attentivemobile.com/v1`.
@@ -59,12 +59,12 @@ class Senders:
             user_agent: the User-Agent header.
             connection_age_max_seconds: a connection that is older takes no further call; the next one looks the host's
                 name up anew.
-            may_send: asked from the loop's thread right before a request is written; where it says no, the request is
-                not, and its reply is `Failure.ABORTED`.
+            may_send: called in the loop's thread right before a request is written. If it returns False, nothing is
+                written, and the reply is `Failure.ABORTED`.
 
         Raises:
-            ValueError: a base URL that is none, or a proxy or certificate file in the environment that cannot be used;
-                the text names the variable, without a secret.
+            ValueError: `base_url` is not a base URL, or the environment names a proxy or certificate file that cannot
+                be used. The text names the variable, without a secret.
         """
         if concurrency < 1:
             raise ValueError("concurrency must be at least 1")
@@ -76,7 +76,7 @@ class Senders:
         self._transport = Transport(age_max_seconds=connection_age_max_seconds)
         self._transport.prove(self._url)
         self._in_flight: set[Call] = set()
-        self._cut: set[Call] = set()  # written by the main thread alone
+        self._cut: set[Call] = set()  # aborted, not ended yet. Only the main thread changes it
         self._finished: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()  # None: the thread has ended
         self._tasks: dict[Call, asyncio.Task[Reply]] = {}
         self._loop = asyncio.new_event_loop()
@@ -89,7 +89,7 @@ class Senders:
 
     @property
     def free(self) -> int:
-        """Calls that may be submitted now. A call counts until `replies` has handed it back."""
+        """How many calls may be submitted now. A call counts as in flight until `replies` has returned it."""
         return self._concurrency - len(self._in_flight)
 
     def start(self) -> None:
@@ -99,11 +99,11 @@ class Senders:
     def submit(self, call: Call) -> None:
         """Sends a call; its reply comes from `replies`.
 
-        The call's `timeout_seconds` begins here, not when the loop gets round to it.
+        The call's `timeout_seconds` begins here, not when the loop's thread starts the task.
 
         Raises:
-            RuntimeError: none is free (`free` is the caller's to look at), or not running.
-            SendersStoppedError: the thread has ended by a bug.
+            RuntimeError: `free` is 0 (the caller must look at it first), or the thread is not running.
+            SendersStoppedError: a bug has ended the thread.
             ValueError: the call cannot be written as JSON; see `request.body`.
         """
         if self.free < 1:
@@ -122,12 +122,12 @@ class Senders:
         self._tell(self._begin, call, message, time.monotonic())
 
     def replies(self, wait_seconds: float = 0) -> list[tuple[Call, Reply]]:
-        """The calls that finished since the last look, in the order they did.
+        """The calls that ended since the last `replies`, in the order in which they ended.
 
-        Waits up to `wait_seconds` for the first where there is none yet.
+        If there is none yet, waits up to `wait_seconds` for the first.
 
         Raises:
-            SendersStoppedError: the thread has ended by a bug. What was in flight has no reply.
+            SendersStoppedError: a bug has ended the thread. The calls in flight get no reply.
         """
         outcomes: list[_Outcome] = []
         try:
@@ -146,10 +146,11 @@ class Senders:
         return outcomes
 
     def abort(self, calls: Iterable[Call]) -> None:
-        """Cuts calls short; their replies come as `Failure.ABORTED`, unless they had just finished.
+        """Cuts calls short. Their replies are `Failure.ABORTED`, unless they had just ended.
 
-        Nothing of them is written from now on, not even while the loop's thread has not heard of it: a process that
-        slept drops its old assignment and begins a new lease, under which the old calls must not go out.
+        From now on nothing of them is written, even if the loop's thread has not run yet. The race: the process was
+        frozen, and its lease ran out. The main thread drops the old assignment, aborts its calls, begins a new lease.
+        Now `may_send` is true again, and the task of an old call is about to write.
         """
         cut = [call for call in calls if call in self._in_flight]
         self._cut.update(cut)
@@ -159,7 +160,7 @@ class Senders:
         """Aborts what is in flight and ends the thread. Replies can still be fetched afterwards.
 
         Returns:
-            Whether the thread has ended in time. It is a daemon and keeps no process alive.
+            Whether the thread has ended in time. If not, it does not keep the process alive: it is a daemon.
         """
         if self._thread.ident is None:  # never started
             self._loop.close()
@@ -169,7 +170,7 @@ class Senders:
         return not self._thread.is_alive()
 
     def _tell(self, act: Callable[..., None], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed; if by a bug, `replies` says so
+        with contextlib.suppress(RuntimeError):  # the loop is closed. If a bug closed it, `replies` raises
             self._loop.call_soon_threadsafe(act, *arguments)
 
     # From here on: the loop's thread.
@@ -182,7 +183,7 @@ class Senders:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must learn of it
             fault = error
         finally:
-            # Not `asyncio.run`: it would wait for a name resolution that hangs in a thread of its own.
+            # Not `asyncio.run`: at its end it waits for the lookup threads, and one of these may hang.
             self._loop.close()
             self._fault = None if fault is None else _describe(fault)
             self._finished.put(None)
@@ -199,7 +200,7 @@ class Senders:
             await self._loop.shutdown_asyncgens()
 
     def _begin(self, call: Call, message: Message, started: float) -> None:
-        if self._end.done():  # a fault stops the thread while the main thread submits
+        if self._end.done():  # the race: a bug stops the thread just as the main thread submits
             return
         task = self._loop.create_task(self._make(call, message, started))
         self._tasks[call] = task
@@ -209,13 +210,13 @@ class Senders:
         came = await self._transport.exchange(
             message,
             deadline=started + call.timeout_seconds,
-            # In this order: calls are cut before a new lease begins, so whoever sees the new one sees the cut.
+            # Keep this order. The main thread cuts calls, then begins a new lease. If we see the lease, we see the cut.
             may_send=lambda: self._may_send() and call not in self._cut,
         )
         return reply_of(came, now_seconds=time.time(), seconds=self._loop.time() - started)
 
     def _ended(self, call: Call, task: asyncio.Task[Reply]) -> None:
-        # Here and not in the task: one that is cancelled before its first step never runs.
+        # A callback, not a `finally` in the task: a task that is cancelled before its first step runs no code at all.
         del self._tasks[call]
         if task.cancelled():
             self._finished.put((call, Reply(None, Failure.ABORTED)))
@@ -238,7 +239,7 @@ class Senders:
             self._end.set_exception(error)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback that raised would leave its call without a reply: stop instead."""
+        """Stops the thread if a callback raised: the callback's call would never get a reply."""
         error = context.get("exception")
         if isinstance(error, Exception) and not context.keys().isdisjoint(("handle", "protocol")):
             self._stop(error)

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 BYTES_MAX = 16 * 1024
-"""More than any proxy lets a header hold; a larger file is the wrong file."""
+"""No proxy lets a header be so long, so a larger file must be the wrong file."""
 
 
 class Token:
@@ -18,7 +18,7 @@ class Token:
         self._value: str | None = None
         self._identity: tuple[int, ...] | None = None
         self.problem: str | None = None
-        """Why there is no token: the place and the reason, never the content. None while there is one."""
+        """Why there is no token: where it was looked for and what is wrong, never the content. None if there is one."""
         if path is None:
             self._take((fixed or "").encode("utf-8", "surrogatepass"), "the configured token")
         else:
@@ -38,22 +38,22 @@ class Token:
         return f"Token({'given' if self._path is None else str(self._path)})"
 
     def value(self) -> str | None:
-        """The token, or None where there is none; then `problem` says why.
+        """The token. None if there is none; `problem` then says why.
 
-        Costs one `stat` of the file. Links are followed: Kubernetes changes a secret by swapping a link to its
-        folder, which shows here as another inode.
+        Costs one `stat` of the file, which follows links. So it notices when Kubernetes changes a secret by pointing a
+        link at another folder: the inode differs.
         """
         if self._path is not None and self._current_identity() != self._identity:
             self.reload()
         return self._value
 
     def reload(self) -> bool:
-        """Reads the file now, even if it looks unchanged. True if the token is another one."""
+        """Reads the file now, even if it looks unchanged. Returns whether the token has changed."""
         if self._path is None:
             return False
         before = self._value
         try:
-            # Not blocking: the open of a named pipe without a writer would stop the whole worker.
+            # Non-blocking: if the path is a named pipe without a writer, a blocking open would stop the whole worker.
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             self._forget(f"token file {self._path}: {error.strerror}")
@@ -66,7 +66,7 @@ class Token:
         return self._value != before
 
     def _read(self, descriptor: int) -> None:
-        status = os.fstat(descriptor)  # of the open file, so that identity and content are of one version
+        status = os.fstat(descriptor)  # of the open file, so that identity and content belong together
         self._identity = identity(status)
         if not stat.S_ISREG(status.st_mode):
             self._forget(f"token file {self._path}: not a regular file")
@@ -105,5 +105,5 @@ class Token:
 
 
 def identity(status: os.stat_result) -> tuple[int, ...]:
-    """What differs when a file was written anew or another one took its place."""
+    """Differs between two versions of a file, whether it was rewritten or replaced by another file."""
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)

@@ -1,9 +1,9 @@
-"""The one file that knows httpx: its requests, answers, URLs and errors on one side, our messages on the other.
+"""The one file that knows httpx. It converts between httpx's requests, answers and errors and our messages.
 
-`Transport` is a transport of httpx like any other: `httpx.AsyncClient(transport=Transport(...))` works. The worker
-calls it directly: a client spends more on redirects, cookies and hooks that nobody wants than the exchange costs.
+`Transport` is a normal httpx transport: `httpx.AsyncClient(transport=Transport(...))` works. The worker calls it
+without a client: the client's redirects, cookies and hooks cost more than the exchange, and the worker needs none.
 
-Every way a request can end without an answer, and what it is called:
+How a request can end without an answer, and which `Failure` that is:
 
     asyncio.CancelledError ....................... passed on  only `Senders.abort` and `close` cancel a request
     Fenced ....................................... aborted    this process may no longer send for its partitions
@@ -97,28 +97,28 @@ class Transport(httpx.AsyncBaseTransport):
         """Opens nothing. Belongs to the loop in which its first request is made.
 
         Args:
-            age_max_seconds: a connection that is older takes no further request; the next one looks the name up anew.
-            environ: HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are looked for here.
+            age_max_seconds: a connection that is older takes no further request. The next one looks the name up again.
+            environ: has HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR, if they are set.
         """
         self._pool = Pool(environ, age_max_seconds=age_max_seconds)
 
     def prove(self, url: str) -> None:
-        """Finds out whether the environment's proxy and authorities can be used for `url`; asks nobody.
+        """Checks that the environment's proxy and authorities can be used for `url`. Connects to nothing.
 
         Raises:
-            ValueError: naming the variable, without a secret.
+            ValueError: they cannot be used; names the variable, without a secret.
         """
         self._pool.prove(_origin(_parsed(url)))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Makes one request and reads its whole answer; a body past `BODY_BYTES_MAX` is cut there.
+        """Makes one request and reads its whole answer. Cuts a body that is longer than `BODY_BYTES_MAX`.
 
         `request.extensions` may hold `deadline`, by the running loop's clock, and `may_send`, asked right before the
         request is written.
 
         Raises:
-            httpx.TransportError: no complete answer, and why.
-            Fenced: `may_send` said no.
+            httpx.TransportError: no complete answer came; says why.
+            Fenced: `may_send` returned False.
             ValueError: the environment's proxy or authorities cannot be used.
         """
         url = request.url
@@ -152,15 +152,15 @@ class Transport(httpx.AsyncBaseTransport):
     async def exchange(
         self, message: Message, *, deadline: float | None, may_send: Callable[[], bool]
     ) -> Answer | Unanswered:
-        """`handle_async_request` in our own words.
+        """`handle_async_request` with our own types.
 
         Args:
             message: the request.
-            deadline: when it must have ended, by the running loop's clock.
+            deadline: when the request must end, by the running loop's clock.
             may_send: asked right before anything is written.
 
         Raises:
-            ValueError: as above.
+            ValueError: as `handle_async_request`.
             Exception: a bug.
         """
         try:

@@ -13,23 +13,23 @@ from worker.attentive.token import identity
 
 
 class Trust:
-    """SSL_CERT_FILE or SSL_CERT_DIR where set, else certifi's authorities; read again when they changed."""
+    """The authorities in SSL_CERT_FILE or SSL_CERT_DIR if set, else certifi's. Reads them again when they change."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._context: ssl.SSLContext | None = None
         self._identity: tuple[int, ...] | None = None
         self.problem: str | None = None
-        """Why what changed cannot be read; what was read before counts until it can. None where all is well."""
+        """Why the changed file cannot be used. Until it can, those read before it count. None if all is well."""
         name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if environ.get(name)), None)
         self._is_folder = name == "SSL_CERT_DIR"
         self._path = Path(environ[name] if name else certifi.where())
         self._place = f"{name or 'certifi'} names {self._path}"
 
     def context(self) -> ssl.SSLContext:
-        """What a TLS connection is made with. Costs one `stat`, and 20 milliseconds where the file changed.
+        """The context for the next TLS connection. Costs one `stat`, and 20 milliseconds if the file has changed.
 
         Raises:
-            ValueError: nothing was ever read: the text names the variable, the path and the reason.
+            ValueError: no authorities were ever read. The text names the variable, the path and the reason.
         """
         found = self._found()
         if self._context is None or found != self._identity:
@@ -59,7 +59,7 @@ class Trust:
 
     def _read(self) -> ssl.SSLContext:
         if self._is_folder:
-            next(self._path.iterdir(), None)  # OpenSSL reads it when it needs it, and says nothing where it cannot
+            next(self._path.iterdir(), None)  # OpenSSL reads it later, and reports no error then: so try now
             context = ssl.create_default_context(capath=self._path)
         else:
             context = ssl.create_default_context(cafile=self._path)

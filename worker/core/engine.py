@@ -197,7 +197,8 @@ class Engine:
         self._judge.replied(call, reply, now)
 
     def token_changed(self, now: Now) -> None:
-        """The token has changed: a closed gate may send its next probe at once."""
+        """The token is another one: a destination that halted the worker may be probed at once."""
+        self._schedule.forget_probe()  # the old token's probe tells nothing of the new one
         self._destination.gate.probe_soon(now.mono)
 
     # -- dead letters ----------------------------------------------------------------------------------------------

@@ -237,6 +237,7 @@ class Reply:
 
     `body` is text of at most 64 KiB; `message` is the human part of an error body, if one was found;
     `retry_after_seconds`, `rate_limit` and `rate_remaining` repeat the headers of that meaning.
+    `no_such_path`: a 404 that says so of the path; `web_page`: the answer is for a browser, so it is not the API's.
     `cause` tells people what kind of failure it was, without a secret; no decision goes by it.
     """
 
@@ -249,5 +250,6 @@ class Reply:
     message: str = field(default="", repr=False)
     body: str = field(default="", repr=False)
     no_such_path: bool = False
+    web_page: bool = False
     seconds: float = 0.0
     cause: str = ""

@@ -93,7 +93,7 @@ class Drain:
     def _is_hopeless(self) -> bool:
         """Whether waiting longer would settle nothing more.
 
-        Either only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or
+        Either only dead letters are left that wait for credit. Good records would earn it, but a drain reads none. Or
         the worker is halted until somebody mends the token or the URL, and no call or letter is under way.
         """
         if self._engine.awaits_good_records(self.partitions):

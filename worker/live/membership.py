@@ -3,8 +3,8 @@
 It is a step machine. The owner of the loop polls the group and calls `turn` with the records; nothing here sleeps.
 `worker.live.loop` drives it by the real clock, the simulation by a virtual one.
 
-The paths: records come by `turn`. A revoke is `begin_revoke`, then `Drain.step` until there is an outcome, then
-`_end_revoke`, which the drain calls: it commits and drops. A stop is `begin_stop`, `Drain.step` and `_end_stop`.
+The paths: `turn` takes records. A revoke is `begin_revoke`, then `Drain.step` until there is an outcome; the last step
+calls `_end_revoke`, which commits and drops. A stop is `begin_stop`, then `Drain.step`; the last calls `_end_stop`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Membership:
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._stopping: Drain | None = None
-        self._revoking: Drain | None = None  # while a revoke's callback runs. A poll during a stop may call it, too
+        self._revoking: Drain | None = None  # while the callback of a revoke runs, also during a stop
         self._commit_at = 0.0
         self._rejoins = False  # the lease ran out: this turn ends by rejoining the group
 
@@ -220,6 +220,7 @@ class Membership:
             self._tell(Revoked(len(drain.partitions), len(self._assigned), outcome, seconds))
 
     def _end_stop(self, drain: Drain) -> None:
+        # The last commit leaves out partitions whose notes are unread. A revoke cannot do this: it runs in a callback.
         self._offsets.read_notes(now_or_never=True)
         self._commit_and_drop(drain)
         self._group.close()

@@ -53,8 +53,8 @@ class Offsets:
     def read_notes(self, *, now_or_never: bool = False) -> None:
         """Reads the notes beside the committed offsets of newly assigned partitions, and restores the spent credit.
 
-        `now_or_never` ignores the pause after a failure. Don't call this from a group callback: the answer comes by
-        the poll that is waiting for the callback.
+        `now_or_never` ignores the pause after a failure. Don't call this from a group callback: the poll that brings
+        the answer is waiting for the callback to return.
         """
         if not self._notes_unread or (self._clock().mono < self._read_notes_at and not now_or_never):
             return
@@ -73,8 +73,8 @@ class Offsets:
         With `wait`, returns how the commit ended. None without `wait`, or if there was nothing to commit.
         """
         committed, spent = self._group.committed(), self._engine.letters_spent
-        # A commit was refused. If its offsets were new, `committed` has not moved, and they are sent again anyway. If
-        # only its note was new, nothing but this count shows the refusal. So send all notes again.
+        # A commit was refused. New offsets are sent again anyway: `committed` has not moved. But if only the note was
+        # new, `committed` equals the offsets already. So forget which note is committed, and send the note again.
         if self._group.commits_refused != self._refused_seen:
             self._refused_seen, self._committed_spent = self._group.commits_refused, None
         offsets = {

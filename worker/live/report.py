@@ -22,7 +22,7 @@ from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc333
 
 REPORT_SECONDS = 0.25
 
-# How to mend the cause of a halt. There is none for an outage: only the destination can mend that.
+# How to mend the cause of a halt. An outage has no entry: only the destination can mend that.
 _MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
     "the worker reads a token file again by itself",

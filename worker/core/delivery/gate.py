@@ -11,12 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
-from worker.core.model import UserKey
-
-# Consecutive failures of this many different users, or of this many calls for any users, mean an outage.
-FAILING_USERS = 3
-FAILING_CALLS = 5
-
 
 class HaltReason(StrEnum):
     """Why the gate is closed."""
@@ -49,13 +43,12 @@ class Gate:
 
         gate.passage(in_flight=3, now=10.0)  # FREE
         gate.close(HaltReason.UNAUTHORIZED, "status 401", probe=False, now=10.1, wall_ms=wall_ms)
-        gate.passage(in_flight=2, now=10.2)  # NONE: the pause before the first probe has not ended
-        gate.passage(in_flight=0, now=12.0)  # PROBE: send one call, and call `probe_started`
-        gate.succeeded(12.1, probe=True)  # returns the Halt that ended; one call may be in flight now, then two, ...
+        gate.passage(in_flight=2, now=10.2)  # NONE: not before the first pause is over
+        gate.passage(in_flight=0, now=12.0)  # PROBE: send one call and tell `probe_started`
+        gate.succeeded(probe=True)  # the Halt that this ends; the gate opens one call wide
 
     Attributes:
         halt: why the gate is closed; None while it is open.
-        outage_ended_at: when the last real outage ended. A halt that one bad user may have caused does not count.
     """
 
     def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
@@ -63,15 +56,12 @@ class Gate:
         self._backoff = backoff
         self._probe_max_seconds = probe_max_seconds
         self._concurrency = concurrency
-        self._allowed = concurrency  # calls allowed in flight; after a halt, starts at 1 and grows with each success
-        self._failing_users: set[UserKey] = set()
-        self._failing_calls = 0
+        self._allowed = concurrency  # how many calls may be in flight; after a halt it grows from 1
         self._failed_probes = 0
         self._probe_at = -math.inf
         self._probing = False
         self._retry_after_until = -math.inf
         self.halt: Halt | None = None
-        self.outage_ended_at = -math.inf
 
     def passage(self, in_flight: int, now: float) -> Passage:
         """What may be sent now, if `in_flight` calls have no reply yet."""
@@ -99,67 +89,57 @@ class Gate:
         """The destination asked for a pause (Retry-After)."""
         self._retry_after_until = max(self._retry_after_until, now + seconds)
 
-    def succeeded(self, now: float, *, probe: bool) -> Halt | None:
-        """A call succeeded. Returns the halt that this ended, if any."""
+    def succeeded(self, *, probe: bool) -> Halt | None:
+        """A call succeeded. Returns the halt that this ends, if there was one."""
         if self.halt is not None and not probe:
-            return None  # sent before the halt began, so its success does not show that the halt is over
-        # If fewer than FAILING_USERS users failed, one bad user may have closed the gate. Don't count that as an
-        # outage: it would restart that user's server_error timer with every success of another user.
-        one_user = len(self._failing_users) < FAILING_USERS
-        self._failing_users.clear()
-        self._failing_calls = 0
+            return None  # it was sent before the halt, so it tells nothing about now
         ended, self.halt = self.halt, None
-        if ended is not None:
-            if ended.reason is not HaltReason.UNAVAILABLE or not one_user:
-                self.outage_ended_at = now
+        if ended is None:
+            self._allowed = min(self._allowed + 1, self._concurrency)
+        elif ended.reason is HaltReason.UNAVAILABLE or self._failed_probes > 1:
             self._allowed = 1
-            self._failed_probes = 0
-            self._probing = False
-        elif self._allowed < self._concurrency:
-            self._allowed += 1
+        # Else the first probe refuted the halt: one user had met a 403 or the like, and nobody was away.
+        self._failed_probes, self._probing = 0, False
         return ended
 
-    def only_failing(self, key: UserKey) -> bool:
-        """Whether only this user's calls failed since the last success. False in a halt that is not an outage."""
-        other_halt = self.halt is not None and self.halt.reason is not HaltReason.UNAVAILABLE
-        return not other_halt and self._failing_users <= {key}
+    def close(
+        self, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int, at_once: bool = False
+    ) -> bool:
+        """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new.
 
-    def failed(self, key: UserKey, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
-        """A call failed as in an outage (5xx, time-out, no connection). Returns whether this closed the gate."""
-        self._failing_calls += 1
-        if len(self._failing_users) < FAILING_USERS:
-            self._failing_users.add(key)
-        if len(self._failing_users) < FAILING_USERS and self._failing_calls < FAILING_CALLS and self.halt is None:
-            return False
-        return self.close(HaltReason.UNAVAILABLE, detail, probe=probe, now=now, wall_ms=wall_ms)
-
-    def close(self, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int) -> bool:
-        """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new."""
+        With `at_once` the first probe need not wait.
+        """
         known = self.halt
         if known is not None and not probe:
-            return False  # sent before the halt began, so it is no failed probe
-        self._failed_again(now)
+            return False  # it was sent before the halt, so it tells nothing new
+        if known is None or self._probing:
+            self._failed_again(now, at_once=at_once and known is None)
         if known is not None and known.reason is reason:
             self.halt = Halt(reason, known.since_ms, detail)
             return False
         self.halt = Halt(reason, wall_ms, detail)
         return True
 
-    def _failed_again(self, now: float) -> None:
+    def _failed_again(self, now: float, *, at_once: bool = False) -> None:
         self._probing = False
         self._failed_probes += 1
-        self._probe_at = now + min(self._backoff(self._failed_probes), self._probe_max_seconds)
+        pause = 0.0 if at_once else min(self._backoff(self._failed_probes), self._probe_max_seconds)
+        self._probe_at = now + pause
 
     def probe_ended(self, now: float) -> None:
         """The probe ended, but its reply does not show whether the halt is over. The next probe need not wait.
 
         Except in a rejection storm: one more refusal changes nothing, and each isolation causes many.
         """
-        if (halt := self.halt) is not None and halt.reason is HaltReason.REJECTION_STORM:
+        if self.halt is not None and self.halt.reason is HaltReason.REJECTION_STORM:
             self._failed_again(now)
         else:
             self._probing, self._probe_at = False, now
 
     def probe_soon(self, now: float) -> None:
-        """Something changed (a new token, a drain): the next probe may start at `now`."""
+        """Something has changed (a new token, a drain): the next probe need not wait."""
         self._probe_at = now
+
+    def forget_probe(self) -> None:
+        """The probe in flight tells nothing any more: another one may go beside it."""
+        self._probing = False

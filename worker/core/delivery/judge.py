@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
+from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
@@ -20,13 +21,15 @@ from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry, Place
 
 DRAIN_BACKOFF_SECONDS = 1.0  # the longest pause before an entry is tried again during a drain
-# An entry becomes a `server_error` dead letter only after this many failures of its own and successes of others.
-POISON_FAILURES = 5
-POISON_SUCCESSES = 10
 
-_USER_REFUSED = "the destination refuses the user's identifier: it refused every attribute tried, each sent alone"
-_STORM = "the destination refused many users' calls in a row, or a large share of all calls"
-_HALTS = {Verdict.UNAUTHORIZED: HaltReason.UNAUTHORIZED, Verdict.WRONG_URL: HaltReason.WRONG_URL}
+_USER_REFUSED = "the destination refuses the user's identifier: it took none of what was tried, good values included"
+_STORM = "refused for many users in a row, or for a large share of them"
+_HALTS = {
+    Verdict.UNAUTHORIZED: HaltReason.UNAUTHORIZED,
+    Verdict.WRONG_URL: HaltReason.WRONG_URL,
+    Verdict.RETRY: HaltReason.UNAVAILABLE,
+}
+_ONE_USERS = frozenset({HaltReason.UNAUTHORIZED, HaltReason.WRONG_URL})  # one user alone may meet these
 _LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEXPECTED_STATUS}
 
 
@@ -55,7 +58,7 @@ class Judge:
         self._totals = totals
         self._facts = facts
         self._backoff = backoff
-        self._successes = 0
+        self._attribution = Attribution(options.server_error_seconds)
         self._odd_successes: set[int] = set()
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
@@ -63,16 +66,13 @@ class Judge:
         flight = self._schedule.ended(call)
         self._totals.replies[str(reply.status or reply.failure)] += 1
         self._rate.observe(reply, now.mono)
-        verdict = verdict_on(reply, ever_delivered=self._successes > 0)
+        verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
         self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))
-        if reply.retry_after_seconds and verdict is not Verdict.DELIVERED:
-            self._gate.retry_after(min(reply.retry_after_seconds, self._options.retry_after_max_seconds), now.mono)
-        if verdict is Verdict.THROTTLED:
-            self._rate.throttled(now.mono)
         if flight.entry.place is Place.GONE:
-            # Its partitions were dropped while the call was in flight. The next owner sends the same changes again.
+            # Its partitions went away while the call was in flight: the next owner sends the same again.
+            self._heed(flight.entry, verdict, reply, now)
             self._schedule.probe_unanswered(flight, now)
             self._settlement.orphan_call_ended(flight.entry)
         else:
@@ -84,23 +84,13 @@ class Judge:
                 self._delivered(flight, reply, now)
             case Verdict.REFUSED:
                 self._refused(flight, reply, now)
-            case Verdict.RETRY:
-                self._failed(flight, reply, now)
-            case Verdict.THROTTLED:
-                self._throttled(flight, now)
-            case Verdict.UNAUTHORIZED | Verdict.WRONG_URL:
-                self._halted(flight, _HALTS[verdict], reply, now)
-            case Verdict.NOT_FOUND | Verdict.UNEXPECTED:
-                self._schedule.probe_unanswered(flight, now)
-                self._dead_letter_rest(
-                    flight, _LETTERS[verdict], f"the destination answered {reply.status}", reply, now
-                )
             case Verdict.ABORTED:
                 self._schedule.probe_unanswered(flight, now)
                 self._settlement.retry(flight.entry, now.mono)
+            case _:
+                self._failed(flight, verdict, reply, now)
 
     def _delivered(self, flight: Flight, reply: Reply, now: Now) -> None:
-        self._successes += 1
         if reply.status not in {None, HTTPStatus.OK, *self._odd_successes}:
             self._odd_successes.add(reply.status or 0)
             self._facts.tell(UnusualSuccess(reply.status or 0))
@@ -110,7 +100,7 @@ class Judge:
         entry = flight.entry
         entry.delivered = True
         entry.answered += 1
-        entry.failures = 0
+        self._attribution.succeeded(entry, flight.started_at, now.mono)
         for name in flight.names:
             entry.attributes.pop(name, None)
         if entry.isolation is not None:
@@ -118,11 +108,16 @@ class Judge:
         self._settlement.conclude(entry, now)
 
     def _refused(self, flight: Flight, reply: Reply, now: Now) -> None:
-        """A 400 refuses the whole call. Isolate the bad attribute: the good ones must not be lost with it."""
+        """The destination works, and refuses the call's values or its user."""
+        self._heed(flight.entry, Verdict.REFUSED, reply, now)
         self._schedule.probe_unanswered(flight, now)
+        self._attribution.answered(flight.entry)
+        self._search(flight, reply, now)
+
+    def _search(self, flight: Flight, reply: Reply, now: Now) -> None:
+        """The whole call is refused: good attributes must not go with the bad one."""
         entry, names = flight.entry, flight.names
         entry.answered += 1
-        entry.failures = 0
         alone: str | None = None
         if entry.isolation is not None:
             alone = entry.isolation.refused()
@@ -148,13 +143,12 @@ class Judge:
     def _dead_letter_attribute(self, flight: Flight, name: str, reply: Reply, now: Now) -> None:
         """The attribute was refused alone: dead-letters its value, and tries the value before it."""
         entry = flight.entry
-        attribute = entry.attributes[name]
-        # False in this race: the call carries the value, its partition is revoked and the value dropped, then the 400
-        # comes. The value that stands now, from another partition, was never sent: only try it.
-        if attribute.has(flight.call.properties[name]):
-            detail = f"the destination answered {reply.status} to this attribute alone"
+        item = entry.attributes[name]
+        # If not: the refused value went with its partition meanwhile, and the one that stands now was never sent.
+        if item.has(flight.call.properties[name]):
+            detail = f"the destination answered {in_words(reply)} to this attribute alone"
             self._add_letter(entry, Reason.REJECTED, detail, [name], reply, now)
-            stepped_back = attribute.step_back()
+            stepped_back = item.step_back()
             self._facts.tell(Refused(stepped_back))
             if not stepped_back:
                 del entry.attributes[name]
@@ -183,68 +177,78 @@ class Judge:
             self._settlement.retry(flight.entry, now.mono)
         return exhausted
 
-    def _failed(self, flight: Flight, reply: Reply, now: Now) -> None:
+    def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
+        """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
+        blame = self._attribution.blame(entry, verdict, reply, now.mono)
+        if blame is Blame.USER:
+            self._schedule.probe_unanswered(flight, now)
+            self._give_up_on_user(flight, verdict, reply, now)
+            return
         self._totals.retries += 1
-        entry.failures += 1
-        if entry.failures == 1:
-            entry.failing_since = now.mono
-            entry.successes_when_failing = self._successes
-        detail, probe = in_words(reply), self._schedule.is_probe(flight)
-        if self._gate.failed(entry.key, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms):
-            self._facts.tell(Halted(HaltReason.UNAVAILABLE, detail))
-        if self._is_poison(entry, reply, now):
-            seconds = now.mono - entry.failing_since
-            detail = f"failed {entry.failures} times in {seconds:.0f} s while other calls succeeded; latest: {detail}"
-            if self._gate.halt is not None:  # only this user's failures closed the gate (see _is_poison), so open it
-                self._resume(now, probe=True)
-            self._dead_letter_rest(flight, Reason.SERVER_ERROR, detail, reply, now)
+        trouble, halt = entry.trouble, self._gate.halt
+        known = trouble is not None and trouble.known
+        # A 429 that is everybody's says how fast, not when: the rate sees to that.
+        failures = 1 if trouble is None or (verdict is Verdict.THROTTLED and not known) else trouble.failures
+        pause = max(self._backoff_seconds(failures), self._heed(entry, verdict, reply, now))
+        if blame is Blame.DESTINATION:
+            self._close(flight, _HALTS.get(verdict, HaltReason.WRONG_URL), in_words(reply), now)
+        elif halt is not None and self._schedule.is_probe(flight):
+            reason = HaltReason.UNAVAILABLE if verdict is Verdict.RETRY and not known else halt.reason
+            self._close(flight, reason, in_words(reply), now)
+        self._settlement.retry(entry, now.mono + pause)
+
+    def _heed(self, entry: Entry, verdict: Verdict, reply: Reply, now: Now) -> float:
+        """Obeys a Retry-After and a 429. Returns for how many seconds this entry alone has to wait.
+
+        They hold for everybody when they are news. If others succeed while this entry fails, it waits alone.
+        """
+        is_news = self._attribution.is_news(entry, verdict)
+        if verdict is Verdict.THROTTLED and is_news and self._attribution.slows(now.mono):
+            self._rate.throttled(now.mono)
+        if not reply.retry_after_seconds or verdict is Verdict.DELIVERED:
+            return 0.0
+        seconds = min(reply.retry_after_seconds, self._options.retry_after_max_seconds)
+        if not is_news:
+            return seconds
+        self._gate.retry_after(seconds, now.mono)
+        return 0.0
+
+    def _give_up_on_user(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
+        """The others are well. What halts or slows everybody else is searched, or ends in a letter, here alone."""
+        entry, trouble = flight.entry, flight.entry.trouble
+        if verdict in {Verdict.UNAUTHORIZED, Verdict.WRONG_URL}:
+            self._search(flight, reply, now)
+        elif verdict in _LETTERS:
+            self._dead_letter_rest(flight, _LETTERS[verdict], f"the destination answered {in_words(reply)}", reply, now)
+        elif trouble is not None:
+            seconds = now.mono - trouble.since
+            detail = f"failed {trouble.failures} times in {seconds:.0f} s while other calls succeeded"
+            self._dead_letter_rest(flight, Reason.SERVER_ERROR, f"{detail}; latest: {in_words(reply)}", reply, now)
         else:
-            self._settlement.retry(entry, now.mono + self._backoff_seconds(entry.failures))
+            raise RuntimeError(f"{entry.key!r} is blamed without trouble")
 
     def _backoff_seconds(self, failures: int) -> float:
         """The pause before the next try. Short during a drain: a long one would end after the deadline."""
         return min(self._backoff(failures), DRAIN_BACKOFF_SECONDS if self._schedule.draining else math.inf)
 
-    def _is_poison(self, entry: Entry, reply: Reply, now: Now) -> bool:
-        """Whether this entry is at fault, not the destination. Failures during an outage do not count."""
-        # Successes of other users since its first failure show that the destination works. They need not be recent: a
-        # silent topic brings no new ones.
-        if reply.failure is Failure.CONNECT or not self._gate.only_failing(entry.key):
-            return False
-        if self._gate.outage_ended_at > entry.failing_since:
-            entry.failing_since = self._gate.outage_ended_at
-            entry.failures = 1
-            entry.successes_when_failing = self._successes
-        return (
-            now.mono - entry.failing_since >= self._options.server_error_seconds
-            and entry.failures >= POISON_FAILURES
-            and self._successes - entry.successes_when_failing >= POISON_SUCCESSES
-        )
-
     def _resume(self, now: Now, *, probe: bool) -> None:
-        """A call succeeded: tells the gate, and reports the halt that this ended, if any."""
-        ended = self._gate.succeeded(now.mono, probe=probe)
+        """A call succeeded: a halt that it may end is over."""
+        ended = self._gate.succeeded(probe=probe)
         if ended is not None:
             self._schedule.resumed()
             self._facts.tell(Resumed(ended.reason, (now.wall_ms - ended.since_ms) / 1000))
 
-    def _throttled(self, flight: Flight, now: Now) -> None:
-        """A 429 is about the rate. The entry is good, and the destination works."""
-        self._totals.retries += 1
-        if self._schedule.is_probe(flight) and (halt := self._gate.halt) is not None:
-            self._close(flight, halt.reason, halt.detail, now)
-        self._settlement.retry(flight.entry, now.mono + self._backoff_seconds(1))
-
-    def _halted(self, flight: Flight, reason: HaltReason, reply: Reply, now: Now) -> None:
-        self._close(flight, reason, in_words(reply), now)
-        self._settlement.retry(flight.entry, now.mono)
-
     def _close(self, flight: Flight, reason: HaltReason, detail: str, now: Now) -> None:
         """Closes the gate, or keeps it closed after a failed probe."""
         probe = self._schedule.is_probe(flight)
-        if self._gate.close(reason, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms):
+        # Others succeeded just now, so it may be this user's alone: the next one to be asked can tell.
+        at_once = reason in _ONE_USERS and self._attribution.well_lately(now.mono)
+        was_open = self._gate.halt is None
+        if self._gate.close(reason, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms, at_once=at_once):
             self._facts.tell(Halted(reason, detail))
+        if was_open:
+            self._attribution.forget_window()
 
     def _add_letter(
         self, entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now

@@ -17,16 +17,18 @@ from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.window import Window
 
-SHORTEST_CALL_SECONDS = 0.2  # start no call with less than this until the drain deadline
+FRESH_PER_RETRY = 9  # while other entries wait, one call in ten may be for an entry that failed
+SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A call in flight, its entry, and the names of the attributes it carries."""
+    """A call in flight since `started_at`, the entry that it is for, and the attributes that it carries."""
 
     call: Call
     entry: Entry
     names: tuple[str, ...]
+    started_at: float
 
 
 class Schedule:
@@ -60,6 +62,7 @@ class Schedule:
         self._numbers = count(1)
         # The probe in flight while the gate is closed. None once the halt that sent it has ended.
         self._probe: Call | None = None
+        self._fresh_in_a_row = 0  # calls since the last one for an entry that had failed
         self.deadline = math.inf
 
     @property
@@ -90,7 +93,7 @@ class Schedule:
             if passage is Passage.NONE:
                 break
             probe = passage is Passage.PROBE
-            entry = self._window.take_probe(now.mono) if probe else self._window.take(now.mono, hurry=hurry)
+            entry = self._window.take_probe() if probe else self._take(now, hurry=hurry)
             if entry is None:
                 break
             names = tuple(self._trial(entry, now))
@@ -99,6 +102,14 @@ class Schedule:
             else:
                 self._settlement.conclude(entry, now)
         return calls
+
+    def _take(self, now: Now, *, hurry: bool) -> Entry | None:
+        """The next entry. One that failed waits behind the others, and is never starved by them."""
+        failed_first = self._fresh_in_a_row >= FRESH_PER_RETRY
+        entry = self._window.take(now.mono, hurry=hurry, failed_first=failed_first)
+        if entry is not None:
+            self._fresh_in_a_row = self._fresh_in_a_row + 1 if entry.trouble is None else 0
+        return entry
 
     def ended(self, call: Call) -> Flight:
         """The call ended: removes and returns its flight.
@@ -116,6 +127,11 @@ class Schedule:
         """Tells the gate, if this call was its probe, that the reply does not show whether the halt is over."""
         if self.is_probe(flight):
             self._gate.probe_ended(now.mono)
+
+    def forget_probe(self) -> None:
+        """Something changed that the probe in flight cannot know of: another one may go at once."""
+        self._probe = None
+        self._gate.forget_probe()
 
     def resumed(self) -> None:
         """The halt ended. Its probe, if one is still in flight, is an ordinary call from now on."""
@@ -148,5 +164,5 @@ class Schedule:
         if probe:
             self._probe = call
             self._gate.probe_started()
-        self._flights[number] = Flight(call, entry, names)
+        self._flights[number] = Flight(call, entry, names, now.mono)
         return call

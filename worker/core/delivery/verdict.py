@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from http import HTTPStatus
+from typing import Final
 
 from worker.core.model import Failure, Reply
 
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
 _CLIENT_ERROR = range(400, 500)
-# Client errors that are worth another try: time-out, too early, too many requests.
-_RETRIED = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
-_ISOLATED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
-_UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+# The API has the path and takes POST: whoever says otherwise is not the API.
+_NOT_THE_API = frozenset({HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+# They speak of path, method or protocol. Before a first success that is more likely than anything about the user.
+_OF_THE_WAY = frozenset(
+    {
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.NOT_ACCEPTABLE,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.GONE,
+        HTTPStatus.LENGTH_REQUIRED,
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.EXPECTATION_FAILED,
+        HTTPStatus.MISDIRECTED_REQUEST,
+        HTTPStatus.UPGRADE_REQUIRED,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    }
+)
 _FAILURES = {
     Failure.CONNECT: "no connection",
     Failure.TIMEOUT: "no complete answer in time",
@@ -28,13 +44,28 @@ class Verdict(Enum):
 
     DELIVERED = auto()
     REFUSED = auto()  # search for the bad attributes
-    NOT_FOUND = auto()  # dead letter
-    UNEXPECTED = auto()  # dead letter
+    NOT_FOUND = auto()  # asked again; if it is the user's: dead letter
+    UNEXPECTED = auto()  # the same
     RETRY = auto()  # the destination failed
-    THROTTLED = auto()  # the destination works, but wants fewer calls
-    UNAUTHORIZED = auto()  # halt
-    WRONG_URL = auto()  # halt
-    ABORTED = auto()  # cut short by the worker itself: by a drain deadline, or because its partitions were dropped
+    THROTTLED = auto()  # the destination works, and wants fewer calls
+    UNAUTHORIZED = auto()  # halt; if it is the user's: search for the bad attributes
+    WRONG_URL = auto()  # the same: this answer cannot come from the API
+    ABORTED = auto()  # cut short by the worker itself, because its partitions went away
+
+
+# These mean the same, whether the API sends them or somebody before it.
+_WHOEVER_SAYS_SO: Final[Mapping[int, Verdict]] = {
+    HTTPStatus.UNAUTHORIZED: Verdict.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: Verdict.UNAUTHORIZED,
+    HTTPStatus.REQUEST_TIMEOUT: Verdict.RETRY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Verdict.REFUSED,  # a smaller call may pass
+    HTTPStatus.TOO_EARLY: Verdict.RETRY,
+    HTTPStatus.TOO_MANY_REQUESTS: Verdict.THROTTLED,
+}
+_OF_THE_API: Final[Mapping[int, Verdict]] = {
+    HTTPStatus.BAD_REQUEST: Verdict.REFUSED,
+    HTTPStatus.NOT_FOUND: Verdict.NOT_FOUND,
+}
 
 
 def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
@@ -42,18 +73,18 @@ def verdict_on(reply: Reply, *, ever_delivered: bool) -> Verdict:
 
     Args:
         reply: what came back.
-        ever_delivered: whether any call of this process succeeded yet. Before that, a 404 more likely means a wrong URL
-            than an unknown user.
+        ever_delivered: whether a call of this process ever succeeded. Before that a 404, and what else speaks of path,
+            method or protocol, means a wrong URL rather than an unknown user.
     """
     status = reply.status
     if status is None:
         return _without_status(reply.failure)
     if status in _SUCCESS:
-        return Verdict.DELIVERED
-    if status in _REDIRECT:
+        return Verdict.WRONG_URL if reply.web_page else Verdict.DELIVERED  # a portal, or a web site at that URL
+    if status in _REDIRECT or status in _NOT_THE_API:
         return Verdict.WRONG_URL
     if status in _CLIENT_ERROR:
-        return _client_error(status, wrong_url=reply.no_such_path or not ever_delivered)
+        return _client_error(status, reply, ever_delivered=ever_delivered)
     return Verdict.RETRY
 
 
@@ -65,18 +96,12 @@ def _without_status(failure: Failure | None) -> Verdict:
     return Verdict.RETRY
 
 
-def _client_error(status: int, *, wrong_url: bool) -> Verdict:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return Verdict.THROTTLED
-    if status in _RETRIED:
-        return Verdict.RETRY
-    if status in _ISOLATED:
-        return Verdict.REFUSED
-    if status in _UNAUTHORIZED:
-        return Verdict.UNAUTHORIZED
-    if status == HTTPStatus.NOT_FOUND:
-        return Verdict.WRONG_URL if wrong_url else Verdict.NOT_FOUND
-    return Verdict.UNEXPECTED
+def _client_error(status: int, reply: Reply, *, ever_delivered: bool) -> Verdict:
+    if status in _WHOEVER_SAYS_SO:
+        return _WHOEVER_SAYS_SO[status]
+    if reply.web_page or reply.no_such_path or (status in _OF_THE_WAY and not ever_delivered):
+        return Verdict.WRONG_URL
+    return _OF_THE_API.get(status, Verdict.UNEXPECTED)
 
 
 def in_words(reply: Reply) -> str:
@@ -84,4 +109,5 @@ def in_words(reply: Reply) -> str:
     if reply.failure is not None:
         words = _FAILURES[reply.failure]
         return f"{words}: {reply.cause}" if reply.cause else words
-    return f"status {reply.status}"
+    page = ", a web page, which the API never sends" if reply.web_page else ""
+    return f"status {reply.status}{page}"

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from worker.core.delivery.isolation import Isolation
 from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey, headers_bytes
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.trouble import Trouble
 
 # Bytes per object without its strings, for the memory budget. Measured on CPython 3.11 by filling a window with a
 # million of each; allocator overhead is included.
@@ -142,9 +143,7 @@ class Entry:
         delivered: whether at least one attribute was delivered.
         calls: requests made for it so far.
         answered: how many of these the destination accepted or refused. Failures and 429s say nothing about the values.
-        failures: consecutive calls that failed by the destination's or the network's fault.
-        failing_since: when the first of these failed, in monotonic seconds.
-        successes_when_failing: the judge's count of successful calls (of all users) at that instant.
+        trouble: its row of failed calls; None while it has none.
         isolation: the search for refused attributes; None if there is no search.
         size_bytes: its size in memory.
         pending_letters: dead letters that must be acknowledged before the entry is settled.
@@ -157,8 +156,6 @@ class Entry:
         "calls",
         "changes",
         "delivered",
-        "failing_since",
-        "failures",
         "holds",
         "isolation",
         "key",
@@ -168,7 +165,7 @@ class Entry:
         "pending_letters",
         "place",
         "size_bytes",
-        "successes_when_failing",
+        "trouble",
         "user",
     )
 
@@ -185,9 +182,7 @@ class Entry:
         self.delivered = False
         self.calls = 0
         self.answered = 0
-        self.failures = 0
-        self.failing_since = 0.0
-        self.successes_when_failing = 0
+        self.trouble: Trouble | None = None
         self.pending_letters = 0
         self.isolation: Isolation | None = None
         self.size_bytes = ENTRY_BYTES + user.custom_bytes

@@ -39,7 +39,8 @@ class Window:
         # All entries have the same window, so they become due in the order in which they were opened.
         self._waiting: deque[Entry] = deque()
         self._ready: deque[Entry] = deque()
-        self._retries: list[tuple[float, int, Entry]] = []
+        self._continuing: deque[Entry] = deque()  # they go on at once: a search, or a call that was cut short
+        self._retries: list[tuple[float, int, Entry]] = []  # they failed, and back off
         self._order = count()
 
     def __len__(self) -> int:
@@ -58,21 +59,25 @@ class Window:
         self._memory.add(entry.size_bytes - before)
         return len(entry.holds) > 1
 
-    def take(self, now: float, *, hurry: bool = False) -> Entry | None:
+    def take(self, now: float, *, hurry: bool = False, failed_first: bool = False) -> Entry | None:
         """Marks the next due entry as in flight and returns it. None if none is due.
 
-        With `hurry` (memory is short), entries are due before their window ends.
+        Entries that failed go behind all others, unless `failed_first`. With `hurry` (memory is short), entries are due
+        before their window ends.
         """
-        entry = self._due_retry(now) or self._first_ready() or self._first_due(now, hurry=hurry)
+        entry = self._due_retry(now) if failed_first else None
+        entry = entry or self._next_continuing() or self._first_ready() or self._first_due(now, hurry=hurry)
+        entry = entry or self._due_retry(now)
         return None if entry is None else self._mark_in_flight(entry)
 
-    def take_probe(self, now: float) -> Entry | None:
+    def take_probe(self) -> Entry | None:
         """Chooses the entry for a closed gate's probe, marks it as in flight and returns it.
 
-        Prefers a due entry that was never tried. Else takes the retry whose back-off ends first, even if it has not
-        ended. So one bad user's entry is not the only probe, and cannot keep the gate closed.
+        Prefers the newest entry that was never tried, even before its window ends: it has least in common with those
+        that just failed. Else takes the retry whose back-off ends first, even if it has not ended. So no bad user, and
+        no run of bad users, can keep the gate closed.
         """
-        entry = self._first_ready() or self._first_due(now, hurry=False) or self._due_retry(math.inf)
+        entry = self._newest() or self._first_ready() or self._next_continuing() or self._due_retry(math.inf)
         return None if entry is None else self._mark_in_flight(entry)
 
     def retry(self, entry: Entry, not_before: float) -> None:
@@ -90,7 +95,10 @@ class Window:
                 entry.merge(newer)
                 self._memory.add(entry.size_bytes - before)
             self._absorbing[entry.key] = entry
-        heapq.heappush(self._retries, (not_before, next(self._order), entry))
+        if entry.trouble is None:
+            self._continuing.append(entry)
+        else:
+            heapq.heappush(self._retries, (not_before, next(self._order), entry))
 
     def settle(self, entry: Entry) -> None:
         """The entry is done: settles its offsets and unblocks the user's next entry."""
@@ -151,10 +159,10 @@ class Window:
     def next_due(self, *, probing: bool = False) -> float:
         """When the next entry becomes due; infinite if none waits.
 
-        With `probing`, a retry is due at once, because `take_probe` ignores its back-off.
+        With `probing`, neither window nor back-off counts: `take_probe` would take the entry.
         """
         self._drop_stale()
-        if self._ready or (probing and self._retries):
+        if self._ready or self._continuing or (probing and (self._retries or self._waiting)):
             return -math.inf
         due = self._waiting[0].opened_at + self._seconds if self._waiting else math.inf
         return min(due, self._retries[0][0] if self._retries else math.inf)
@@ -162,6 +170,7 @@ class Window:
     def _sweep(self) -> None:
         """Removes all stale queue items. `_drop_stale` sees only the heads: behind a valid one, others pile up."""
         self._ready = deque(entry for entry in self._ready if entry.place is Place.READY)
+        self._continuing = deque(entry for entry in self._continuing if _continues(entry))
         self._waiting = deque(entry for entry in self._waiting if entry.place is Place.WINDOW)
         self._retries = [item for item in self._retries if _is_current(item)]
         heapq.heapify(self._retries)
@@ -169,6 +178,8 @@ class Window:
     def _drop_stale(self) -> None:
         while self._ready and self._ready[0].place is not Place.READY:
             self._ready.popleft()
+        while self._continuing and not _continues(self._continuing[0]):
+            self._continuing.popleft()
         while self._waiting and self._waiting[0].place is not Place.WINDOW:
             self._waiting.popleft()
         while self._retries and not _is_current(self._retries[0]):
@@ -207,11 +218,28 @@ class Window:
                 return item[2]
         return None
 
+    def _next_continuing(self) -> Entry | None:
+        while self._continuing:
+            entry = self._continuing.popleft()
+            if _continues(entry):
+                return entry
+        return None
+
     def _first_ready(self) -> Entry | None:
         while self._ready:
             entry = self._ready.popleft()
             if entry.place is Place.READY:
                 return entry
+        return None
+
+    def _newest(self) -> Entry | None:
+        while self._waiting:
+            entry = self._waiting.pop()
+            if entry.place is not Place.WINDOW:
+                continue
+            if entry.key not in self._busy:
+                return entry
+            entry.place = Place.BLOCKED
         return None
 
     def _first_due(self, now: float, *, hurry: bool) -> Entry | None:
@@ -227,6 +255,11 @@ class Window:
                 return entry
             entry.place = Place.BLOCKED
         return None
+
+
+def _continues(entry: Entry) -> bool:
+    """Whether an entry still stands among those that continue: it may have been merged or dropped since."""
+    return entry.place is Place.RETRY and entry.trouble is None
 
 
 def _is_current(item: tuple[float, int, Entry]) -> bool:

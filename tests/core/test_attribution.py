@@ -1,0 +1,207 @@
+"""Whose trouble an answer is. One user's stays that user's, and everybody's becomes nobody's letters."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.core.drive import Account, Driver, phone
+from worker.core.facts import Halted
+from worker.core.model import Call, Failure, Reply
+
+PER_SECOND = 60
+LATENCY_SECONDS = 0.05
+WEB_PAGE_403 = Reply(403, web_page=True)
+WITHIN_SECONDS = 60.0
+
+
+class Traffic:
+    """New users at a steady pace, each with one change, and a destination that takes its time."""
+
+    def __init__(self, answer: Callable[[Call, float], Reply], per_second: int = PER_SECOND, **limits: Any) -> None:  # noqa: ANN401 - the driver's own
+        self.driver = Driver(requests_per_second=150.0, concurrency=32, backoff=jittered(), **limits)
+        self.began = self.driver.now.mono
+        self.users = 0
+        self.delivered: set[str] = set()
+        self._answer = answer
+        self._per_second = per_second
+        self._under_way: list[tuple[float, Call]] = []
+
+    def run(self, seconds: float, *, silent: bool = False) -> None:
+        """Time passes in steps of 10 ms."""
+        until = self.driver.now.mono + seconds
+        due = self.driver.now.mono
+        while self.driver.now.mono < until:
+            while not silent and due <= self.driver.now.mono:
+                self.driver.change(self.users, {"a": self.users})
+                self.users += 1
+                due += 1 / self._per_second
+            self._exchange()
+            self.driver.advance(0.01)
+
+    def _exchange(self) -> None:
+        driver, now = self.driver, self.driver.now.mono
+        for at, call in [flight for flight in self._under_way if flight[0] <= now]:
+            self._under_way.remove((at, call))
+            reply = self._answer(call, now - self.began)
+            if reply.status == 200:
+                self.delivered.add(str(call.user.phone))
+            driver.reply(call, reply)
+        self._under_way += [(now + LATENCY_SECONDS, call) for call in driver.calls(32 - len(self._under_way))]
+        driver.post()
+        driver.facts += driver.engine.facts()
+
+
+def jittered() -> Callable[[int], float]:
+    rng = random.Random(1)
+    return lambda failures: rng.uniform(0.0, min(30.0, 0.5 * 2.0 ** (failures - 1)))
+
+
+def bad_one_in(share: int, reply: Reply) -> Callable[[Call, float], Reply]:
+    """Every n-th user is always answered that."""
+    return lambda call, _: reply if int(str(call.user.phone)[5:]) % share == 0 else Reply(200)
+
+
+ANSWERS = pytest.mark.parametrize(
+    "reply",
+    [Reply(500), WEB_PAGE_403, Reply(403), Reply(429), Reply(404), Reply(409)],
+    ids=lambda reply: f"{reply.status}{'-page' * reply.web_page}{'-after' * bool(reply.retry_after_seconds)}",
+)
+
+
+@ANSWERS
+def test_one_bad_user_in_a_hundred_leaves_the_others_alone_and_ends_as_a_letter(reply: Reply) -> None:
+    traffic = Traffic(bad_one_in(100, reply), server_error_seconds=30.0)
+    traffic.run(120.0)
+    good = traffic.users - traffic.users // 100
+    assert len(traffic.delivered) >= 0.95 * good
+    traffic.run(60.0)
+    letters = {letter.user.phone for letter in traffic.driver.written if letter.user is not None}
+    early = {phone(user) for user in range(0, traffic.users // 2, 100)}
+    assert early <= letters, "those that failed for long are letters"
+    assert all(int(str(number)[5:]) % 100 == 0 for number in letters), "and nobody else is"
+
+
+def test_a_burst_of_bad_users_is_no_outage() -> None:
+    traffic = Traffic(
+        lambda call, _: Reply(500 if int(str(call.user.phone)[5:]) < 50 else 200), server_error_seconds=30.0
+    )
+    traffic.run(60.0)
+    assert len(traffic.delivered) >= 0.95 * (traffic.users - 50)
+    traffic.run(30.0)
+    assert len(traffic.driver.written) == 50
+
+
+def test_a_retry_after_holds_for_everybody_once_and_then_for_the_user_that_gets_it() -> None:
+    traffic = Traffic(bad_one_in(1_000_000, Reply(503, retry_after_seconds=120.0)))
+    traffic.run(100.0)
+    assert len(traffic.delivered) <= 10, "it was news"
+    traffic.run(160.0)
+    assert len(traffic.delivered) >= 0.95 * (traffic.users - 1)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5])
+def test_calls_that_fail_at_random_do_not_close_the_gate(share: float) -> None:
+    rng = random.Random(7)
+    traffic = Traffic(lambda _, __: Reply(503 if rng.random() < share else 200), per_second=200)
+    traffic.run(30.0)
+    possible = 30.0 * 150.0 * 0.95 * (1.0 - share)
+    assert len(traffic.delivered) >= 0.9 * possible
+    assert len(traffic.driver.told(Halted)) <= 3
+
+
+@pytest.mark.parametrize("per_second", [60, 6, 2])
+@pytest.mark.parametrize("reply", [Reply(503), Reply(None, Failure.CONNECT), Reply(401), Reply(404), Reply(405)])
+def test_an_outage_amid_traffic_is_answered_by_single_probes_and_costs_no_letter(reply: Reply, per_second: int) -> None:
+    traffic = Traffic(lambda _, seconds: reply if 20 <= seconds < 50 else Reply(200), per_second=per_second)
+    traffic.run(20.0)
+    before = len(traffic.driver.sent)
+    traffic.run(2.0)
+    assert len(traffic.driver.sent) - before <= 2 + per_second * 1.2 + 32, "within about a second"
+    before = len(traffic.driver.sent)
+    traffic.run(28.0)
+    assert len(traffic.driver.sent) - before <= 28 * 2 + 5, "single probes, each after a longer pause"
+    traffic.run(40.0)
+    assert traffic.driver.written == []
+    assert len(traffic.delivered) >= 0.95 * traffic.users
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_proxy_that_is_replaced_answers_some_calls_with_404_and_costs_no_letter(share: float, status: int) -> None:
+    rng = random.Random(3)
+    traffic = Traffic(lambda _, at: Reply(status if 10 <= at < 18 and rng.random() < share else 200))
+    traffic.run(60.0)
+    assert traffic.driver.written == []
+    assert len(traffic.delivered) >= 0.95 * traffic.users
+
+
+def test_a_value_that_a_firewall_dislikes_is_searched_and_the_rest_of_the_user_is_delivered() -> None:
+    driver = Driver()
+    account = Account(lambda _, value: value == "<script>")
+
+    def answer(call: Call) -> Reply:
+        reply = account(call)
+        return WEB_PAGE_403 if reply.status == 400 else reply
+
+    driver.change(1, {"a": 1, "b": "<script>", "c": 3})
+    for user in range(100, 140):
+        driver.change(user, {"a": 1})
+        driver.turn(answer)
+        driver.advance(1.0)
+    assert account.of(1) == {"a": 1, "c": 3}
+    assert driver.lost() == [("rejected", "b", "<script>")]
+    assert "web page" in driver.written[0].detail
+
+
+def test_a_wrong_url_that_answers_405_halts_and_writes_no_letter() -> None:
+    driver = Driver()
+    for user in range(50):
+        driver.change(user, {"a": user})
+    driver.run(lambda _: Reply(405), 120.0)
+    assert driver.engine.halt is not None
+    assert (driver.engine.halt.reason, driver.written) == ("wrong_url", [])
+    assert "405" in driver.engine.halt.detail
+
+
+def test_the_bad_users_of_an_outage_begin_their_clocks_when_others_succeed_again() -> None:
+    rng = random.Random(5)
+
+    def answer(call: Call, seconds: float) -> Reply:
+        if seconds < 300.0:
+            return Reply(503)
+        return Reply(500 if int(str(call.user.phone)[5:]) == 3 and rng.random() < 2.0 else 200)
+
+    traffic = Traffic(answer, per_second=5, server_error_seconds=60.0)
+    traffic.run(340.0)
+    assert traffic.driver.written == [], "it fails for 40 s beside others' successes"
+    traffic.run(60.0)
+    assert [letter.reason.value for letter in traffic.driver.written] == ["server_error"]
+
+
+def test_a_token_that_expires_while_one_user_is_searched_costs_that_user_nothing_more() -> None:
+    driver = Driver()
+    account = Account(lambda _, value: value == "<script>")
+    expired = False
+
+    def answer(call: Call) -> Reply:
+        if expired:
+            return Reply(401)
+        reply = account(call)
+        return WEB_PAGE_403 if reply.status == 400 else reply
+
+    driver.change(1, {**{f"a{number}": number for number in range(8)}, "b": "<script>"})
+    for user in range(100, 140):
+        driver.change(user, {"a": 1})
+        driver.turn(answer)
+        expired = expired or len(driver.lost()) > 0 or len(account.of(1)) > 0
+        driver.advance(1.0)
+    before = len(driver.written)
+    driver.run(answer, 60.0)
+    assert len(driver.written) == before
+    expired = False
+    driver.run(lambda call: WEB_PAGE_403 if account(call).status == 400 else Reply(200), WITHIN_SECONDS)
+    assert [name for _, name, _ in driver.lost()] in ([], ["b"])
