@@ -321,5 +321,5 @@ def test_only_a_small_trace_header_is_kept_and_it_counts_as_held() -> None:
         return driver.engine.held_bytes
 
     large = b"x" * 1_000_000
-    assert held(("traceparent", b"x" * 100)) == held() + len("traceparent") + 100
+    assert 111 <= held(("traceparent", b"x" * 100)) - held() < 400
     assert held(("traceparent", large), ("other", large)) == held()

@@ -146,7 +146,7 @@ def test_after_a_partition_is_lost_an_entry_is_as_if_it_had_never_seen_it(steps:
     log = Log()
     entry = entry_of(log, steps)
     log.ledgers[dropped].drop()
-    entry.forget(log.ledgers[dropped])
+    entry.forget({log.ledgers[dropped]})
     expected = alone([step for step in steps if step.partition != dropped], set())
     assert {name: typed(value) for name, value in entry.fold().items()} == expected
     assert log.ledgers[dropped] not in entry.holds

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, warm
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
-from worker.core.model import Reply
+from worker.core.model import Partition, Reply
 
 WITHIN_SECONDS = 60.0
 
@@ -231,3 +234,25 @@ def test_a_drain_also_sends_a_record_whose_schema_arrives_during_it() -> None:
     driver.engine.draining([P0], driver.now.mono + 20)
     driver.engine.schema(7, SCHEMA, driver.now)
     assert len(driver.calls()) == 1
+
+
+def test_dropping_many_partitions_takes_one_pass_over_the_waiting_users() -> None:
+    partitions = [Partition("profile-changes", number) for number in range(48)]
+    driver = Driver(*partitions, window_seconds=60.0)
+    for user in range(960):
+        driver.change(user, {"a": user}, partitions[user % 48])
+    lines = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> Any:  # noqa: ANN401 - a trace function returns itself
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        driver.engine.dropped(partitions)
+    finally:
+        sys.settrace(before)
+    assert (driver.engine.open_entries, driver.engine.held_bytes) == (0, 0)
+    assert lines < 60 * 960, "a callback of the group that looks at each user once a partition holds up the rebalance"

@@ -203,7 +203,7 @@ def test_forgetting_a_partition_drops_its_waiting_entries_and_returns_those_in_f
     log.change(1, ledger, 0.0)
     log.change(2, ledger, 0.0)
     ledger.drop()
-    assert window.forget(ledger) == [flying]
+    assert window.forget({ledger}) == [flying]
     assert taken(window, math.inf) == []
 
 
@@ -214,7 +214,7 @@ def test_a_user_of_a_dropped_partition_waits_until_its_call_has_ended() -> None:
     log.change(1, ledger, 0.0)
     flying = one(window.take(0.0))
     ledger.drop()
-    window.forget(ledger)
+    window.forget({ledger})
     again = Ledger(P0)
     log.change(1, again, 1.0)
     assert taken(window, 99.0) == []
@@ -296,7 +296,7 @@ class WindowModel(RuleBasedStateMachine):
     def drop(self, partition: Partition) -> None:
         ledger = self.ledgers[partition]
         ledger.drop()
-        orphans = self.window.forget(ledger)
+        orphans = self.window.forget({ledger})
         self.orphans += orphans
         assert set(self.orphans) == {entry for entry, _, _ in self.flying if not entry.holds}
         self.ledgers[partition] = Ledger(partition)

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from structlog.testing import CapturingLogger
 
-from tests.core.drive import P0, Driver
+from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
 from worker.core.model import Partition, Reply, WorkerIdentity
+from worker.core.watchdog import STUCK_SECONDS
 from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
 from worker.logs import LINE_SECONDS
@@ -135,3 +136,21 @@ def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
     reported.driver.post()
     assert reported.report().problem == "the topic is down"
     assert reported.reminders == ["kafka", "schema_registry", "dead_letter_topic"]
+
+
+def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
+    reported = Reported(Driver(P0, P1))
+    reported.driver.engine.share(0.0, reported.driver.now)
+    for partition in (P0, P1):
+        reported.driver.change(1, {"a": 1}, partition)
+    reported.report()
+    assert reported.report(after=STUCK_SECONDS - 1).problem is None
+    problem = str(reported.report(after=1.0).problem)
+    assert problem.startswith("profile-changes[0] offset 0 has not been settled for 60 s: its first call waits")
+    assert problem.endswith("and 1 more partitions")
+    for _ in range(4 * int(LINE_SECONDS)):
+        reported.report()
+    lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition stuck"]
+    assert [(line["topic"], line["partition"], line["offset"], line["others"]) for line in lines] == [
+        ("profile-changes", 0, 0, 1)
+    ] * 2

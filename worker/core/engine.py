@@ -29,10 +29,10 @@ from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus, PartitionProgress
 from worker.core.totals import Totals
-from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
+from worker.core.watchdog import Watchdog
 
 
 class Engine:
@@ -96,6 +96,9 @@ class Engine:
         self._intake = Intake(
             decoder, preflight, window=window, outbox=outbox, memory=memory, totals=totals, facts=facts
         )
+        self._watchdog = Watchdog(
+            options.window_seconds, intake=self._intake, window=window, outbox=outbox, destination=destination
+        )
         self._ledgers: dict[Partition, Ledger] = {}
         self._leaving: list[Ledger] = []  # the ledgers of the partitions in a drain
 
@@ -142,14 +145,11 @@ class Engine:
         Returns the calls in flight that carry changes of these partitions only. The caller aborts them.
         """
         self._schedule.deadline, self._leaving = math.inf, []
-        orphans: set[Entry] = set()
-        for partition in partitions:
-            ledger = self._ledgers.pop(partition, None)
-            if ledger is None:
-                continue
+        gone = {self._ledgers.pop(partition) for partition in partitions if partition in self._ledgers}
+        for ledger in gone:
             ledger.drop()
             self._intake.forget(ledger)
-            orphans.update(self._window.forget(ledger))
+        orphans = set(self._window.forget(gone))
         self._outbox.forget_dropped()
         return self._schedule.carrying(orphans)
 
@@ -304,5 +304,6 @@ class Engine:
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),
+            stuck=self._watchdog.look(self._ledgers.values(), now.mono),
             totals=self.totals.snapshot(),
         )

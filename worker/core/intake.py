@@ -93,6 +93,15 @@ class Intake:
         """The partitions that wait for a schema."""
         return [ledger.partition for ledger in self._stalled]
 
+    def first_stalled(self, ledger: Ledger) -> Record | None:
+        """The record at which the partition waits for a schema. None if it does not."""
+        waiting = self._stalled.get(ledger)
+        return waiting[0] if waiting else None
+
+    def missing_schema(self, ledger: Ledger) -> int | None:
+        """The schema id that the partition waits for, if any."""
+        return self._missing.get(ledger)
+
     def _resume(self, ledger: Ledger, now: Now) -> None:
         del self._missing[ledger]
         waiting = self._stalled[ledger]

@@ -10,17 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from sys import getsizeof
 from typing import NamedTuple, TypeAlias
 
 Scalar: TypeAlias = bool | int | float | str | Decimal | None
 """An attribute's value as the destination takes it. Dates and timestamps are already strings."""
 
+CUSTOM_BYTES = 70
+"""The size of a custom identifier's pair in memory, without its strings."""
+
+HEADER_BYTES = 150
+"""The size of a header in memory, without its content."""
+
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
 def headers_bytes(headers: Headers) -> int:
-    """The headers' content in bytes, without Python's object overhead."""
-    return sum(len(name) + len(value or b"") for name, value in headers)
+    """What headers take in memory, in bytes. A record may have thousands of small ones."""
+    return sum(HEADER_BYTES + len(name) + len(value or b"") for name, value in headers)
 
 
 class Now(NamedTuple):
@@ -53,7 +60,7 @@ class Record:
 
     @property
     def size_bytes(self) -> int:
-        """Key, value and headers in bytes, without Python's object overhead."""
+        """Its key, its value and its headers in bytes."""
         return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
 
 
@@ -65,6 +72,11 @@ class User:
     email: str | None = field(default=None, repr=False)
     client_user_id: str | None = field(default=None, repr=False)
     custom: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def custom_bytes(self) -> int:
+        """What the custom identifiers take in memory, in bytes. A record may have thousands of them."""
+        return sum(CUSTOM_BYTES + getsizeof(name) + getsizeof(value) for name, value in self.custom)
 
 
 class UserKey(NamedTuple):

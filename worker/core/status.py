@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from worker.core.delivery.gate import Halt
 from worker.core.model import Partition
 from worker.core.totals import Totals
+from worker.core.watchdog import Stuck
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class EngineStatus:
         open_entries: entries that are not settled.
         in_flight: calls without a reply yet.
         progress: how far each assigned partition has come.
+        stuck: the partitions that do not advance, and why; the longest wait first.
         totals: the counters since the start.
     """
 
@@ -54,4 +56,5 @@ class EngineStatus:
     open_entries: int
     in_flight: int
     progress: Mapping[Partition, PartitionProgress]
+    stuck: tuple[Stuck, ...]
     totals: Totals

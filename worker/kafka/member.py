@@ -26,6 +26,8 @@ CLOSE_SECONDS: Final = 10.0
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
 _RECORDS_MAX: Final = 500  # per `poll`
+_RECORDS_FIRST: Final = 10  # in the first one: it shows how large the records are
+_POLL_BYTES: Final = 2 * 1024 * 1024  # about as much per `poll`: the memory budget is checked only between two polls
 # Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
 # then, and it does not expel the members that wait.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
@@ -59,6 +61,7 @@ class Subscription:
         self._connection = Connection("consumer", log, self._take_statistics, self._topic_gone)
         self._log = log
         self._limit = LogLimiter()
+        self._records_max = _RECORDS_FIRST
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._commits = Commits(self._assigned, log)
@@ -109,12 +112,14 @@ class Subscription:
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages:
-            messages += self._consumer.consume(_RECORDS_MAX - 1, 0)
+        if messages and self._records_max > 1:
+            messages += self._consumer.consume(self._records_max - 1, 0)
         self._raise_pending()
         records = [record for message in messages if (record := self._record(message)) is not None]
         if records:
             self._connection.answered()
+            size_bytes = sum(record.size_bytes for record in records) / len(records)
+            self._records_max = max(1, min(_RECORDS_MAX, int(_POLL_BYTES / (size_bytes + 1))))
         self._recheck_topics()
         return records
 

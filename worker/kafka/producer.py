@@ -55,7 +55,8 @@ class DeadLetters:
     def publish(self, letter: Letter) -> None:
         """Queues a letter. If it is refused, `results` says so, never this call."""
         self._waiting.append(letter)
-        self._push()
+        if len(self._waiting) == 1:  # else the local queue is full, and `results` tries again
+            self._push()
 
     def results(self) -> list[tuple[Letter, str | None]]:
         """The outcomes since the last call. Never waits.

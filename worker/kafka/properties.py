@@ -41,8 +41,12 @@ _CONSUMER_DEFAULTS: Final[Properties] = {
     # These two belong together. With the default back-off, a fast reader idles between refills of the local queue.
     "fetch.queue.backoff.ms": "10",
     "queued.min.messages": "20000",
-    # For all partitions together. The worker's memory budget does not include it, so the default of 64 MiB is too much.
-    "queued.max.messages.kbytes": "16384",
+    # What is fetched is outside the worker's memory budget, and lies in memory decompressed. So fetch little: 64 KiB of
+    # a partition at once (or one batch, if that is larger), and 2 MiB for all partitions together. The defaults are
+    # 1 MiB and 64 MiB. librdkafka lowers `fetch.max.bytes` to the latter. Don't set it here: then a user could not
+    # raise `message.max.bytes` above it.
+    "fetch.message.max.bytes": "65536",
+    "queued.max.messages.kbytes": "2048",
     # Notice a frozen broker, and try another one, before the session times out.
     "socket.timeout.ms": "15000",
 }
@@ -55,6 +59,8 @@ _PRODUCER_DEFAULTS: Final[Properties] = {
     "compression.type": "lz4",
     # Let the broker's limit decide what is too large, not the client's default of 1 MB.
     "message.max.bytes": "10485760",
+    # The queue has a copy of each letter that is being written. The default of 1 GiB would hold a second memory budget.
+    "queue.buffering.max.kbytes": "16384",
 }
 
 _TRUE: Final = frozenset({"true", "t", "1"})

@@ -14,6 +14,7 @@ from worker.core.delivery.gate import HaltReason
 from worker.core.engine import Engine
 from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
+from worker.core.watchdog import Obstacle, Stuck
 from worker.live.ports import Schemas, Standing
 from worker.logs import LogLimiter
 from worker.ops.board import Board
@@ -63,6 +64,7 @@ class Reporter:
         self._report_at = now.mono + REPORT_SECONDS
         engine, schemas_problem = self._engine.status(now), self._schemas_problem()
         self._remind(now, engine, schemas_problem, standing)
+        self._remind_of_stuck(now, engine)
         self._board.publish(self._status(now, engine, schemas_problem, standing))
 
     def _remind(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> None:
@@ -79,6 +81,23 @@ class Reporter:
             detail=detail,
             open_entries=engine.open_entries,
             held_bytes=engine.held_bytes,
+        )
+
+    def _remind_of_stuck(self, now: Now, engine: EngineStatus) -> None:
+        """Logs once a minute which partition has stood still longest, and what it waits for."""
+        found = _stuck(engine)
+        if not found or not self._reminders.allows("stuck", now.mono):
+            return
+        stuck = found[0]
+        self._log.warning(
+            "partition stuck",
+            topic=stuck.partition.topic,
+            partition=stuck.partition.number,
+            offset=stuck.offset,
+            seconds=round(stuck.seconds),
+            reason=stuck.obstacle,
+            detail=stuck.detail,
+            others=len(found) - 1,
         )
 
     def _obstacle_of(
@@ -108,7 +127,7 @@ class Reporter:
             partitions=_partitions(engine, now, standing),
             totals=engine.totals,
             joined=standing.joined,
-            problem=engine.letters_problem or schemas_problem or standing.problem,
+            problem=engine.letters_problem or schemas_problem or standing.problem or _stuck_problem(engine),
         )
 
     def _schemas_problem(self) -> str | None:
@@ -125,6 +144,21 @@ class Reporter:
         """What the worker met, and how to mend it."""
         mend = _MENDS.get(halt.reason)
         return self._token.problem or (f"{halt.detail}; {mend}" if mend else halt.detail)
+
+
+def _stuck(engine: EngineStatus) -> list[Stuck]:
+    """The partitions that do not advance, except for a halt: that is reported by itself."""
+    return [one for one in engine.stuck if one.obstacle is not Obstacle.HALT]
+
+
+def _stuck_problem(engine: EngineStatus) -> str | None:
+    found = _stuck(engine)
+    if not found:
+        return None
+    stuck = found[0]
+    others = f"; and {len(found) - 1} more partitions" if len(found) > 1 else ""
+    where = f"{stuck.partition.topic}[{stuck.partition.number}] offset {stuck.offset}"
+    return f"{where} has not been settled for {stuck.seconds:.0f} s: {stuck.detail}{others}"
 
 
 def _partitions(engine: EngineStatus, now: Now, standing: Standing) -> tuple[PartitionStatus, ...]:

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
-import math
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
-from typing import Final
-from uuid import UUID
 
 import fastavro
 
 from worker.core.letters.cuts import CUTS, LAST_CUTS, Datum
-from worker.core.letters.letter import trace_context
+from worker.core.letters.letter import REQUEST_ID_MAX_BYTES, trace_context
+from worker.core.letters.values import TEXT_MAX_BYTES, utf8, value_and_text
 from worker.core.model import Letter, LostAttribute, Source, User, WorkerIdentity
-
-TEXT_MAX_BYTES: Final = 4096
-"""Bound of an attribute's `text` and of the response's body (contract of the dead-letter schema)."""
 
 Headers = list[tuple[str, str | bytes | None]]
 Encoded = tuple[bytes | None, bytes, Headers]
 """Kafka key, value and headers."""
 
-# Bounds instead of a range: for a subclass of int, `in` would count through the whole range.
-_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 _DATES_MIN_MS, _DATES_MAX_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999: readers fail on others
-_REQUEST_ID_MAX_BYTES: Final = 256
 
 
 def letter_id(letter: Letter) -> str:
@@ -113,7 +102,7 @@ def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
     return {
         "id": letter_id(letter),
         "reason": letter.reason.value,
-        "detail": _utf8(letter.detail, TEXT_MAX_BYTES),
+        "detail": utf8(letter.detail, TEXT_MAX_BYTES),
         "failed_at": letter.failed_at_ms,
         "attempts": letter.attempts,
         "worker": {"version": worker.version, "instance": worker.instance, "group_id": worker.group_id},
@@ -124,8 +113,8 @@ def _datum(letter: Letter, worker: WorkerIdentity) -> Datum:
         if answer is None
         else {
             "status": answer.status,
-            "request_id": None if answer.request_id is None else _utf8(answer.request_id, _REQUEST_ID_MAX_BYTES),
-            "body": _utf8(answer.body, TEXT_MAX_BYTES),
+            "request_id": None if answer.request_id is None else utf8(answer.request_id, REQUEST_ID_MAX_BYTES),
+            "body": utf8(answer.body, TEXT_MAX_BYTES),
         },
         "key": None if letter.record_value is None else letter.record_key,
         "value": letter.record_value,
@@ -138,24 +127,24 @@ def _source(source: Source) -> Datum:
         "partition": source.partition.number,
         "offset": source.offset,
         "timestamp": min(max(source.timestamp_ms, _DATES_MIN_MS), _DATES_MAX_MS),
-        "event_id": None if source.event_id is None else _utf8(source.event_id),
+        "event_id": None if source.event_id is None else utf8(source.event_id),
     }
 
 
 def _user(user: User) -> Datum:
     return {
-        "phone": None if user.phone is None else _utf8(user.phone),
-        "email": None if user.email is None else _utf8(user.email),
-        "client_user_id": None if user.client_user_id is None else _utf8(user.client_user_id),
-        "custom_identifiers": [{"name": _utf8(name), "value": _utf8(value)} for name, value in user.custom],
+        "phone": None if user.phone is None else utf8(user.phone),
+        "email": None if user.email is None else utf8(user.email),
+        "client_user_id": None if user.client_user_id is None else utf8(user.client_user_id),
+        "custom_identifiers": [{"name": utf8(name), "value": utf8(value)} for name, value in user.custom],
     }
 
 
 def _attribute(attribute: LostAttribute) -> Datum:
-    value, text = _value(attribute.value)
+    value, text = value_and_text(attribute.value)
     occurred_at = attribute.occurred_at_ms
     return {
-        "name": _utf8(attribute.name),
+        "name": utf8(attribute.name),
         "value": value,
         # Readers fail on a time outside these years. The source record still has it.
         "occurred_at": None
@@ -167,58 +156,6 @@ def _attribute(attribute: LostAttribute) -> Datum:
     }
 
 
-def _value(raw: object) -> tuple[object, str | None]:
-    """A raw value as the schema's `value` and, if `value` cannot represent it exactly, as `text`."""
-    value: object
-    text: str | None = None
-    match raw:
-        case Decimal():
-            nearest = float(raw) if raw.is_finite() else math.nan
-            value, text = (nearest if math.isfinite(nearest) else None), _utf8(str(raw), TEXT_MAX_BYTES)
-        case str():
-            value = _utf8(raw)
-        case datetime() | time():
-            value = raw.isoformat()
-        case UUID():
-            value = str(raw)
-        case None | bool() | float() | date():  # the union has a date of its own
-            return raw, None
-        case int() if _LONG_MIN <= raw <= _LONG_MAX:
-            return raw, None
-        case _:
-            value, text = None, _json(raw)
-    return value, text
-
-
-def _json(raw: object) -> str:
-    """JSON of any value, cut at `TEXT_MAX_BYTES`. Stops encoding there, so a huge value costs no more."""
-    parts: list[str] = []
-    size = 0
-    try:
-        for part in json.JSONEncoder(ensure_ascii=False, default=_json_default).iterencode(raw):
-            parts.append(part[:TEXT_MAX_BYTES])
-            size += len(part)
-            if size > TEXT_MAX_BYTES:
-                break
-    except (RecursionError, TypeError, ValueError):
-        # Nested too deep, a key that is not a string, an integer of thousands of digits: keep what was encoded so far.
-        parts.append("…")
-    return _utf8("".join(parts), TEXT_MAX_BYTES)
-
-
-def _json_default(raw: object) -> object:
-    if isinstance(raw, bytes | bytearray | memoryview):
-        # 4 characters for 3 bytes: more than TEXT_MAX_BYTES would be cut anyway.
-        return base64.b64encode(bytes(raw[:TEXT_MAX_BYTES])).decode()
-    return str(raw)
-
-
 def _fingerprint(raw: object) -> tuple[str, str]:
-    value, text = _value(raw)
+    value, text = value_and_text(raw)
     return type(value).__name__, f"{value!r}/{text!r}"
-
-
-def _utf8(text: str, max_bytes: int | None = None) -> str:
-    """Text that Avro can encode (lone surrogates are escaped), of at most `max_bytes` in UTF-8."""
-    data = text.encode("utf-8", "backslashreplace")
-    return data[:max_bytes].decode("utf-8", "ignore")

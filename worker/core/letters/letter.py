@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from sys import getsizeof
+from typing import Final
 
+from worker.core.letters.values import TEXT_MAX_BYTES, Json, compact
 from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now, Reason, Record, Refusal, Reply, Source
 from worker.core.waiting.entry import Entry
 
+REQUEST_ID_MAX_BYTES: Final = 256
+LETTER_BYTES: Final = 900  # a letter without what varies in size, and what the outbox and the ledger keep about it
+_SOURCE_BYTES: Final = 150
+_LOST_BYTES: Final = 130
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
 _TRACE_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
 
@@ -22,7 +29,7 @@ def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[s
         sources=entry.sources(names),
         user=entry.user,
         attributes=tuple(entry.lost(name) for name in names),
-        answer=None if reply.status is None else Answer(reply.status, reply.request_id, reply.body),
+        answer=_answer(reply),
         record_key=newest.record_key,
         headers=newest.headers,
     )
@@ -54,12 +61,30 @@ def letter_of_refusal(record: Record, event: Event, refusal: Refusal, now: Now) 
         sources=(source_of(record, event.event_id),),
         user=event.user,
         attributes=tuple(
-            LostAttribute(name, value, event.occurred_at_ms, record.partition.number, record.offset)
+            LostAttribute(name, compact(value), event.occurred_at_ms, record.partition.number, record.offset)
             for name, value in refusal.attributes.items()
         ),
         record_key=record.key,
         headers=trace_context(record.headers),
     )
+
+
+def size_bytes(letter: Letter) -> int:
+    """What a letter takes in memory, in bytes. Counts what two letters of one record share in each of them."""
+    held: list[object] = [letter.detail, letter.record_key, letter.record_value]
+    held += [source.event_id for source in letter.sources]
+    size = LETTER_BYTES + len(letter.sources) * _SOURCE_BYTES + len(letter.attributes) * _LOST_BYTES
+    if letter.answer is not None:
+        held += [letter.answer.request_id, letter.answer.body]
+    if letter.user is not None:
+        user = letter.user
+        held += [user.phone, user.email, user.client_user_id]
+        size += user.custom_bytes
+    for lost in letter.attributes:
+        held += [lost.name, lost.value.text if isinstance(lost.value, Json) else lost.value]
+    for name, value in letter.headers:
+        held += [name, value]
+    return size + sum(map(getsizeof, held))
 
 
 def source_of(record: Record, event_id: str | None) -> Source:
@@ -74,3 +99,11 @@ def trace_context(headers: Headers) -> Headers:
     """
     kept = {name: value for name, value in headers if name in _TRACE_CONTEXT}
     return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _TRACE_BYTES_MAX)
+
+
+def _answer(reply: Reply) -> Answer | None:
+    """The part of a reply that its letter is written with. A letter does not hold the rest: it may be 64 KiB."""
+    if reply.status is None:
+        return None
+    request_id = None if reply.request_id is None else reply.request_id[:REQUEST_ID_MAX_BYTES]
+    return Answer(reply.status, request_id, reply.body[:TEXT_MAX_BYTES])

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from sys import getsizeof
 from typing import Protocol
 
+from worker.core.letters.letter import size_bytes
 from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Letter, Now, Reason
-from worker.core.waiting.entry import ATTRIBUTE_BYTES
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
-
-LETTER_BYTES = 1200  # the size of a letter without its record and attributes, in bytes
 
 
 class Owner(Protocol):
@@ -146,6 +143,14 @@ class Outbox:
         """When the next letter is due, in monotonic seconds; infinite if there is none."""
         return self._due[0][0] if self._due else math.inf
 
+    def letters_at(self, offsets: Mapping[Ledger, int]) -> dict[Ledger, bool]:
+        """Which of these records have a letter here, and whether it is withheld. Looks at every letter."""
+        return {
+            owner.ledger: letter in self._withheld
+            for letter, pending in self._pending.items()
+            if isinstance(owner := pending.owner, OffsetOwner) and offsets.get(owner.ledger) == owner.offset
+        }
+
     def acknowledged(self, letter: Letter, now: Now) -> None:
         """The topic has the letter: settles its owner."""
         self._failures = 0
@@ -168,18 +173,11 @@ class Outbox:
 
     def _add(self, letter: Letter, pending: _Pending) -> None:
         self._pending[letter] = pending
-        self._memory.add(_size_bytes(letter))
+        self._memory.add(size_bytes(letter))
 
     def _remove(self, letter: Letter) -> _Pending:
-        self._memory.add(-_size_bytes(letter))
+        self._memory.add(-size_bytes(letter))
         pending = self._pending.pop(letter)
         if not self._pending:  # nothing is left to fail
             self.problem, self._failures = None, 0
         return pending
-
-
-def _size_bytes(letter: Letter) -> int:
-    content = len(letter.record_key or b"") + len(letter.record_value or b"")
-    if letter.answer is not None:
-        content += len(letter.answer.body)
-    return LETTER_BYTES + content + sum(ATTRIBUTE_BYTES + getsizeof(lost.value) for lost in letter.attributes)

@@ -16,7 +16,8 @@ from worker.core.waiting.trouble import Trouble
 # million of each; allocator overhead is included.
 ENTRY_BYTES = 900
 CHANGE_BYTES = 260
-ATTRIBUTE_BYTES = 180
+ATTRIBUTE_BYTES = 130
+OLD_VALUE_BYTES = 180
 
 _OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the ledger of the partition it came from
 
@@ -50,7 +51,7 @@ class Change:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        content = len(self.record_key or b"") + len(self.source.event_id or "")
+        content = len(self.record_key or b"") + sys.getsizeof(self.source.event_id)
         return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
 
 
@@ -83,7 +84,7 @@ class Attribute:
         older[previous] = self.change
         self.value, self.change = value, change
         freed = sum(each.release() for each in gone if each is not None)
-        return freed + (len(older) - known) * (ATTRIBUTE_BYTES + sys.getsizeof(value))
+        return freed + (len(older) - known) * (OLD_VALUE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
         """Whether the newest value equals this one for the destination, where True is not 1."""
@@ -101,11 +102,11 @@ class Attribute:
         self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
-    def forget(self, ledger: Ledger) -> bool:
-        """Drops the values from the ledger's partition. False if none is left."""
+    def forget(self, ledgers: set[Ledger]) -> bool:
+        """Drops the values from the ledgers' partitions. False if none is left."""
         if self.older:
-            self.older = {old: change for old, change in self.older.items() if change.ledger is not ledger}
-        return self.change.ledger is not ledger or self._step_back()
+            self.older = {old: change for old, change in self.older.items() if change.ledger not in ledgers}
+        return self.change.ledger not in ledgers or self._step_back()
 
     def _step_back(self) -> bool:
         if not self.older:
@@ -184,7 +185,7 @@ class Entry:
         self.trouble: Trouble | None = None
         self.pending_letters = 0
         self.isolation: Isolation | None = None
-        self.size_bytes = ENTRY_BYTES
+        self.size_bytes = ENTRY_BYTES + user.custom_bytes
 
     def absorb(self, user: User, change: Change, values: Mapping[str, Scalar]) -> None:
         """Adds a newer change of the user. Holds its offset, unless the entry holds a lower one of the partition."""
@@ -193,26 +194,28 @@ class Entry:
         if lowest is None or offset < lowest:
             ledger.hold(offset, change.source.timestamp_ms)
             self._answer_for(ledger, offset)
+        size = change.size_bytes
+        if user.custom or self.user.custom:
+            size += user.custom_bytes - self.user.custom_bytes
         self.user = user
         if not self.changes:
             self.oldest_ms = change.source.timestamp_ms
         self.changes += 1
-        size = change.size_bytes
         attributes = self.attributes
         for name, value in values.items():
             attribute = attributes.get(name)
             if attribute is None:
                 attributes[name] = Attribute(value, change)
-                size += ATTRIBUTE_BYTES + len(name) + sys.getsizeof(value)
+                size += ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(value)
             else:
                 size += attribute.supersede(value, change)
         self.size_bytes += size
 
     def merge(self, newer: Entry) -> None:
         """Moves the user's next entry into this one, so that one call carries both. Empties `newer`."""
+        self.size_bytes += newer.size_bytes - ENTRY_BYTES - self.user.custom_bytes
         self.user = newer.user
         self.changes += newer.changes
-        self.size_bytes += newer.size_bytes - ENTRY_BYTES
         for name, attribute in newer.attributes.items():
             mine = self.attributes.get(name)
             if mine is None:
@@ -247,10 +250,10 @@ class Entry:
         """The newest value of every attribute that is not delivered or dead-lettered yet."""
         return {name: attribute.value for name, attribute in self.attributes.items()}
 
-    def forget(self, ledger: Ledger) -> None:
-        """The partition was dropped: removes its values, which the next owner will send."""
-        self.holds.pop(ledger, None)
-        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledger)}
+    def forget(self, ledgers: set[Ledger]) -> None:
+        """The partitions were dropped: removes their values, which the next owner will send."""
+        self.holds = {ledger: offset for ledger, offset in self.holds.items() if ledger not in ledgers}
+        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledgers)}
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""

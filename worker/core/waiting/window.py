@@ -122,8 +122,10 @@ class Window:
         self._retries = [(entry.not_before, order, entry) for _, order, entry in current]
         heapq.heapify(self._retries)
 
-    def forget(self, ledger: Ledger) -> list[Entry]:
-        """The partition was dropped: drops its changes. Returns the orphans: entries in flight with nothing left.
+    def forget(self, ledgers: set[Ledger]) -> list[Entry]:
+        """Partitions were dropped: drops their changes. Returns the orphans: entries in flight with nothing left.
+
+        One pass over the entries, however many partitions there are: it runs inside the group's rebalance callback.
 
         An orphan keeps its user busy until `orphan_call_ended`. The destination may still work on the call. If the
         user's next call overtook it, the older value would overwrite the newer one.
@@ -131,9 +133,9 @@ class Window:
         orphans = []
         known = len(self)
         for entry in list(self.entries()):
-            if ledger not in entry.holds:
+            if ledgers.isdisjoint(entry.holds):
                 continue
-            entry.forget(ledger)
+            entry.forget(ledgers)
             if entry.holds:
                 continue
             in_flight = entry.place is Place.IN_FLIGHT
