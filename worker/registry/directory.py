@@ -9,7 +9,7 @@ from pathlib import Path
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
-_ID_MAX = 2**32 - 1
+_ID_MAX = 2**31 - 1  # as the decoder's: larger ids in records are no ids
 _UNKNOWN_KEPT = 10_000
 
 
@@ -110,6 +110,8 @@ def _read(path: Path) -> object:
         raise ValueError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except InvalidSchema as error:
         raise ValueError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deep") from None
+    except (OSError, ValueError) as error:  # not UTF-8, or a number of thousands of digits
         raise ValueError(f"{path}: cannot be read: {error}") from None
     return schema

@@ -16,6 +16,7 @@ from typing import Any
 
 import fastavro.read
 
+from worker.core.avro.preparation import plain_name
 from worker.core.avro.primitives import (
     PRIMITIVES,
     TRUNCATED,
@@ -92,7 +93,7 @@ class Reader:
 
     def _compile(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
         kind = kind_of(schema)
-        if kind in self._avro.names:
+        if isinstance(schema, str) and kind in self._avro.names:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
@@ -120,7 +121,7 @@ class Reader:
         return read
 
     def _record(self, schema: dict[str, Any]) -> Read:
-        own = _shown(str(schema["name"]).rpartition(".")[2])
+        own = _shown(plain_name(schema))
         fields: list[tuple[str, Read]] = []
 
         def record(data: bytes, at: int) -> tuple[dict[str, Any], int]:
@@ -219,7 +220,9 @@ def _reason(misfit: Misfit | IndexError) -> str:
 
 
 def _shown(name: str) -> str:
-    return name if len(name) <= _NAME_SHOWN_MAX else name[:_NAME_SHOWN_MAX] + "…"
+    cut = name[: _NAME_SHOWN_MAX + 1]
+    shown = cut if cut.isprintable() else ascii(cut)
+    return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
 
 
 def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list

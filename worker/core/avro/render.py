@@ -126,20 +126,11 @@ def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
         return None
     if logical == "decimal":
         scale = schema.get("scale", 0)
-        if not isinstance(scale, int) or not 0 <= scale <= _SCALE_MAX:
+        if type(scale) is not int or not 0 <= scale <= _SCALE_MAX:
             return None
     if logical == "uuid" and schema.get("size") != len(UUID(int=0).bytes):
         return None
     return _PREFIX + logical
-
-
-def default_of(schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """A field's default, converted like a value in a record. A union's default belongs to its first branch."""
-    first = schema[0] if isinstance(schema, list) else schema
-    if not isinstance(first, dict) or "logicalType" not in first:
-        return default
-    raw = default.encode("latin-1") if isinstance(default, str) else default
-    return fastavro.read.LOGICAL_READERS[f"{first['type']}-{first['logicalType']}"](raw, first, None)
 
 
 def _float(value: float) -> float:

@@ -68,13 +68,13 @@ class Decoder:
         self._plans: dict[int, _Plan] = {}
         self._unusable: dict[int, str] = {}
         try:
-            self._reader = None if reader_schema is None else AvroType(reader_schema)
+            self._reader = None if reader_schema is None else AvroType(reader_schema, defaults=True)
         except InvalidSchema as error:
             raise ValueError(f"the reader schema is {error}") from None
         try:
-            self._bare = None if writer_schema is None else self._plan(AvroType(writer_schema))
-        except (InvalidSchema, Undecodable) as error:
-            raise ValueError(f"the writer schema: {error}") from None
+            self._bare = None if writer_schema is None else self._plan(writer_schema, "the writer schema")
+        except Undecodable as error:
+            raise ValueError(str(error)) from None
 
     def add(self, schema_id: int, schema: object | None) -> None:
         """Adds the schema of an id.
@@ -89,9 +89,9 @@ class Decoder:
             self._mark_unusable(schema_id, f"schema {schema_id} does not exist")
             return
         try:
-            plan = self._plan(AvroType(schema))
-        except (InvalidSchema, Undecodable) as error:
-            self._mark_unusable(schema_id, f"schema {schema_id}: {error}")
+            plan = self._plan(schema, f"schema {schema_id}")
+        except Undecodable as error:
+            self._mark_unusable(schema_id, str(error))
             return
         self._plans[schema_id] = plan
         self._unusable.pop(schema_id, None)
@@ -134,7 +134,16 @@ class Decoder:
             del self._unusable[next(iter(self._unusable))]
         self._unusable[schema_id] = reason
 
-    def _plan(self, writer: AvroType) -> _Plan:
+    def _plan(self, schema: object, what: str) -> _Plan:
+        """Compiles a writer's schema. Whatever an odd schema meets, here or with a record, it is no more than that."""
+        try:
+            return self._compiled(AvroType(schema), what)
+        except (InvalidSchema, Undecodable) as error:
+            raise Undecodable(f"{what}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - see above
+            raise Undecodable(f"{what} cannot be used ({type(error).__name__})") from None
+
+    def _compiled(self, writer: AvroType, what: str) -> _Plan:
         if not any(is_record(branch) for branch in writer.branches(writer.root)):
             raise Undecodable("it is not the schema of a record")
         reader = Reader(writer)
@@ -142,12 +151,17 @@ class Decoder:
         resolve = None if self._reader is None else _resolver(writer, self._reader)
 
         def decode(value: bytes, start: int) -> Event | None:
-            data = reader.read(value, start)
-            if resolve is not None:
-                data = resolve(value, start)
-            if type(data) is not dict:
-                raise Undecodable("it is not a record, but another branch of the schema's union")
-            return extract(data)
+            try:
+                data = reader.read(value, start)
+                if resolve is not None:
+                    data = resolve(value, start)
+                if type(data) is dict:
+                    return extract(data)
+            except Undecodable:
+                raise
+            except Exception as error:  # noqa: BLE001 - see `_plan`
+                raise Undecodable(f"{what} cannot read it ({type(error).__name__})") from None
+            raise Undecodable("it is not a record, but another branch of the schema's union")
 
         return decode
 

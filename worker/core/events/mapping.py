@@ -72,6 +72,10 @@ class Mapping:
             for label, path in self.labelled(name):
                 _check(f"{name} {label}".strip(), path, star=name == "attributes")
         targets = list(self.rename.values())
+        if not all(
+            map(_is_text, (self.prefix, *targets, *(label for label, _ in self.labelled("custom_identifiers"))))
+        ):
+            raise ValueError("rename: a name, in it or in prefix or custom_identifiers, holds bytes that are not UTF-8")
         if len(set(targets)) < len(targets):
             raise ValueError("rename: two attributes have the same new name")
         if not all(targets):
@@ -150,6 +154,15 @@ def _field(record: dict[str, Any], name: str) -> dict[str, Any] | None:
             if wanted(declared):
                 return dict(declared)
     return None
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be sent. Python makes lone surrogates of such bytes in the environment."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(setting: str, path: str, *, star: bool) -> None:

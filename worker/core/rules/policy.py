@@ -91,7 +91,12 @@ class Policy:
         words = _words(looked_at)
         if any(deny(words) for deny in self._denies):
             return Decision.DENY
-        return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX else Decision.BAD_NAME
+        return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX and is_text(name) else Decision.BAD_NAME
+
+
+def is_text(name: str) -> bool:
+    """Whether it can be sent: UTF-8 has no lone surrogates, which JSON, and so a schema's field name, may hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _deny(pattern: str) -> Callable[[str], bool]:

@@ -9,7 +9,7 @@ from typing import cast
 from worker.core.avro.render import Unsupported, raw, scalar
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
 from worker.core.rules.identity import IdentityRules, name_user
-from worker.core.rules.policy import AttributeRules, Decision, Policy
+from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
@@ -124,7 +124,11 @@ class _Refused:
 
 
 def _name_fault(name: str) -> str:
-    return f"a name of {len(name)} characters; at most 200 are taken" if name else "an attribute has no name"
+    if not name:
+        return "an attribute has no name"
+    if not is_text(name):
+        return "a name with a lone surrogate, which is no character"
+    return f"a name of {len(name)} characters; at most 200 are taken"
 
 
 def _shown(name: str) -> str:
