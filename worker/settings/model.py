@@ -107,6 +107,19 @@ class SchemaSettings(Section):
         description="path of a schema to read all records with; none: each is read with the schema it was written with",
     )
     directory: OptionalPath = Field(default=None, description="instead of a registry: a directory of `<id>.avsc` files")
+    unknown_id_seconds: Number = Field(
+        default=30.0,
+        ge=0,
+        le=3_600,
+        description="for so long a schema id that does not exist is asked for again, before its records become dead "
+        "letters: followers of a registry lag, and files are copied late; longer loses less, but its partition waits",
+    )
+    read_rules: Annotated[Literal["wait", "leave_out"], ANY_CASE] = Field(
+        default="wait",
+        description="what to do with a registry's schema that has rules for its readers (field encryption …), which "
+        "this worker does not run: `wait` reads no record of it and says so; `leave_out` reads them without the fields "
+        "that have the rules' tags",
+    )
 
 
 class MappingSettings(Section):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import fastavro.read
 
 from worker.core.avro.preparation import InvalidSchema
 
-if TYPE_CHECKING:
-    from worker.core.avro.schema import AvroType
+Resolve: TypeAlias = Callable[[Any], Any]
+"""From a type's name to its definition; any other schema comes back as it is."""
 
 _JSON_KINDS: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -23,22 +24,22 @@ _JSON_KINDS: dict[str, tuple[type, ...]] = {
 """By Avro type, the types of JSON that its default may have."""
 
 
-def converted(avro: AvroType, schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
+def converted(resolve: Resolve, schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
     """A default, converted like a value in a record, also inside records, maps and arrays.
 
     Raises:
         InvalidSchema: It does not fit its type.
     """
-    schema = avro.resolve(schema)
+    schema = resolve(schema)
     if isinstance(schema, list):
         # Up to Avro 1.11 a union's default belongs to its first branch, later to any.
-        branch = next((branch for branch in schema if _fits(avro, branch, default)), None)
+        branch = next((branch for branch in schema if _fits(resolve, branch, default)), None)
         if branch is None:
             raise InvalidSchema("not a valid Avro schema: a default fits no branch of its union")
-        return converted(avro, branch, default)
-    if not _fits(avro, schema, default):
+        return converted(resolve, branch, default)
+    if not _fits(resolve, schema, default):
         raise InvalidSchema("not a valid Avro schema: a default does not fit its type")
-    value = _plain(avro, schema, default)
+    value = _plain(resolve, schema, default)
     if isinstance(schema, dict) and "logicalType" in schema:
         return fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"](value, schema, None)
     return value
@@ -48,18 +49,18 @@ def _kind(schema: Any) -> str:  # noqa: ANN401 - as above
     return str(schema["type"] if isinstance(schema, dict) else schema)
 
 
-def _fits(avro: AvroType, schema: Any, default: object) -> bool:  # noqa: ANN401 - as above
-    return type(default) in _JSON_KINDS.get(_kind(avro.resolve(schema)), ())
+def _fits(resolve: Resolve, schema: Any, default: object) -> bool:  # noqa: ANN401 - as above
+    return type(default) in _JSON_KINDS.get(_kind(resolve(schema)), ())
 
 
-def _plain(avro: AvroType, schema: Any, default: Any) -> object:  # noqa: ANN401 - as above; a default is any JSON
+def _plain(resolve: Resolve, schema: Any, default: Any) -> object:  # noqa: ANN401 - as above; a default is any JSON
     kind = _kind(schema)
     if kind in {"record", "error"}:
-        return {field["name"]: _of_field(avro, field, default) for field in schema["fields"]}
+        return {field["name"]: _of_field(resolve, field, default) for field in schema["fields"]}
     if kind == "map":
-        return {_text(key): converted(avro, schema["values"], value) for key, value in default.items()}
+        return {_text(key): converted(resolve, schema["values"], value) for key, value in default.items()}
     if kind == "array":
-        return [converted(avro, schema["items"], value) for value in default]
+        return [converted(resolve, schema["items"], value) for value in default]
     if kind in {"bytes", "fixed"}:
         return default.encode("latin-1")
     if kind in {"float", "double"}:
@@ -67,10 +68,10 @@ def _plain(avro: AvroType, schema: Any, default: Any) -> object:  # noqa: ANN401
     return _text(default) if kind in {"string", "enum"} else default
 
 
-def _of_field(avro: AvroType, field: dict[str, Any], default: dict[str, Any]) -> object:
+def _of_field(resolve: Resolve, field: dict[str, Any], default: dict[str, Any]) -> object:
     if field["name"] not in default and "default" not in field:
         raise InvalidSchema("not a valid Avro schema: the default of a record lacks a field")
-    return converted(avro, field["type"], default.get(field["name"], field.get("default")))
+    return converted(resolve, field["type"], default.get(field["name"], field.get("default")))
 
 
 def _text(text: str) -> str:

@@ -64,7 +64,7 @@ class AvroType:
     def _convert_defaults(self) -> None:
         """Makes values of the defaults: fastavro returns them as they are in the JSON, a date as a number of days."""
         fields = [field for schema in self.names.values() if is_record(schema) for field in schema["fields"]]
-        values = [converted(self, field["type"], field["default"]) for field in fields if "default" in field]
+        values = [converted(self.resolve, field["type"], field["default"]) for field in fields if "default" in field]
         # Only now: the default of a record takes those of its fields as they are in the JSON.
         for field, value in zip((field for field in fields if "default" in field), values, strict=True):
             field["default"] = value

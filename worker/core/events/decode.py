@@ -67,6 +67,7 @@ class Decoder:
         self._mapping = mapping
         self._plans: dict[int, _Plan] = {}
         self._unusable: dict[int, str] = {}
+        self._absent: set[int] = set()  # of the unusable ids, those that do not exist
         try:
             self._reader = None if reader_schema is None else AvroType(reader_schema, defaults=True)
         except InvalidSchema as error:
@@ -87,6 +88,7 @@ class Decoder:
         """
         if schema is None:
             self._mark_unusable(schema_id, f"schema {schema_id} does not exist")
+            self._absent.add(schema_id)
             return
         try:
             plan = self._plan(schema, f"schema {schema_id}")
@@ -95,6 +97,13 @@ class Decoder:
             return
         self._plans[schema_id] = plan
         self._unusable.pop(schema_id, None)
+        self._absent.discard(schema_id)
+
+    def forget_absent(self) -> None:
+        """Forgets which ids do not exist: their next records ask for them again."""
+        for schema_id in self._absent:
+            self._unusable.pop(schema_id, None)
+        self._absent.clear()
 
     def decode(self, record: Record) -> Event | None:
         """The event in a record that is not a tombstone. None if the mapping's `ignore_when_null` ignores the record.
@@ -131,7 +140,9 @@ class Decoder:
 
     def _mark_unusable(self, schema_id: int, reason: str) -> None:
         while len(self._unusable) >= _UNUSABLE_KEPT:
-            del self._unusable[next(iter(self._unusable))]
+            oldest = next(iter(self._unusable))
+            del self._unusable[oldest]
+            self._absent.discard(oldest)
         self._unusable[schema_id] = reason
 
     def _plan(self, schema: object, what: str) -> _Plan:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from worker.core.avro.render import Nanoseconds
 from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
-from worker.core.events.mapping import Found, Keys, Mapping, find, names_of
+from worker.core.events.mapping import LEFT_OUT, Found, Keys, Mapping, find, names_of
 from worker.core.model import Event, User
 
 Decoded: TypeAlias = dict[str, Any]
@@ -205,7 +205,7 @@ def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[st
         for declared in record["fields"]:
             name = declared["name"]
             new = _destination_name(mapping, tuple(names_of(declared)))
-            if new is None or (*at, name) in used or not _may_be_scalar(avro, declared["type"]):
+            if new is None or LEFT_OUT in declared or (*at, name) in used or not _may_be_scalar(avro, declared["type"]):
                 continue
             names[name] = new
     if len(set(names.values())) < len(names):

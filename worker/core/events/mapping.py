@@ -18,6 +18,8 @@ _PATHS = (
     "phone", "email", "client_user_id", "custom_identifiers",
     "attributes", "occurred_at", "event_id", "ignore_when_null",
 )  # fmt: skip
+LEFT_OUT = "attribute-worker.left-out"
+"""A field's property in a schema: the field is decoded, but neither sent nor found by a path."""
 Keys: TypeAlias = tuple[str, ...]
 """The steps into a decoded record: field names, and keys of maps."""
 
@@ -151,7 +153,7 @@ def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str) -> dict[Keys, 
 def _field(record: dict[str, Any], name: str) -> dict[str, Any] | None:
     for wanted in (lambda declared: declared["name"] == name, lambda declared: name in declared.get("aliases", ())):
         for declared in record["fields"]:
-            if wanted(declared):
+            if wanted(declared) and LEFT_OUT not in declared:
                 return dict(declared)
     return None
 
