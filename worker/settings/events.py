@@ -105,6 +105,11 @@ class MappingSettings(Section):
     ignore_when_null: FieldPath = Field(
         default="", description="path; a record in which it is null is skipped, for example `after` in a CDC delete"
     )
+    ignore_when: Texts = Field(
+        default=(),
+        description="`path=value` pairs, comma-separated or a JSON list; a record in which a path has its value is "
+        "skipped, for example `__deleted=true`; values are compared as text (`true`, `null`, `7`)",
+    )
 
 
 class IdentitySettings(Section):

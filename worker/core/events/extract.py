@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from worker.core.avro.render import Nanoseconds
+from worker.core.avro.render import Nanoseconds, Unsupported, scalar
 from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
 from worker.core.events.mapping import LEFT_OUT, Found, Keys, Mapping, find, names_of
 from worker.core.model import Event, User
@@ -26,7 +28,7 @@ _NO_CUSTOM: tuple[tuple[str, str], ...] = ()
 
 
 def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | None]:
-    """A function that makes an event of a decoded record. It returns None for a record that `ignore_when_null` ignores.
+    """A function that makes an event of a decoded record. It returns None for one that `ignore_when…` ignores.
 
     Raises:
         Undecodable: The mapping does not fit this schema. The returned function raises it, too, for an identifier
@@ -40,9 +42,12 @@ def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | N
     occurred_at = _getter(_found(mapping.occurred_at, avro))
     event_id = _getter(_found(mapping.event_id, avro))
     guards = [_by_keys(found.keys) for found in _found(mapping.ignore_when_null, avro)]
+    unwanted = [(_getter(found), value) for path, value in mapping.ignored() if (found := _found(path, avro))]
 
     def extract(data: Decoded) -> Event | None:
         if guards and all(guard(data) is None for guard in guards):
+            return None
+        if unwanted and any(_shown(get(data)) == value for get, value in unwanted):
             return None
         return Event(
             User(phone(data), email(data), client_user_id(data), custom(data)),
@@ -70,6 +75,21 @@ def milliseconds(value: object) -> int | None:
         except ValueError:
             return None
     return None
+
+
+def _shown(value: object) -> str | None:
+    """A value as text, for `ignore_when`. None if it has no such form: an array, an object, bytes."""
+    if type(value) is str:
+        return value
+    try:
+        plain = scalar(value)
+    except Unsupported:
+        return None
+    if plain is None or plain is True or plain is False:
+        return json.dumps(plain)
+    if type(plain) is Decimal:
+        return format(plain.normalize(), "f")
+    return str(int(plain)) if type(plain) is float and plain.is_integer() else str(plain)
 
 
 def _event_id(value: object) -> str | None:
