@@ -124,6 +124,7 @@ def _typed(field: dict[str, Any]) -> object:
     told: dict[str, Any] = {key: field[key] for key in ("connect.name", "connect.parameters") if key in field}
 
     def named(branch: object) -> object:
-        return {"type": branch, **told} if isinstance(branch, str) and branch in PRIMITIVE_NAMES else branch
+        own = branch if isinstance(branch, dict) else {"type": branch}
+        return {**told, **own} if isinstance(own.get("type"), str) and own["type"] in PRIMITIVE_NAMES else branch
 
     return [named(branch) for branch in kind] if isinstance(kind, list) else named(kind)
