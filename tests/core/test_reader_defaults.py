@@ -54,7 +54,6 @@ def test_a_default_inside_a_record_a_map_or_another_default_is_a_value_too() -> 
     home = {"since": 19_723, "city": "Lyon"}
     of_record = fields(("id", "string"), ("home", HOME), home={"default": home})
     assert attributes(of_record, "home") == {"since": NEW_YEAR, "city": "Lyon", "until": None}
-    dates = {"type": "map", "values": ["null", DATE]}
     of_map = fields(
         ("id", "string"),
         ("dates", {"type": "map", "values": ["null", DATE]}),

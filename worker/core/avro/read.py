@@ -56,23 +56,11 @@ class _Usage:
 
 
 class Reader:
-    """Reads records of one schema, one at a time."""
+    """Reads records of one schema, one at a time. Keeps nothing of the schema but what reading needs."""
 
     def __init__(self, avro: AvroType) -> None:
-        self._avro = avro
         self._usage = _Usage()
-        self._named: dict[str, Read] = {}
-        self._weights: dict[str, int] = {}
-        self._kinds: dict[str, Callable[[Any], Read]] = {
-            "union": self._union,
-            "array": self._array,
-            "map": self._map,
-            "enum": enum,
-            "fixed": fixed,
-        }
-        if self._weight(avro.root) > _OBJECTS_MAX:
-            raise Undecodable(f"its schema has {_TOO_MANY}")
-        self._root = self._compile(avro.root)
+        self._root = _Compiler(avro, self._usage).root
 
     def read(self, data: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
         """The value from `start` to the end of the data.
@@ -90,6 +78,26 @@ class Reader:
         if end != len(data):
             raise Undecodable(f"{len(data) - end} bytes follow the end of the record")
         return value
+
+
+class _Compiler:
+    """Makes the closures that read the values of one schema; `root` reads the whole one."""
+
+    def __init__(self, avro: AvroType, usage: _Usage) -> None:
+        self._avro = avro
+        self._usage = usage
+        self._named: dict[str, Read] = {}
+        self._weights: dict[str, int] = {}
+        self._kinds: dict[str, Callable[[Any], Read]] = {
+            "union": self._union,
+            "array": self._array,
+            "map": self._map,
+            "enum": enum,
+            "fixed": fixed,
+        }
+        if self._weight(avro.root) > _OBJECTS_MAX:
+            raise Undecodable(f"its schema has {_TOO_MANY}")
+        self.root = self._compile(avro.root)
 
     def _compile(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
         kind = kind_of(schema)

@@ -33,6 +33,8 @@ class AvroType:
 
     def __init__(self, schema: object, *, defaults: bool = False) -> None:
         self.names: dict[str, dict[str, Any]] = {}
+        self.parts = 0
+        """How many types, fields and symbols it has."""
         try:
             self.parsed: Any = fastavro.parse_schema(Preparation(defaults=defaults).schema(schema))
             self.root: Any = self.parsed
@@ -56,6 +58,7 @@ class AvroType:
         return self.names.get(schema, schema) if isinstance(schema, str) else schema
 
     def _collect(self, schema: Any) -> None:  # noqa: ANN401 - as above
+        self.parts += 1 + (len(schema["symbols"]) if kind_of(schema) == "enum" and isinstance(schema, dict) else 0)
         for part in _parts(schema):
             self._collect(part)
         if isinstance(schema, dict) and "name" in schema:
