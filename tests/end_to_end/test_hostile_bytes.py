@@ -83,7 +83,7 @@ def test_each_hostile_record_becomes_one_letter_and_good_changes_are_delivered(l
     _produce_mixed(lab, iter(made))
     # The default session time-out, not SHORT_SESSION: with little CPU the largest record may take a few seconds. If the
     # session ended meanwhile, the next owner would write the letters again.
-    worker = lab.worker(sandbox.base_url)
+    worker = lab.worker(sandbox.base_url, {"WORKER_SCHEMAS__UNKNOWN_ID_SECONDS": "0"})
     until(lambda: worker.status()["totals"]["records"] == len(made) + len(HOSTILE) + len(REFUSED), 60, "all is read")
 
     lab.until_committed(60)

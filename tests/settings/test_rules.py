@@ -149,6 +149,11 @@ def test_the_mapping_and_the_policy_check_their_settings() -> None:
     assert problem.startswith("environment variable WORKER_MAPPING__RENAME: two attributes")
     [problem] = problems(MAPPING__PHONE="user..phone")
     assert problem.startswith("environment variable WORKER_MAPPING__PHONE: ")
+    [problem] = problems(MAPPING__IGNORE_WHEN="op=d,deleted")
+    assert problem.startswith("environment variable WORKER_MAPPING__IGNORE_WHEN: write path=value")
+    assert settings(MAPPING__IGNORE_WHEN="op=d, deleted=true").mapping.ignore_when == ("op=d", "deleted=true")
+    [problem] = problems(SCHEMAS__READ_RULES="leave_out", SCHEMAS__READER_SCHEMA=__file__)
+    assert "leave_out knows the fields of a writer's schema only" in problem
     [problem] = problems(ATTRIBUTES__DENY="@other")
     assert problem.startswith("environment variable WORKER_ATTRIBUTES__DENY: @other is no known list")
 

@@ -192,6 +192,13 @@ def _registry(settings: Settings) -> Iterator[Finding]:
         yield Finding(names, "has no effect without schemas.registry_url; set that, or remove this")
 
 
+def _read_rules(settings: Settings) -> Iterator[Finding]:
+    schemas = settings.schemas
+    if schemas.read_rules == "leave_out" and schemas.reader_schema is not None:
+        text = "leave_out knows the fields of a writer's schema only; remove schemas.reader_schema, or set it to wait"
+        yield Finding(("schemas.read_rules", "schemas.reader_schema"), text)
+
+
 def _paths(settings: Settings) -> Iterator[Finding]:
     schemas = settings.schemas
     for name, path in (("writer_schema", schemas.writer_schema), ("reader_schema", schemas.reader_schema)):
@@ -246,6 +253,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _properties,
     _framing,
     _registry,
+    _read_rules,
     _paths,
     _mapping,
     _deny,
