@@ -167,6 +167,20 @@ def test_a_drain_sends_open_entries_even_if_withheld_letters_remain() -> None:
     assert drain.outcome is DrainOutcome.CUT
 
 
+@pytest.mark.xfail(reason="a drain is done once all is settled, whatever becomes of its commit", strict=True)
+def test_a_stop_whose_last_commit_is_never_acknowledged_is_not_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start sends everything again, so exit status 0 and no `left` say too much."""
+
+    def unanswered_commit(_: object, *, note: str = "", wait: bool = False) -> None:
+        del note, wait
+
+    monkeypatch.setattr(rig.brokers, "commit", unanswered_commit)
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    rig.finish(stop)
+    assert stop.outcome is not DrainOutcome.DONE
+
+
 # -- commits and notes -----------------------------------------------------------------------------------------------
 
 
