@@ -183,10 +183,14 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         if self._answer is None or self._answer.done():
             self.abort()
+            return
+        within = "within" if self._received.status else "before"
+        words = f"the other side closed the connection {within} its answer"
+        if self._is_cut_off():
+            self._fail(Broken(words))
         else:
             self._http.receive_data(b"")
-            within = "within" if self._received.status else "before"
-            self._read(f"the other side closed the connection {within} its answer", Broken)
+            self._read(words, Broken)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -197,6 +201,18 @@ class Connection(asyncio.Protocol):
             self._fail(Broken("the connection was reset"))
         else:
             self._fail(exc)  # a bug, which must be seen
+
+    def _is_cut_off(self) -> bool:
+        """Whether TLS ended without its closing alert: anybody may have ended the connection (RFC 9112, 9.8)."""
+        if not self._is_tls:
+            return False
+        try:
+            self.transport.get_extra_info("ssl_object").read(1)
+        except ssl.SSLZeroReturnError:  # both sides have closed
+            return False
+        except ssl.SSLError:
+            return True
+        return False
 
     def _read(self, otherwise: str, kind: type[NotHttp | Broken]) -> None:
         try:

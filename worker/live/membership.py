@@ -241,6 +241,8 @@ class Membership:
         committed = self._offsets.commit(wait=True, only=partitions)
         if committed is not None:
             self._tell(committed)
+            if not committed.ok:
+                drain.commit_failed()
         self._drop(partitions)
         if drain.outcome is not None:
             self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))
