@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.delivery.rate import BURST_SECONDS, FLOOR, HEADROOM, Rate
-from worker.core.model import Reply
+from worker.core.delivery.rate import BURST_SECONDS, FLOOR, FORGOTTEN_AFTER, HEADROOM, Rate
+from worker.core.model import Failure, Reply
 
 START = 50.0
 STEPS = st.one_of(st.floats(0.0, 0.05), st.floats(0.0, 5.0), st.just(3_600.0))
@@ -183,6 +183,29 @@ def test_a_limit_that_the_destination_announces_counts_if_it_is_lower_than_ours(
     assert made.limit == 150
     made.observe(Reply(200, rate_limit=0), START + 11)  # nonsense
     assert made.limit == 150
+
+
+def test_an_announced_limit_is_forgotten_when_successes_do_not_repeat_it() -> None:
+    made = rate(150.0)
+    made.observe(Reply(200, rate_limit=1), START)
+    for number in range(1, FORGOTTEN_AFTER):
+        made.observe(Reply(200), START + number)
+    made.observe(Reply(200, rate_limit=1), START + FORGOTTEN_AFTER)
+    assert made.limit == 1, "it was repeated"
+    for number in range(FORGOTTEN_AFTER):
+        # These may come from somebody in between, who would not repeat it.
+        made.observe(Reply(503), START + 20)
+        made.observe(Reply(None, Failure.TIMEOUT), START + 20)
+        assert made.limit == 1
+        made.observe(Reply(204), START + 20 + number)
+    assert made.limit == 150
+    assert spent(made, START + 20 + FORGOTTEN_AFTER) <= 150 * HEADROOM * BURST_SECONDS
+
+
+def test_only_a_success_announces_a_limit() -> None:
+    made = rate(150.0)
+    made.observe(Reply(429, rate_limit=1), START)
+    assert made.limit == 150, "one user's 429 must not slow the others; everybody's are a matter of `throttled`"
 
 
 def test_a_clock_that_stops_or_goes_back_allows_no_calls() -> None:

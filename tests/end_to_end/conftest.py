@@ -33,7 +33,7 @@ class Lab:
         self.group = f"group-{name}"
         self._directory = directory
         self._commands: list[Command] = []
-        self._schemas = schema_directory(directory / "schemas")
+        self.schemas = schema_directory(directory / "schemas")
 
     def environment(self, base_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """A worker's complete configuration."""
@@ -42,7 +42,7 @@ class Lab:
             "WORKER_KAFKA__TOPICS": self.topic,
             "WORKER_KAFKA__DEAD_LETTER_TOPIC": self.dead_letter_topic,
             "WORKER_KAFKA__GROUP_ID": self.group,
-            "WORKER_SCHEMAS__DIRECTORY": str(self._schemas),
+            "WORKER_SCHEMAS__DIRECTORY": str(self.schemas),
             "WORKER_ATTENTIVE__BASE_URL": base_url,
             "WORKER_ATTENTIVE__TOKEN": TOKEN,
             "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
@@ -12,13 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.core.totals import Totals
 from worker.ops.board import Board
-from worker.ops.server import AddressUnavailableError, OpsServer
+from worker.ops.server import ANY, AddressUnavailableError, OpsServer
 from worker.ops.status import Halt, PartitionStatus, State, Status
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="attribute-worker", rate_limit=150.0)
@@ -332,6 +334,37 @@ def test_serves_on_an_ipv6_address() -> None:
     with serving(Board(RUNNING), host="::1") as client:
         assert client.address[0] == "::1"
         assert client.ask("/livez") == (200, "ok\n")
+
+
+def _without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that has no IPv6: it makes no such socket."""
+    made = socket.socket
+
+    class Socket(made):  # type: ignore[misc, valid-type]  # a class in a variable
+        def __init__(self, family: int = -1, *arguments: int, **named: Any) -> None:  # noqa: ANN401 - as in socket
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *arguments, **named)
+
+    monkeypatch.setattr(socket, "socket", Socket)
+
+
+def test_the_default_address_serves_both_kinds_of_address() -> None:
+    with serving(Board(RUNNING), host=ANY) as client:
+        port = client.address[1]
+        for host in ["127.0.0.1"] + ["::1"] * ipv6_loopback():
+            assert Client(host, port).ask("/livez") == (200, "ok\n")
+
+
+def test_the_default_address_serves_ipv4_on_a_system_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_ipv6(monkeypatch)
+    with serving(Board(RUNNING), host=ANY) as client:
+        assert Client("127.0.0.1", client.address[1]).ask("/livez") == (200, "ok\n")
+
+
+def test_the_port_at_the_default_address_is_not_shared_with_another_server() -> None:
+    with serving(Board(RUNNING), host="127.0.0.1") as client, pytest.raises(AddressUnavailableError, match="PORT"):
+        OpsServer(ANY, client.address[1], board=Board(RUNNING), registry=CollectorRegistry()).start()
 
 
 def test_serves_on_a_host_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import threading
 from collections import Counter
@@ -15,6 +16,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from worker.core.delivery.verdict import Verdict
 from worker.core.facts import (
@@ -35,6 +37,7 @@ from worker.ops.board import Board
 from worker.ops.server import OpsServer
 from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
 from worker.ops.telemetry import Telemetry
+from worker.ops.variables import ignoring_unusable_variables
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0)
 BUSY = replace(
@@ -244,3 +247,44 @@ def test_an_exporter_named_in_the_environment_is_not_started(monkeypatch: pytest
     telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0")
     assert threading.active_count() == before
     telemetry.close()
+
+
+@pytest.mark.parametrize("value", ["all", "", "always_on,trace_based"])
+def test_a_variable_that_the_sdk_does_not_take_is_named_and_ignored(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", value)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
+    with capture_logs() as lines:
+        telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0")
+    assert [(line["event"], line["variable"]) for line in lines] == [
+        ("variable ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
+    ]
+    assert "attribute_worker_info" in {family.name for family in telemetry.registry.collect()}
+    assert os.environ["OTEL_SERVICE_NAME"] == "mine"
+    telemetry.close()
+
+
+def test_without_a_variable_to_blame_the_error_is_the_makers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
+
+    def broken() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        ignoring_unusable_variables(broken)
+    assert os.environ["OTEL_SERVICE_NAME"] == "mine"
+
+
+def test_two_variables_that_the_sdk_does_not_take_are_both_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OTEL_A", "OTEL_B"):
+        monkeypatch.setenv(name, "bad")
+
+    def picky() -> int:
+        if "OTEL_A" in os.environ or "OTEL_B" in os.environ:
+            raise ValueError
+        return 7
+
+    with capture_logs() as lines:
+        assert ignoring_unusable_variables(picky) == 7
+    assert {"OTEL_A", "OTEL_B"} <= {line["variable"] for line in lines}

@@ -54,7 +54,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert settings.attentive.timeout_seconds == 10
     assert settings.attributes.nulls == "drop"
     assert settings.shutdown.drain_seconds == 20
-    assert (settings.http.host, settings.http.port) == ("0.0.0.0", 8080)  # noqa: S104 - the default under test
+    assert (settings.http.host, settings.http.port) == ("::", 8080)
     assert (settings.log.level, settings.log.format) == ("info", "auto")
 
 

@@ -6,6 +6,7 @@ short, and when all are taken, a new one cuts the oldest.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import socketserver
@@ -22,6 +23,8 @@ from prometheus_client import CollectorRegistry
 from worker.ops.answers import Answer, Answers, plain
 from worker.ops.board import Board
 
+ANY = "::"
+_IPV4_ANY = "0.0.0.0"  # noqa: S104 - what `ANY` means on a system without IPv6
 _HEAD_BYTES_MAX = 16_384
 _UNREAD_BYTES_MAX = 65_536
 _SLOT_WAIT_SECONDS = 0.2
@@ -46,7 +49,7 @@ class OpsServer:
     """Serves `/livez`, `/readyz`, `/metrics`, `/status` and `/` from its own threads.
 
     Args:
-        host: a name or address, IPv4 or IPv6.
+        host: a name or address, IPv4 or IPv6. `ANY`: all addresses of both kinds, as far as the system has them.
         port: 0 picks a free one.
         board: where the main thread leaves its status.
         registry: what `/metrics` serves.
@@ -81,10 +84,7 @@ class OpsServer:
         """
         host, port = self._address
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-                0
-            ]
-            server = _Server(family, address, self._answers, self._connections_max, self._connection_seconds)
+            server = self._listening(_IPV4_ANY if host == ANY and not _has_ipv6() else host, port)
         except OSError as error:
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             raise AddressUnavailableError(
@@ -95,6 +95,11 @@ class OpsServer:
         self._thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="ops-http", daemon=True)
         self._thread.start()
         return str(server.server_address[0]), int(server.server_address[1])
+
+    def _listening(self, host: str, port: int) -> _Server:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return _Server(family, address, self._answers, self._connections_max, self._connection_seconds)
 
     def close(self) -> None:
         """Stops listening, and cuts open connections. Does nothing if it was not started."""
@@ -132,6 +137,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
+        if self.server_address[0] == ANY:
+            with contextlib.suppress(OSError):  # a system with IPv6 only
+                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         # HTTPServer's own server_bind also asks DNS for the host's full name, which nobody uses.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
@@ -174,6 +182,16 @@ class _Server(ThreadingHTTPServer):
             if oldest is not None:
                 _hang_up(oldest)
         return self._slots.acquire(timeout=_SLOT_WAIT_SECONDS)
+
+
+def _has_ipv6() -> bool:
+    """Whether the system can listen on IPv6: the kernel may have none, or an administrator may have disabled it."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind((ANY, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _hang_up(connection: socket.socket) -> None:

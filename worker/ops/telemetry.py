@@ -33,6 +33,7 @@ from worker.core.facts import (
 )
 from worker.ops.board import Board
 from worker.ops.gauges import observe_board
+from worker.ops.variables import ignoring_unusable_variables
 
 Outcome = Literal["delivered", "refused", "dead_letter", "retry", "halted", "aborted"]
 """What became of one call: see the table of replies."""
@@ -69,18 +70,7 @@ class Telemetry:
     """
 
     def __init__(self, board: Board, *, version: str, instance: str) -> None:
-        self.registry = CollectorRegistry()
-        resource = Resource.create(
-            {SERVICE_NAME: "attribute-worker", SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
-        )
-        reader = PrometheusMetricReader(
-            # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
-            disable_target_info=True,
-            scope_info_enabled=False,
-            registry=self.registry,
-        )
-        # `close` shuts it down. An exit hook would do so while threads may still record.
-        self._provider = MeterProvider([reader], resource, shutdown_on_exit=False)
+        self.registry, self._provider = ignoring_unusable_variables(lambda: _registry_and_provider(version, instance))
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
         self._call = meter.create_histogram(
@@ -147,3 +137,18 @@ class Telemetry:
     def close(self) -> None:
         """Stops recording, and empties the registry. Drops whatever is recorded later."""
         self._provider.shutdown()
+
+
+def _registry_and_provider(version: str, instance: str) -> tuple[CollectorRegistry, MeterProvider]:
+    registry = CollectorRegistry()
+    resource = Resource.create(
+        {SERVICE_NAME: "attribute-worker", SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
+    )
+    reader = PrometheusMetricReader(
+        # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
+        disable_target_info=True,
+        scope_info_enabled=False,
+        registry=registry,
+    )
+    # `close` shuts it down. An exit hook would do so while threads may still record.
+    return registry, MeterProvider([reader], resource, shutdown_on_exit=False)

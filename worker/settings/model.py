@@ -184,7 +184,11 @@ class ShutdownSettings(Section):
 class HttpSettings(Section):
     """The server for health, metrics and status."""
 
-    host: Text = Field(default="0.0.0.0", description="listen address for health, metrics and status")  # noqa: S104 - probes and scrapes come from outside the pod; nothing served there changes state
+    # Probes and scrapes come from outside the pod. Nothing served there changes state.
+    host: Text = Field(
+        default="::",
+        description="listen address for health, metrics and status; `::` is every address, of IPv6 and of IPv4",
+    )
     port: Count = Field(
         default=8080,
         ge=0,

@@ -7,6 +7,7 @@ partitions. So the shares never add up to more than the limit, and replicas need
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 
 from worker.core.model import Reply
 
@@ -19,6 +20,7 @@ BURST_SECONDS = 0.1
 DECREASE = 0.7  # the factor at a 429; once a second at most, because one second's 429s are one piece of news
 RECOVERY_PER_SECOND = 0.05  # of the full share, added back every second without a 429
 FLOOR = 0.02  # of the full share: with fewer calls the worker would not notice that the destination recovered
+FORGOTTEN_AFTER = 10  # successes in a row without x-ratelimit-limit: the limit that was announced before is forgotten
 _SECOND = 1.0
 # One token, less rounding errors: at the instant that `next_ready` returns, `ready` must be true.
 _TOKEN = 1.0 - 1e-6
@@ -38,6 +40,7 @@ class Rate:
     def __init__(self, limit_per_second: float, now: float) -> None:
         self._configured = limit_per_second
         self._announced = math.inf  # the latest x-ratelimit-limit
+        self._unannounced = 0  # successes without one since then
         self._fraction = 0.0
         self._factor = 1.0
         self._tokens = 1.0
@@ -92,9 +95,8 @@ class Rate:
 
     def observe(self, reply: Reply, now: float) -> None:
         """Adapts to the `x-ratelimit-*` headers of a reply."""
-        if reply.rate_limit is not None and reply.rate_limit > 0:
-            self._fill(now)
-            self._announced = float(reply.rate_limit)
+        if reply.status is not None and HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            self._take_announcement(reply.rate_limit, now)
         if reply.rate_remaining is None:
             return
         # Replies overtake each other. So only a clear jump upwards means that the destination began a new second.
@@ -103,6 +105,17 @@ class Rate:
         self._remaining = reply.rate_remaining
         if reply.rate_remaining <= 0:
             self._wait_for_next_second(now)
+
+    def _take_announcement(self, limit: int | None, now: float) -> None:
+        """A success announced a limit, or none. Other replies may come from somebody in between, or be one user's."""
+        if limit is not None and limit > 0:
+            self._fill(now)
+            self._announced, self._unannounced = float(limit), 0
+            return
+        self._unannounced += 1
+        if self._unannounced >= FORGOTTEN_AFTER and self._announced < math.inf:
+            self._fill(now)
+            self._announced = math.inf
 
     def throttled(self, now: float) -> None:
         """A 429 came: slow down."""
