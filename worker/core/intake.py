@@ -83,6 +83,10 @@ class Intake:
             self._memory.add(-RECORD_BYTES - record.size_bytes)
         self._missing.pop(ledger, None)
 
+    def waits(self, ledger: Ledger) -> bool:
+        """Whether the partition's records wait here for a schema."""
+        return ledger in self._stalled
+
     @property
     def missing_schemas(self) -> set[int]:
         """The schema ids that partitions wait for."""

@@ -64,6 +64,7 @@ class Subscription:
         self._limit = LogLimiter()
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
+        self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
         self._topic_problems: dict[str, str] = {}
@@ -123,6 +124,13 @@ class Subscription:
             self._connection.answered()
         self._recheck_topics()
         return records
+
+    def passed(self) -> Mapping[Partition, int]:
+        """The next offset to read of each partition that is read to its end, if no record came since.
+
+        It may lie behind the last record: a transaction ends with a control record, and aborted records are left out.
+        """
+        return self._passed
 
     def rejoin(self) -> None:
         """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
@@ -224,9 +232,22 @@ class Subscription:
         error = message.error()
         topic = message.topic() or ""
         if error is not None:
-            self._record_failed(topic, error)
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
+                self._end_reached(message)
+            else:
+                self._record_failed(topic, error)
             return None
-        return record_of(message)
+        record = record_of(message)
+        self._passed.pop(record.partition, None)
+        return record
+
+    def _end_reached(self, message: Message) -> None:
+        # It comes in order with the records, so all records before this offset were returned.
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or number is None or offset is None or offset < 0:
+            return
+        if (partition := Partition(topic, number)) in self._assigned:
+            self._passed[partition] = offset
 
     def _record_failed(self, topic: str, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
@@ -283,6 +304,7 @@ class Subscription:
         gained = _partitions_of(partitions)
         self._assigned.update(gained)
         for partition in gained:
+            self._passed.pop(partition, None)
             self._topic_problems.pop(partition.topic, None)
         self._assignment_seen = True
         self._connection.joined()
@@ -299,6 +321,8 @@ class Subscription:
         self._call_listener(callback, partitions)
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
+        for partition in partitions:
+            self._passed.pop(partition, None)
         self._commits.forget(partitions)
 
     def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:

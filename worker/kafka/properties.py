@@ -145,6 +145,8 @@ def consumer_properties(properties: Properties) -> dict[str, str]:
         **properties,
         "enable.auto.commit": "false",
         "enable.auto.offset.store": "false",
+        # At the end of a partition, librdkafka tells how far it has read: also past what is no record.
+        "enable.partition.eof": "true",
     }
 
 
