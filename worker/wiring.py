@@ -123,6 +123,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     source = schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)
+    total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)
     exchange = Exchange(
         shared.engine,
         senders=shared.senders,
@@ -136,10 +137,16 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         exchange,
         group,
         lease=shared.lease,
-        share=Share(PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)),
+        share=Share(total),
         pace=Pace(commit_seconds=kafka.commit_interval_seconds, drain_seconds=settings.shutdown.drain_seconds),
         reporter=Reporter(
-            shared.engine, shared.identity, token=shared.token, schemas=source, board=shared.board, log=log
+            shared.engine,
+            shared.identity,
+            token=shared.token,
+            schemas=source,
+            topics=total,
+            board=shared.board,
+            log=log,
         ),
     )
     return Parts(

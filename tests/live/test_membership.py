@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, encode
+from tests.core.drive import OK, P0, P1, SCHEMA, encode
 from tests.live.rig import GARBAGE, Rig, record
+from tests.support.avro import framed
 from worker.core.facts import DrainEnded, DrainOutcome
 from worker.core.model import Call, Reply
 
@@ -212,3 +213,30 @@ def test_a_partition_whose_note_was_never_read_is_given_up_without_a_commit(rig:
     assert drain is not None
     rig.finish(drain)
     assert rig.brokers.commits == []
+
+
+# -- what is no record -----------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_transaction_is_committed_once_its_records_are_settled(rig: Rig) -> None:
+    rig.destination.answer = unanswered
+    rig.brokers.ends_reached = {P0: 3, P1: 9}
+    rig.turn(record(P0, 0, encode(1, {"a": 1})))
+    progress = rig.engine.progress()
+    assert (progress[P0].position, progress[P0].committable) == (3, 0)
+    assert (progress[P1].position, progress[P1].committable) == (9, 9)  # aborted records alone
+    rig.destination.answer = lambda _: OK
+    rig.turn()
+    assert rig.engine.committable() == {P0: 3, P1: 9}
+
+
+def test_the_end_of_a_partition_passes_no_record_that_waits_for_its_schema() -> None:
+    rig = Rig(schema=None)
+    rig.hold()
+    rig.brokers.ends_reached = {P0: 2}
+    rig.turn(record(P0, 0, framed(7, encode(1, {"a": 1}))))
+    assert rig.engine.progress()[P0].committable is None
+    rig.engine.schema(7, SCHEMA, rig.now)
+    rig.turn()
+    rig.turn()
+    assert rig.engine.committable() == {P0: 2}

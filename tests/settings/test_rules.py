@@ -86,7 +86,22 @@ def test_every_form_of_broker_that_librdkafka_accepts_is_accepted(servers: str) 
 def test_topics_are_names_or_patterns() -> None:
     assert settings(KAFKA__TOPICS="^a$,b", KAFKA__DEAD_LETTER_TOPIC="a.dead-letter").kafka.topics == ("^a$", "b")
     assert "is not a topic name" in problems(KAFKA__TOPICS="a b")[0]
-    assert "is not a regular expression" in problems(KAFKA__TOPICS="^a(")[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "protocol", "text"),
+    [
+        ("^a(", "classic", "POSIX expressions, and this is none"),
+        (r"^a\d+", "classic", "write [0-9]"),
+        ("^(?!b)", "classic", "POSIX expressions, and this is none"),
+        ("^a(", "consumer", "RE2, and this is no such expression"),
+        ("^(?!b)", "consumer", "RE2, which has no (?!"),
+        (r"^(a)\1", "consumer", r"RE2, which has no \1"),
+    ],
+)
+def test_a_pattern_that_its_matcher_does_not_understand_is_refused(pattern: str, protocol: str, text: str) -> None:
+    properties = json.dumps({"group.protocol": protocol})
+    assert text in problems(KAFKA__TOPICS=pattern, KAFKA__PROPERTIES=properties)[0]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,9 @@ def test_topics_are_names_or_patterns() -> None:
         ({"group.id": "g"}, "set WORKER_KAFKA__GROUP_ID instead"),
         ({"enable.auto.commit": True}, "enable.auto.commit: "),
         ({"session.timeout.ms": "soon"}, "session.timeout.ms: must be a whole number of milliseconds"),
+        ({"max.poll.interval.ms": "30000"}, "session.timeout.ms: must not be above max.poll.interval.ms"),
+        ({"heartbeat.interval.ms": "45000"}, "heartbeat.interval.ms: must be below session.timeout.ms"),
+        ({"client.id": 'a"b'}, "client.id: a quote, a backslash"),
         ({"heartbeat.interval.ms": "soon"}, "heartbeat.interval.ms: must be a whole number of milliseconds"),
     ],
 )

@@ -99,6 +99,10 @@ class Intake:
         self._missing.pop(ledger, None)
         self._ahead.pop(ledger, None)
 
+    def waits(self, ledger: Ledger) -> bool:
+        """Whether the partition's records wait here for a schema."""
+        return ledger in self._stalled
+
     @property
     def missing_schemas(self) -> set[int]:
         """The schema ids that partitions wait for, now or further behind."""

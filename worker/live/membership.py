@@ -73,6 +73,7 @@ class Membership:
         self._offsets.read_notes()
         if records:
             self._engine.receive(records, self._clock())
+        self._engine.passed(self._group.passed())
         self._step(wait_seconds)
         now = self._clock().mono
         self._apply_pauses()

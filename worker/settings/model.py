@@ -38,7 +38,8 @@ class KafkaSettings(Section):
         default=("profile-changes",),
         min_length=1,
         description="topics to read, comma-separated or a JSON list; a name that starts with `^` is a pattern "
-        "(one with a comma in it needs the JSON list)",
+        "(one with a comma in it needs the JSON list): a POSIX extended regular expression that is found in the name, "
+        "or, with `group.protocol=consumer`, an RE2 one that matches the whole name",
     )
     group_id: Text = Field(default="attribute-worker", max_length=249, description="consumer group of all replicas")
     dead_letter_topic: str = Field(
