@@ -252,6 +252,18 @@ class TestGroup:
             until(lambda: len(member.events) >= 3 and len(member.held) == 4, member)
         assert [kind for kind, _ in member.events[:3]] == ["assigned", "revoked", "assigned"]
 
+    @per_protocol
+    def test_a_paused_partition_that_comes_back_is_read(
+        self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
+    ) -> None:
+        with Member(broker, topic, group, protocol) as member:
+            until(lambda: len(member.held) == 4, member)
+            member.subscription.pause(member.held)
+            member.subscription.rejoin()
+            until(lambda: len(member.events) >= 3 and len(member.held) == 4, member)
+            produce(broker, topic, numbered(4))
+            until(lambda: len(member.records) >= 4, member)
+
     def test_a_member_that_rejoins_is_out_of_the_group_until_its_next_assignment(
         self, broker: Broker, topic: str, group: str
     ) -> None:

@@ -17,6 +17,7 @@ from worker.kafka.end_offsets import EndOffsets
 from worker.kafka.patterns import is_pattern
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
 from worker.kafka.records import record_of
+from worker.kafka.renewal import Renewal
 from worker.live.ports import Listener
 from worker.logs import LogLimiter
 
@@ -26,6 +27,7 @@ COMMIT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 10.0
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
+_BOUNDS_SECONDS: Final = 2.0
 _RECORDS_MAX: Final = 500  # per `poll`
 # Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
 # then, and it does not expel the members that wait.
@@ -67,6 +69,7 @@ class Subscription:
         self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
+        self._renewal = Renewal(properties, log)
         self._topic_problems: dict[str, str] = {}
         self._topics_checked_at = time.monotonic()
         self._listener_error: Exception | None = None
@@ -113,6 +116,7 @@ class Subscription:
             Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
                 stay uncommitted.
         """
+        self._read_renewed_topics()
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
@@ -131,6 +135,10 @@ class Subscription:
         It may lie behind the last record: a transaction ends with a control record, and aborted records are left out.
         """
         return self._passed
+
+    def renewed(self, topic: str) -> None:
+        """The topic was deleted and made anew: the next poll begins to read it as a new topic."""
+        self._renewal.add(topic)
 
     def rejoin(self) -> None:
         """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
@@ -228,6 +236,15 @@ class Subscription:
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
+    def _read_renewed_topics(self) -> None:
+        if (why := self._renewal.forbidden) is not None:
+            raise SourceFailed(why)
+        if self._renewal.begin(self._assigned, self._bounds):
+            self.rejoin()
+
+    def _bounds(self, partition: Partition) -> tuple[int, int]:
+        return self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_BOUNDS_SECONDS)
+
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         topic = message.topic() or ""
@@ -311,7 +328,11 @@ class Subscription:
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._listener.revoked, _partitions_of(partitions))
+        self._leave(self._give_up, _partitions_of(partitions))
+
+    def _give_up(self, partitions: list[Partition]) -> None:
+        self._listener.revoked(partitions)
+        self._commits.send(self._renewal.take_starts(partitions), "", wait=not self._closing)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment_seen = self._idle_member = False
@@ -319,6 +340,8 @@ class Subscription:
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         self._call_listener(callback, partitions)
+        # Else librdkafka would remember the pause, and keep it if it assigns the partition to this member again.
+        self.resume(self._paused.intersection(partitions))
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         for partition in partitions:
