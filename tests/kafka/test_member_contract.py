@@ -351,7 +351,7 @@ class TestProblems:
         self, broker: Broker, group: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Asked for metadata, librdkafka would write the pattern unescaped into its statistics: they are no JSON."""
-        monkeypatch.setattr("worker.kafka.member._TOPIC_RECHECK_SECONDS", 0.0)
+        monkeypatch.setattr("worker.kafka.missing_topics._RECHECK_SECONDS", 0.0)
         name = unique_name("later")
         pattern = rf"^{name}\..*"
         refresh = {"topic.metadata.refresh.interval.ms": "1000", "statistics.interval.ms": "100"}
