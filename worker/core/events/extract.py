@@ -20,6 +20,7 @@ _Custom: TypeAlias = Callable[[Decoded], tuple[tuple[str, str], ...]]
 
 _SCALARS = frozenset({"boolean", "int", "long", "float", "double", "string", "enum"})
 _NAMES_CACHED = 4_096
+_NAME_CACHED_CHARACTERS = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_CUSTOM: tuple[tuple[str, str], ...] = ()
@@ -190,7 +191,11 @@ def _fields(mapping: Mapping, avro: AvroType, found: Found) -> _Attributes:
     def named(name: str) -> str | None:
         return _destination_name(mapping, (name,))
 
-    return lambda value: {new: item for name, item in value.items() if (new := named(name)) is not None}
+    def renamed(name: str) -> str | None:
+        # Longer names are refused later. Cached, a few of a megabyte each would fill the memory.
+        return named(name) if len(name) <= _NAME_CACHED_CHARACTERS else _destination_name(mapping, (name,))
+
+    return lambda value: {new: item for name, item in value.items() if (new := renamed(name)) is not None}
 
 
 def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[str, Any]]) -> _Attributes:
