@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import json
 import shutil
 import signal
 import subprocess
@@ -22,9 +21,6 @@ from tests.support.processes import TOKEN, WorkerCommand
 from tests.support.profiles import schema_directory
 
 REQUESTS_PER_SECOND = 10_000  # the most that the settings accept, so that the rate is not the limit
-# With the default fetch size a backlog comes in megabytes, one partition after the other, so one user's changes may be
-# further apart than the window. Small fetches bring all partitions side by side, as live traffic does.
-SMALL_FETCHES = {"fetch.message.max.bytes": 65_536}
 RUN_SECONDS = 180.0
 _LOOK_SECONDS = 0.02
 _STATUS_SECONDS = 0.25
@@ -65,7 +61,6 @@ def run(bench: Bench, load: Load, topic: str, profile: Path | None = None) -> Fi
             "WORKER_KAFKA__TOPICS": topic,
             "WORKER_KAFKA__GROUP_ID": name,
             "WORKER_KAFKA__DEAD_LETTER_TOPIC": dead_letters,
-            "WORKER_KAFKA__PROPERTIES": json.dumps(SMALL_FETCHES),
             "WORKER_SCHEMAS__DIRECTORY": str(schema_directory(bench.directory / "schemas")),
             "WORKER_ATTENTIVE__BASE_URL": bench.destination.base_url,
             "WORKER_ATTENTIVE__TOKEN": TOKEN,

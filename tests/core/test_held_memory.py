@@ -168,3 +168,9 @@ def test_a_record_that_waits_for_its_schema_counts_for_what_it_holds(size_bytes:
     values = _many(lambda n: b"\0\0\0\0\x07" + bytes([n]) * size_bytes, 100)
     counted, real = counted_and_real(values, decoder=Decoder(FieldMapping()), headers=headers)
     assert 0.95 * real < counted < 2 * real
+
+
+def test_names_that_the_mapping_leaves_out_leave_nothing_behind() -> None:
+    decoder = Decoder(FieldMapping(exclude=("n*",)), writer_schema=WRITER)
+    counted, real = counted_and_real(_many(lambda n: value_of(n, {"n" * 300_000 + f"{n}": 1}), 20), decoder=decoder)
+    assert (counted, real < 100_000) == (0, True)

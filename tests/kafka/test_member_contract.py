@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from tests.kafka.member import Member, numbered, produce, until
+from tests.kafka.member import DEADLINE_SECONDS, Member, numbered, produce, until
 from tests.support.brokers import Broker, LocalBroker, unique_name
 from worker.core.model import Partition
 from worker.kafka.member import SourceFailed
@@ -66,6 +66,17 @@ class TestRecords:
         [record] = member.records
         assert (record.key, record.value, record.timestamp_ms) == (b"user", None, 1_700_000_000_123)
         assert record.headers == tuple(headers)
+
+    def test_a_poll_brings_few_large_records(self, broker: Broker, topic: str, group: str) -> None:
+        """The memory budget is checked between two polls only."""
+        produce(broker, topic, [(number % 4, b"x" * 20_000) for number in range(600)])
+        polled: list[int] = []
+        with Member(broker, topic, group, {"queued.max.messages.kbytes": "65536"}) as member:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while sum(polled) < 600:
+                assert time.monotonic() < deadline, polled
+                polled.append(len(member.poll()))
+        assert max(polled) * 20_000 < 3 * 1024 * 1024
 
     def test_poll_returns_with_the_first_record(self, broker: Broker, topic: str, group: str) -> None:
         """Otherwise each record that trickles in would wait for the whole time-out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,11 @@ def dead_letters(broker: Broker, topic: str, properties: Mapping[str, str] | Non
     made.close(0)
 
 
+def resident_bytes() -> int:
+    """What this process takes now, as the kernel counts it."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def decided(publisher: DeadLetters, count: int, seconds: float = 30) -> list[tuple[Letter, str | None]]:
     results: list[tuple[Letter, str | None]] = []
     deadline = time.monotonic() + seconds
@@ -105,6 +111,16 @@ class TestContract:
                 publisher.publish(letter(offset))
             results = decided(publisher, 30)
         assert [each.sources[0].offset for each, _ in results] == list(range(30))
+
+    def test_letters_that_no_broker_takes_are_not_held_a_second_time(self) -> None:
+        """The outbox holds them, and counts them. librdkafka's queue holds a copy of each."""
+        value = bytes(range(256)) * 3_900
+        publisher = DeadLetters({"bootstrap.servers": "127.0.0.1:1"}, "letters", bare, LOG)
+        before = resident_bytes()
+        for offset in range(150):
+            publisher.publish(letter(offset, value))
+        assert resident_bytes() - before < 64 * 1024 * 1024
+        publisher.close(0)
 
     def test_its_topic_is_created_once(self, broker: Broker) -> None:
         admin = Admin({"bootstrap.servers": broker.bootstrap_servers}, LOG)
