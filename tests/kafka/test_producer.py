@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError
 
 from tests.kafka.member import LOG, Member, until
 from tests.support.brokers import Broker, LocalBroker, RunningBroker, unique_name
+from tests.support.topics import dead_letters as dead_letters_in
 from worker.core.letters.codec import Encoded, encode, letter_id
 from worker.core.model import Letter, Partition, Reason, Record, Source, WorkerIdentity
 from worker.kafka.access import write_problem
@@ -96,7 +97,8 @@ class TestContract:
         assert {datum["id"] for _, datum in found} == {letter_id(each) for each in sent}
         record, _ = found[0]
         assert record.key == b"user"
-        assert dict(record.headers).keys() >= {"reason", "source.offset", "traceparent"}
+        written = dead_letters_in(broker.bootstrap_servers, topic, framed=False)
+        assert written[0]["headers"].keys() >= {"reason", "source.offset", "traceparent"}
 
     def test_close_waits_for_the_letters_that_were_published(self, broker: Broker, topic: str) -> None:
         with dead_letters(broker, topic) as publisher:

@@ -107,6 +107,8 @@ class Subscription:
     def poll(self, timeout_seconds: float) -> list[Record]:
         """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
 
+        Returns none before that time if a partition's end is reached, which `passed` then tells.
+
         Raises:
             SourceFailed: librdkafka reported a fatal error.
             Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
