@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from tests.core.drive import Account, Driver, phone
+from worker.core.delivery.attribution import Attribution, Blame
+from worker.core.delivery.verdict import Verdict
 from worker.core.facts import Halted
-from worker.core.model import Call, Failure, Reply
+from worker.core.model import Call, Failure, Reply, User, UserKey
+from worker.core.waiting.entry import Entry
 
 PER_SECOND = 60
 LATENCY_SECONDS = 0.05
@@ -130,13 +133,31 @@ def test_an_outage_amid_traffic_is_answered_by_single_probes_and_costs_no_letter
 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])
-@pytest.mark.parametrize("status", [404, 409])
-def test_a_proxy_that_is_replaced_answers_some_calls_with_404_and_costs_no_letter(share: float, status: int) -> None:
+@pytest.mark.parametrize("reply", [Reply(404), Reply(409), Reply(302), WEB_PAGE_403])
+def test_a_proxy_that_is_replaced_answers_some_calls_itself_and_costs_no_letter(share: float, reply: Reply) -> None:
     rng = random.Random(3)
-    traffic = Traffic(lambda _, at: Reply(status if 10 <= at < 18 and rng.random() < share else 200))
+    traffic = Traffic(lambda _, at: reply if 10 <= at < 18 and rng.random() < share else Reply(200))
     traffic.run(60.0)
     assert traffic.driver.written == []
     assert len(traffic.delivered) >= 0.95 * traffic.users
+
+
+@pytest.mark.parametrize(("others_meet_it", "blamed"), [(True, False), (False, True)])
+def test_a_user_that_meets_every_outage_is_blamed_only_if_nobody_else_met_them(
+    *, others_meet_it: bool, blamed: bool
+) -> None:
+    attribution = Attribution(server_error_seconds=300.0)
+    unlucky, another, well = (
+        Entry(UserKey("phone", "", phone(number)), User(phone(number)), 0.0) for number in range(3)
+    )
+    blames = set()
+    for outage in range(5):
+        now = 10.0 * outage
+        blames.add(attribution.blame(unlucky, Verdict.WRONG_URL, Reply(302), now)[0])
+        if others_meet_it:
+            attribution.blame(another, Verdict.WRONG_URL, Reply(302), now + 1.0)
+        attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
+    assert (Blame.USER in blames) is blamed
 
 
 def test_a_value_that_a_firewall_dislikes_is_searched_and_the_rest_of_the_user_is_delivered() -> None:

@@ -25,5 +25,6 @@ KEPT: Final[dict[int, str]] = {
     307865: "model: retention had deleted a letter's record; the oracle did not count its whole entry as given up",
     321546: "giving one user up as server_error erased the failures that the gate had counted before",
     51785655: "model: a frozen worker's requests, written late after its thaw, counted twice against the rate",
+    610019529: "a user that met three outages at their start was blamed, though others had met each of them",
     766057920: "model: the time-out of a departure that nobody heard ended the membership that the worker began later",
 }

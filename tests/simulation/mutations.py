@@ -238,7 +238,7 @@ def blames_no_user(patch: pytest.MonkeyPatch) -> None:
 
 def blames_no_user_for_a_halt(patch: pytest.MonkeyPatch) -> None:
     """One user's 403 halts everybody, again and again."""
-    patch.setattr(attribution, "HALT_CONFIRMED", 10**9)
+    patch.setattr(attribution, "CONFIRMED", 10**9)
 
 
 def blames_the_user_at_a_first_404(patch: pytest.MonkeyPatch) -> None:

@@ -35,12 +35,10 @@ _WINDOW_CALLS_MAX: Final = 1_000
 # the one before, and so many calls of others succeeded in all.
 POISON_CONFIRMED: Final = 5
 POISON_SUCCESSES: Final = 10
-# An answer that halts everybody is one user's if it came so often though others succeeded in between.
-HALT_CONFIRMED: Final = 2
-# An answer that may be about the user (a 404) is, if it came so often though others succeeded in between, and for so
-# long: while a proxy is replaced, some calls meet the old one and some the new one.
-DOUBT_CONFIRMED: Final = 2
-DOUBT_SECONDS: Final = 10.0
+# An answer that halts everybody, or that may be about the user (a 404), is one user's if it came so often though others
+# succeeded in between, and for so long: while a proxy is replaced, some calls meet the old one and some the new one.
+CONFIRMED: Final = 2
+CONFIRMED_SECONDS: Final = 10.0
 # If so many users got such an answer since the last success, it is not about users.
 DOUBTED_USERS: Final = 3
 # A 429 after so many successes, the last of them just now, may be one user's. If it is the rate, more will follow.
@@ -84,7 +82,7 @@ class Attribution:
         self._failed_in_window = 0
         self._failed_in_a_row = 0
         self._failing: set[UserKey] = set()  # the first few users that failed since the last success
-        self._halted: set[UserKey] = set()  # the same for answers that halt everybody
+        self._halted: dict[UserKey, Evidence] = {}  # the same for answers that halt everybody
         self._doubted: set[UserKey] = set()  # the same for answers that may be about the user
         self._successes_since_429 = 0
 
@@ -150,15 +148,17 @@ class Attribution:
         The token may expire while a user is searched for what a firewall dislikes: so the others must be well still.
         """
         blamed = entry.trouble is not None and entry.trouble.blamed_for is kind
-        if not (blamed or evidence.confirmed) and len(self._halted) < DOUBTED_USERS:
-            self._halted.add(entry.key)  # whoever is known for it is no news
-        others_are_well = self._halted <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
-        suspected = blamed or evidence.confirmed >= HALT_CONFIRMED
-        return Blame.USER if suspected and others_are_well else Blame.DESTINATION
+        if not blamed and len(self._halted) < DOUBTED_USERS:
+            self._halted[entry.key] = evidence
+        others_are_well = self._halted.keys() <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
+        if len(self._halted) > 1:
+            for met in self._halted.values():
+                met.retract()
+        return Blame.USER if (blamed or _is_one_users(evidence, now)) and others_are_well else Blame.DESTINATION
 
     def _doubt(self, entry: Entry, evidence: Evidence, now: float) -> Blame:
         """A 404 or the like: about the user, if others succeed in between; about the way, if others get it too."""
-        if evidence.confirmed >= DOUBT_CONFIRMED and now - evidence.since >= DOUBT_SECONDS:
+        if _is_one_users(evidence, now):
             return Blame.USER
         if not evidence.confirmed:
             self._doubted.add(entry.key)
@@ -206,3 +206,7 @@ class Attribution:
         self._failed_in_window += failed
         while outcomes[0][0] < now - WINDOW_SECONDS:
             self._failed_in_window -= outcomes.popleft()[1]
+
+
+def _is_one_users(evidence: Evidence, now: float) -> bool:
+    return evidence.confirmed >= CONFIRMED and now - evidence.since >= CONFIRMED_SECONDS

@@ -38,6 +38,13 @@ class Evidence:
     latest_confirmed: bool = False
     since: float = math.inf
 
+    def retract(self) -> None:
+        """Before any success, somebody else failed in the same way: so the latest failure shows nothing."""
+        if self.latest_confirmed:
+            self.latest_confirmed = False
+            self.confirmed -= 1
+            self.since = self.since if self.confirmed else math.inf
+
 
 @dataclass(slots=True)
 class Trouble:
