@@ -111,3 +111,34 @@ def test_the_worker_waits_for_a_registry_that_is_down(lab: Lab) -> None:
         assert lab.dead_letters() == []
         assert worker.status()["problem"] is None
         assert worker.stop() == 0
+
+
+def test_a_lagging_registry_and_one_that_refuses_by_codes_of_its_own_cost_no_record(lab: Lab) -> None:
+    """First it refuses with a code that is a text, then it does not know the id, and then it has the schema.
+
+    The schema's record is called `record`, and an enum in it `enum`.
+    """
+    tier = {"type": "enum", "name": "enum", "symbols": ["BLUE", "GOLD"]}
+    names = ("id", "string"), ("tier", tier), ("former", "enum")
+    schema = {"type": "record", "name": "record", "fields": [{"name": name, "type": kind} for name, kind in names]}
+    lab.broker.create_topic(lab.topic, 1)
+    # By hand, since fastavro takes the name of such an enum for the word.
+    _produce(lab, [b"\0\0\0\0\x09" + b"\x04u1" + b"\x02\x00"] * 50)
+    sandbox = lab.sandbox()
+    with stub_registry() as stub:
+        stub.fault = lambda path: (403, {"error_code": "ACCESS_DENIED", "message": "no"}) if "ids" in path else None
+        environment = {
+            "WORKER_SCHEMAS__DIRECTORY": "",
+            "WORKER_SCHEMAS__REGISTRY_URL": stub.url,
+            "WORKER_MAPPING__CLIENT_USER_ID": "id",
+            "WORKER_MAPPING__ATTRIBUTES": "*",
+        }
+        worker = lab.worker(sandbox.base_url, environment)
+        until(lambda: "HTTP 403" in (worker.status()["problem"] or ""), 40, "the refusal on /status")
+        stub.fault = lambda _: None
+        until(lambda: "schema 9 does not exist" in (worker.status()["problem"] or ""), 40, "the unknown id on /status")
+        stub.hold(9, schema)
+        lab.until_committed(60)
+        assert lab.dead_letters() == []
+        assert [user["attributes"] for user in sandbox.users()] == [{"tier": "GOLD", "former": "BLUE"}]
+        assert worker.stop() == 0
