@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": OUTER,
     "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
     # Only the pure rules that it validates, so that `config` and `--help` start fast.
-    "settings": {"masking", "core.events.mapping", "core.rules.policy", "kafka.properties"},
+    "settings": {"masking", "core.events.mapping", "core.rules.policy", "kafka.patterns", "kafka.properties"},
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings"},

@@ -123,6 +123,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     source = schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)
+    total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)
     exchange = Exchange(
         shared.engine,
         senders=shared.senders,
@@ -136,10 +137,16 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         exchange,
         group,
         lease=shared.lease,
-        share=Share(PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)),
+        share=Share(total),
         pace=Pace(commit_seconds=kafka.commit_interval_seconds, drain_seconds=settings.shutdown.drain_seconds),
         reporter=Reporter(
-            shared.engine, shared.identity, token=shared.token, schemas=source, board=shared.board, log=log
+            shared.engine,
+            shared.identity,
+            token=shared.token,
+            schemas=source,
+            topics=total,
+            board=shared.board,
+            log=log,
         ),
     )
     return Parts(
@@ -267,24 +274,28 @@ def schemas(settings: Settings) -> Schemas | None:
         return None
     try:
         if chosen.directory is not None:
-            return schema_directory(chosen.directory)
+            return schema_directory(chosen.directory, chosen.unknown_id_seconds)
         return RegistrySchemas(
             chosen.registry_url or "",
             chosen.registry_properties,
             dead_letter_topic=settings.kafka.dead_letter_topic,
+            unknown_id_seconds=chosen.unknown_id_seconds,
+            leave_out_tagged=chosen.read_rules == "leave_out",
         )
     except ValueError as error:
         raise Unusable(f"schemas: {error}") from None
 
 
-def schema_directory(directory: Path) -> DirectorySchemas:
+def schema_directory(directory: Path, unknown_id_seconds: float) -> DirectorySchemas:
     """The source of schemas that reads a directory; errors as `DirectorySchemas`."""
-    return DirectorySchemas(directory)
+    return DirectorySchemas(directory, unknown_id_seconds)
 
 
 def registry_client(settings: Settings) -> RegistryClient:
     """A client for single questions to the schema registry; errors as `RegistryClient`."""
-    return RegistryClient(settings.schemas.registry_url or "", settings.schemas.registry_properties)
+    chosen = settings.schemas
+    leave_out = chosen.read_rules == "leave_out"
+    return RegistryClient(chosen.registry_url or "", chosen.registry_properties, leave_out_tagged=leave_out)
 
 
 def dead_letters(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -82,3 +84,17 @@ def test_authorities_that_cannot_be_read_are_named_and_no_proxy_is(
 def test_no_token_asks_nobody() -> None:
     problem = whoami("http://127.0.0.1:1", Token.given(""), 1, user_agent="worker/0")
     assert problem == Problem("the configured token: empty", "put the token of the Attentive app there")
+
+
+def test_a_name_that_is_looked_up_for_long_keeps_no_process_alive() -> None:
+    """`check` has said its last word; a name server that never answers must not hold its exit."""
+    program = """
+import socket, threading
+from worker.attentive.account import whoami
+from worker.attentive.token import Token
+
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait(60)
+print(whoami("http://api.test/v1", Token.given("t"), 0.1, user_agent="w").what)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert ended.stdout == "no complete answer in time: still looking up the name api.test\n"

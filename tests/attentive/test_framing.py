@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import random
+import socket
 import threading
+from pathlib import Path
 
 import pytest
 
 from tests.attentive.calling import TIMEOUT_SECONDS, call, drained, outcome, running, until_received
+from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, Script, answering, serving
-from worker.attentive.message import BODY_BYTES_MAX
+from worker.attentive.connection import PIECE_BYTES
+from worker.attentive.message import BODY_BYTES_MAX, Message
+from worker.attentive.transport import Transport
 from worker.core.model import Failure, Reply
 
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -298,3 +305,79 @@ def test_spoilt_answers_neither_raise_nor_outlive_the_deadline() -> None:
             assert reply.failure in {None, Failure.BROKEN, Failure.TIMEOUT}
             assert reply.seconds < 0.7
         until_received(server, 1)
+
+
+def speaks_ssh(connection: Connection) -> None:
+    connection.socket.recv(1000)
+    connection.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    connection.hold()
+
+
+def half_closes(connection: Connection) -> None:
+    connection.socket.recv(1000)
+    connection.socket.shutdown(socket.SHUT_WR)
+    connection.hold()
+
+
+def resets_midway(connection: Connection) -> None:
+    connection.socket.recv(1000)
+    connection.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (speaks_ssh, "what came is not HTTP/1.1"),
+        (half_closes, "the other side closed the connection before its answer"),
+        (resets_midway, "the connection was reset"),
+    ],
+)
+def test_a_large_request_that_fails_midway_says_why_and_writes_no_more(
+    script: Script, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """asyncio logs a line for each write to a socket that has failed."""
+    with serving(script) as server, running(server.base_url) as senders:
+        reply = outcome(senders, call(timeout_seconds=5, properties={"text": "x" * 30_000_000}))
+    assert (reply.failure, reply.cause) == (Failure.BROKEN, words)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_the_fence_let_pass_is_written_at_once(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The destination reads slowly, and the process is stopped. When it wakes, asyncio would write what it still holds
+    before anybody asks the lease: perhaps the end of the request."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+    stopped, has_read = threading.Event(), threading.Event()
+    asked: list[int] = []
+    got: list[int] = []
+
+    def may_send() -> bool:
+        asked.append(1)
+        return True
+
+    def script(connection: Connection) -> None:
+        stopped.wait(5)
+        connection.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while content := connection.socket.recv(65536):
+                got.append(len(content))
+        has_read.set()
+
+    async def until_stopped() -> None:
+        transport, seen = Transport(age_max_seconds=300), -1
+        message = Message("POST", f"{scheme}://127.0.0.1:{server.port}", (), b"x" * 30_000_000)
+        making = asyncio.create_task(transport.exchange(message, deadline=None, may_send=may_send))
+        while not asked or len(asked) != seen:  # until the kernel takes no more
+            seen = len(asked)
+            await asyncio.sleep(0.1)
+        stopped.set()
+        assert has_read.wait(5)  # in the loop's own thread
+        making.cancel()
+        await transport.aclose()
+
+    with serving(authority.serves(script) if scheme == "https" else script) as server:
+        asyncio.run(until_stopped())
+    assert sum(got) == len(asked) * PIECE_BYTES

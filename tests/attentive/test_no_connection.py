@@ -72,12 +72,13 @@ def test_no_route_and_the_like(number: int, words: str, monkeypatch: pytest.Monk
     assert in_words(reply_from("http://127.0.0.1:9")) == f"no connection: {words}"
 
 
-def test_an_address_without_a_route_hides_not_what_the_other_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without IPv6: the name's first address cannot be reached at all."""
+@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EAFNOSUPPORT])
+def test_an_address_without_a_route_hides_not_what_the_other_met(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine or a kernel without IPv6: the name's first address cannot be reached at all."""
     unreachable = ("127.0.0.2", 9)
 
     def connect(_self: socket.socket, address: object) -> None:
-        raise OSError(errno.ENETUNREACH if address == unreachable else errno.ECONNREFUSED, "")
+        raise OSError(number if address == unreachable else errno.ECONNREFUSED, "")
 
     def resolve(*_arguments: object, **_options: object) -> list[object]:
         addresses = (unreachable, ("127.0.0.1", 9))

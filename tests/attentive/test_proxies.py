@@ -180,3 +180,10 @@ def test_proxy_that_is_not_there_or_never_answers(monkeypatch: pytest.MonkeyPatc
     with running("https://api.attentive.test/v1") as senders:
         reply = outcome(senders, call())
     assert reply.cause == f"the proxy 127.0.0.1:{proxy.port} refused the connection"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://proxy.test:1080", "http://", "http://proxy.test:99999"])
+def test_proxy_that_cannot_be_used_is_no_matter_to_a_host_that_it_does_not_serve(proxy: str) -> None:
+    assert proxy_for("api.test", 443, {"ALL_PROXY": proxy, "NO_PROXY": ".test"}) is None
+    with pytest.raises(ValueError, match="ALL_PROXY"):
+        proxy_for("api.example", 443, {"ALL_PROXY": proxy, "NO_PROXY": ".test"})

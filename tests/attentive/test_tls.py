@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import ssl
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from tests.attentive.calling import PATIENCE_SECONDS, call, outcome, running
 from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, answering, serving
+from worker.attentive.account import Account, whoami
+from worker.attentive.token import Token
 from worker.core.model import Failure
 
 
@@ -78,14 +82,42 @@ def test_large_request_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert len(server.connections) == 1
 
 
-def test_body_without_a_length_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_inside_tls_close_without_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+    body = b'{"applicationName": "a", "companyName": "b", "attentiveDomainName": "c"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with serving(authority.serves(answering(answer))) as server:
+        base_url = f"https://127.0.0.1:{server.port}/v1"
+        assert whoami(base_url, Token.given("t"), 5, user_agent="worker/0") == Account("a", "b", "c")
+        with running(base_url) as senders:
+            assert outcome(senders, call(timeout_seconds=5)).status == 200
+        assert senders.replies() == []
+
+
+@pytest.mark.parametrize("ends_tls", [True, False])
+def test_answer_without_a_length_is_whole_only_if_tls_was_closed(
+    ends_tls: bool,  # noqa: FBT001 - a row of the table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Anybody on the way can end a TCP connection; only the destination can send the alert that closes TLS."""
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
 
     def script(connection: Connection) -> None:
         connection.receive()
         connection.send(b"HTTP/1.1 200 OK\r\n\r\n{}")
+        assert isinstance(connection.socket, ssl.SSLSocket)
+        if ends_tls:
+            connection.socket.unwrap()
+        else:
+            os.close(connection.socket.detach())
 
-    with serving(authority.serves(script)) as server, running(f"https://127.0.0.1:{server.port}") as senders:
-        reply = outcome(senders, call(timeout_seconds=PATIENCE_SECONDS))
-    assert (reply.status, reply.body) == (200, "{}")
+    with serving(authority.serves(script)) as server, running(f"https://127.0.0.1:{server.port}/v1") as senders:
+        reply = outcome(senders, call(timeout_seconds=5))
+    if ends_tls:
+        assert (reply.status, reply.body) == (200, "{}")
+    else:
+        assert reply.failure is Failure.BROKEN
+        assert reply.cause == "the other side closed the connection within its answer"

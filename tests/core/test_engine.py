@@ -219,6 +219,36 @@ def test_records_of_a_schema_that_does_not_exist_become_letters_and_other_record
     assert (driver.committable, driver.engine.held_bytes) == (2, 0)
 
 
+def test_the_schemas_of_records_further_behind_are_asked_for_at_once() -> None:
+    """Each unknown id may take half a minute to be believed; ten in one partition must not take five."""
+    driver = Driver(decoder=Decoder(Mapping()))
+    for schema_id in (9, 8, 9, 7):
+        driver.record(framed(schema_id, encode(1, {"a": 1})))
+    assert driver.engine.missing_schemas == {7, 8, 9}
+    driver.engine.schema(8, None, driver.now)
+    assert driver.engine.missing_schemas == {7, 9}
+    driver.engine.schema(9, None, driver.now)
+    assert driver.engine.missing_schemas == {7}
+    driver.engine.dropped([P0])
+    assert driver.engine.missing_schemas == set()
+
+
+def test_that_an_id_does_not_exist_is_forgotten_after_a_minute() -> None:
+    driver, account = Driver(decoder=Decoder(Mapping())), Account()
+    driver.record(framed(9, encode(1, {"a": 1})))
+    driver.engine.schema(9, None, driver.now)
+    driver.advance(59)
+    driver.record(framed(9, encode(1, {"a": 2})))
+    assert driver.engine.missing_schemas == set()
+    driver.advance(2)
+    driver.record(framed(9, encode(1, {"a": 3})))
+    assert driver.engine.missing_schemas == {9}
+    driver.engine.schema(9, SCHEMA, driver.now)
+    driver.run(account, WITHIN_SECONDS)
+    assert account.of(1) == {"a": 3}
+    assert [letter.reason for letter in driver.written] == ["undecodable", "undecodable"]
+
+
 def test_a_record_that_waits_for_its_schema_is_dropped_with_its_partition() -> None:
     driver = Driver(decoder=Decoder(Mapping()))
     driver.record(framed(1, encode(1, {"a": 1})))

@@ -212,3 +212,45 @@ def test_a_datetime_before_1970_is_a_negative_number() -> None:
     event = mapped(fields(("at", kind)), {"at": moment}, occurred_at="at")
     assert event is not None
     assert event.occurred_at_ms == -1
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "rule"),
+    [
+        ("string", "true", "deleted=true"),
+        ("string", "true", " deleted = true "),
+        ("boolean", True, "deleted=true"),
+        (["null", "boolean"], True, "other=1,deleted=true"),
+        (["null", "string"], None, "deleted=null"),
+        ("long", 7, "deleted=7"),
+        ("double", 7.0, "deleted=7"),
+        ({"type": "enum", "name": "E", "symbols": ["KEPT", "GONE"]}, "GONE", "deleted=GONE"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, b"\x01\x2c", "deleted=3"),
+        ({"type": "int", "logicalType": "date"}, 19_723, "deleted=2024-01-01"),
+        ("string", "a=b", "deleted=a=b"),
+        ("string", "yes", "absent | deleted=yes"),
+        (["null", {"type": "map", "values": "string"}], {"by": "ann"}, "deleted.by=ann"),
+    ],
+)
+def test_a_record_with_a_value_of_ignore_when_is_passed_over(kind: Any, value: object, rule: str) -> None:  # noqa: ANN401 - a schema
+    schema = fields(("id", "string"), ("deleted", kind), ("tier", "string"))
+    mapping = {"attributes": "*", "ignore_when": tuple(rule.split(","))}
+    datum = {"id": "u1", "deleted": value, "tier": "gold"}
+    assert mapped(schema, datum, **mapping) is None
+    assert mapped(schema, datum, **{**mapping, "ignore_when": (rule + "!",)}) is not None
+
+
+def test_a_record_without_a_value_of_ignore_when_is_taken_without_that_field() -> None:
+    schema = fields(("deleted", "string"), ("tier", "string"))
+    rule = {"attributes": "*", "ignore_when": ("deleted=true", "absent=null")}
+    assert attributes(schema, {"deleted": "false", "tier": "gold"}, **rule) == {"tier": "gold"}
+
+
+def test_a_value_without_a_form_as_text_matches_nothing() -> None:
+    assert attributes(ROW, DATUM, attributes="*", ignore_when=("tags=x", "photo=x", "address=Lyon", "mixed=1"))
+
+
+@pytest.mark.parametrize("pair", ["deleted", "=true", "a..b=true", "a.*=true"])
+def test_an_ignore_when_that_is_no_pair_is_refused(pair: str) -> None:
+    with pytest.raises(ValueError, match="ignore_when"):
+        Mapping(ignore_when=(pair,))

@@ -16,7 +16,7 @@ from worker.core.model import User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
-from worker.settings.model import MappingSettings
+from worker.settings.events import MappingSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCHEMA = json.loads((EXAMPLES / "debezium.avsc").read_text())

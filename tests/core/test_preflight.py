@@ -247,3 +247,25 @@ def test_the_repr_of_an_event_and_of_its_check_holds_no_value_and_no_identifier(
     )
     outcome = Preflight(IdentityRules(), AttributeRules()).check(event)
     assert not {"secret", "2368"} & {part for part in ("secret", "2368") if part in f"{event!r}{outcome!r}"}
+
+
+@pytest.mark.parametrize("value", ["__debezium_unavailable_value", b"__debezium_unavailable_value"])
+def test_a_value_that_the_producer_does_not_know_is_passed_over_and_counted(value: object) -> None:
+    """Debezium writes this for a large column that an update did not change. Sent, it would replace the good value."""
+    found = checked({"about_me": value, "tier": "gold", "ssn": value})
+    assert (dict(found.accepted), found.refusals, found.passed_over) == ({"tier": "gold"}, (), 2)
+    nobody = checked({"about_me": value}, User(email="__debezium_unavailable_value"))
+    assert [refusal.reason for refusal in nobody.refusals] == [Reason.NO_IDENTITY]
+    assert nobody.passed_over == 1
+
+
+def test_texts_for_unknown_values_are_a_setting() -> None:
+    own = checked({"a": "n/a", "b": "__debezium_unavailable_value", "c": "n/a "}, unknown_values=("n/a",))
+    assert (dict(own.accepted), own.passed_over) == ({"b": "__debezium_unavailable_value", "c": "n/a "}, 1)
+    assert dict(checked({"b": "__debezium_unavailable_value"}, unknown_values=()).accepted)
+
+
+def test_an_identifier_that_the_producer_does_not_know_is_absent() -> None:
+    user = User("__debezium_unavailable_value", "ann@example.com", custom=(("id", "__debezium_unavailable_value"),))
+    everything = Preflight(IdentityRules(send="all"), AttributeRules()).check(Event(user, {"a": 1}))
+    assert (everything.user, everything.refusals) == (User(email="ann@example.com"), ())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.core.drive import OK, Account, Driver
+from tests.core.drive import OK, Account, Driver, warm
 from worker.core.model import Call, Reply
 
 DAY_SECONDS = 86_400.0
+WITHIN_SECONDS = 60.0
 
 
 def test_a_value_that_was_accepted_before_and_is_now_refused_costs_no_other_value() -> None:
@@ -50,3 +51,16 @@ def test_in_a_storm_the_calls_of_a_search_are_as_far_apart_as_probes() -> None:
     asked = len(driver.sent)
     driver.run(lambda _: Reply(400), 600.0)
     assert len(driver.sent) - asked <= 600 / 10 + 10
+
+
+def test_a_text_that_speaks_of_an_address_convicts_no_identifier_that_no_accepted_value_convicts() -> None:
+    """The two values that are no addresses are attributes'; the error names neither."""
+    driver = Driver()
+    warm(driver)
+    vague = Reply(400, message="Value is not a valid email address", body="{}")
+    account = Account(lambda name, _: name.endswith("_contact"))
+    attributes: dict[str, object] = {"backup_contact": "none", "work_contact": "nobody"}
+    driver.change(1, {**attributes, "tier": "gold", "points": 5, "store": "North"})
+    driver.run(lambda call: vague if account(call).status == 400 else Reply(200), WITHIN_SECONDS)
+    assert sorted(name for _, name, _ in driver.lost()) == ["backup_contact", "work_contact"]
+    assert account.of(1) == {"tier": "gold", "points": 5, "store": "North"}

@@ -12,7 +12,9 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.support import odd_records
 from tests.support.avro import fields, framed, varint
+from tests.support.odd_records import Odd
 from tests.support.processes import until
 from tests.support.profiles import SCHEMA_ID, Change, changes, encode, phone
 
@@ -70,6 +72,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 """Name -> the record's value and the reason of its letter."""
 
+HEADERS: tuple[tuple[tuple[bytes, bytes], ...], ...] = (
+    ((b"\xff\xfe", b"x"),),
+    ((b"traceparent", b"00-ab-cd-01"), (b"\xed\xa0\x80", b"x")),
+    ((b"", b""), (b"n" * 100_000, b"x" * 100_000)),
+    ((b"traceparent", b"\xff" * (LARGEST_BYTES // 2)),),
+    ((b"h", b"x"),) * 20_000,
+)
+"""Headers that spoil no record."""
+
 
 def test_each_hostile_record_becomes_one_letter_and_good_changes_are_delivered(lab: Lab, tmp_path: Path) -> None:
     """Good changes stand between them, so that no storm of letters halts the worker."""
@@ -83,7 +94,7 @@ def test_each_hostile_record_becomes_one_letter_and_good_changes_are_delivered(l
     _produce_mixed(lab, iter(made))
     # The default session time-out, not SHORT_SESSION: with little CPU the largest record may take a few seconds. If the
     # session ended meanwhile, the next owner would write the letters again.
-    worker = lab.worker(sandbox.base_url)
+    worker = lab.worker(sandbox.base_url, {"WORKER_SCHEMAS__UNKNOWN_ID_SECONDS": "0"})
     until(lambda: worker.status()["totals"]["records"] == len(made) + len(HOSTILE) + len(REFUSED), 60, "all is read")
 
     lab.until_committed(60)
@@ -106,7 +117,13 @@ def test_each_hostile_record_becomes_one_letter_and_good_changes_are_delivered(l
 
 
 def _produce_mixed(lab: Lab, made: Iterator[Change]) -> None:
-    """Produces the bad records, dealt to the partitions in turn, with 20 good changes before each."""
+    """Produces good changes with odd headers, then the bad records, dealt to the partitions in turn.
+
+    Before each bad one stand 20 good changes.
+    """
+    odd = [(next(made), headers) for headers in HEADERS * 10]
+    records = [Odd(encode(change), change.phone.encode(), headers) for change, headers in odd]
+    odd_records.produce(lab.broker.bootstrap_servers, lab.topic, records)
     producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
     bad = [*HOSTILE.items(), *((name, value) for name, (value, _) in REFUSED.items())]
     for number, (name, value) in enumerate(bad):

@@ -74,9 +74,12 @@ def test_two_versions_of_the_schema_share_the_topic(lab: Lab, registry: Registry
     ]
     _produce(lab, values)
     sandbox = lab.sandbox()
-    worker = lab.worker(
-        sandbox.base_url, {"WORKER_SCHEMAS__DIRECTORY": "", "WORKER_SCHEMAS__REGISTRY_URL": registry.url}
-    )
+    environment = {
+        "WORKER_SCHEMAS__DIRECTORY": "",
+        "WORKER_SCHEMAS__REGISTRY_URL": registry.url,
+        "WORKER_SCHEMAS__UNKNOWN_ID_SECONDS": "1",
+    }
+    worker = lab.worker(sandbox.base_url, environment)
     lab.until_committed(60)
     assert final_state(sandbox) == {phone(1): {"points": 2**40, "tier": "Gold"}}
     assert [letter["reason"] for letter in lab.dead_letters()] == ["undecodable", "undecodable"]

@@ -9,8 +9,9 @@ import structlog
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from worker.kafka.connection import Connection
+from worker.kafka.connection import Connection, PropertiesRefused
 from worker.kafka.properties import consumer_properties, producer_properties, refused
+from worker.kafka.topics import Admin
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,23 @@ def test_a_failed_login_stays_the_problem_until_a_broker_answers(connection: Con
     assert connection.problem is not None
     report(statistics("UP"))
     assert connection.problem is None
+
+
+def test_statistics_that_are_no_json_are_passed_over(connection: Connection) -> None:
+    """Librdkafka writes names into them as they are: a backslash in one is no JSON."""
+    report = connection.callbacks()["stats_cb"]
+    assert callable(report)
+    connection.failed(KafkaError(KafkaError._TRANSPORT, "refused"))
+    report(r'{"brokers": {"b": {"state": "UP"}}, "topics": {"^crm\.x": 1}}')
+    assert connection.problem is not None
+    report(statistics("UP"))
+    assert connection.problem is None
+
+
+@pytest.mark.parametrize("value", ["a\ud800", "\udcff"])
+def test_a_property_that_is_no_text_is_refused_in_words(value: str) -> None:
+    with pytest.raises(PropertiesRefused, match="not text"):
+        Admin({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "client.rack": value}, structlog.get_logger())
 
 
 def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 
 from tests.kafka.member import DEADLINE_SECONDS, Member, numbered, produce, until
 from tests.support.brokers import Broker, LocalBroker, unique_name
@@ -262,6 +263,28 @@ class TestGroup:
             until(lambda: len(member.events) >= 3 and len(member.held) == 4, member)
         assert [kind for kind, _ in member.events[:3]] == ["assigned", "revoked", "assigned"]
 
+    def test_a_member_that_rejoins_is_out_of_the_group_until_its_next_assignment(
+        self, broker: Broker, topic: str, group: str
+    ) -> None:
+        with Member(broker, topic, group) as member:
+            until(lambda: len(member.held) == 4, member)
+            member.subscription.rejoin()
+            assert not member.subscription.joined
+            until(lambda: member.subscription.joined, member)
+            assert [kind for kind, _ in member.events] == ["assigned", "revoked", "assigned"]
+
+    @pytest.mark.kafka
+    def test_brokers_that_are_away_for_longer_than_the_session_put_a_member_out(self, own_broker: LocalBroker) -> None:
+        """Also one that has no partition, and so nothing to lose: nobody else would tell."""
+        own_broker.start()
+        own_broker.create_topic("away", 1)
+        with Member(own_broker, "away", "g") as holding, Member(own_broker, "away", "g") as idle:
+            until(lambda: holding.subscription.joined and idle.subscription.joined, holding, idle)
+            own_broker.pause()
+            until(lambda: not holding.subscription.joined and not idle.subscription.joined, holding, idle)
+            own_broker.resume()
+            until(lambda: holding.subscription.joined and idle.subscription.joined, holding, idle, seconds=40)
+
     def test_an_error_in_a_callback_comes_out_of_poll(self, broker: Broker, topic: str, group: str) -> None:
         def broken(_: Member, __: list[Partition]) -> None:
             raise LookupError("drain failed")
@@ -322,6 +345,52 @@ class TestProblems:
             broker.create_topic(f"{prefix}-{name}", 4)
         with Member(broker, f"^{prefix}-.*", group) as member:
             until(lambda: len(member.held) == 8, member)
+
+    def test_a_pattern_is_never_asked_for_as_if_it_were_a_topic(
+        self, broker: Broker, group: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Asked for metadata, librdkafka would write the pattern unescaped into its statistics: they are no JSON."""
+        monkeypatch.setattr("worker.kafka.member._TOPIC_RECHECK_SECONDS", 0.0)
+        name = unique_name("later")
+        pattern = rf"^{name}\..*"
+        refresh = {"topic.metadata.refresh.interval.ms": "1000", "statistics.interval.ms": "100"}
+        with Member(broker, pattern, group, refresh) as member:
+            deadline = time.monotonic() + 2.5
+            until(lambda: time.monotonic() > deadline, member)  # before, `poll` raised: statistics were no JSON
+            broker.create_topic(f"{name}.a", 4)
+            until(lambda: len(member.held) == 4, member)
+            assert member.subscription.problem is None
+
+    @pytest.mark.kafka
+    @pytest.mark.parametrize(
+        ("old", "new", "advice"),
+        [
+            (PROTOCOLS["eager"], {}, "partition.assignment.strategy"),
+            ({}, {"session.timeout.ms": "400"}, "set it between"),
+        ],
+        ids=["an old eager member", "a session time-out out of bounds"],
+    )
+    def test_a_group_that_lets_nobody_in_stays_a_problem_until_it_does(
+        self, real_kafka: Broker, group: str, *, old: dict[str, str], new: dict[str, str], advice: str
+    ) -> None:
+        topic = unique_name("refused")
+        real_kafka.create_topic(topic, 4)
+        often = {"statistics.interval.ms": "100"}
+        with Member(real_kafka, topic, group, old) as member:
+            until(lambda: bool(member.held), member)
+            with capture_logs() as lines, Member(real_kafka, topic, group, {**new, **often}) as refused:
+                until(lambda: advice in (refused.subscription.problem or ""), member, refused)
+                deadline = time.monotonic() + 2
+                while time.monotonic() < deadline:
+                    refused.poll()
+                    member.poll()
+                    assert advice in (refused.subscription.problem or "")
+                assert not refused.subscription.joined
+                if old:
+                    member.close()
+                    until(lambda: bool(refused.held), refused)
+                    assert refused.subscription.problem is None
+            assert not [line for line in lines if line["event"] == "kafka connection is well again"]
 
     def test_a_broker_that_does_not_answer_is_explained_in_words(self, group: str) -> None:
         class Nowhere:

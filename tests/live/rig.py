@@ -37,6 +37,7 @@ class Brokers:
     records: list[Record] = field(default_factory=list)
     acknowledged: dict[Partition, int] = field(default_factory=dict)
     commits: list[tuple[dict[Partition, int], str]] = field(default_factory=list)
+    ends_reached: dict[Partition, int] = field(default_factory=dict)
     raises: Exception | None = None
     close_raises: Exception | None = None
     rejoined: int = 0
@@ -50,6 +51,9 @@ class Brokers:
             raise self.raises
         taken, self.records = self.records, []
         return taken
+
+    def passed(self) -> Mapping[Partition, int]:
+        return self.ends_reached
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         del wait
@@ -127,7 +131,15 @@ class Unchanging:
 class Rig:
     """A membership that holds two partitions, P0 and P1."""
 
-    def __init__(self, *, drain_seconds: float = 20.0, lease_seconds: float = 40.0, **limits: float) -> None:
+    def __init__(
+        self,
+        *,
+        schema: dict[str, object] | None = SCHEMA,
+        drain_seconds: float = 20.0,
+        lease_seconds: float = 40.0,
+        **limits: float,
+    ) -> None:
+        """A `schema` of None: each record names its own."""
         self.now = STARTED
         self.brokers = Brokers()
         self.destination = Destination()
@@ -135,7 +147,7 @@ class Rig:
         self.facts: list[Fact] = []
         self.engine = Engine(
             options(**{"window_seconds": 0.0, "requests_per_second": 10_000.0, **limits}),
-            decoder=Decoder(FieldMapping(), writer_schema=SCHEMA),
+            decoder=Decoder(FieldMapping(), writer_schema=schema),
             preflight=Preflight(IdentityRules(), AttributeRules()),
             backoff=doubling,
             now=self.now,
@@ -149,10 +161,11 @@ class Rig:
             clock=lambda: self.now,
             observer=self,
         )
+        self.lease = Lease(lease_seconds, lambda: self.now.mono)
         self.membership = Membership(
             self.exchange,
             self.brokers,
-            lease=Lease(lease_seconds, lambda: self.now.mono),
+            lease=self.lease,
             share=Share(lambda: 2),
             pace=Pace(1_000.0, drain_seconds),
             reporter=self,

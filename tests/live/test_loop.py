@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from tests.live.rig import Rig
+from tests.core.drive import P0, P1, encode
+from tests.live.rig import Rig, record
 from worker.core.facts import DrainOutcome
+from worker.core.model import Call, Now, Record
+from worker.live import loop
 from worker.live.loop import Loop
 
 
@@ -34,3 +39,66 @@ def test_a_signal_drains_and_leaves_the_group() -> None:
     assert drain.outcome is DrainOutcome.DONE
     assert said == ["stopping"]
     assert rig.brokers.closed
+
+
+def test_an_error_leaves_the_group_even_if_dropping_the_partitions_fails_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that spoilt the engine spoils the drop as well."""
+    rig = Rig()
+    rig.brokers.raises = RuntimeError("a bug")
+
+    def abort(_: Iterable[Call]) -> None:
+        raise KeyError("spoilt")
+
+    monkeypatch.setattr(rig.destination, "abort", abort)
+    with pytest.raises(RuntimeError, match="a bug"):
+        Loop(rig.membership, rig.exchange, rig.brokers).run(lambda: False, lambda: None)
+    assert rig.brokers.closed
+    assert not rig.lease.holds(), "what was not aborted must not be written either"
+
+
+def test_a_revoke_that_raises_lets_no_call_be_written_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka gives the partitions away as soon as the callback returns, and the poll raises later."""
+    rig = Rig()
+    rig.hold()
+    rig.destination.answer = lambda _: None
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+
+    def replies(_: float) -> list[object]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(rig.destination, "replies", replies)
+    monkeypatch.setattr(loop, "clock", lambda: rig.now)
+    assert rig.lease.holds()
+    with pytest.raises(RuntimeError, match="a bug"):
+        Loop(rig.membership, rig.exchange, rig.brokers).revoked([P0])
+    assert not rig.lease.holds()
+
+
+def test_a_signal_during_a_revoke_bounds_both_drains_by_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stopped the process kills it a little after that deadline, before the last commit."""
+    rig = Rig(drain_seconds=20.0)
+    rig.destination.answer = lambda _: None
+    signalled: list[float] = []
+    polls, begun = 0, rig.now.mono
+
+    def tick() -> Now:
+        rig.advance(0.05)
+        if polls == 2 and not signalled and rig.now.mono - begun >= 5.0:
+            signalled.append(rig.now.mono)
+        return rig.now
+
+    def poll(_: float) -> list[Record]:
+        nonlocal polls, begun
+        polls, begun = polls + 1, rig.now.mono
+        if polls == 1:
+            return [record(P0, 0, encode(0, {"a": 1})), record(P1, 0, encode(1, {"a": 1}))]
+        if polls == 2:
+            driven.revoked([P0])
+        return []
+
+    monkeypatch.setattr(loop, "clock", tick)
+    monkeypatch.setattr(rig.brokers, "poll", poll)
+    driven = Loop(rig.membership, rig.exchange, rig.brokers)
+    drain = driven.run(lambda: bool(signalled), lambda: None)
+    assert drain.outcome is DrainOutcome.CUT
+    assert rig.now.mono - signalled[0] == pytest.approx(20.0, abs=0.5)

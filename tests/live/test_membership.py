@@ -6,8 +6,9 @@ from itertools import count
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, encode
+from tests.core.drive import OK, P0, P1, SCHEMA, encode
 from tests.live.rig import GARBAGE, Rig, record
+from tests.support.avro import framed
 from worker.core.facts import DrainEnded, DrainOutcome
 from worker.core.model import Call, Reply
 
@@ -143,6 +144,20 @@ def test_a_drain_does_not_wait_for_withheld_letters_that_only_a_good_record_coul
     assert rig.brokers.acknowledged == {P0: 2}
 
 
+@pytest.mark.parametrize("ending", ["stop", "revoke"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_drain_does_not_wait_if_the_destination_wants_no_call_before_its_deadline(ending: str, status: int) -> None:
+    rig = Rig(retry_after_max_seconds=600.0)
+    rig.hold()
+    rig.destination.answer = lambda _: Reply(status, retry_after_seconds=120.0)
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
+    assert drain is not None
+    assert rig.finish(drain) == 0.0
+    assert (drain.outcome, drain.left) == (DrainOutcome.CUT, 1)
+    assert len(rig.destination.calls) == 1
+
+
 def test_a_drain_sends_open_entries_even_if_withheld_letters_remain() -> None:
     rig = Rig(storm_letters_max=2, window_seconds=600.0)
     rig.hold()
@@ -151,6 +166,19 @@ def test_a_drain_sends_open_entries_even_if_withheld_letters_remain() -> None:
     assert rig.finish(drain) < 1.0
     assert len(rig.destination.calls) == 1
     assert drain.outcome is DrainOutcome.CUT
+
+
+def test_a_stop_whose_last_commit_is_never_acknowledged_is_not_done(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next start sends everything again, so exit status 0 would say too much."""
+
+    def unanswered_commit(_: object, *, note: str = "", wait: bool = False) -> None:
+        del note, wait
+
+    monkeypatch.setattr(rig.brokers, "commit", unanswered_commit)
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    stop = rig.membership.begin_stop()
+    rig.finish(stop)
+    assert stop.outcome is not DrainOutcome.DONE
 
 
 # -- commits and notes -----------------------------------------------------------------------------------------------
@@ -185,3 +213,30 @@ def test_a_partition_whose_note_was_never_read_is_given_up_without_a_commit(rig:
     assert drain is not None
     rig.finish(drain)
     assert rig.brokers.commits == []
+
+
+# -- what is no record -----------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_transaction_is_committed_once_its_records_are_settled(rig: Rig) -> None:
+    rig.destination.answer = unanswered
+    rig.brokers.ends_reached = {P0: 3, P1: 9}
+    rig.turn(record(P0, 0, encode(1, {"a": 1})))
+    progress = rig.engine.progress()
+    assert (progress[P0].position, progress[P0].committable) == (3, 0)
+    assert (progress[P1].position, progress[P1].committable) == (9, 9)  # aborted records alone
+    rig.destination.answer = lambda _: OK
+    rig.turn()
+    assert rig.engine.committable() == {P0: 3, P1: 9}
+
+
+def test_the_end_of_a_partition_passes_no_record_that_waits_for_its_schema() -> None:
+    rig = Rig(schema=None)
+    rig.hold()
+    rig.brokers.ends_reached = {P0: 2}
+    rig.turn(record(P0, 0, framed(7, encode(1, {"a": 1}))))
+    assert rig.engine.progress()[P0].committable is None
+    rig.engine.schema(7, SCHEMA, rig.now)
+    rig.turn()
+    rig.turn()
+    assert rig.engine.committable() == {P0: 2}

@@ -50,11 +50,19 @@ class Schemas:
 
 
 @dataclass
+class Topics:
+    """The subscribed topics; `problem` is what is wrong with them, if anything."""
+
+    problem: str | None = None
+
+
+@dataclass
 class Reported:
     """An engine, its reporter, and what that reporter says: the board and the log."""
 
     driver: Driver = field(default_factory=Driver)
     schemas: Schemas = field(default_factory=Schemas)
+    topics: Topics = field(default_factory=Topics)
     log: CapturingLogger = field(default_factory=CapturingLogger)
     board: Board = field(
         default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
@@ -66,6 +74,7 @@ class Reported:
             WorkerIdentity("1", "a", "g"),
             token=Token.given("t"),
             schemas=cast("SchemaPort", self.schemas),
+            topics=self.topics,
             board=self.board,
             log=cast("Any", self.log),
         )
@@ -140,7 +149,6 @@ def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
 
 def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     reported = Reported(Driver(P0, P1))
-    reported.driver.engine.share(0.0, reported.driver.now)
     for partition in (P0, P1):
         reported.driver.change(1, {"a": 1}, partition)
     reported.report()
@@ -154,3 +162,23 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert [(line["topic"], line["partition"], line["offset"], line["others"]) for line in lines] == [
         ("profile-changes", 0, 0, 1)
     ] * 2
+
+
+def test_a_pattern_that_matches_nothing_is_a_problem_and_logged_once_a_minute() -> None:
+    reported = Reported(topics=Topics("the pattern ^crm matches no topic"))
+    assert reported.report().problem == "the pattern ^crm matches no topic"
+    reported.report()
+    reported.report(after=LINE_SECONDS)
+    assert reported.reminders == ["kafka"] * 2
+
+
+def test_partitions_without_a_share_of_the_rate_are_a_problem_that_names_one() -> None:
+    reported = Reported()
+    reported.driver.engine.share(0.0, reported.driver.now)
+    problem = str(reported.report().problem)
+    assert problem.startswith(f"no share of the rate, so {P0.topic}/{P0.number} and others")
+    reported.topics.problem = "no broker answers"
+    assert "no broker answers" in str(reported.report().problem)
+    reported.driver.engine.share(0.5, reported.driver.now)
+    reported.topics.problem = None
+    assert reported.report().problem is None

@@ -27,7 +27,7 @@ def asked(schemas: DirectorySchemas, schema_id: int) -> list[tuple[int, object |
 def test_an_id_without_a_file_is_unknown(tmp_path: Path) -> None:
     put(tmp_path, "7.avsc", ROW)
     put(tmp_path, "notes.txt", "not looked at")
-    schemas = DirectorySchemas(tmp_path)
+    schemas = DirectorySchemas(tmp_path, 0)
     assert asked(schemas, 7) == [(7, ROW)]
     assert asked(schemas, 8) == [(8, None)]
     assert schemas.answers() == []
@@ -35,11 +35,29 @@ def test_an_id_without_a_file_is_unknown(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_added_later_answers_an_earlier_question(tmp_path: Path) -> None:
-    schemas = DirectorySchemas(tmp_path)
+    schemas = DirectorySchemas(tmp_path, 0)
     assert asked(schemas, 8) == [(8, None)]
     put(tmp_path, "8.avsc", ROW)
     assert schemas.answers() == [(8, ROW)]
     assert schemas.answers() == []
+
+
+def test_a_missing_file_is_waited_for_before_its_id_does_not_exist(tmp_path: Path) -> None:
+    now = 100.0
+    schemas = DirectorySchemas(tmp_path, 30, clock=lambda: now)
+    assert asked(schemas, 8) == []
+    assert "there is no" in (schemas.waiting() or "")
+    now = 129.0
+    assert asked(schemas, 8) == []
+    put(tmp_path, "9.avsc", ROW)
+    assert asked(schemas, 9) == [(9, ROW)]
+    now = 130.0
+    assert asked(schemas, 8) == [(8, None)]
+    assert schemas.waiting() is None
+    now = 190.0
+    assert asked(schemas, 8) == [(8, None)]
+    now = 10_000.0
+    assert asked(schemas, 8) == []
 
 
 def test_the_name_of_the_dead_letter_schemas_file_gives_its_id(tmp_path: Path) -> None:
@@ -54,6 +72,9 @@ def test_the_name_of_the_dead_letter_schemas_file_gives_its_id(tmp_path: Path) -
         ("7.avsc", '{"type": "record",\n oops', "7.avsc: not JSON at line 2, column 2"),
         ("7.avsc", {"type": "record", "name": "R"}, "7.avsc: not a valid Avro schema"),
         ("profile.avsc", ROW, "profile.avsc: name the file by the schema id"),
+        ("7.avsc", "[" * 100_000, "7.avsc: nested too deep"),
+        ("7.avsc", '{"a": ' + "9" * 5_000 + "}", "7.avsc: cannot be read"),
+        ("3000000000.avsc", ROW, "3000000000.avsc: name the file by the schema id"),
         ("07.avsc", ROW, "07.avsc: name the file by the schema id"),
         ("99999999999.avsc", ROW, "99999999999.avsc: name the file by the schema id"),
     ],

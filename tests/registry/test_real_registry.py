@@ -27,7 +27,7 @@ def test_a_real_registry_resolves_references_and_registers_the_dead_letters(regi
         reference = SchemaReference("geo.Country", "source-country", 1)
         customer = client.register_schema("source-customer", Schema(json.dumps(CUSTOMER), "AVRO", [reference]))
     unknown = customer + 1_000_000
-    schemas = RegistrySchemas(registry.url, {}, "source-letters")
+    schemas = RegistrySchemas(registry.url, {}, "source-letters", unknown_id_seconds=1)
     answered: dict[int, object] = {}
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS

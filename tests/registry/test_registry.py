@@ -14,7 +14,7 @@ from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.registry.bundled import bundled
-from worker.registry.registry import RegistrySchemas
+from worker.registry.registry import RegistrySchemas, SchemasStopped
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,20 @@ def stub() -> Iterator[StubRegistry]:
 
 
 @contextmanager
-def source(url: str, **properties: Any) -> Iterator[RegistrySchemas]:  # noqa: ANN401 - the client's own settings
-    schemas = RegistrySchemas(url, properties, "letters")
+def source(
+    url: str,
+    *,
+    unknown_id_seconds: float = 0,
+    leave_out_tagged: bool = False,
+    **properties: Any,  # noqa: ANN401 - the client's own settings
+) -> Iterator[RegistrySchemas]:
+    schemas = RegistrySchemas(
+        url,
+        properties,
+        "letters",
+        unknown_id_seconds=unknown_id_seconds,
+        leave_out_tagged=leave_out_tagged,
+    )
     try:
         yield schemas
     finally:
@@ -59,7 +71,6 @@ def test_a_schema_is_fetched_once_however_often_it_is_asked_for(stub: StubRegist
         for _ in range(50):
             schemas.request(7)
         assert until(schemas.answers) == [(7, ROW)]
-        assert answer(schemas, 7) == ROW
         assert schemas.waiting() is None
     assert [path for path in stub.asked if path.startswith("GET")] == ["GET /schemas/ids/7"]
 
@@ -85,6 +96,23 @@ def test_404_with_the_registrys_error_code_means_that_an_id_does_not_exist(stub:
         ((403, b"hunter2"), "HTTP 403; these credentials may not"),
         ((500, {"error_code": 50001, "message": "hunter2"}), "HTTP 500, error code 50001"),
         ((503, b""), "HTTP 503"),
+        ((403, {"error_code": 40403, "message": "Schema not found"}), "HTTP 403, error code 40403"),
+        ((500, {"error_code": 40403, "message": "Schema not found"}), "HTTP 500, error code 40403"),
+        ((404, {"error_code": "40403"}), "HTTP 404; no registry answers"),
+        ((403, {"error_code": "ACCESS_DENIED", "message": "no"}), "HTTP 403; these credentials may not"),
+        ((403, {"error_code": [], "message": {}}), "HTTP 403; these credentials may not"),
+        ((404, {"error_code": {"a": None}}), "HTTP 404; no registry answers"),
+        ((409, {"error_code": 1.5e300}), "HTTP 409"),
+        ((429, []), "HTTP 429"),
+        ((500, None), "HTTP 500"),
+        ((200, {}), "the answer is not from a schema registry"),
+        ((200, {"schema": 7}), "the answer is not from a schema registry"),
+        ((200, {"schema": {"type": "record"}}), "the answer is not from a schema registry"),
+        ((200, {"schema": "{}", "references": 7}), "the answer is not from a schema registry"),
+        ((200, {"schema": "{}", "references": [{"name": "a"}]}), "the answer is not from a schema registry"),
+        ((200, {"schema": "{}", "ruleSet": {"domainRules": ["odd"]}}), "the answer is not from a schema registry"),
+        ((200, b""), "the answer is not from a schema registry"),
+        ((200, b"[" * 100_000), "RecursionError"),
     ],
 )
 def test_any_other_answer_is_retried_and_explained_without_secrets(
@@ -95,7 +123,7 @@ def test_any_other_answer_is_retried_and_explained_without_secrets(
     with source(stub.url.replace("//", "//bob:hunter2@")) as schemas:
         schemas.request(7)
         text = until(schemas.waiting)
-        assert f"cannot fetch a schema at {stub.url}: {says}" in text
+        assert f"cannot fetch schema 7 at {stub.url}: {says}" in text
         assert "hunter2" not in text
         assert schemas.answers() == []
         stub.fault = lambda _path: None
@@ -128,6 +156,34 @@ def test_an_id_that_always_fails_does_not_block_others(stub: StubRegistry) -> No
         assert until(schemas.answers) == [(8, ROW)]
         schemas.request(9)
         assert until(schemas.answers) == [(9, None)]
+
+
+def test_an_id_that_a_lagging_registry_learns_later_is_not_answered_as_unknown(stub: StubRegistry) -> None:
+    with source(stub.url, unknown_id_seconds=600) as schemas:
+        schemas.request(9)
+        assert "schema 9 does not exist" in until(schemas.waiting)
+        assert schemas.answers() == []
+        stub.hold(9, ROW)
+        assert until(schemas.answers) == [(9, ROW)]
+        until(lambda: schemas.waiting() is None)
+
+
+def test_a_thread_that_ends_is_told_and_ends_the_turn(stub: StubRegistry) -> None:
+    """Whatever may end a thread: here a provider of credentials that ends its caller."""
+
+    def credentials(_: object) -> dict[str, str]:
+        raise SystemExit
+
+    properties: dict[str, Any] = {
+        "bearer.auth.credentials.source": "CUSTOM",
+        "bearer.auth.custom.provider.function": credentials,
+        "bearer.auth.custom.provider.config": {"any": "thing"},
+    }
+    with source(stub.url, **properties) as schemas:
+        schemas.request(7)
+        assert "ended: SystemExit" in until(schemas.waiting)
+        with pytest.raises(SchemasStopped, match="ended: SystemExit"):
+            schemas.answers()
 
 
 def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegistry) -> None:
@@ -201,8 +257,8 @@ def test_a_schema_that_is_not_avro_makes_its_records_undecodable(stub: StubRegis
 
 def test_the_clients_own_properties_pass_through(stub: StubRegistry) -> None:
     stub.hold(7, ROW)
-    basic = {"basic.auth.user.info": "ann:pass", "timeout": "3", "max.retries": "9"}
-    bearer = {
+    basic: dict[str, Any] = {"basic.auth.user.info": "ann:pass", "timeout": "3", "max.retries": "9"}
+    bearer: dict[str, Any] = {
         "bearer.auth.credentials.source": "STATIC_TOKEN",
         "bearer.auth.token": "t0ken",
         "bearer.auth.logical.cluster": "lsrc-1",

@@ -152,7 +152,7 @@ def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
 
 def test_a_refused_value_causes_no_second_problem() -> None:
     """'long' is refused as a drain. The default drain must not then be compared with Kafka's time-out instead."""
-    properties = '{"max.poll.interval.ms": "10000"}'
+    properties = '{"max.poll.interval.ms": "20000", "session.timeout.ms": "20000"}'
     [problem] = problems({"WORKER_SHUTDOWN__DRAIN_SECONDS": "long", "WORKER_KAFKA__PROPERTIES": properties})
     assert "must be a number" in problem
 

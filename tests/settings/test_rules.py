@@ -86,7 +86,22 @@ def test_every_form_of_broker_that_librdkafka_accepts_is_accepted(servers: str) 
 def test_topics_are_names_or_patterns() -> None:
     assert settings(KAFKA__TOPICS="^a$,b", KAFKA__DEAD_LETTER_TOPIC="a.dead-letter").kafka.topics == ("^a$", "b")
     assert "is not a topic name" in problems(KAFKA__TOPICS="a b")[0]
-    assert "is not a regular expression" in problems(KAFKA__TOPICS="^a(")[0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "protocol", "text"),
+    [
+        ("^a(", "classic", "POSIX expressions, and this is none"),
+        (r"^a\d+", "classic", "write [0-9]"),
+        ("^(?!b)", "classic", "POSIX expressions, and this is none"),
+        ("^a(", "consumer", "RE2, and this is no such expression"),
+        ("^(?!b)", "consumer", "RE2, which has no (?!"),
+        (r"^(a)\1", "consumer", r"RE2, which has no \1"),
+    ],
+)
+def test_a_pattern_that_its_matcher_does_not_understand_is_refused(pattern: str, protocol: str, text: str) -> None:
+    properties = json.dumps({"group.protocol": protocol})
+    assert text in problems(KAFKA__TOPICS=pattern, KAFKA__PROPERTIES=properties)[0]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +112,9 @@ def test_topics_are_names_or_patterns() -> None:
         ({"group.id": "g"}, "set WORKER_KAFKA__GROUP_ID instead"),
         ({"enable.auto.commit": True}, "enable.auto.commit: "),
         ({"session.timeout.ms": "soon"}, "session.timeout.ms: must be a whole number of milliseconds"),
+        ({"max.poll.interval.ms": "30000"}, "session.timeout.ms: must not be above max.poll.interval.ms"),
+        ({"heartbeat.interval.ms": "45000"}, "heartbeat.interval.ms: must be below session.timeout.ms"),
+        ({"client.id": 'a"b'}, "client.id: a quote, a backslash"),
         ({"heartbeat.interval.ms": "soon"}, "heartbeat.interval.ms: must be a whole number of milliseconds"),
     ],
 )
@@ -149,6 +167,11 @@ def test_the_mapping_and_the_policy_check_their_settings() -> None:
     assert problem.startswith("environment variable WORKER_MAPPING__RENAME: two attributes")
     [problem] = problems(MAPPING__PHONE="user..phone")
     assert problem.startswith("environment variable WORKER_MAPPING__PHONE: ")
+    [problem] = problems(MAPPING__IGNORE_WHEN="op=d,deleted")
+    assert problem.startswith("environment variable WORKER_MAPPING__IGNORE_WHEN: write path=value")
+    assert settings(MAPPING__IGNORE_WHEN="op=d, deleted=true").mapping.ignore_when == ("op=d", "deleted=true")
+    [problem] = problems(SCHEMAS__READ_RULES="leave_out", SCHEMAS__READER_SCHEMA=__file__)
+    assert "leave_out knows the fields of a writer's schema only" in problem
     [problem] = problems(ATTRIBUTES__DENY="@other")
     assert problem.startswith("environment variable WORKER_ATTRIBUTES__DENY: @other is no known list")
 

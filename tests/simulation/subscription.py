@@ -124,6 +124,10 @@ class Subscription:
             self._next[number] = index + len(taken)
         return records
 
+    def passed(self) -> Mapping[Partition, int]:
+        """None: the model's logs hold only records."""
+        return {}
+
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         """As `Group.commit`. A blocking commit is tried _COMMIT_ATTEMPTS times, in a callback once."""
         plain = {partition.number: offset for partition, offset in offsets.items()}

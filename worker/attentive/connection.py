@@ -19,8 +19,11 @@ import h11
 from worker.attentive.message import BODY_BYTES_MAX, Broken, NotHttp
 
 PIECE_BYTES: Final = 16 * 1024
-"""The size of the pieces that a request is written in. The fence is asked before each piece. What the kernel does not
-take at once, asyncio keeps and writes later without asking."""
+"""The size of the pieces that a request is written in. The fence is asked before each one. What the kernel does not
+take at once, asyncio would write later without asking. So a piece is small enough for a socket that is ready for
+writing: Linux then has a third of its buffer free."""
+_ROOM_SECONDS: Final = 0.01
+"""How often to look whether the kernel takes another piece. No event of asyncio tells."""
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -46,13 +49,13 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._poll = select.poll()
+        self._wire: asyncio.Transport | None = None  # the TCP transport, also inside TLS
+        self._poll, self._room = select.poll(), select.poll()
         self._http = h11.Connection(h11.CLIENT)
         self._received = Received()
         self._answer: asyncio.Future[Received] | None = None  # None: no exchange is under way
         self._tunnels = False  # the exchange is a CONNECT, whose answer is a head alone
         self._is_written = False
-        self._drained: asyncio.Future[None] | None = None  # None: the kernel has taken all that was written
         self._is_tls = False
         self._is_new = True
         self.is_open = False
@@ -68,7 +71,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_closed(self) -> bool:
         """Whether the socket is closed, which takes the loop some turns after `abort`."""
-        return self._transport is None or self._transport.get_extra_info("socket").fileno() < 0
+        return self._wire is None or self._wire.get_extra_info("socket").fileno() < 0
 
     @property
     def has_begun(self) -> bool:
@@ -77,7 +80,6 @@ class Connection(asyncio.Protocol):
 
     def upgraded(self, transport: asyncio.Transport) -> None:
         """Goes on inside TLS, as a new HTTP connection."""
-        transport.set_write_buffer_limits(high=1)  # asyncio's TLS pauses at that many bytes and not past them
         self._transport = transport
         self._is_tls = self._is_new = True
         self._http = h11.Connection(h11.CLIENT)
@@ -139,23 +141,33 @@ class Connection(asyncio.Protocol):
 
     async def _write(self, content: bytes, answer: asyncio.Future[Received], fence: Callable[[], None]) -> None:
         for start in range(0, len(content), PIECE_BYTES):
-            if self._drained is not None:
-                await asyncio.wait((self._drained, answer), return_when=asyncio.FIRST_COMPLETED)
+            while not answer.done() and not self._has_room():
+                await asyncio.wait((answer,), timeout=_ROOM_SECONDS)
             if answer.done():
-                if self._received.status < HTTPStatus.BAD_REQUEST:
+                if answer.exception() is None and self._received.status < HTTPStatus.BAD_REQUEST:
                     raise Broken("the answer came before the request was written")
-                return  # refused before it was read, such as 413
+                return  # it failed, or was refused before it was read, such as 413
             fence()
             self._is_written = start + PIECE_BYTES >= len(content)
             self.transport.write(content[start : start + PIECE_BYTES])
+
+    def _has_room(self) -> bool:
+        """Whether the kernel has taken everything and takes another piece.
+
+        False once a write has failed, which ends the exchange in the next turn of the loop.
+        """
+        wire = self._wire
+        is_taken = wire is not None and not wire.get_write_buffer_size() and not self.transport.get_write_buffer_size()
+        return is_taken and not self.transport.is_closing() and bool(self._room.poll(0))
 
     # From here on: called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is connected."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._transport = self._wire = cast("asyncio.Transport", transport)
+        descriptor = transport.get_extra_info("socket").fileno()
+        self._poll.register(descriptor, select.POLLIN)
+        self._room.register(descriptor, select.POLLOUT)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -171,10 +183,14 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         if self._answer is None or self._answer.done():
             self.abort()
+            return
+        within = "within" if self._received.status else "before"
+        words = f"the other side closed the connection {within} its answer"
+        if self._is_cut_off():
+            self._fail(Broken(words))
         else:
             self._http.receive_data(b"")
-            within = "within" if self._received.status else "before"
-            self._read(f"the other side closed the connection {within} its answer", Broken)
+            self._read(words, Broken)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -185,17 +201,18 @@ class Connection(asyncio.Protocol):
             self._fail(Broken("the connection was reset"))
         else:
             self._fail(exc)  # a bug, which must be seen
-        self.resume_writing()
 
-    def pause_writing(self) -> None:
-        """The kernel takes no more for now."""
-        self._drained = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """The kernel has taken everything."""
-        if self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
+    def _is_cut_off(self) -> bool:
+        """Whether TLS ended without its closing alert: anybody may have ended the connection (RFC 9112, 9.8)."""
+        if not self._is_tls:
+            return False
+        try:
+            self.transport.get_extra_info("ssl_object").read(1)
+        except ssl.SSLZeroReturnError:  # both sides have closed
+            return False
+        except ssl.SSLError:
+            return True
+        return False
 
     def _read(self, otherwise: str, kind: type[NotHttp | Broken]) -> None:
         try:

@@ -30,11 +30,11 @@ def proxy_for(host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
         ValueError: the environment names a proxy that cannot be used. The text names the variable and not its value,
             which may hold a password.
     """
+    if is_exempt(host, port, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):
+        return None  # and the proxy may be of a kind that is not supported
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         if environ.get(name, "").strip():
-            proxy = _parsed(name, environ[name].strip())
-            no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-            return None if is_exempt(host, port, no_proxy) else proxy
+            return _parsed(name, environ[name].strip())
     return None
 
 

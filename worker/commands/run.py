@@ -16,6 +16,7 @@ from worker.kafka.connection import PropertiesRefused
 from worker.kafka.member import SourceFailed
 from worker.live.startup import DeadLetterTopicUnusable
 from worker.ops.server import AddressUnavailableError
+from worker.registry.registry import SchemasStopped
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.wiring import Unusable
@@ -50,7 +51,7 @@ def command(loaded: Loaded) -> None:
     except (Unusable, PropertiesRefused, AddressUnavailableError, DeadLetterTopicUnusable) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
-    except (SourceFailed, SendersStoppedError) as error:
+    except (SourceFailed, SendersStoppedError, SchemasStopped) as error:
         log.error("stopped", error=str(error))  # noqa: TRY400 - the message says where; a traceback may hold values
         sys.exit(UNFINISHED_EXIT)
     sys.exit(0 if finished else UNFINISHED_EXIT)

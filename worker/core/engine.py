@@ -10,7 +10,7 @@ retried, searched for the refused attribute (isolation), or handed to the outbox
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
@@ -166,6 +166,13 @@ class Engine:
             ledger = ledgers.get(record.partition)
             if ledger is not None:
                 self._intake.receive(ledger, record, now)
+
+    def passed(self, offsets: Mapping[Partition, int]) -> None:
+        """No record lies between the last received one and these offsets: a transaction's end, for one, is none."""
+        for partition, offset in offsets.items():
+            ledger = self._ledgers.get(partition)
+            if ledger is not None and not self._intake.waits(ledger):
+                ledger.passed(offset)
 
     @property
     def missing_schemas(self) -> set[int]:

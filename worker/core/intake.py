@@ -7,6 +7,7 @@ until the registry answers. The other partitions go on.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 
@@ -23,6 +24,7 @@ from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
 
+_ABSENT_SECONDS = 60.0  # then an id that did not exist is asked for again
 RECORD_BYTES = 400  # what a stalled record takes beyond its key and value, in bytes
 
 
@@ -49,12 +51,21 @@ class Intake:
         self._facts = facts
         self._stalled: dict[Ledger, deque[Record]] = {}
         self._missing: dict[Ledger, int] = {}
+        self._ahead: dict[Ledger, set[int]] = {}
+        self._forget_absent_at = math.inf
 
     def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
         """Takes in a partition's next record, or queues it while the partition waits for a schema."""
+        if now.mono >= self._forget_absent_at:
+            self._forget_absent_at = math.inf
+            self._decoder.forget_absent()
         waiting = self._stalled.get(ledger)
-        if waiting is None and self._admit(ledger, record, now):
-            return
+        if waiting is None:
+            if self._admit(ledger, record, now):
+                return
+        elif isinstance(content := read(record, self._decoder), NeedsSchema):
+            # Ask now, not when its turn comes: each unknown id may take half a minute to be believed.
+            self._ahead.setdefault(ledger, set()).add(content.schema_id)
         self._stalled.setdefault(ledger, deque()).append(record)
         self._memory.add(RECORD_BYTES + record.size_bytes)
 
@@ -74,6 +85,10 @@ class Intake:
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry has answered (None: it has no such schema): resumes the partitions that wait for it."""
         self._decoder.add(schema_id, schema)
+        if schema is None:
+            self._forget_absent_at = min(self._forget_absent_at, now.mono + _ABSENT_SECONDS)
+        for ahead in self._ahead.values():
+            ahead.discard(schema_id)
         for ledger in [ledger for ledger, missing in self._missing.items() if missing == schema_id]:
             self._resume(ledger, now)
 
@@ -82,11 +97,16 @@ class Intake:
         for record in self._stalled.pop(ledger, ()):
             self._memory.add(-RECORD_BYTES - record.size_bytes)
         self._missing.pop(ledger, None)
+        self._ahead.pop(ledger, None)
+
+    def waits(self, ledger: Ledger) -> bool:
+        """Whether the partition's records wait here for a schema."""
+        return ledger in self._stalled
 
     @property
     def missing_schemas(self) -> set[int]:
-        """The schema ids that partitions wait for."""
-        return set(self._missing.values())
+        """The schema ids that partitions wait for, now or further behind."""
+        return set(self._missing.values()).union(*self._ahead.values())
 
     @property
     def stalled(self) -> Iterable[Partition]:
@@ -111,6 +131,7 @@ class Intake:
             record = waiting.popleft()
             self._memory.add(-RECORD_BYTES - record.size_bytes)
         del self._stalled[ledger]
+        self._ahead.pop(ledger, None)
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
         """Decodes one record and takes it in. False if its schema is missing."""

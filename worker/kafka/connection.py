@@ -34,12 +34,10 @@ def connecting() -> Iterator[None]:
         yield
     except KafkaException as failure:
         raise PropertiesRefused(f"kafka.properties: {failure.args[0].str()}") from None
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as failure:  # a callback's name: it needs a function, not text
+    except (AttributeError, TypeError, ValueError) as failure:  # a callback's name: it needs a function, not text
         raise PropertiesRefused(f"kafka.properties: {failure}") from None
+    except SystemError:  # the library's fault: it does not check what it encodes
+        raise PropertiesRefused("kafka: a setting or property is not text (UTF-8); write it again") from None
 
 
 _ADVICE: Final[Mapping[int, str]] = {
@@ -54,11 +52,32 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._AUTO_OFFSET_RESET: "no committed offset, and auto.offset.reset=error says not to choose one",  # noqa: SLF001 - as above
     KafkaError.INVALID_RECORD: "the topic refuses records without a key: is it compacted? Set cleanup.policy to delete",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: check the ACLs",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: check the ACLs",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: grant the worker READ on it",
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: "the group has members that assign partitions in another way: give all the "
+    "same partition.assignment.strategy and group.protocol, or stop the old ones first",
+    KafkaError.GROUP_MAX_SIZE_REACHED: "the group is full: run fewer replicas, or raise the brokers' group.max.size",
+    KafkaError.INVALID_SESSION_TIMEOUT: "the brokers refuse session.timeout.ms: set it between their "
+    "group.min.session.timeout.ms and group.max.session.timeout.ms",
+    KafkaError.INVALID_REGULAR_EXPRESSION: "the brokers cannot read a pattern in kafka.topics: write it as RE2 does",
+    KafkaError.UNSUPPORTED_ASSIGNOR: "the brokers do not know group.remote.assignor: remove it",
+    KafkaError.UNRELEASED_INSTANCE_ID: "another member has this group.instance.id: give each replica its own",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "not authorised for the cluster: check the ACLs",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it or check its name",
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
 }
+
+# So the coordinator answers a member that it does not let into the group. Other requests are answered all the same.
+_REFUSALS: Final = frozenset(
+    {
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+        KafkaError.GROUP_MAX_SIZE_REACHED,
+        KafkaError.INVALID_SESSION_TIMEOUT,
+        KafkaError.INVALID_REGULAR_EXPRESSION,
+        KafkaError.UNSUPPORTED_ASSIGNOR,
+        KafkaError.UNRELEASED_INSTANCE_ID,
+    }
+)
 
 
 def in_words(error: KafkaError) -> str:
@@ -82,6 +101,8 @@ class Connection:
     ) -> None:
         self.problem: str | None = None
         """The latest problem. None if all is well: an answer from a broker clears it."""
+        self.refusal: str | None = None
+        """Why the group does not let this client join. An answer from a broker does not clear it, `joined` does."""
         self.fatal: str | None = None
         """An error that no retry can mend: the client must be replaced."""
         self._on_statistics = on_statistics
@@ -102,6 +123,9 @@ class Connection:
         if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - how the library names its local errors, which are public
             self.fatal = words
         match error.code():
+            case code if code in _REFUSALS:
+                self.refusal = words  # the reporter logs it once a minute, as long as it lasts
+                return
             case KafkaError._TRANSPORT:  # noqa: SLF001 - how the library names its local errors, which are public
                 # One broker's connection. Keep the text: if an outage follows, it explains that.
                 self._detail = error.str()
@@ -127,8 +151,16 @@ class Connection:
             self.problem = self._detail = None
             self._log.info("kafka connection is well again", client=self._role)
 
+    def joined(self) -> None:
+        """The group has let this client join."""
+        self.refusal = None
+        self.answered()
+
     def _take_statistics(self, statistics: str) -> None:
-        measured = json.loads(statistics)
+        try:
+            measured = json.loads(statistics)
+        except ValueError:
+            return  # librdkafka does not escape all that it writes there; the next ones may be readable
         if any(broker["state"] == "UP" for broker in measured["brokers"].values()):
             self.answered()
         if self._on_statistics is not None:

@@ -11,10 +11,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition, Record
+from worker.kafka.batch import Batch
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.end_offsets import EndOffsets
-from worker.kafka.properties import Properties, consumer_properties, uses_kip_848
+from worker.kafka.patterns import is_pattern
+from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
 from worker.kafka.records import record_of
 from worker.live.ports import Listener
 from worker.logs import LogLimiter
@@ -25,9 +27,6 @@ COMMIT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 10.0
 
 _TOPIC_RECHECK_SECONDS: Final = 10.0
-_RECORDS_MAX: Final = 500  # per `poll`
-_RECORDS_FIRST: Final = 10  # in the first one: it shows how large the records are
-_POLL_BYTES: Final = 2 * 1024 * 1024  # about as much per `poll`: the memory budget is checked only between two polls
 # Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
 # then, and it does not expel the members that wait.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
@@ -57,13 +56,16 @@ class Subscription:
         self._idle_member = False
         self._in_callback = self._closing = False
         self._kip_848 = uses_kip_848(properties)
+        # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
+        self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
         self._heard_at = time.monotonic()
         self._connection = Connection("consumer", log, self._take_statistics, self._topic_gone)
         self._log = log
         self._limit = LogLimiter()
-        self._records_max = _RECORDS_FIRST
+        self._batch = Batch()
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
+        self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
         self._topic_problems: dict[str, str] = {}
@@ -88,8 +90,11 @@ class Subscription:
 
     @property
     def joined(self) -> bool:
-        """Whether an assignment (perhaps empty) was received, and not lost since."""
-        return self._assignment_seen or self._idle_member
+        """Whether an assignment (perhaps empty) was received, and not lost since.
+
+        False while the coordinator is silent for longer than a session: the group has expelled this member then.
+        """
+        return (self._assignment_seen or self._idle_member) and self.silent_seconds < self._session_seconds
 
     @property
     def silent_seconds(self) -> float:
@@ -99,32 +104,38 @@ class Subscription:
     @property
     def problem(self) -> str | None:
         """The latest connection, authentication or topic problem in words. None if all is well again."""
-        return self._connection.problem or next(iter(self._topic_problems.values()), None)
+        return self._connection.refusal or self._connection.problem or next(iter(self._topic_problems.values()), None)
 
     def poll(self, timeout_seconds: float) -> list[Record]:
         """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
 
         Raises:
             SourceFailed: librdkafka reported a fatal error.
-            Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
-                stay uncommitted.
+            Exception: whatever the listener raised in a rebalance callback. This call's records stay uncommitted.
         """
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and self._records_max > 1:
-            messages += self._consumer.consume(self._records_max - 1, 0)
+        if messages and self._batch.records_max > 1:
+            messages += self._consumer.consume(self._batch.records_max - 1, 0)
         self._raise_pending()
         records = [record for message in messages if (record := self._record(message)) is not None]
         if records:
             self._connection.answered()
-            size_bytes = sum(record.size_bytes for record in records) / len(records)
-            self._records_max = max(1, min(_RECORDS_MAX, int(_POLL_BYTES / (size_bytes + 1))))
+            self._batch.took(records)
         self._recheck_topics()
         return records
 
+    def passed(self) -> Mapping[Partition, int]:
+        """The next offset to read of each partition that is read to its end, if no record came since.
+
+        It may lie behind the last record: a transaction ends with a control record, and aborted records are left out.
+        """
+        return self._passed
+
     def rejoin(self) -> None:
         """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
+        self._assignment_seen = self._idle_member = False
         self._consumer.unsubscribe()
         self._subscribe()
 
@@ -222,14 +233,31 @@ class Subscription:
         error = message.error()
         topic = message.topic() or ""
         if error is not None:
-            self._record_failed(topic, error)
+            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
+                self._end_reached(message)
+            else:
+                self._record_failed(topic, error)
             return None
-        return record_of(message)
+        record = record_of(message)
+        self._passed.pop(record.partition, None)
+        return record
+
+    def _end_reached(self, message: Message) -> None:
+        # It comes in order with the records, so all records before this offset were returned.
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or number is None or offset is None or offset < 0:
+            return
+        if (partition := Partition(topic, number)) in self._assigned:
+            self._passed[partition] = offset
 
     def _record_failed(self, topic: str, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
         if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
+        if is_pattern(topic):
+            # It matches nothing yet, which `PartitionTotal` tells in both protocols. Never ask for its metadata:
+            # librdkafka would take it for a topic, and write it unescaped into its statistics.
+            return
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
             self._topics_checked_at = time.monotonic()
@@ -242,7 +270,7 @@ class Subscription:
         # Only the error's text names the topic. So suspect every named topic, and ask about each at the next recheck.
         self._topics_checked_at = float("-inf")
         for topic in self._topics:
-            if not topic.startswith("^"):
+            if not is_pattern(topic):
                 self._topic_problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
 
     def _recheck_topics(self) -> None:
@@ -277,9 +305,10 @@ class Subscription:
         gained = _partitions_of(partitions)
         self._assigned.update(gained)
         for partition in gained:
+            self._passed.pop(partition, None)
             self._topic_problems.pop(partition.topic, None)
         self._assignment_seen = True
-        self._connection.answered()
+        self._connection.joined()
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -293,6 +322,8 @@ class Subscription:
         self._call_listener(callback, partitions)
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
+        for partition in partitions:
+            self._passed.pop(partition, None)
         self._commits.forget(partitions)
 
     def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:

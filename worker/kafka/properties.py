@@ -90,6 +90,11 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     ),
     "bootstrap.servers": (lambda _: True, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
     "group.id": (lambda _: True, "set WORKER_KAFKA__GROUP_ID instead"),
+    "client.id": (
+        # librdkafka writes it unescaped into its statistics, which then are no JSON, and the worker goes by these.
+        lambda value: not value.isprintable() or bool({'"', "\\"}.intersection(value)),
+        "a quote, a backslash or an unprintable character spoils librdkafka's statistics; remove it",
+    ),
     "enable.partition.eof": (lambda _: True, "the worker never stops at the end of a partition; remove it"),
     "enabled_events": (lambda _: True, "it would take events away from the worker's callbacks; remove it"),
     "max.in.flight.requests.per.connection": (
@@ -146,6 +151,8 @@ def consumer_properties(properties: Properties) -> dict[str, str]:
         **properties,
         "enable.auto.commit": "false",
         "enable.auto.offset.store": "false",
+        # At the end of a partition, librdkafka tells how far it has read: also past what is no record.
+        "enable.partition.eof": "true",
     }
 
 

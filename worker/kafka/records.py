@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from operator import methodcaller
+from typing import Final, cast
 
 from confluent_kafka import Message
 
+from worker.core.letters.letter import trace_context
 from worker.core.model import Headers, Partition, Record
+
+# Not `message.headers()`: after some calls, Python skips the check that turns the library's fault into a SystemError.
+# The list with a null pointer would come back, and to touch that kills the process.
+_read_headers: Final = methodcaller("headers")
 
 
 def record_of(message: Message) -> Record:
-    """Converts a message that is not an error.
+    """Converts a message that is not an error. Of its headers, only the trace context is kept.
 
     Raises:
         RuntimeError: It has no topic, partition or offset. A consumed message always has them.
@@ -18,13 +24,25 @@ def record_of(message: Message) -> Record:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise RuntimeError("a record came without topic, partition or offset: report this as a bug")
-    headers = message.headers()
     return Record(
         partition=Partition(topic, partition),
         offset=offset,
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        # Consumed headers are a list of (name, bytes) pairs. The stub also allows what a producer accepts.
-        headers=tuple(cast("list[tuple[str, bytes | None]]", headers)) if headers else cast("Headers", ()),
+        headers=_trace_context(message),
     )
+
+
+def _trace_context(message: Message) -> Headers:
+    """The headers that the worker uses. None if they cannot be read: a record is good without them.
+
+    A header's name may be any bytes, because producers in C, Go or Rust do not check it. If one is not UTF-8, the
+    library raises a SystemError. Never ask the message again: then it returns a pair with a null pointer.
+    """
+    try:
+        headers = _read_headers(message)
+    except (SystemError, ValueError):
+        return ()
+    # Consumed headers are a list of (name, bytes) pairs. The stub also allows what a producer accepts.
+    return trace_context(tuple(cast("list[tuple[str, bytes | None]]", headers))) if headers else ()

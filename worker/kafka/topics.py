@@ -5,19 +5,19 @@ Never by the consumer: asked for metadata inside a rebalance callback, its librd
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from structlog.typing import FilteringBoundLogger
 
 from worker.backoff import patiently
 from worker.kafka.connection import Connection, connecting, in_words
-from worker.kafka.properties import Properties, admin_properties
+from worker.kafka.patterns import is_pattern, matcher, matchers
+from worker.kafka.properties import Properties, admin_properties, uses_kip_848
 from worker.logs import LogLimiter
 
 BROKER_DEFAULT_REPLICATION: Final = -1
@@ -52,7 +52,7 @@ class Admin:
         Raises:
             PropertiesRefused: See `connecting`; every client of the worker may raise it.
         """
-        self._properties = properties
+        self.properties = properties
         self._connection = Connection("admin", log)
         with connecting():
             self.client = AdminClient(
@@ -76,7 +76,7 @@ class Admin:
         Raises:
             TopicsUnavailable: No broker answered in time.
         """
-        creating = AdminClient({**admin_properties(self._properties), "allow.auto.create.topics": "true"})
+        creating = AdminClient({**admin_properties(self.properties), "allow.auto.create.topics": "true"})
         try:
             creating.list_topics(topic, timeout=timeout_seconds)
         except KafkaException as failure:
@@ -103,13 +103,14 @@ def partition_counts(admin: Admin, topics: Iterable[str], timeout_seconds: float
     Raises:
         TopicRefused: A named topic is missing or forbidden. A pattern may match nothing.
         TopicsUnavailable: No broker answered.
+        PatternRefused: A pattern is none; the settings' rules refuse it before.
     """
     counts: dict[str, int] = {}
     for topic in topics:
-        if topic.startswith("^"):
-            pattern = re.compile(topic)
+        if is_pattern(topic):
+            matches = matcher(topic, kip_848=uses_kip_848(admin.properties))
             found = admin.metadata(None, timeout_seconds).topics
-            counts.update({name: len(of.partitions) for name, of in found.items() if pattern.match(name)})
+            counts.update({name: len(of.partitions) for name, of in found.items() if matches(name)})
             continue
         described = admin.metadata(topic, timeout_seconds).topics[topic]
         if described.error is not None:
@@ -208,17 +209,69 @@ def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) 
 
 
 class PartitionTotal:
-    """Counts the partitions of all subscribed topics, again at each call. None, and a log line, if it cannot."""
+    """Counts the partitions of all subscribed topics, again at each call, and notices what is wrong with the topics.
 
-    def __init__(self, admin: Admin, topics: Sequence[str], timeout_seconds: float, log: FilteringBoundLogger) -> None:
+    Attributes:
+        problem: why the partitions are not counted, or which pattern matches no topic. None if all is well.
+    """
+
+    def __init__(
+        self,
+        admin: Admin,
+        topics: Sequence[str],
+        timeout_seconds: float,
+        log: FilteringBoundLogger,
+        *,
+        renewed: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """`renewed` is called with the name of a topic that was deleted and made anew since the last count."""
         self._admin, self._topics, self._timeout_seconds, self._log = admin, topics, timeout_seconds, log
+        self._renewed = renewed
         self._limit = LogLimiter()
+        self._ids: dict[str, str] = {}
+        self.problem: str | None = None
 
     def __call__(self) -> int | None:
-        """Asks the brokers, for `timeout_seconds` at most per topic."""
+        """Asks the brokers, for `timeout_seconds` at most per topic. None, and a log line, if it cannot count."""
         try:
-            return partition_total(self._admin, self._topics, self._timeout_seconds)
+            counts = partition_counts(self._admin, self._topics, self._timeout_seconds)
         except TopicsUnavailable as problem:
+            self.problem = f"the partitions of kafka.topics are not counted: {problem}"
             if self._limit.allows("partitions", time.monotonic()):
                 self._log.warning("partitions not counted", problem=str(problem))
             return None
+        self.problem = unmatched(self._topics, counts, self._admin.properties)
+        self._compare_ids(counts)
+        return sum(counts.values())
+
+    def _compare_ids(self, topics: Iterable[str]) -> None:
+        for topic, now in topic_ids(self._admin, topics, self._timeout_seconds).items():
+            before, self._ids[topic] = self._ids.get(topic, now), now
+            if before != now:
+                self._renewed(topic)
+
+
+def unmatched(topics: Sequence[str], found: Iterable[str], properties: Properties) -> str | None:
+    """Says which of the patterns among `topics` matches none of the `found` names, and what to do. None if none."""
+    names = list(found)
+    for pattern, matches in matchers(topics, properties).items():
+        if not any(map(matches, names)):
+            whole = "; with group.protocol=consumer it must match whole names: end it with .* to match what follows"
+            hint = whole if uses_kip_848(properties) else ""
+            return f"the pattern {pattern} matches no topic: create one, or mend WORKER_KAFKA__TOPICS{hint}"
+    return None
+
+
+def topic_ids(admin: Admin, topics: Iterable[str], timeout_seconds: float) -> Mapping[str, str]:
+    """The ids of these topics: one that is deleted and made anew gets another id. Without those that have none."""
+    names = list(topics)
+    if not names:
+        return {}
+    asked = admin.client.describe_topics(TopicCollection(names), request_timeout=timeout_seconds)
+    ids = {}
+    for topic, answer in asked.items():
+        try:
+            ids[topic] = str(answer.result().topic_id)  # bounded by request_timeout
+        except KafkaException:
+            continue  # gone, forbidden, or the brokers are too old to say
+    return ids

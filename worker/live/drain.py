@@ -81,25 +81,35 @@ class Drain:
         if inner.outcome is DrainOutcome.CUT:  # not GONE: `lose` was called on both drains
             self._note_shortfall(DrainOutcome.CUT, inner.left)
 
+    def commit_failed(self) -> None:
+        """The commit at its end was not acknowledged: what it settled is sent again."""
+        if self.outcome is DrainOutcome.DONE:
+            self.outcome = DrainOutcome.CUT
+
     def _try_to_end(self, now: Now) -> bool:
         if not self._engine.drained(self.partitions):
-            if now.mono < self.deadline and not self._is_hopeless():
+            if now.mono < self.deadline and not self._is_hopeless(now):
                 return False
             self._note_shortfall(DrainOutcome.CUT, self._engine.unsettled(self.partitions))
         self.outcome = self._result
         self._on_end(self)
         return True
 
-    def _is_hopeless(self) -> bool:
+    def _is_hopeless(self, now: Now) -> bool:
         """Whether waiting longer would settle nothing more.
 
-        Either only dead letters are left that wait for credit. Good records would earn it, but a drain reads none. Or
-        the worker is halted until somebody mends the token or the URL, and no call or letter is under way.
+        Only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or no call,
+        letter or schema is under way, and the worker is halted until somebody mends the token or the URL, or may send
+        nothing before the deadline (a long Retry-After, a share of 0).
         """
-        if self._engine.awaits_good_records(self.partitions):
+        engine = self._engine
+        if engine.awaits_good_records(self.partitions):
             return True
-        halt, busy = self._engine.halt, self._engine.in_flight or self._engine.letters_waiting
-        return halt is not None and halt.reason in _LASTING_HALTS and not busy
+        if engine.in_flight or engine.letters_waiting:
+            return False
+        if engine.halt is not None and engine.halt.reason in _LASTING_HALTS:
+            return True
+        return not engine.missing_schemas and engine.next_wakeup(now) >= self.deadline
 
     def _note_shortfall(self, how: DrainOutcome, left: int) -> None:
         self._result = how if self._result is not DrainOutcome.GONE else self._result

@@ -79,6 +79,10 @@ class Lease:
         self._ran_out = self._ran_out or seconds_ago > self._contact_seconds
         return not self._ran_out
 
+    def end(self) -> None:
+        """Lets no further request be written. An error ends the worker: it will not renew the lease."""
+        self._ran_out = True
+
     def begin(self) -> None:
         """Begins a new lease. Drop everything of the old assignment before."""
         self._ran_out = False

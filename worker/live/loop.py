@@ -28,6 +28,8 @@ class Loop:
         self._membership = membership
         self._exchange = exchange
         self._group = group
+        self._stop_asked: Callable[[], bool] = lambda: False
+        self._stop_asked_at: float | None = None  # when the loop first saw it, in monotonic seconds
 
     def run(self, stop_asked: Callable[[], bool], stopping: Callable[[], None]) -> Drain:
         """Turns until `stop_asked`, then calls `stopping` and drains. Returns the drain, with its outcome.
@@ -36,12 +38,13 @@ class Loop:
             Exception: whatever a turn raises. Leaves the group first, so that other members get the partitions at once
                 and not after the session time-out.
         """
+        self._stop_asked = stop_asked
         self._group.subscribe(self)
         try:
-            while not stop_asked():
+            while not self._is_stop_asked():
                 self._turn()
             stopping()
-            drain = self._membership.begin_stop()
+            drain = self._membership.begin_stop(self._stop_asked_at)
             while drain.step(clock()) is None:
                 # Polling keeps the membership alive. A record that still arrives is dropped. It stays uncommitted, so
                 # the next owner reads it.
@@ -63,10 +66,22 @@ class Loop:
 
     def revoked(self, partitions: list[Partition]) -> None:
         """Drains, commits and drops the partitions. The group waits until this returns."""
-        drain = self._membership.begin_revoke(partitions)
-        while drain is not None and drain.step(clock()) is None:
-            if not self._exchange.engine.in_flight:
-                time.sleep(BUSY_SECONDS)
+        try:
+            drain = self._membership.begin_revoke(partitions)
+            while drain is not None and drain.step(clock()) is None:
+                self._is_stop_asked()  # a stop counts from its signal, not from the end of this drain
+                if not self._exchange.engine.in_flight:
+                    time.sleep(BUSY_SECONDS)
+        except BaseException:
+            # The poll goes on and gives the partitions away, and only then raises this. Meanwhile the sender thread
+            # must not write calls that wait for a connection: the next owner may have sent newer values.
+            self._membership.fall_silent()
+            raise
+
+    def _is_stop_asked(self) -> bool:
+        if self._stop_asked_at is None and self._stop_asked():
+            self._stop_asked_at = clock().mono
+        return self._stop_asked_at is not None
 
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""

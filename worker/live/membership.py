@@ -73,6 +73,7 @@ class Membership:
         self._offsets.read_notes()
         if records:
             self._engine.receive(records, self._clock())
+        self._engine.passed(self._group.passed())
         self._step(wait_seconds)
         now = self._clock().mono
         self._apply_pauses()
@@ -122,20 +123,30 @@ class Membership:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    def begin_stop(self) -> Drain:
+    def begin_stop(self, asked_at: float | None = None) -> Drain:
         """Begins to stop. The drain commits and drops all partitions, and only then leaves the group.
+
+        Its deadline counts from `asked_at`, in monotonic seconds (None: now): a revoke may have kept the loop busy.
 
         The order matters. Under KIP-848, `close` first gives up the membership and then calls back for the revoke. If
         we left first, another worker would send for the same users while this one still drains.
         """
         self._group.pause(self._assigned)
-        self._stopping = self._begin_drain(self._assigned, math.inf, self._end_stop)
+        bound = math.inf if asked_at is None else asked_at + self._pace.drain_seconds
+        self._stopping = self._begin_drain(self._assigned, bound, self._end_stop)
         return self._stopping
 
+    def fall_silent(self) -> None:
+        """After an error: no call is written any more. Another member may have the partitions soon."""
+        self._lease.end()
+
     def abandon(self) -> None:
-        """After an error: drops everything, commits nothing, and leaves the group at once."""
-        self._drop(list(self._assigned))
-        self._group.close()
+        """After an error: sends and commits nothing more, drops everything, and leaves the group at once."""
+        self.fall_silent()
+        try:
+            self._drop(list(self._assigned))
+        finally:
+            self._group.close()
 
     # -- status (ports.Standing) -------------------------------------------------------------------------------------
 
@@ -220,7 +231,7 @@ class Membership:
             self._tell(Revoked(len(drain.partitions), len(self._assigned), outcome, seconds))
 
     def _end_stop(self, drain: Drain) -> None:
-        # The last commit leaves out partitions whose notes are unread. A revoke cannot do this: it runs in a callback.
+        # The last commit leaves out partitions with unread notes, so read these now. A revoke cannot: it is a callback.
         self._offsets.read_notes(now_or_never=True)
         self._commit_and_drop(drain)
         self._group.close()
@@ -231,6 +242,8 @@ class Membership:
         committed = self._offsets.commit(wait=True, only=partitions)
         if committed is not None:
             self._tell(committed)
+            if not committed.ok:
+                drain.commit_failed()
         self._drop(partitions)
         if drain.outcome is not None:
             self._tell(DrainEnded(drain.outcome, self._clock().mono - drain.begun.mono, drain.left))

@@ -57,6 +57,12 @@ class Group(Protocol):
     def poll(self, timeout_seconds: float) -> list[Record]:
         """The next records; waits up to `timeout_seconds` for the first."""
 
+    def passed(self) -> Mapping[Partition, int]:
+        """The next offset of each partition that is read to its end: what lies before it is no record, or was polled.
+
+        Only of partitions from which no record was polled since.
+        """
+
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         """Commits each partition's next offset to read, with a note beside it. With `wait`, waits for the answer."""
 

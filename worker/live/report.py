@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -32,6 +32,14 @@ _MENDS: Final[Mapping[HaltReason, str]] = {
 }
 
 
+class Counted(Protocol):
+    """The subscribed topics, as they were last counted."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why they are not counted, or which pattern matches nothing. None if all is well."""
+
+
 class Reporter:
     """Reports a few times a second. The main thread calls it at every turn."""
 
@@ -42,6 +50,7 @@ class Reporter:
         *,
         token: Token,
         schemas: Schemas | None,
+        topics: Counted,
         board: Board,
         log: FilteringBoundLogger,
     ) -> None:
@@ -49,6 +58,7 @@ class Reporter:
         self._identity = identity
         self._token = token
         self._schemas = schemas
+        self._topics = topics
         self._board = board
         self._log = log
         self._report_at = 0.0
@@ -109,7 +119,7 @@ class Reporter:
         problems = {
             "dead_letter_topic": engine.letters_problem,
             "schema_registry": schemas_problem,
-            "kafka": standing.problem,
+            "kafka": self._kafka_problem(engine, standing),
         }
         return next(((word, problem) for word, problem in problems.items() if problem is not None), (None, None))
 
@@ -127,8 +137,19 @@ class Reporter:
             partitions=_partitions(engine, now, standing),
             totals=engine.totals,
             joined=standing.joined,
-            problem=engine.letters_problem or schemas_problem or standing.problem or _stuck_problem(engine),
+            problem=engine.letters_problem
+            or schemas_problem
+            or self._kafka_problem(engine, standing)
+            or _stuck_problem(engine),
         )
+
+    def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
+        problem = standing.problem or self._topics.problem
+        if engine.rate_share > 0 or not engine.progress or standing.draining:
+            return problem
+        held = min(engine.progress)
+        why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
+        return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
 
     def _schemas_problem(self) -> str | None:
         return self._schemas.waiting() if self._schemas is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-SHARE_SECONDS = 300.0  # how often to ask for the number of partitions: topics may grow
+SHARE_SECONDS = 60.0  # how often to ask for the number of partitions: topics may grow, or be made anew
 SHARE_RETRY_SECONDS = 2.0  # after a failure, if the number was never known
 SHARE_STALE_SECONDS = 30.0  # after a failure, if an old number is known. Rarely, because asking may block the loop
 

@@ -103,6 +103,7 @@ class Worker:
             try:
                 prepare_topics(self._topics, self._board, self._log, stop_requested)
             except StopRequested:
+                self._log.info("stopped", note="while waiting for the topics")
                 return True
             return self._run_loop(stop_requested)
         finally:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
+from worker.registry import data_rules
+from worker.registry.data_rules import RulesToRun
 
-_SCHEMA_NOT_FOUND = 40403
-_SUBJECT_NOT_FOUND = frozenset({40401, 40402, _SCHEMA_NOT_FOUND})
+_NOT_FOUND = 404
+_SCHEMA_NOT_FOUND = frozenset({40403})
+_SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
@@ -36,6 +39,7 @@ class RegistryClient:
         url: The registry's address, or several separated by commas.
         properties: For confluent-kafka's registry client: TLS, basic and bearer authentication, `timeout` in seconds
             (10 by default) … Numbers may be text. `max.retries` has no effect.
+        leave_out_tagged: Whether to read a schema that has rules for its readers, without the fields with their tags.
 
     Raises:
         ValueError: The client refuses the properties. Says why.
@@ -46,7 +50,8 @@ class RegistryClient:
         {'type': 'record', 'name': 'ProfileChanged', ...}
     """
 
-    def __init__(self, url: str, properties: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, properties: Mapping[str, Any], *, leave_out_tagged: bool = False) -> None:
+        self._leave_out_tagged = leave_out_tagged
         numbers = {name: _number(name, properties[name]) for name in _NUMBERS & properties.keys()}
         # The client's own retries would delay other ids, and the report of an outage.
         settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
@@ -60,14 +65,14 @@ class RegistryClient:
     def schema(self, schema_id: int) -> object | None:
         """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id.
 
-        Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL.
+        Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL, and the code
+        with another status from a proxy or a registry in trouble.
+
+        Raises:
+            RulesToRun: The schema has rules that its readers must run.
         """
-        try:
-            return self._assembled(self._client.get_schema(schema_id))
-        except SchemaRegistryError as error:
-            if error.error_code != _SCHEMA_NOT_FOUND:
-                raise
-            return None
+        answer = self._unless_not_found(f"schemas/ids/{schema_id}", _SCHEMA_NOT_FOUND)
+        return None if answer is None else self._assembled(answer)
 
     def subjects(self) -> list[str]:
         """The names of all subjects."""
@@ -76,20 +81,15 @@ class RegistryClient:
 
     def latest(self, subject: str) -> tuple[int | None, object] | None:
         """Number and schema of the subject's latest version. None if there is no such subject."""
-        try:
-            latest = self._client.get_latest_version(subject)
-        except SchemaRegistryError as error:
-            if error.error_code not in _SUBJECT_NOT_FOUND:
-                raise
-            return None
-        return latest.version, self._assembled(latest.schema)
+        answer = self._unless_not_found(f"subjects/{quote(subject, safe='')}/versions/latest", _SUBJECT_NOT_FOUND)
+        return None if answer is None else (answer.get("version"), self._assembled(answer))
 
     def is_compatible(self, subject: str, schema: object) -> bool | None:
         """Whether the subject accepts the Avro schema as its next version. None if there is no such subject."""
         try:
             compatible: bool = self._client.test_compatibility(subject, _avro(schema))
         except SchemaRegistryError as error:
-            if error.error_code not in _SUBJECT_NOT_FOUND:
+            if not _says_not_found(error, _SUBJECT_NOT_FOUND):
                 raise
             return None
         return compatible
@@ -97,7 +97,7 @@ class RegistryClient:
     def register(self, subject: str, schema: object) -> int:
         """Registers the Avro schema, unless it is registered already. Returns its id."""
         schema_id = self._client.register_schema(subject, _avro(schema))
-        if not isinstance(schema_id, int):
+        if type(schema_id) is not int:
             raise TypeError("the registry's answer has no id")
         return schema_id
 
@@ -105,29 +105,47 @@ class RegistryClient:
         """Closes its connections."""
         self._client.close()
 
-    def _assembled(self, schema: Schema) -> object:
+    def _get(self, path: str) -> dict[str, Any]:
+        """The registry's answer as it is.
+
+        The client's own methods keep all schemas for ever, and drop the rules for encodings.
+        """
+        answer = self._client._rest_client.get(path)  # noqa: SLF001 - its public methods lose what is said above
+        if not isinstance(answer, dict):
+            raise TypeError("the registry's answer is no object")
+        return answer
+
+    def _unless_not_found(self, path: str, codes: Collection[int]) -> dict[str, Any] | None:
+        try:
+            return self._get(path)
+        except SchemaRegistryError as error:
+            if not _says_not_found(error, codes):
+                raise
+            return None
+
+    def _assembled(self, answer: dict[str, Any]) -> object:
         """The schema, with the types that it references in other subjects defined inside."""
-        text = schema.schema_str or ""
-        if schema.schema_type not in {None, "AVRO"}:
-            return {"type": schema.schema_type}  # the decoder reports that there is no such Avro type
+        kind = answer.get("schemaType") or "AVRO"
+        if kind != "AVRO":
+            return {"type": str(kind)}  # the decoder reports that there is no such Avro type
+        text = _text_of(answer)
         try:
             root: object = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return text[:100]  # the decoder reports that this is not a schema
-        if not schema.references:
-            return root
-        named: dict[str, object] = {_ROOT: root}
-        self._collect(schema, named)
-        return load_schema(_ROOT, repo=_Named(named))
+        if answer.get("references"):
+            named: dict[str, object] = {_ROOT: root}
+            self._collect(answer, named)
+            root = load_schema(_ROOT, repo=_Named(named))
+        data_rules.check(answer, root, leave_out=self._leave_out_tagged)
+        return root
 
-    def _collect(self, schema: Schema, named: dict[str, object]) -> None:
-        for reference in schema.references or ():
-            name, subject, version = reference.name, reference.subject, reference.version
-            if name is None or subject is None or version is None:
-                raise TypeError("a reference without a name, subject or version")
+    def _collect(self, answer: dict[str, Any], named: dict[str, object]) -> None:
+        for reference in answer.get("references") or ():
+            name, subject, version = reference["name"], reference["subject"], reference["version"]
             if name not in named:
-                referenced = self._client.get_version(subject, version, deleted=True).schema
-                definition = json.loads(referenced.schema_str or "")
+                referenced = self._get(f"subjects/{quote(subject, safe='')}/versions/{int(version)}?deleted=true")
+                definition = json.loads(_text_of(referenced))
                 # Also by its own name: a registry's references may have any name, for example a file's.
                 named[name] = named[full_name(definition)] = definition
                 self._collect(referenced, named)
@@ -155,9 +173,12 @@ def _number(name: str, value: object) -> float:
 
 def explained(error: Exception) -> str:
     """What went wrong, without the error's own text: it may contain a response body, or the URL with credentials."""
+    if isinstance(error, RulesToRun):
+        return str(error)
     if isinstance(error, SchemaRegistryError):
-        status = int(error.http_status_code)
-        code = f", error code {error.error_code}" if (error.error_code or -1) > 0 else ""
+        status = error.http_status_code
+        # Whatever stands before the registry may answer with a code of its own, of any type.
+        code = f", error code {error.error_code}" if type(error.error_code) is int and error.error_code > 0 else ""
         hint = _HINTS.get(301 if 300 <= status < 400 else status)  # noqa: PLR2004 - HTTP's redirects
         return f"HTTP {status}{code}" + (f"; {hint}" if hint else "")
     if isinstance(error, json.JSONDecodeError | KeyError | AttributeError | TypeError):
@@ -169,6 +190,19 @@ def explained(error: Exception) -> str:
             causes.append(cause.strerror)
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__ + (f": {causes[-1]}" if causes else "")
+
+
+def _says_not_found(error: SchemaRegistryError, codes: Collection[int]) -> bool:
+    code = error.error_code
+    return error.http_status_code == _NOT_FOUND and type(code) is int and code in codes
+
+
+def _text_of(answer: dict[str, Any]) -> str:
+    """The schema's text in an answer."""
+    text = answer["schema"]
+    if not isinstance(text, str):
+        raise TypeError("the registry's answer has no schema")
+    return text
 
 
 def _avro(schema: object) -> Schema:

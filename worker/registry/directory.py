@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
-_ID_MAX = 2**32 - 1
+_ID_MAX = 2**31 - 1  # as the decoder's: larger ids in records are no ids
 _UNKNOWN_KEPT = 10_000
+_UNKNOWN_REMEMBERED_SECONDS = 300.0
 
 
 class DirectorySchemas:
@@ -20,17 +23,23 @@ class DirectorySchemas:
 
     Args:
         directory: The directory of the files. If one has `profile.v1.DeadLetter`, dead letters get its id, else 0.
+        unknown_id_seconds: For so long a missing file is waited for, before the answer is that the id does not exist.
+        clock: Seconds, as `time.monotonic()`.
 
     Raises:
         ValueError: The directory cannot be read, or the name of a file is no id, or its content is not a valid Avro
             schema. Says which.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, unknown_id_seconds: float = 30.0, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._directory = directory
+        self._unknown_id_seconds = unknown_id_seconds
+        self._clock = clock
         self._answers: list[tuple[int, object | None]] = []
-        self._unknown: dict[int, None] = {}
-        self._broken: dict[int, str] = {}
+        self._unknown: dict[int, tuple[float, float]] = {}  # when its file was first and last missed
+        self._problems: dict[int, str] = {}
         self._asked: set[int] = set()  # since the last call of `answers`
         self._dead_letter_id = 0
         self._changed = _changed(directory)
@@ -48,14 +57,17 @@ class DirectorySchemas:
         try:
             schema: object | None = _read(path) if path.is_file() else None
         except ValueError as error:
-            self._broken[schema_id] = str(error)
+            self._problems[schema_id] = str(error)
             return
-        self._broken.pop(schema_id, None)
-        self._unknown.pop(schema_id, None)
-        if schema is None:
-            if len(self._unknown) >= _UNKNOWN_KEPT:
-                del self._unknown[next(iter(self._unknown))]
-            self._unknown[schema_id] = None
+        if schema is None and self._may_come(schema_id):
+            self._problems[schema_id] = (
+                f"there is no {path}; waits {self._unknown_id_seconds:g} s for it, "
+                "before its records become dead letters"
+            )
+            return
+        self._problems.pop(schema_id, None)
+        if schema is not None:
+            self._unknown.pop(schema_id, None)
         self._answers.append((schema_id, schema))
 
     def answers(self) -> list[tuple[int, object | None]]:
@@ -67,7 +79,7 @@ class DirectorySchemas:
                 if (self._directory / f"{schema_id}.avsc").is_file():
                     self.request(schema_id)
         # At each turn, the loop requests every schema it needs. If it stopped, the id's partition was dropped.
-        self._broken = {schema_id: why for schema_id, why in self._broken.items() if schema_id in self._asked}
+        self._problems = {schema_id: why for schema_id, why in self._problems.items() if schema_id in self._asked}
         self._asked.clear()
         taken, self._answers = self._answers, []
         return taken
@@ -77,11 +89,22 @@ class DirectorySchemas:
         return self._dead_letter_id
 
     def waiting(self) -> str | None:
-        """A broken file that a record needs. None if there is none."""
-        return next(iter(self._broken.values()), None)
+        """A broken or missing file that a record needs. None if there is none."""
+        return next(iter(self._problems.values()), None)
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def _may_come(self, schema_id: int) -> bool:
+        """Whether a missing file is still waited for."""
+        now = self._clock()
+        first, last = self._unknown.pop(schema_id, (now, now))
+        if now > last + _UNKNOWN_REMEMBERED_SECONDS:
+            first = now
+        if len(self._unknown) >= _UNKNOWN_KEPT:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[schema_id] = (first, now)
+        return now < first + self._unknown_id_seconds
 
 
 def _changed(directory: Path) -> int | None:
@@ -110,6 +133,8 @@ def _read(path: Path) -> object:
         raise ValueError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     except InvalidSchema as error:
         raise ValueError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deep") from None
+    except (OSError, ValueError) as error:  # not UTF-8, or a number of thousands of digits
         raise ValueError(f"{path}: cannot be read: {error}") from None
     return schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -12,11 +13,17 @@ from typing import Any
 from worker.backoff import StopRequested, full_jitter, patiently
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
+from worker.registry.fetching import Fetching
 
 _PENDING_MAX = 1_000
 _CLOSE_SECONDS = 2.0
+_REPEAT_SECONDS = 5.0
+"""How often a request is passed on again while it waits: an id that nobody asks for any more is given up."""
 _BACKOFF = full_jitter(0.4, 10.0)
-_FETCHING = "fetch a schema"
+
+
+class SchemasStopped(Exception):
+    """A thread of the source has ended, so there will be no answers. The message says why."""
 
 
 class RegistrySchemas:
@@ -29,6 +36,8 @@ class RegistrySchemas:
         url: As for `RegistryClient`; its errors too.
         properties: The same.
         dead_letter_topic: The schema of dead letters is registered as `<topic>-value`.
+        unknown_id_seconds: For so long an id that does not exist is asked for again, before that is its answer.
+        leave_out_tagged: As for `RegistryClient`.
 
     Example:
         >>> schemas = RegistrySchemas("http://registry:8081", {}, "profiles.dead-letters")
@@ -37,19 +46,28 @@ class RegistrySchemas:
         [(7, {'type': 'record', 'name': 'ProfileChanged', ...})]
     """
 
-    def __init__(self, url: str, properties: Mapping[str, Any], dead_letter_topic: str) -> None:
-        self._client = RegistryClient(url, properties)
+    def __init__(
+        self,
+        url: str,
+        properties: Mapping[str, Any],
+        dead_letter_topic: str,
+        *,
+        unknown_id_seconds: float = 30.0,
+        leave_out_tagged: bool = False,
+    ) -> None:
+        self._client = RegistryClient(url, properties, leave_out_tagged=leave_out_tagged)
         self._subject = f"{dead_letter_topic}-value"
-        self._registering = f"register {self._subject}"
         self._dead_letter_id: int | None = None
-        self._asked: set[int] = set()
+        self._asked: dict[int, float] = {}  # when a request was passed on; by the caller's thread alone
         self._requests: deque[int] = deque()
         self._answers: deque[tuple[int, object | None]] = deque()
-        self._problems: dict[str, str] = {}  # by what failed: `_FETCHING` or `_registering`
+        self._fetching = Fetching(self._client.schema, self._client.where, unknown_id_seconds)
+        self._registering_problem: str | None = None
+        self._ended: str | None = None
         self._requested = Event()
         self._closed = Event()
         self._threads = [
-            Thread(target=work, name=f"schema-registry-{name}", daemon=True)
+            Thread(target=self._work, args=(name, work), name=f"schema-registry-{name}", daemon=True)
             for name, work in (("fetch", self._fetch), ("register", self._register))
         ]
         for thread in self._threads:
@@ -57,18 +75,30 @@ class RegistrySchemas:
 
     def request(self, schema_id: int) -> None:
         """Asks for a schema. Drops the request if 1,000 wait already: the caller asks again at each turn."""
-        if schema_id in self._asked or len(self._requests) >= _PENDING_MAX:
+        now = time.monotonic()
+        if now < self._asked.get(schema_id, -math.inf) + _REPEAT_SECONDS:
             return
-        self._asked.add(schema_id)
+        if schema_id not in self._asked and len(self._asked) >= _PENDING_MAX:
+            # Those that nobody repeats belong to partitions that were dropped.
+            self._asked = {one: at for one, at in self._asked.items() if now < at + 2 * _REPEAT_SECONDS}
+            if len(self._asked) >= _PENDING_MAX:
+                return
+        self._asked[schema_id] = now
         self._requests.append(schema_id)
         self._requested.set()
 
     def answers(self) -> list[tuple[int, object | None]]:
-        """The answers since the last call: self-contained schemas, or None for an id that does not exist."""
+        """The answers since the last call: self-contained schemas, or None for an id that does not exist.
+
+        Raises:
+            SchemasStopped: A thread has ended by a fault of this program. Without it the worker would wait for ever.
+        """
+        if self._ended is not None:
+            raise SchemasStopped(self._ended)
         taken = []
         while self._answers:
             schema_id, schema = self._answers.popleft()
-            self._asked.discard(schema_id)
+            self._asked.pop(schema_id, None)
             taken.append((schema_id, schema))
         return taken
 
@@ -78,7 +108,7 @@ class RegistrySchemas:
 
     def waiting(self) -> str | None:
         """Why the last request failed, and how to mend it. None while all succeed."""
-        return self._problems.get(_FETCHING) or self._problems.get(self._registering)
+        return self._ended or self._fetching.problem or self._registering_problem
 
     def close(self) -> None:
         """Stops both threads. Abandons a request that takes longer than two seconds."""
@@ -90,40 +120,39 @@ class RegistrySchemas:
         if not any(thread.is_alive() for thread in self._threads):
             self._client.close()
 
+    def _work(self, name: str, work: Callable[[], None]) -> None:
+        """A thread's whole life. Tells if it ends before it should."""
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - nothing of a thread's end may be lost
+            self._ended = f"the thread that talks to the schema registry ({name}) ended: {type(error).__name__}"
+
     def _fetch(self) -> None:
         while not self._closed.is_set():
-            self._requested.wait()
             self._requested.clear()
-            while self._requests and not self._closed.is_set():
-                self._until_done(_FETCHING, self._fetch_next)
+            while self._requests:
+                self._fetching.want(self._requests.popleft(), time.monotonic())
+            pause_seconds = self._fetching.step(self._answers.append, time.monotonic())
+            # After a failure let the pause pass. Otherwise a new request ends it.
+            (self._closed if self._fetching.failed else self._requested).wait(pause_seconds)
 
     def _register(self) -> None:
-        self._until_done(self._registering, self._register_dead_letter)
-
-    def _until_done(self, what: str, step: Callable[[], None]) -> None:
-        """Retries the step until it succeeds or `close` is called."""
+        """Registers the dead letters' schema. Retries until it succeeds or `close` is called."""
 
         def failed(error: Exception) -> None:
-            self._problems[what] = f"cannot {what} at {self._client.where}: {explained(error)}"
+            what = f"cannot register {self._subject} at {self._client.where}"
+            self._registering_problem = f"{what}: {explained(error)}"
+
+        def register() -> None:
+            self._dead_letter_id = self._client.register(self._subject, bundled("dead_letter"))
 
         with suppress(StopRequested):
             patiently(
-                step,
+                register,
                 retry_on=Exception,  # whatever the client's HTTP library raises: the thread must live on
                 wait=_BACKOFF,
                 stop_requested=self._closed.is_set,
                 sleep=self._closed.wait,
                 before_sleep=failed,
             )
-            self._problems.pop(what, None)
-
-    def _fetch_next(self) -> None:
-        schema_id = self._requests[0]
-        # Move it to the end first, so that an id that always fails does not block the others.
-        self._requests.rotate(-1)
-        schema = self._client.schema(schema_id)
-        self._requests.remove(schema_id)
-        self._answers.append((schema_id, schema))
-
-    def _register_dead_letter(self) -> None:
-        self._dead_letter_id = self._client.register(self._subject, bundled("dead_letter"))
+            self._registering_problem = None

@@ -1,4 +1,6 @@
-"""Every setting: its name, type, default, bounds and meaning. No other module repeats a default of these.
+"""Every setting: its name, type, default, bounds and meaning. Those of what a record is are in `events`.
+
+No other module repeats a default of these.
 
 The environment variables, the flags, `attribute-worker config` and the table in README.md are made from these models.
 Users read the descriptions; a description states the trade-off if there is one.
@@ -8,22 +10,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from worker.core.events.mapping import Mapping
-from worker.core.rules.policy import FORBIDDEN
 from worker.kafka.properties import DEFAULTS_MS
+from worker.settings.events import AttributeSettings, IdentitySettings, MappingSettings, SchemaSettings, Section
 from worker.settings.values import (
     ANY_CASE,
-    AS_LIST,
-    DISTINCT,
     EMPTY_IS_NONE,
     Count,
-    FieldPath,
     Number,
     OptionalPath,
-    OptionalUrls,
-    Pairs,
     PropertyPairs,
     Secret,
     Text,
@@ -31,17 +27,7 @@ from worker.settings.values import (
     Url,
 )
 
-Identifier = Literal["phone", "email", "client_user_id", "custom"]
-
-# Its defaults fit the bundled schema.
-_MAPPING = Mapping()
 _LEASE_SECONDS = (DEFAULTS_MS["session.timeout.ms"] - DEFAULTS_MS["heartbeat.interval.ms"]) / 1000
-
-
-class Section(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class KafkaSettings(Section):
@@ -52,7 +38,8 @@ class KafkaSettings(Section):
         default=("profile-changes",),
         min_length=1,
         description="topics to read, comma-separated or a JSON list; a name that starts with `^` is a pattern "
-        "(one with a comma in it needs the JSON list)",
+        "(one with a comma in it needs the JSON list): a POSIX extended regular expression that is found in the name, "
+        "or, with `group.protocol=consumer`, an RE2 one that matches the whole name",
     )
     group_id: Text = Field(default="attribute-worker", max_length=249, description="consumer group of all replicas")
     dead_letter_topic: str = Field(
@@ -81,85 +68,6 @@ class KafkaSettings(Section):
         "has rejoined the group; must be below the group's session time-out. Default: `session.timeout.ms` minus "
         f"`heartbeat.interval.ms`, {_LEASE_SECONDS:g} s. With `group.protocol=consumer` the brokers set the session "
         "time-out: set this to match",
-    )
-
-
-class SchemaSettings(Section):
-    """Where Avro schemas come from."""
-
-    registry_url: OptionalUrls = Field(
-        default=None, repr=False, description="Confluent-compatible schema registry; several URLs comma-separated"
-    )
-    registry_properties: PropertyPairs = Field(
-        default={},
-        repr=False,
-        description="the registry client's own settings (`basic.auth.user.info`, `ssl.ca.location` …), as JSON",
-    )
-    framing: Annotated[Literal["confluent", "none"], ANY_CASE] = Field(
-        default="confluent",
-        description="`confluent`: magic byte 0 and a 4-byte schema id; `none`: bare Avro, one writer schema",
-    )
-    writer_schema: OptionalPath = Field(
-        default=None, description="path of the schema that records were written with, if framing is `none`"
-    )
-    reader_schema: OptionalPath = Field(
-        default=None,
-        description="path of a schema to read all records with; none: each is read with the schema it was written with",
-    )
-    directory: OptionalPath = Field(default=None, description="instead of a registry: a directory of `<id>.avsc` files")
-
-
-class MappingSettings(Section):
-    """Where the fields are in the event. `worker.core.events.mapping.Mapping` has the details.
-
-    The defaults fit `schemas/profile_changed.avsc`. An empty path means that there is no such field.
-    """
-
-    phone: FieldPath = Field(
-        default=_MAPPING.phone,
-        description="path of the phone number, with dots; here and below: `|` separates alternatives, empty means none",
-    )
-    email: FieldPath = Field(default=_MAPPING.email, description="path of the email address")
-    client_user_id: FieldPath = Field(default=_MAPPING.client_user_id, description="path of the client user id")
-    custom_identifiers: FieldPath = Field(
-        default=_MAPPING.custom_identifiers,
-        description="path of an array of {name, value} records, or of a map; or `name=path` pairs, comma-separated",
-    )
-    attributes: FieldPath = Field(
-        default=_MAPPING.attributes,
-        min_length=1,
-        description="path of a map, or of a record whose scalar fields to take (`after.*`; `*` means the event itself)",
-    )
-    occurred_at: FieldPath = Field(default=_MAPPING.occurred_at, description="path of the time of the change")
-    event_id: FieldPath = Field(default=_MAPPING.event_id, description="path of the event's id")
-    exclude: Texts = Field(
-        default=(),
-        description="name patterns of attributes to leave out, by their names in the event (before prefix and rename)",
-    )
-    prefix: str = Field(
-        default="", max_length=200, description="put before each attribute's name, except those in `RENAME`"
-    )
-    rename: Pairs = Field(default={}, description="from names in the event to new attribute names, as a JSON object")
-    ignore_when_null: FieldPath = Field(
-        default="", description="path; a record in which it is null is skipped, for example `after` in a CDC delete"
-    )
-
-
-class IdentitySettings(Section):
-    """Which identifier names a user.
-
-    If two events name one person by different identifiers, the worker sees two users.
-    """
-
-    order: Annotated[tuple[Identifier, ...], AS_LIST, DISTINCT] = Field(
-        default=("phone", "email", "client_user_id", "custom"),
-        min_length=1,
-        description="the first one that an event has names the user, for coalescing and order; one person in two "
-        "events with different identifiers counts as two users",
-    )
-    send: Annotated[Literal["first", "all"], ANY_CASE] = Field(
-        default="first",
-        description="`first`: send only the identifier that names the user; `all`: send every identifier of the event",
     )
 
 
@@ -241,24 +149,6 @@ class AttentiveSettings(Section):
     )
     calls_per_entry_max: Count = Field(
         default=40, ge=2, le=1_000, description="most calls to find the refused attributes among one user's changes"
-    )
-
-
-class AttributeSettings(Section):
-    """Which attributes may be sent."""
-
-    allow: Texts = Field(
-        default=("*",), min_length=1, description="name patterns; an attribute that matches none is skipped"
-    )
-    deny: Texts = Field(
-        default=(FORBIDDEN,),
-        description="name patterns of attributes that are never sent, and whose values are never logged or "
-        f"dead-lettered in clear; `{FORBIDDEN}` stands for what Attentive forbids: keep it when you add to it, as in "
-        f"`{FORBIDDEN},internal_*`",
-    )
-    nulls: Annotated[Literal["drop", "reject", "empty_string"], ANY_CASE] = Field(
-        default="drop",
-        description='null values: `drop` skips them, `reject` dead-letters them, `empty_string` sends `""`',
     )
 
 

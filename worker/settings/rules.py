@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import AttributeRules
-from worker.kafka.properties import DEFAULTS_MS, milliseconds, refused, uses_kip_848
+from worker.kafka.patterns import PatternRefused, is_pattern, matcher
+from worker.kafka.properties import DEFAULTS_MS, Properties, milliseconds, refused, uses_kip_848
 from worker.settings.model import Settings
 from worker.settings.names import NAMES
 
@@ -87,15 +88,15 @@ def _brokers(settings: Settings) -> Iterator[Finding]:
 
 def _topics(settings: Settings) -> Iterator[Finding]:
     for topic in settings.kafka.topics:
-        if not topic.startswith("^"):
+        if not is_pattern(topic):
             if not _TOPIC.fullmatch(topic):
                 text = f"{topic!r} is not a topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
                 yield Finding(("kafka.topics",), text)
             continue
         try:
-            re.compile(topic)
-        except re.error as error:
-            yield Finding(("kafka.topics",), f"the pattern {topic!r} is not a regular expression: {error}")
+            matcher(topic, kip_848=uses_kip_848(settings.kafka.properties))
+        except PatternRefused as why:
+            yield Finding(("kafka.topics",), f"the pattern {topic!r}: {why}")
 
 
 def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
@@ -106,7 +107,7 @@ def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 names, "is one of kafka.topics: the worker would read its own dead letters; name another topic"
             )
-        elif topic.startswith("^") and _matches(topic, dead_letters):
+        elif is_pattern(topic) and _matches(topic, dead_letters, settings.kafka.properties):
             text = (
                 f"matches the pattern {topic!r} of kafka.topics: the worker would read its own dead letters; "
                 "name another topic, or narrow the pattern (end it with $)"
@@ -114,10 +115,10 @@ def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
             yield Finding(names, text)
 
 
-def _matches(pattern: str, topic: str) -> bool:
+def _matches(pattern: str, topic: str, properties: Properties) -> bool:
     try:
-        return re.search(pattern, topic) is not None
-    except re.error:
+        return matcher(pattern, kip_848=uses_kip_848(properties))(topic)
+    except PatternRefused:
         return False  # the rule for topics reports it
 
 
@@ -139,7 +140,12 @@ def _deadlines(settings: Settings) -> Iterator[Finding]:
         yield from _below("shutdown.drain_seconds", settings.shutdown.drain_seconds, "max.poll.interval.ms", poll)
     if (session := times.get("session.timeout.ms")) is None:
         return
+    if times.get("heartbeat.interval.ms", 0) >= session:
+        text = "heartbeat.interval.ms: must be below session.timeout.ms; a third of it is usual"
+        yield Finding(("kafka.properties",), text)
     kip_848 = uses_kip_848(properties)
+    if "max.poll.interval.ms" in times and times["max.poll.interval.ms"] < session:
+        yield Finding(("kafka.properties",), "session.timeout.ms: must not be above max.poll.interval.ms; lower it")
     timeout = settings.attentive.timeout_seconds
     yield from _below("attentive.timeout_seconds", timeout, "session.timeout.ms", session, fixed=kip_848)
     # Under KIP-848 the brokers set the session time-out, so it is not known here.
@@ -190,6 +196,13 @@ def _registry(settings: Settings) -> Iterator[Finding]:
     if settings.schemas.registry_properties and settings.schemas.registry_url is None:
         names = ("schemas.registry_properties", "schemas.registry_url")
         yield Finding(names, "has no effect without schemas.registry_url; set that, or remove this")
+
+
+def _read_rules(settings: Settings) -> Iterator[Finding]:
+    schemas = settings.schemas
+    if schemas.read_rules == "leave_out" and schemas.reader_schema is not None:
+        text = "leave_out knows the fields of a writer's schema only; remove schemas.reader_schema, or set it to wait"
+        yield Finding(("schemas.read_rules", "schemas.reader_schema"), text)
 
 
 def _paths(settings: Settings) -> Iterator[Finding]:
@@ -246,6 +259,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _properties,
     _framing,
     _registry,
+    _read_rules,
     _paths,
     _mapping,
     _deny,

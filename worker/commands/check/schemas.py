@@ -43,7 +43,7 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
 
 def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterator[Finding]:
     try:
-        source = wiring.schema_directory(directory)
+        source = wiring.schema_directory(directory, settings.schemas.unknown_id_seconds)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "mend or remove the file")
         return

@@ -16,6 +16,7 @@ from typing import Any
 
 import fastavro.read
 
+from worker.core.avro.preparation import plain_name
 from worker.core.avro.primitives import (
     PRIMITIVES,
     TRUNCATED,
@@ -55,23 +56,11 @@ class _Usage:
 
 
 class Reader:
-    """Reads records of one schema, one at a time."""
+    """Reads records of one schema, one at a time. Keeps nothing of the schema but what reading needs."""
 
     def __init__(self, avro: AvroType) -> None:
-        self._avro = avro
         self._usage = _Usage()
-        self._named: dict[str, Read] = {}
-        self._weights: dict[str, int] = {}
-        self._kinds: dict[str, Callable[[Any], Read]] = {
-            "union": self._union,
-            "array": self._array,
-            "map": self._map,
-            "enum": enum,
-            "fixed": fixed,
-        }
-        if self._weight(avro.root) > _OBJECTS_MAX:
-            raise Undecodable(f"its schema has {_TOO_MANY}")
-        self._root = self._compile(avro.root)
+        self._root = _Compiler(avro, self._usage).root
 
     def read(self, data: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
         """The value from `start` to the end of the data.
@@ -90,9 +79,29 @@ class Reader:
             raise Undecodable(f"{len(data) - end} bytes follow the end of the record")
         return value
 
+
+class _Compiler:
+    """Makes the closures that read the values of one schema; `root` reads the whole one."""
+
+    def __init__(self, avro: AvroType, usage: _Usage) -> None:
+        self._avro = avro
+        self._usage = usage
+        self._named: dict[str, Read] = {}
+        self._weights: dict[str, int] = {}
+        self._kinds: dict[str, Callable[[Any], Read]] = {
+            "union": self._union,
+            "array": self._array,
+            "map": self._map,
+            "enum": enum,
+            "fixed": fixed,
+        }
+        if self._weight(avro.root) > _OBJECTS_MAX:
+            raise Undecodable(f"its schema has {_TOO_MANY}")
+        self.root = self._compile(avro.root)
+
     def _compile(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
         kind = kind_of(schema)
-        if kind in self._avro.names:
+        if isinstance(schema, str) and kind in self._avro.names:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
@@ -120,7 +129,7 @@ class Reader:
         return read
 
     def _record(self, schema: dict[str, Any]) -> Read:
-        own = _shown(str(schema["name"]).rpartition(".")[2])
+        own = _shown(plain_name(schema))
         fields: list[tuple[str, Read]] = []
 
         def record(data: bytes, at: int) -> tuple[dict[str, Any], int]:
@@ -219,7 +228,9 @@ def _reason(misfit: Misfit | IndexError) -> str:
 
 
 def _shown(name: str) -> str:
-    return name if len(name) <= _NAME_SHOWN_MAX else name[:_NAME_SHOWN_MAX] + "…"
+    cut = name[: _NAME_SHOWN_MAX + 1]
+    shown = cut if cut.isprintable() else ascii(cut)
+    return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
 
 
 def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list

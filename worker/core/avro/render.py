@@ -26,6 +26,7 @@ _DAY_MICROS = 86_400_000_000
 _DECIMAL_BYTES_MAX = 64
 """154 digits, far more than any real decimal has. Longer ones stay bytes, and preflight refuses them."""
 _SCALE_MAX = 1_000
+_SCALE_DIGITS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,14 @@ def _time(micros_per_unit: int) -> Callable[[int, object, object], time | OutOfR
     return read
 
 
+def _time_nanos(units: int, _writer: object, _reader: object) -> str | OutOfRange:
+    micros, nanos = divmod(units, 1_000)
+    read = _time(1)(micros, None, None)
+    if isinstance(read, OutOfRange):
+        return OutOfRange(units)
+    return (read.isoformat("microseconds") + f"{nanos:03d}").rstrip("0").rstrip(".")
+
+
 def _decimal(data: bytes, writer: dict[str, Any], _reader: object) -> Decimal | bytes:
     if len(data) > _DECIMAL_BYTES_MAX:
         return data
@@ -102,6 +111,7 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("long", "timestamp-millis"): _timestamp(_EPOCH, 1_000),
     ("long", "timestamp-micros"): _timestamp(_EPOCH, 1),
     ("long", "timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units),
+    ("long", "time-nanos"): _time_nanos,
     ("long", "local-timestamp-millis"): _timestamp(_EPOCH_LOCAL, 1_000),
     ("long", "local-timestamp-micros"): _timestamp(_EPOCH_LOCAL, 1),
     ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units, local=True),
@@ -109,6 +119,24 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("fixed", "decimal"): _decimal,
     ("fixed", "uuid"): _uuid_bytes,
 }
+_CONNECT: dict[str, str] = {
+    "io.debezium.time.Date": "date",
+    "io.debezium.time.Time": "time-millis",
+    "io.debezium.time.MicroTime": "time-micros",
+    "io.debezium.time.NanoTime": "time-nanos",
+    "io.debezium.time.Timestamp": "timestamp-millis",
+    "io.debezium.time.MicroTimestamp": "timestamp-micros",
+    "io.debezium.time.NanoTimestamp": "timestamp-nanos",
+    "org.apache.kafka.connect.data.Date": "date",
+    "org.apache.kafka.connect.data.Time": "time-millis",
+    "org.apache.kafka.connect.data.Timestamp": "timestamp-millis",
+    "org.apache.kafka.connect.data.Decimal": "decimal",
+}
+"""Types of Kafka Connect by name, and the logical type of Avro that reads the same.
+
+Debezium's other types are text or plain numbers. Its timestamps without a zone count as UTC, as they do where its
+connector writes Connect's own types.
+"""
 _PREFIX = "attribute-worker."
 for (_base, _logical), _read in _READERS.items():
     # fastavro's documented way to add a logical type; the prefix keeps its own readers as they are.
@@ -118,28 +146,37 @@ for (_base, _logical), _read in _READERS.items():
 def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
     """The name under which fastavro finds this module's reader. None: read the plain type.
 
-    Avro's specification says to ignore a logical type that is unknown or does not fit its base. A string's `uuid` needs
-    no reader: the text is the value.
+    Avro's specification says to ignore a logical type that is unknown or does not fit its base; then what Kafka Connect
+    calls the type counts. A string's `uuid` needs no reader: the text is the value.
+
+    Args:
+        schema: The type. If it is Connect's decimal and lacks a scale, it gets Connect's.
+        logical: Its logical type.
     """
+    named = _fitting(schema, logical)
+    if named is not None:
+        return named
+    connect = schema.get("connect.name")
+    if not isinstance(connect, str) or connect not in _CONNECT:
+        return None
+    parameters = schema.get("connect.parameters")
+    scale = parameters.get("scale") if isinstance(parameters, dict) else None
+    if isinstance(scale, str) and scale.isascii() and scale.isdigit():
+        schema.setdefault("scale", int(scale[:_SCALE_DIGITS_MAX]))
+    return _fitting(schema, _CONNECT[connect])
+
+
+def _fitting(schema: dict[str, Any], logical: object) -> str | None:
     base = schema.get("type")
     if not isinstance(base, str) or not isinstance(logical, str) or (base, logical) not in _READERS:
         return None
     if logical == "decimal":
         scale = schema.get("scale", 0)
-        if not isinstance(scale, int) or not 0 <= scale <= _SCALE_MAX:
+        if type(scale) is not int or not 0 <= scale <= _SCALE_MAX:
             return None
     if logical == "uuid" and schema.get("size") != len(UUID(int=0).bytes):
         return None
     return _PREFIX + logical
-
-
-def default_of(schema: Any, default: object) -> object:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """A field's default, converted like a value in a record. A union's default belongs to its first branch."""
-    first = schema[0] if isinstance(schema, list) else schema
-    if not isinstance(first, dict) or "logicalType" not in first:
-        return default
-    raw = default.encode("latin-1") if isinstance(default, str) else default
-    return fastavro.read.LOGICAL_READERS[f"{first['type']}-{first['logicalType']}"](raw, first, None)
 
 
 def _float(value: float) -> float:

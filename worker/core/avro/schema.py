@@ -1,4 +1,4 @@
-"""Prepares Avro schemas for decoding: resolves names, puts in our logical-type readers, finds recursion."""
+"""Avro schemas, ready for decoding: names resolved, our readers of logical types put in, recursion found."""
 
 from __future__ import annotations
 
@@ -7,23 +7,16 @@ from typing import Any
 
 import fastavro
 
-from worker.core.avro import render
+from worker.core.avro.defaults import converted
+from worker.core.avro.preparation import RECORDS, InvalidSchema, Preparation
 
-_RECORDS = frozenset({"record", "error"})
-_TYPES = _RECORDS | {
-    *("null", "boolean", "int", "long", "float", "double", "bytes", "string"),
-    *("fixed", "enum", "array", "map"),
-}
-_DEPTH_MAX = 100
-"""Levels in a schema's text. fastavro recurses in C, and an absurd depth kills the process."""
+__all__ = ["AvroType", "InvalidSchema", "Undecodable", "full_name", "is_record", "kind_of"]
+
+_ERROR_SHOWN_MAX = 200
 
 
 class Undecodable(Exception):
     """The record cannot be decoded. The message says why, without any of its bytes or values."""
-
-
-class InvalidSchema(ValueError):
-    """What a registry or a file contains is not an Avro schema. The message says why."""
 
 
 class AvroType:
@@ -31,22 +24,27 @@ class AvroType:
 
     Args:
         schema: The schema as `json.loads` gives it. It must define every name that it uses.
+        defaults: Whether records are resolved to this schema, so that its defaults become values. Those of a writer's
+            schema mean nothing to a reader: they are left out, and may be invalid.
 
     Raises:
         InvalidSchema: It is not a valid Avro schema.
     """
 
-    def __init__(self, schema: object) -> None:
+    def __init__(self, schema: object, *, defaults: bool = False) -> None:
         self.names: dict[str, dict[str, Any]] = {}
+        self.parts = 0
+        """How many types, fields and symbols it has."""
         try:
-            self.parsed: Any = fastavro.parse_schema(_prepared(schema, 0))
+            self.parsed: Any = fastavro.parse_schema(Preparation(defaults=defaults).schema(schema))
             self.root: Any = self.parsed
             self._collect(self.parsed)
+            self._convert_defaults()
+            self.recursive = self._is_recursive()
         except InvalidSchema:
             raise
         except Exception as error:  # noqa: BLE001 - on odd schemas fastavro raises KeyError, TypeError and more
             raise InvalidSchema(f"not a valid Avro schema: {_shortened(error)}") from None
-        self.recursive = self._is_recursive()
 
     def branches(self, schema: Any) -> Iterator[Any]:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Every type that a schema allows, except null: a union's branches, with names resolved."""
@@ -57,18 +55,22 @@ class AvroType:
 
     def resolve(self, schema: Any) -> Any:  # noqa: ANN401 - as above
         """The definition behind a name; anything else as it is."""
-        return self.names.get(kind_of(schema), schema)
+        return self.names.get(schema, schema) if isinstance(schema, str) else schema
 
     def _collect(self, schema: Any) -> None:  # noqa: ANN401 - as above
+        self.parts += 1 + (len(schema["symbols"]) if kind_of(schema) == "enum" and isinstance(schema, dict) else 0)
         for part in _parts(schema):
             self._collect(part)
         if isinstance(schema, dict) and "name" in schema:
             self.names[schema["name"]] = schema
-        if is_record(schema):
-            for field in schema["fields"]:
-                if "default" in field:
-                    # fastavro returns a reader's default as it is in the schema's JSON: a date as a number of days.
-                    field["default"] = render.default_of(field["type"], field["default"])
+
+    def _convert_defaults(self) -> None:
+        """Makes values of the defaults: fastavro returns them as they are in the JSON, a date as a number of days."""
+        fields = [field for schema in self.names.values() if is_record(schema) for field in schema["fields"]]
+        values = [converted(self.resolve, field["type"], field["default"]) for field in fields if "default" in field]
+        # Only now: the default of a record takes those of its fields as they are in the JSON.
+        for field, value in zip((field for field in fields if "default" in field), values, strict=True):
+            field["default"] = value
 
     def _is_recursive(self) -> bool:
         """Whether a named type contains itself, directly or through others."""
@@ -85,8 +87,8 @@ class AvroType:
         """The named types directly inside one, by name or defined in place."""
         found: set[str] = set()
         for part in _parts(schema):
-            name = part["name"] if isinstance(part, dict) and "name" in part else kind_of(part)
-            found |= {name} if name in self.names else self._named_in(part)
+            name = part.get("name") if isinstance(part, dict) else part
+            found |= {name} if isinstance(name, str) and name in self.names else self._named_in(part)
         return found
 
 
@@ -99,7 +101,7 @@ def kind_of(schema: Any) -> str:  # noqa: ANN401 - as above
 
 def is_record(schema: Any) -> bool:  # noqa: ANN401 - as above
     """Whether the schema is a record's definition."""
-    return kind_of(schema) in _RECORDS
+    return isinstance(schema, dict) and schema.get("type") in RECORDS
 
 
 def full_name(schema: object) -> str:
@@ -118,48 +120,14 @@ def _parts(schema: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
     elif isinstance(schema, dict):
         if is_record(schema):
             yield from (field["type"] for field in schema["fields"])
-        elif "items" in schema:
+        elif kind_of(schema) == "array":
             yield schema["items"]
-        elif "values" in schema:
+        elif kind_of(schema) == "map":
             yield schema["values"]
-
-
-def _prepared(schema: Any, depth: int) -> Any:  # noqa: ANN401 - as above
-    """A copy without fastavro's own keys, in which logical types name the readers of `render`."""
-    if depth > _DEPTH_MAX:
-        raise InvalidSchema(f"not a valid Avro schema: more than {_DEPTH_MAX} levels deep")
-    if isinstance(schema, list):
-        return [_prepared(branch, depth + 1) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if _is_wrapper(schema):
-        return _prepared(schema.get("type"), depth + 1)
-    copy = {key: value for key, value in schema.items() if not key.startswith("__")}
-    for key in ("type", "items", "values"):
-        if key in copy:
-            copy[key] = _prepared(copy[key], depth + 1)
-    if kind_of(copy) in _RECORDS:
-        if not isinstance(copy.get("fields"), list):
-            raise InvalidSchema("not a valid Avro schema: a record without a list of fields")
-        copy["fields"] = [_prepared(field, depth + 1) for field in copy["fields"]]
-    logical = copy.pop("logicalType", None)
-    reader = render.logical_reader(copy, logical)
-    if reader is not None:
-        copy["logicalType"] = reader
-    return copy
-
-
-def _is_wrapper(schema: dict[str, Any]) -> bool:
-    """Whether a schema is only `{"type": "a.Name"}` or `{"type": {…}}`, which some generators write.
-
-    fastavro does not understand such a wrapper. A record's field looks the same, but has a name.
-    """
-    kind = schema.get("type")
-    return "name" not in schema and (not isinstance(kind, str) or kind not in _TYPES)
 
 
 def _shortened(error: Exception) -> str:
     """An error of fastavro on one line of bounded length. Its text is about the schema, never about a record."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()[:_ERROR_SHOWN_MAX]
     name = type(error).__name__
-    return f"{name}: {text[:200]}" if text else name
+    return f"{name}: {text}" if text else name

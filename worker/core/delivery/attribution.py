@@ -120,14 +120,16 @@ class Attribution:
         before, self._successes_since_429 = self._successes_since_429, 0
         return before < SUCCESSES_BEFORE_ONE_429 or now - self._succeeded_at > SILENCE_SECONDS
 
-    def blame(self, entry: Entry, verdict: Verdict, reply: Reply, now: float) -> Blame:
-        """Who is to blame for a call that was neither delivered nor refused for its values. `now` is monotonic."""
-        if entry.trouble is None:
-            entry.trouble = Trouble()
-        trouble, kind = entry.trouble, _KINDS[verdict]
+    def blame(self, entry: Entry, verdict: Verdict, reply: Reply, now: float) -> tuple[Blame, Trouble]:
+        """Who is to blame for a call that was neither delivered nor refused for its values, and the entry's trouble.
+
+        `now` is in monotonic seconds.
+        """
+        trouble, kind = entry.trouble or Trouble(), _KINDS[verdict]
+        entry.trouble = trouble
         evidence = trouble.add(kind, successes=self.successes, others_started_at=self._success_started_at, now=now)
         if kind in _HALTING:
-            blame = self._halt(entry, trouble.blamed_for is kind, evidence, now)
+            blame = self._halt(entry, kind, evidence, now)
         elif trouble.blamed_for is kind:
             blame = Blame.USER
         elif kind is Kind.DOUBTED:
@@ -140,13 +142,14 @@ class Attribution:
             blame = Blame.NOBODY
         if blame is Blame.USER:
             trouble.blamed_for = kind
-        return blame
+        return blame, trouble
 
-    def _halt(self, entry: Entry, blamed: bool, evidence: Evidence, now: float) -> Blame:  # noqa: FBT001 - not a switch
+    def _halt(self, entry: Entry, kind: Kind, evidence: Evidence, now: float) -> Blame:
         """A 401 or the like: everybody's at first; one user's if others succeed in between, again and again.
 
         The token may expire while a user is searched for what a firewall dislikes: so the others must be well still.
         """
+        blamed = entry.trouble is not None and entry.trouble.blamed_for is kind
         if not (blamed or evidence.confirmed) and len(self._halted) < DOUBTED_USERS:
             self._halted.add(entry.key)  # whoever is known for it is no news
         others_are_well = self._halted <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))

@@ -19,6 +19,7 @@ from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry, Place
+from worker.core.waiting.trouble import Trouble
 
 DRAIN_BACKOFF_SECONDS = 1.0  # the longest pause before an entry is tried again during a drain
 
@@ -180,21 +181,19 @@ class Judge:
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame = self._attribution.blame(entry, verdict, reply, now.mono)
+        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono)
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
-            self._give_up_on_user(flight, verdict, reply, now)
+            self._give_up_on_user(flight, trouble, verdict, reply, now)
             return
         self._totals.retries += 1
-        trouble, halt = entry.trouble, self._gate.halt
-        known = trouble is not None and trouble.known
         # A 429 that is everybody's says how fast, not when: the rate sees to that.
-        failures = 1 if trouble is None or (verdict is Verdict.THROTTLED and not known) else trouble.failures
+        failures = 1 if verdict is Verdict.THROTTLED and not trouble.known else trouble.failures
         pause = max(self._backoff_seconds(failures), self._heed(entry, verdict, reply, now))
         if blame is Blame.DESTINATION:
             self._close(flight, _HALTS.get(verdict, HaltReason.WRONG_URL), in_words(reply), now)
-        elif halt is not None and self._schedule.is_probe(flight):
-            reason = HaltReason.UNAVAILABLE if verdict is Verdict.RETRY and not known else halt.reason
+        elif (halt := self._gate.halt) is not None and self._schedule.is_probe(flight):
+            reason = HaltReason.UNAVAILABLE if verdict is Verdict.RETRY and not trouble.known else halt.reason
             self._close(flight, reason, in_words(reply), now)
         self._settlement.retry(entry, now.mono + pause)
 
@@ -214,19 +213,16 @@ class Judge:
         self._gate.retry_after(seconds, now.mono)
         return 0.0
 
-    def _give_up_on_user(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
-        """The others are well. What halts or slows everybody else is searched, or ends in a letter, here alone."""
-        entry, trouble = flight.entry, flight.entry.trouble
+    def _give_up_on_user(self, flight: Flight, trouble: Trouble, verdict: Verdict, reply: Reply, now: Now) -> None:
+        """The others are well. What would halt or slow everybody is searched, or ends in a letter, here alone."""
         if verdict in {Verdict.UNAUTHORIZED, Verdict.WRONG_URL}:
             self._search(flight, reply, now)
         elif verdict in _LETTERS:
             self._dead_letter_rest(flight, _LETTERS[verdict], f"the destination answered {in_words(reply)}", reply, now)
-        elif trouble is not None:
+        else:
             seconds = now.mono - trouble.since
             detail = f"failed {trouble.failures} times in {seconds:.0f} s while other calls succeeded"
             self._dead_letter_rest(flight, Reason.SERVER_ERROR, f"{detail}; latest: {in_words(reply)}", reply, now)
-        else:
-            raise RuntimeError(f"{entry.key!r} is blamed without trouble")
 
     def _backoff_seconds(self, failures: int) -> float:
         """The pause before the next try. Short during a drain: a long one would end after the deadline."""

@@ -65,14 +65,16 @@ class Refusals:
 
     def search(self, properties: Mapping[str, Scalar], message: str, now: float) -> Isolation:
         """A search for a refused call. Its hints come from the error's text, else from memory."""
+        # Two controls, because one refused control proves nothing: an enumeration may have lost that value since. And
+        # only values that were accepted: a text about an "email address" may mean an attribute that holds one.
+        trusted = self.trusted(properties, now)
+        controls = trusted[:2] if len(trusted) > 1 else []
         suspected = named_in(message, properties) or self.suspects(properties, now)
         if suspected and len(suspected) < len(properties) and len(suspected) <= SUSPECTS_MAX:
-            return Isolation(properties, refused=True, suspected=suspected)
-        # Two controls, because one refused control proves nothing: an enumeration may have lost that value since.
-        trusted = self.trusted(properties, now)
-        controls = [*trusted, *(name for name in properties if name not in trusted)][:2]
-        told = len(trusted) > 1 or speaks_of_user(message, properties)
-        return Isolation(properties, refused=True, controls=controls if told else ())
+            blames_user = speaks_of_user(message, properties)  # then the controls go first, else the suspects are apart
+            if not (controls and blames_user):
+                return Isolation(properties, refused=True, suspected=suspected)
+        return Isolation(properties, refused=True, controls=controls)
 
     def _is_suspect(self, name: str, value: Scalar, now: float) -> bool:
         if self._refused.get(_pair(name, value), now) > now:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastavro import schemaless_reader
 
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
-from worker.core.events.extract import extractor
+from worker.core.events.extract import extractor, naming
 from worker.core.events.mapping import Mapping, absent
+from worker.core.events.plans import Plan, Plans
 from worker.core.model import Event, Record
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
@@ -22,8 +23,6 @@ _ID_MAX = 2**31 - 1
 """A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
 """Bound of the ids kept as missing or not Avro: hostile records may name any number of them."""
-
-_Plan: TypeAlias = Callable[[bytes, int], Event | None]
 
 
 class SchemaMissing(Exception):
@@ -65,16 +64,18 @@ class Decoder:
         reader_schema: object | None = None,
     ) -> None:
         self._mapping = mapping
-        self._plans: dict[int, _Plan] = {}
+        self._named = naming(mapping)
+        self._plans = Plans()
         self._unusable: dict[int, str] = {}
+        self._absent: set[int] = set()  # of the unusable ids, those that do not exist
         try:
-            self._reader = None if reader_schema is None else AvroType(reader_schema)
+            self._reader = None if reader_schema is None else AvroType(reader_schema, defaults=True)
         except InvalidSchema as error:
             raise ValueError(f"the reader schema is {error}") from None
         try:
-            self._bare = None if writer_schema is None else self._plan(AvroType(writer_schema))
-        except (InvalidSchema, Undecodable) as error:
-            raise ValueError(f"the writer schema: {error}") from None
+            self._bare = None if writer_schema is None else self._plan(writer_schema, "the writer schema")[0]
+        except Undecodable as error:
+            raise ValueError(str(error)) from None
 
     def add(self, schema_id: int, schema: object | None) -> None:
         """Adds the schema of an id.
@@ -87,14 +88,22 @@ class Decoder:
         """
         if schema is None:
             self._mark_unusable(schema_id, f"schema {schema_id} does not exist")
+            self._absent.add(schema_id)
             return
         try:
-            plan = self._plan(AvroType(schema))
-        except (InvalidSchema, Undecodable) as error:
-            self._mark_unusable(schema_id, f"schema {schema_id}: {error}")
+            plan, parts = self._plan(schema, f"schema {schema_id}")
+        except Undecodable as error:
+            self._mark_unusable(schema_id, str(error))
             return
-        self._plans[schema_id] = plan
+        self._plans.put(schema_id, plan, parts)
         self._unusable.pop(schema_id, None)
+        self._absent.discard(schema_id)
+
+    def forget_absent(self) -> None:
+        """Forgets which ids do not exist: their next records ask for them again."""
+        for schema_id in self._absent:
+            self._unusable.pop(schema_id, None)
+        self._absent.clear()
 
     def decode(self, record: Record) -> Event | None:
         """The event in a record that is not a tombstone. None if the mapping's `ignore_when_null` ignores the record.
@@ -131,23 +140,40 @@ class Decoder:
 
     def _mark_unusable(self, schema_id: int, reason: str) -> None:
         while len(self._unusable) >= _UNUSABLE_KEPT:
-            del self._unusable[next(iter(self._unusable))]
+            oldest = next(iter(self._unusable))
+            del self._unusable[oldest]
+            self._absent.discard(oldest)
         self._unusable[schema_id] = reason
 
-    def _plan(self, writer: AvroType) -> _Plan:
+    def _plan(self, schema: object, what: str) -> tuple[Plan, int]:
+        """Compiles a writer's schema, of so many parts. Whatever an odd one raises, now or later, is `Undecodable`."""
+        try:
+            avro = AvroType(schema)
+            return self._compiled(avro, what), avro.parts
+        except (InvalidSchema, Undecodable) as error:
+            raise Undecodable(f"{what}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - see above
+            raise Undecodable(f"{what} cannot be used ({type(error).__name__})") from None
+
+    def _compiled(self, writer: AvroType, what: str) -> Plan:
         if not any(is_record(branch) for branch in writer.branches(writer.root)):
             raise Undecodable("it is not the schema of a record")
         reader = Reader(writer)
-        extract = extractor(self._mapping, self._reader or writer)
+        extract = extractor(self._mapping, self._reader or writer, self._named)
         resolve = None if self._reader is None else _resolver(writer, self._reader)
 
         def decode(value: bytes, start: int) -> Event | None:
-            data = reader.read(value, start)
-            if resolve is not None:
-                data = resolve(value, start)
-            if type(data) is not dict:
-                raise Undecodable("it is not a record, but another branch of the schema's union")
-            return extract(data)
+            try:
+                data = reader.read(value, start)
+                if resolve is not None:
+                    data = resolve(value, start)
+                if type(data) is dict:
+                    return extract(data)
+            except Undecodable:
+                raise
+            except Exception as error:  # noqa: BLE001 - see `_plan`
+                raise Undecodable(f"{what} cannot read it ({type(error).__name__})") from None
+            raise Undecodable("it is not a record, but another branch of the schema's union")
 
         return decode
 

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from worker.core.avro.render import Nanoseconds
+from worker.core.avro.render import Nanoseconds, Unsupported, scalar
 from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
-from worker.core.events.mapping import Found, Keys, Mapping, find, names_of
+from worker.core.events.mapping import LEFT_OUT, Found, Keys, Mapping, find, names_of
 from worker.core.model import Event, User
 
 Decoded: TypeAlias = dict[str, Any]
+Naming: TypeAlias = Callable[[str], str | None]
 _Getter: TypeAlias = Callable[[Decoded], Any]
 _Attributes: TypeAlias = Callable[[Decoded], dict[str, object]]
 _Custom: TypeAlias = Callable[[Decoded], tuple[tuple[str, str], ...]]
 
 _SCALARS = frozenset({"boolean", "int", "long", "float", "double", "string", "enum"})
 _NAMES_CACHED = 4_096
-_NAME_CACHED_CHARACTERS = 200
+_CACHED_NAME_MAX = 200  # characters: longer names are refused later, and may be very long
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _NO_CUSTOM: tuple[tuple[str, str], ...] = ()
 
 
-def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | None]:
-    """A function that makes an event of a decoded record. It returns None for a record that `ignore_when_null` ignores.
+def naming(mapping: Mapping) -> Naming:
+    """A function that gives attributes of maps their names at the destination; None if one is excluded.
+
+    All schemas of a mapping share it, and its memory.
+    """
+
+    @lru_cache(maxsize=_NAMES_CACHED)
+    def cached(name: str) -> str | None:
+        return _destination_name(mapping, (name,))
+
+    return lambda name: cached(name) if len(name) <= _CACHED_NAME_MAX else _destination_name(mapping, (name,))
+
+
+def extractor(mapping: Mapping, avro: AvroType, named: Naming) -> Callable[[Decoded], Event | None]:
+    """A function that makes an event of a decoded record. It returns None for one that `ignore_when…` ignores.
 
     Raises:
         Undecodable: The mapping does not fit this schema. The returned function raises it, too, for an identifier
@@ -37,13 +53,16 @@ def extractor(mapping: Mapping, avro: AvroType) -> Callable[[Decoded], Event | N
     email = _text(mapping.email, "email", avro)
     client_user_id = _text(mapping.client_user_id, "client_user_id", avro)
     custom = _custom(mapping, avro)
-    attributes = _attributes(mapping, avro)
+    attributes = _attributes(mapping, avro, named)
     occurred_at = _getter(_found(mapping.occurred_at, avro))
     event_id = _getter(_found(mapping.event_id, avro))
     guards = [_by_keys(found.keys) for found in _found(mapping.ignore_when_null, avro)]
+    unwanted = [(_getter(found), value) for path, value in mapping.ignored() if (found := _found(path, avro))]
 
     def extract(data: Decoded) -> Event | None:
         if guards and all(guard(data) is None for guard in guards):
+            return None
+        if unwanted and any(_shown(get(data)) == value for get, value in unwanted):
             return None
         return Event(
             User(phone(data), email(data), client_user_id(data), custom(data)),
@@ -71,6 +90,21 @@ def milliseconds(value: object) -> int | None:
         except ValueError:
             return None
     return None
+
+
+def _shown(value: object) -> str | None:
+    """A value as text, for `ignore_when`. None if it has no such form: an array, an object, bytes."""
+    if type(value) is str:
+        return value
+    try:
+        plain = scalar(value)
+    except Unsupported:
+        return None
+    if plain is None or plain is True or plain is False:
+        return json.dumps(plain)
+    if type(plain) is Decimal:
+        return format(plain.normalize(), "f")
+    return str(int(plain)) if type(plain) is float and plain.is_integer() else str(plain)
 
 
 def _event_id(value: object) -> str | None:
@@ -162,10 +196,10 @@ def _pair(item: object) -> tuple[object, object]:
     raise Undecodable("custom_identifiers: neither a map nor an array of records with the fields name and value")
 
 
-def _attributes(mapping: Mapping, avro: AvroType) -> _Attributes:
+def _attributes(mapping: Mapping, avro: AvroType, named: Naming) -> _Attributes:
     if not mapping.attributes:
         return lambda _data: {}
-    readers = [(_by_keys(found.keys), _fields(mapping, avro, found)) for found in find(avro, mapping.attributes)]
+    readers = [(_by_keys(found.keys), _fields(mapping, avro, found, named)) for found in find(avro, mapping.attributes)]
 
     def attributes(data: Decoded) -> dict[str, object]:
         for get, read in readers:
@@ -177,7 +211,7 @@ def _attributes(mapping: Mapping, avro: AvroType) -> _Attributes:
     return attributes
 
 
-def _fields(mapping: Mapping, avro: AvroType, found: Found) -> _Attributes:
+def _fields(mapping: Mapping, avro: AvroType, found: Found, named: Naming) -> _Attributes:
     """A function that reads the attributes from the map or record that was found."""
     records = [schema for schema in found.types if is_record(schema)]
     if records:
@@ -186,16 +220,7 @@ def _fields(mapping: Mapping, avro: AvroType, found: Found) -> _Attributes:
         raise Undecodable(f"attributes: {'.'.join(found.keys)} is neither a map nor a record in this schema")
     if not (mapping.exclude or mapping.prefix or mapping.rename):
         return lambda value: value
-
-    @lru_cache(maxsize=_NAMES_CACHED)
-    def named(name: str) -> str | None:
-        return _destination_name(mapping, (name,))
-
-    def renamed(name: str) -> str | None:
-        # Longer names are refused later. Cached, a few of a megabyte each would fill the memory.
-        return named(name) if len(name) <= _NAME_CACHED_CHARACTERS else _destination_name(mapping, (name,))
-
-    return lambda value: {new: item for name, item in value.items() if (new := renamed(name)) is not None}
+    return lambda value: {new: item for name, item in value.items() if (new := named(name)) is not None}
 
 
 def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[str, Any]]) -> _Attributes:
@@ -210,7 +235,7 @@ def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[st
         for declared in record["fields"]:
             name = declared["name"]
             new = _destination_name(mapping, tuple(names_of(declared)))
-            if new is None or (*at, name) in used or not _may_be_scalar(avro, declared["type"]):
+            if new is None or LEFT_OUT in declared or (*at, name) in used or not _may_be_scalar(avro, declared["type"]):
                 continue
             names[name] = new
     if len(set(names.values())) < len(names):

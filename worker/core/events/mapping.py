@@ -16,8 +16,10 @@ from worker.core.avro.schema import AvroType, is_record, kind_of
 
 _PATHS = (
     "phone", "email", "client_user_id", "custom_identifiers",
-    "attributes", "occurred_at", "event_id", "ignore_when_null",
+    "attributes", "occurred_at", "event_id", "ignore_when_null", "ignore_when",
 )  # fmt: skip
+LEFT_OUT = "attribute-worker.left-out"
+"""A field's property in a schema: the field is decoded, but neither sent nor found by a path."""
 Keys: TypeAlias = tuple[str, ...]
 """The steps into a decoded record: field names, and keys of maps."""
 
@@ -50,6 +52,9 @@ class Mapping:
         prefix: Goes before each attribute's name, except those in `rename`.
         rename: From an attribute's name in the schema to its name at the destination.
         ignore_when_null: A record with null at this path is ignored, such as a CDC delete with null at `after`.
+        ignore_when: Pairs `path=value`. A record is ignored if one of its paths has its value, such as
+            `__deleted=true`. Values are compared as text: `true`, `false`, `null`, numbers in their shortest form,
+            dates as they are sent. A path that a schema lacks has no value.
 
     Raises:
         ValueError: A path is malformed; says which.
@@ -66,19 +71,33 @@ class Mapping:
     prefix: str = ""
     rename: AbstractMapping[str, str] = field(default_factory=dict)
     ignore_when_null: str = ""
+    ignore_when: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not all("=" in pair for pair in self.ignore_when):
+            raise ValueError("ignore_when: write path=value, as in __deleted=true")
         for name in _PATHS:
             for label, path in self.labelled(name):
                 _check(f"{name} {label}".strip(), path, star=name == "attributes")
         targets = list(self.rename.values())
+        if not all(
+            map(_is_text, (self.prefix, *targets, *(label for label, _ in self.labelled("custom_identifiers"))))
+        ):
+            raise ValueError("rename: a name, in it or in prefix or custom_identifiers, holds bytes that are not UTF-8")
         if len(set(targets)) < len(targets):
             raise ValueError("rename: two attributes have the same new name")
         if not all(targets):
             raise ValueError("rename: a new name is empty; to leave an attribute out, use exclude")
 
     def labelled(self, name: str) -> Iterator[tuple[str, str]]:
-        """The paths of one setting, each with its label: the name in a `name=path` pair, else an empty text."""
+        """The paths of one setting, each with its label: the name in a `name=path` pair, else an empty text.
+
+        The label in `ignore_when` is the value.
+        """
+        if name == "ignore_when":
+            for path, wanted in self.ignored():
+                yield wanted, path
+            return
         value: str = getattr(self, name)
         if name == "custom_identifiers" and "=" in value:
             for pair in value.split(","):
@@ -86,6 +105,12 @@ class Mapping:
                 yield label.strip(), path.strip()
         elif value.strip():
             yield "", value.strip()
+
+    def ignored(self) -> Iterator[tuple[str, str]]:
+        """The pairs of `ignore_when`: path and value."""
+        for pair in self.ignore_when:
+            path, _, wanted = pair.partition("=")
+            yield path.strip(), wanted.strip()
 
     def paths(self) -> Iterator[tuple[str, str]]:
         """Every path in use, with the name of its setting."""
@@ -147,9 +172,18 @@ def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str) -> dict[Keys, 
 def _field(record: dict[str, Any], name: str) -> dict[str, Any] | None:
     for wanted in (lambda declared: declared["name"] == name, lambda declared: name in declared.get("aliases", ())):
         for declared in record["fields"]:
-            if wanted(declared):
+            if wanted(declared) and LEFT_OUT not in declared:
                 return dict(declared)
     return None
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be sent. Python makes lone surrogates of such bytes in the environment."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(setting: str, path: str, *, star: bool) -> None:

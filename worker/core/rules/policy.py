@@ -22,6 +22,7 @@ from fnmatch import fnmatchcase
 from worker.core.rules.forbidden import is_forbidden
 
 FORBIDDEN = "@forbidden"
+DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
 NULLS = ("drop", "reject", "empty_string")
 _NAME_CHARACTERS_MAX = 200
 _LOOKED_AT_MAX = 1_000
@@ -37,6 +38,8 @@ class AttributeRules:
         deny: Name patterns. A match becomes a `sensitive_data` dead letter without its value. `@forbidden` stands for
             the built-in list. To add your own patterns: `@forbidden,internal_*`.
         nulls: `drop` leaves null attributes out, `reject` makes dead letters of them, `empty_string` sends "".
+        unknown_values: Texts that stand for a value that the producer does not know. They are left out, also as bytes,
+            and an identifier with one is absent. Debezium writes the default for large columns that did not change.
 
     Raises:
         ValueError: A pattern is empty or names an unknown list, or `nulls` is unknown.
@@ -45,6 +48,7 @@ class AttributeRules:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = (FORBIDDEN,)
     nulls: str = "drop"
+    unknown_values: tuple[str, ...] = (DEBEZIUM_UNAVAILABLE,)
 
     def __post_init__(self) -> None:
         if not all(pattern.strip() for pattern in (*self.allow, *self.deny)):
@@ -91,7 +95,12 @@ class Policy:
         words = _words(looked_at)
         if any(deny(words) for deny in self._denies):
             return Decision.DENY
-        return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX else Decision.BAD_NAME
+        return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX and is_text(name) else Decision.BAD_NAME
+
+
+def is_text(name: str) -> bool:
+    """Whether it can be sent: UTF-8 has no lone surrogates, which JSON, and so a schema's field name, may hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _deny(pattern: str) -> Callable[[str], bool]:

@@ -9,12 +9,13 @@ from typing import cast
 from worker.core.avro.render import Unsupported, raw, scalar
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
 from worker.core.rules.identity import IdentityRules, name_user
-from worker.core.rules.policy import AttributeRules, Decision, Policy
+from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
 _SENT_AS_THEY_ARE = frozenset({bool, int, str, Decimal})
 _SEND = Decision.SEND
+_TEXTS = frozenset({str, bytes})
 
 
 class Preflight:
@@ -31,20 +32,23 @@ class Preflight:
         self._identity = identity
         self._nulls = attributes.nulls
         self._policy = Policy(attributes)
+        texts = attributes.unknown_values
+        self._unknown: frozenset[object] = frozenset((*texts, *(text.encode() for text in texts)))
 
     def check(self, event: Event) -> Checked:
         """What of an event may be sent, and what is refused, with one refusal per reason.
 
         If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
-        key, user, fault = name_user(event.user, self._identity)
+        unknown = self._unknown
+        key, user, fault = name_user(_known(event.user, unknown) if unknown else event.user, self._identity)
         if key is None:
             return self._unnamed(event.attributes, fault)
         decide = self._policy.decide
         accepted: dict[str, Scalar] = {}
         rest: list[tuple[str, object]] | None = None
         for name, value in event.attributes.items():
-            if type(value) in _SENT_AS_THEY_ARE and decide(name) is _SEND:
+            if type(value) in _SENT_AS_THEY_ARE and value not in unknown and decide(name) is _SEND:
                 accepted[name] = cast("Scalar", value)
             elif rest is None:
                 rest = [(name, value)]
@@ -77,8 +81,10 @@ class Preflight:
         return tuple(one.refusal(reason) for reason, one in refused.items()), passed_over
 
     def _passes_over(self, decision: Decision, value: object) -> bool:
-        """Whether a rule leaves it out: the allow-list, or `nulls`. A null under a denied name is left out as well."""
-        return decision is Decision.PASS_OVER or (value is None and self._nulls == "drop")
+        """Whether a rule leaves it out: the allow-list, `nulls` or `unknown_values`. A denied name changes nothing."""
+        if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
+            return True
+        return type(value) in _TEXTS and value in self._unknown
 
     def _rendered(self, value: object) -> Scalar:
         if value is not None:
@@ -104,6 +110,19 @@ class Preflight:
         return Checked(None, User(), {}, (refusal,), passed_over)
 
 
+def _known(user: User, unknown: frozenset[object]) -> User:
+    """The user without identifiers that are not known."""
+    given = (user.phone, user.email, user.client_user_id, *(value for _, value in user.custom))
+    if unknown.isdisjoint(given):
+        return user
+
+    def known(value: str | None) -> str | None:
+        return None if value in unknown else value
+
+    custom = tuple(pair for pair in user.custom if pair[1] not in unknown)
+    return User(known(user.phone), known(user.email), known(user.client_user_id), custom)
+
+
 class _Refused:
     """The attributes of one event that are refused for one reason."""
 
@@ -124,7 +143,11 @@ class _Refused:
 
 
 def _name_fault(name: str) -> str:
-    return f"a name of {len(name)} characters; at most 200 are taken" if name else "an attribute has no name"
+    if not name:
+        return "an attribute has no name"
+    if not is_text(name):
+        return "a name with a lone surrogate, which is no character"
+    return f"a name of {len(name)} characters; at most 200 are taken"
 
 
 def _shown(name: str) -> str:

@@ -49,6 +49,10 @@ class Ledger:
         """The record at `offset` was taken in. Call `hold` before: `read` makes the next offset committable."""
         self._position = offset + 1
 
+    def passed(self, offset: int) -> None:
+        """No record lies between the position and `offset`."""
+        self._position = max(offset, self._position or 0)
+
     def hold(self, offset: int, timestamp_ms: int) -> None:
         """Adds a hold: no commit passes `offset` until every hold on it is settled."""
         self.unsettled += 1

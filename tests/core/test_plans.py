@@ -1,0 +1,89 @@
+"""How many schemas a decoder keeps ready."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from tests.support.avro import fields, framed, record, varint
+from worker.core.events.decode import Decoder, SchemaMissing
+from worker.core.events.mapping import Mapping
+from worker.core.events.plans import PARTS_MAX
+
+MAPPING = Mapping("", "", "id", "", attributes="*", occurred_at="", event_id="", exclude=("x*",))
+WIDE = fields(("id", "string"), *((f"f{number}", ["null", "string"]) for number in range(100)))
+WIDE_PARTS = 1 + 101 + 200
+KEPT = PARTS_MAX // WIDE_PARTS
+DATA = varint(1) + b"u" + varint(0) * 100
+
+
+def is_known(decoder: Decoder, schema_id: int) -> bool:
+    try:
+        return decoder.decode(record(framed(schema_id, DATA))) is not None
+    except SchemaMissing:
+        return False
+
+
+@pytest.mark.slow
+def test_twice_as_many_schemas_as_fit_take_a_bounded_memory() -> None:
+    decoder = Decoder(MAPPING)
+    tracemalloc.start()
+    try:
+        for schema_id in range(2 * KEPT):
+            decoder.add(schema_id, WIDE)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 40 * 2**20
+    assert is_known(decoder, 2 * KEPT - 1)
+
+
+def test_the_least_recently_used_schema_is_forgotten_first_and_may_come_back() -> None:
+    decoder = Decoder(MAPPING)
+    for schema_id in range(KEPT):
+        decoder.add(schema_id, WIDE)
+    assert all(is_known(decoder, schema_id) for schema_id in range(KEPT))
+    assert is_known(decoder, 0)
+    decoder.add(KEPT, WIDE)
+    assert [is_known(decoder, schema_id) for schema_id in (0, 1, 2, KEPT)] == [True, False, True, True]
+    decoder.add(1, WIDE)
+    assert is_known(decoder, 1)
+
+
+def test_a_schema_that_is_added_again_takes_its_own_place() -> None:
+    decoder = Decoder(MAPPING)
+    for _ in range(3 * KEPT):
+        decoder.add(1, WIDE)
+    decoder.add(2, WIDE)
+    assert is_known(decoder, 1)
+
+
+def test_one_schema_larger_than_the_bound_is_kept() -> None:
+    huge = fields(
+        ("id", "string"), ("kind", {"type": "enum", "name": "K", "symbols": [f"S{n}" for n in range(70_000)]})
+    )
+    decoder = Decoder(MAPPING)
+    decoder.add(1, WIDE)
+    decoder.add(2, huge)
+    assert decoder.decode(record(framed(2, varint(1) + b"u" + varint(69_999)))) is not None
+    assert not is_known(decoder, 1)
+
+
+def test_very_long_names_are_not_remembered() -> None:
+    """A record may hold a name of 300 kB, and a cache of 4,096 of them would hold more than a gigabyte."""
+    schema = fields(("id", "string"), ("all", {"type": "map", "values": "int"}))
+    decoder = Decoder(
+        Mapping("", "", "id", "", attributes="all", occurred_at="", event_id="", exclude=("x*",)), writer_schema=schema
+    )
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            name = f"{number:0100000}".encode()
+            value = varint(1) + b"u" + varint(1) + varint(len(name)) + name + varint(1) + varint(0)
+            event = decoder.decode(record(value))
+            assert event is not None
+            assert len(event.attributes) == 1
+        assert tracemalloc.get_traced_memory()[0] < 2**20
+    finally:
+        tracemalloc.stop()
