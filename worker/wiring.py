@@ -123,7 +123,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     source = schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)
-    total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log)
+    total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log, renewed=group.renewed)
     exchange = Exchange(
         shared.engine,
         senders=shared.senders,

@@ -80,12 +80,12 @@ def _outcome(name: str, data: bytes) -> str | None:
         event = decoder.decode(source)
     except Undecodable as problem:
         detail = str(problem)
-        _judge_detail(detail, names=False)
+        judge_detail(detail, names=False)
         _judge_letter(letter_of_record(source, detail, _NOW))
         return detail
     _judge_value(name, data)
     if event is not None:
-        _judge_event(event, data)
+        judge_event(event, data)
     return None
 
 
@@ -109,17 +109,17 @@ def _judge_value(name: str, data: bytes) -> None:
         assert {pair for pair in zip(data, written, strict=True) if pair[0] != pair[1]} <= case.alike
 
 
-def _judge_event(event: Event, data: bytes) -> None:
+def judge_event(event: Event, data: bytes) -> None:
     assert isinstance(event, Event)
     for preflight in _PREFLIGHTS:
         checked = preflight.check(event)
         assert checked.key is not None or checked.refusals
         for refusal in checked.refusals:
-            _judge_detail(refusal.detail, names=True)
+            judge_detail(refusal.detail, names=True)
             _judge_letter(letter_of_refusal(record(data), event, refusal, _NOW))
 
 
-def _judge_detail(detail: str, *, names: bool) -> None:
+def judge_detail(detail: str, *, names: bool) -> None:
     """A detail must be short, printable and one line. Without `names` it may hold nothing of the record at all."""
     assert 0 < len(detail) <= DETAIL_CHARACTERS_MAX, detail
     assert detail.isprintable(), detail

@@ -263,6 +263,18 @@ class TestGroup:
             until(lambda: len(member.events) >= 3 and len(member.held) == 4, member)
         assert [kind for kind, _ in member.events[:3]] == ["assigned", "revoked", "assigned"]
 
+    @per_protocol
+    def test_a_paused_partition_that_comes_back_is_read(
+        self, broker: Broker, topic: str, group: str, protocol: dict[str, str]
+    ) -> None:
+        with Member(broker, topic, group, protocol) as member:
+            until(lambda: len(member.held) == 4, member)
+            member.subscription.pause(member.held)
+            member.subscription.rejoin()
+            until(lambda: len(member.events) >= 3 and len(member.held) == 4, member)
+            produce(broker, topic, numbered(4))
+            until(lambda: len(member.records) >= 4, member)
+
     def test_a_member_that_rejoins_is_out_of_the_group_until_its_next_assignment(
         self, broker: Broker, topic: str, group: str
     ) -> None:
@@ -350,7 +362,7 @@ class TestProblems:
         self, broker: Broker, group: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Asked for metadata, librdkafka would write the pattern unescaped into its statistics: they are no JSON."""
-        monkeypatch.setattr("worker.kafka.member._TOPIC_RECHECK_SECONDS", 0.0)
+        monkeypatch.setattr("worker.kafka.missing_topics._RECHECK_SECONDS", 0.0)
         name = unique_name("later")
         pattern = rf"^{name}\..*"
         refresh = {"topic.metadata.refresh.interval.ms": "1000", "statistics.interval.ms": "100"}

@@ -7,26 +7,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Thread
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition, Record
-from worker.kafka.batch import Batch
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.end_offsets import EndOffsets
-from worker.kafka.patterns import is_pattern
+from worker.kafka.missing_topics import MissingTopics
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
-from worker.kafka.records import record_of
+from worker.kafka.records import PollSize, record_of
+from worker.kafka.renewal import Renewal
 from worker.live.ports import Listener
-from worker.logs import LogLimiter
 
 COMMIT_SECONDS: Final = 5.0
 """How long `commit` with `wait` waits, by default."""
 
 CLOSE_SECONDS: Final = 10.0
 
-_TOPIC_RECHECK_SECONDS: Final = 10.0
+_BOUNDS_SECONDS: Final = 2.0
 # Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
 # then, and it does not expel the members that wait.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
@@ -59,17 +58,16 @@ class Subscription:
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
         self._heard_at = time.monotonic()
-        self._connection = Connection("consumer", log, self._take_statistics, self._topic_gone)
+        self._missing = MissingTopics(topics, log)
+        self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
         self._log = log
-        self._limit = LogLimiter()
-        self._batch = Batch()
+        self._poll_size = PollSize()
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
         self._end_offsets = EndOffsets(properties, log)
-        self._topic_problems: dict[str, str] = {}
-        self._topics_checked_at = time.monotonic()
+        self._renewal = Renewal(properties, log)
         self._listener_error: Exception | None = None
         with connecting():
             self._consumer = Consumer(
@@ -104,26 +102,28 @@ class Subscription:
     @property
     def problem(self) -> str | None:
         """The latest connection, authentication or topic problem in words. None if all is well again."""
-        return self._connection.refusal or self._connection.problem or next(iter(self._topic_problems.values()), None)
+        return self._connection.refusal or self._connection.problem or self._missing.problem
 
     def poll(self, timeout_seconds: float) -> list[Record]:
         """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
 
         Raises:
             SourceFailed: librdkafka reported a fatal error.
-            Exception: whatever the listener raised in a rebalance callback. This call's records stay uncommitted.
+            Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
+                stay uncommitted.
         """
+        self._read_renewed_topics()
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and self._batch.records_max > 1:
-            messages += self._consumer.consume(self._batch.records_max - 1, 0)
+        if messages and self._poll_size.more:
+            messages += self._consumer.consume(self._poll_size.more, 0)
         self._raise_pending()
         records = [record for message in messages if (record := self._record(message)) is not None]
         if records:
             self._connection.answered()
-            self._batch.took(records)
-        self._recheck_topics()
+            self._poll_size.saw(records)
+        self._missing.recheck(self._consumer)
         return records
 
     def passed(self) -> Mapping[Partition, int]:
@@ -132,6 +132,10 @@ class Subscription:
         It may lie behind the last record: a transaction ends with a control record, and aborted records are left out.
         """
         return self._passed
+
+    def renewed(self, topic: str) -> None:
+        """The topic was deleted and made anew: the next poll begins to read it as a new topic."""
+        self._renewal.add(topic)
 
     def rejoin(self) -> None:
         """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
@@ -229,6 +233,15 @@ class Subscription:
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
+    def _read_renewed_topics(self) -> None:
+        if (why := self._renewal.forbidden) is not None:
+            raise SourceFailed(why)
+        if self._renewal.begin(self._assigned, self._bounds):
+            self.rejoin()
+
+    def _bounds(self, partition: Partition) -> tuple[int, int]:
+        return self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_BOUNDS_SECONDS)
+
     def _record(self, message: Message) -> Record | None:
         error = message.error()
         topic = message.topic() or ""
@@ -254,38 +267,10 @@ class Subscription:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
         if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
-        if is_pattern(topic):
-            # It matches nothing yet, which `PartitionTotal` tells in both protocols. Never ask for its metadata:
-            # librdkafka would take it for a topic, and write it unescaped into its statistics.
-            return
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
-            self._topic_problems[topic] = f"topic {topic}: {in_words(error)}"
-            self._topics_checked_at = time.monotonic()
-            if self._limit.allows((topic, error.code()), time.monotonic()):
-                self._log.warning("topic unavailable", topic=topic, error=in_words(error))
+            self._missing.add(topic, error)
         else:
             self._connection.failed(error)
-
-    def _topic_gone(self, error: KafkaError) -> None:
-        # Only the error's text names the topic. So suspect every named topic, and ask about each at the next recheck.
-        self._topics_checked_at = float("-inf")
-        for topic in self._topics:
-            if not is_pattern(topic):
-                self._topic_problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
-
-    def _recheck_topics(self) -> None:
-        """Asks about topics with a problem: librdkafka reports when one goes missing, but not when it is back."""
-        now = time.monotonic()
-        if not self._topic_problems or now - self._topics_checked_at < _TOPIC_RECHECK_SECONDS:
-            return
-        self._topics_checked_at = now
-        for topic in list(self._topic_problems):
-            try:
-                found = self._consumer.list_topics(topic, timeout=1.0).topics[topic]
-            except KafkaException:
-                return  # no broker answers: error_cb reports that as a `problem`
-            if found.error is None:
-                del self._topic_problems[topic]
 
     def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
         group = statistics.get("cgrp", {})
@@ -306,13 +291,17 @@ class Subscription:
         self._assigned.update(gained)
         for partition in gained:
             self._passed.pop(partition, None)
-            self._topic_problems.pop(partition.topic, None)
+            self._missing.found(partition.topic)
         self._assignment_seen = True
         self._connection.joined()
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._listener.revoked, _partitions_of(partitions))
+        self._leave(self._give_up, _partitions_of(partitions))
+
+    def _give_up(self, partitions: list[Partition]) -> None:
+        self._listener.revoked(partitions)
+        self._commits.send(self._renewal.take_starts(partitions), "", wait=not self._closing)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         self._assignment_seen = self._idle_member = False
@@ -320,6 +309,8 @@ class Subscription:
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         self._call_listener(callback, partitions)
+        # Else librdkafka would remember the pause, and keep it if it assigns the partition to this member again.
+        self.resume(self._paused.intersection(partitions))
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         for partition in partitions:

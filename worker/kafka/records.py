@@ -1,7 +1,8 @@
-"""Converts a consumed message to the core's record."""
+"""Consumed messages as the core's records, and how many to take at once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import methodcaller
 from typing import Final, cast
 
@@ -13,6 +14,27 @@ from worker.core.model import Headers, Partition, Record
 # Not `message.headers()`: after some calls, Python skips the check that turns the library's fault into a SystemError.
 # The list with a null pointer would come back, and to touch that kills the process.
 _read_headers: Final = methodcaller("headers")
+
+_RECORDS_MAX: Final = 500
+_RECORDS_FIRST: Final = 10  # they show how large the records are
+_POLL_BYTES: Final = 2 * 1024 * 1024
+
+
+class PollSize:
+    """How many records one poll takes: about 2 MiB of them, because the memory budget is checked between two polls."""
+
+    def __init__(self) -> None:
+        self._records = _RECORDS_FIRST
+
+    @property
+    def more(self) -> int:
+        """How many to take besides the first one."""
+        return self._records - 1
+
+    def saw(self, records: Sequence[Record]) -> None:
+        """These came with the latest poll, one at least. The next will be about as large."""
+        size_bytes = sum(record.size_bytes for record in records) / len(records)
+        self._records = max(1, min(_RECORDS_MAX, int(_POLL_BYTES / (size_bytes + 1))))
 
 
 def record_of(message: Message) -> Record:

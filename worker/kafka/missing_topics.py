@@ -1,0 +1,67 @@
+"""Named topics that are missing or forbidden, until they are found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from structlog.typing import FilteringBoundLogger
+
+from worker.kafka.connection import in_words
+from worker.kafka.patterns import is_pattern
+from worker.logs import LogLimiter
+
+_RECHECK_SECONDS: Final = 10.0
+
+
+class MissingTopics:
+    """What is wrong with each topic. librdkafka reports when a topic goes missing, but not when it is back."""
+
+    def __init__(self, topics: Sequence[str], log: FilteringBoundLogger) -> None:
+        self._topics = [topic for topic in topics if not is_pattern(topic)]
+        self._log = log
+        self._limit = LogLimiter()
+        self._problems: dict[str, str] = {}
+        self._checked_at = time.monotonic()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with one of them, in words. None if all is well."""
+        return next(iter(self._problems.values()), None)
+
+    def add(self, topic: str, error: KafkaError) -> None:
+        """Librdkafka says that this topic is missing or forbidden."""
+        if is_pattern(topic):
+            # It matches nothing yet, which `PartitionTotal` tells in both protocols. Never ask for its metadata:
+            # librdkafka would take it for a topic, and write it unescaped into its statistics.
+            return
+        self._problems[topic] = f"topic {topic}: {in_words(error)}"
+        self._checked_at = time.monotonic()
+        if self._limit.allows((topic, error.code()), time.monotonic()):
+            self._log.warning("topic unavailable", topic=topic, error=in_words(error))
+
+    def suspect(self, error: KafkaError) -> None:
+        """Some topic is gone. Only the error's text names it, so the next `recheck` asks about each."""
+        self._checked_at = float("-inf")
+        for topic in self._topics:
+            self._problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
+
+    def found(self, topic: str) -> None:
+        """A partition of this topic was assigned."""
+        self._problems.pop(topic, None)
+
+    def recheck(self, consumer: Consumer) -> None:
+        """Asks about the topics with a problem, when it is time. Waits for a second at most for each."""
+        now = time.monotonic()
+        if not self._problems or now - self._checked_at < _RECHECK_SECONDS:
+            return
+        self._checked_at = now
+        for topic in list(self._problems):
+            try:
+                found = consumer.list_topics(topic, timeout=1.0).topics[topic]
+            except KafkaException:
+                return  # no broker answers: error_cb reports that as a `problem`
+            if found.error is None:
+                del self._problems[topic]
