@@ -263,9 +263,9 @@ def _is_poison_whoever_else_fails(self: Attribution, _: Entry, evidence: Evidenc
     return now - evidence.since >= self._server_error_seconds and evidence.confirmed >= attribution.POISON_CONFIRMED
 
 
-def closes_after_three_failures(patch: pytest.MonkeyPatch) -> None:
-    """A few calls that fail at random count as an outage."""
-    patch.setattr(attribution, "FAILURES_IN_A_ROW", 2)
+def closes_at_each_failure(patch: pytest.MonkeyPatch) -> None:
+    """A call that fails at random counts as an outage."""
+    patch.setattr(attribution, "FAILURES_IN_A_ROW", 1)
 
 
 def takes_known_failures_for_news(patch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,7 @@ ALL: Sequence[Mutation] = (
     blames_no_user_for_a_halt,
     blames_the_user_at_a_first_404,
     blames_the_user_without_the_others_successes,
-    closes_after_three_failures,
+    closes_at_each_failure,
     takes_known_failures_for_news,
     puts_failed_entries_first,
     takes_a_web_page_for_a_success,
