@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, Uuid
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic
 from structlog.typing import FilteringBoundLogger
 
@@ -24,6 +24,7 @@ BROKER_DEFAULT_REPLICATION: Final = -1
 
 _VISIBLE_WITHIN_SECONDS: Final = 10.0
 _VISIBLE_RETRY_SECONDS: Final = 0.05
+_NO_ID: Final = str(Uuid(0, 0))
 _TRANSIENT: Final = frozenset(
     {
         KafkaError._TRANSPORT,  # noqa: SLF001 - the library's public names of its local errors start so
@@ -271,7 +272,10 @@ def topic_ids(admin: Admin, topics: Iterable[str], timeout_seconds: float) -> Ma
     ids = {}
     for topic, answer in asked.items():
         try:
-            ids[topic] = str(answer.result().topic_id)  # bounded by request_timeout
+            found = answer.result().topic_id  # bounded by request_timeout
         except KafkaException:
-            continue  # gone, forbidden, or the brokers are too old to say
+            continue  # gone, or forbidden
+        # Brokers before 2.8 give none, or 0. If that counted, upgrading them would look like a topic made anew.
+        if found is not None and str(found) != _NO_ID:
+            ids[topic] = str(found)
     return ids
