@@ -21,6 +21,10 @@ WEB_PAGE_403 = Reply(403, web_page=True)
 WITHIN_SECONDS = 60.0
 
 
+def entry(user: int) -> Entry:
+    return Entry(UserKey("phone", "", phone(user)), User(phone(user)), 0.0)
+
+
 class Traffic:
     """New users at a steady pace, each with one change, and a destination that takes its time."""
 
@@ -142,20 +146,17 @@ def test_a_proxy_that_is_replaced_answers_some_calls_itself_and_costs_no_letter(
     assert len(traffic.delivered) >= 0.95 * traffic.users
 
 
-@pytest.mark.parametrize(("others_meet_it", "blamed"), [(True, False), (False, True)])
-def test_a_user_that_meets_every_outage_is_blamed_only_if_nobody_else_met_them(
-    *, others_meet_it: bool, blamed: bool
-) -> None:
+@pytest.mark.parametrize(("others", "blamed"), [("new", False), ("the same", True), ("nobody", True)])
+def test_a_user_that_meets_every_outage_is_blamed_unless_new_users_meet_them_too(others: str, *, blamed: bool) -> None:
     attribution = Attribution(server_error_seconds=300.0)
-    unlucky, another, well = (
-        Entry(UserKey("phone", "", phone(number)), User(phone(number)), 0.0) for number in range(3)
-    )
+    unlucky, another, well = entry(0), entry(1), entry(2)
     blames = set()
     for outage in range(5):
         now = 10.0 * outage
         blames.add(attribution.blame(unlucky, Verdict.WRONG_URL, Reply(302), now)[0])
-        if others_meet_it:
-            attribution.blame(another, Verdict.WRONG_URL, Reply(302), now + 1.0)
+        if others != "nobody":
+            met = entry(10 + outage) if others == "new" else another
+            attribution.blame(met, Verdict.WRONG_URL, Reply(302), now + 1.0)
         attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
     assert (Blame.USER in blames) is blamed
 

@@ -26,5 +26,6 @@ KEPT: Final[dict[int, str]] = {
     321546: "giving one user up as server_error erased the failures that the gate had counted before",
     51785655: "model: a frozen worker's requests, written late after its thaw, counted twice against the rate",
     610019529: "a user that met three outages at their start was blamed, though others had met each of them",
+    700000313: "two users that got 403 for good, beside few others, were never blamed, as each had met it too",
     766057920: "model: the time-out of a departure that nobody heard ended the membership that the worker began later",
 }

@@ -30,6 +30,7 @@ WINDOW_SECONDS: Final = 5.0
 WINDOW_CALLS_MIN: Final = 20
 FAILING_SHARE: Final = 0.8
 _WINDOW_CALLS_MAX: Final = 1_000
+_MET_MAX: Final = 16
 
 # A user's calls fail for good, and not the destination, if so many of its failures came though others succeeded since
 # the one before, and so many calls of others succeeded in all.
@@ -82,7 +83,8 @@ class Attribution:
         self._failed_in_window = 0
         self._failed_in_a_row = 0
         self._failing: set[UserKey] = set()  # the first few users that failed since the last success
-        self._halted: dict[UserKey, Evidence] = {}  # the same for answers that halt everybody
+        self._halted: set[UserKey] = set()  # the same for answers that halt everybody
+        self._met: list[Evidence] = []  # of users known for such answers, since the last success
         self._doubted: set[UserKey] = set()  # the same for answers that may be about the user
         self._successes_since_429 = 0
 
@@ -95,6 +97,7 @@ class Attribution:
         self._failed_in_a_row = 0
         self._failing.clear()
         self._halted.clear()
+        self._met.clear()
         self._doubted.clear()
         self._remember(now, failed=False)
         self.answered(entry)
@@ -148,13 +151,22 @@ class Attribution:
         The token may expire while a user is searched for what a firewall dislikes: so the others must be well still.
         """
         blamed = entry.trouble is not None and entry.trouble.blamed_for is kind
-        if not blamed and len(self._halted) < DOUBTED_USERS:
-            self._halted[entry.key] = evidence
-        others_are_well = self._halted.keys() <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
-        if len(self._halted) > 1:
-            for met in self._halted.values():
-                met.retract()
+        if not (blamed or evidence.confirmed):  # whoever is known for it is no news
+            self._note_news(entry)
+        elif self._halted:
+            evidence.retract()
+        elif len(self._met) < _MET_MAX:
+            self._met.append(evidence)
+        others_are_well = self._halted <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
         return Blame.USER if (blamed or _is_one_users(evidence, now)) and others_are_well else Blame.DESTINATION
+
+    def _note_news(self, entry: Entry) -> None:
+        """Somebody new meets a halting answer: whoever else met it since the last success is not to blame for that."""
+        if len(self._halted) < DOUBTED_USERS:
+            self._halted.add(entry.key)
+        for evidence in self._met:
+            evidence.retract()
+        self._met.clear()
 
     def _doubt(self, entry: Entry, evidence: Evidence, now: float) -> Blame:
         """A 404 or the like: about the user, if others succeed in between; about the way, if others get it too."""

@@ -39,7 +39,7 @@ class Evidence:
     since: float = math.inf
 
     def retract(self) -> None:
-        """Before any success, somebody else failed in the same way: so the latest failure shows nothing."""
+        """Somebody new failed in the same way before any success, so the latest failure shows nothing."""
         if self.latest_confirmed:
             self.latest_confirmed = False
             self.confirmed -= 1
