@@ -65,6 +65,8 @@ class DrainCheck:
         if lost and drain.outcome is DrainOutcome.DONE:
             raise PromiseBroken("drain", f"{self._member} lost partitions during a drain and calls it done")
         asked_to_wait = self._member.senders.gate_check.wait_until > drain.begun.mono
-        if drain in self._unsent and now >= drain.deadline and not (calls or frozen or asked_to_wait):
+        ended_early = now < drain.deadline and self._member.engine.halt is not None
+        may_call = not (frozen or asked_to_wait or ended_early or drain.outcome is DrainOutcome.GONE)
+        if drain in self._unsent and drain.outcome is not DrainOutcome.DONE and may_call and not calls:
             raise PromiseBroken("drain", f"{self._member} had entries to send and made no call in a whole drain")
         self._unsent.discard(drain)

@@ -69,6 +69,7 @@ LIVELY: Final[tuple[Plan, ...]] = (
     *(_traffic(odd_users=dict.fromkeys(range(3, 90, 10), status)) for status in (500, 403, 429)),
     *(_traffic(odd_users=dict.fromkeys(range(20, 35), status)) for status in (500, 403)),
     *(_traffic(failing_share=share) for share in (0.05, 0.3)),
+    replace(_traffic(odd_users=dict.fromkeys(range(1, 90, 4), 429)), delivered_share_min=1.0),
     replace(_traffic(failing_share=0.5, seed=1), delivered_share_min=0.9),
     *(
         replace(_traffic(faults=(_fault(6.0, 4.0, FOREIGN, how),)), delivered_share_min=0.6)

@@ -217,8 +217,8 @@ def writes_over_notes_that_it_has_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def drains_while_nothing_can_end(patch: pytest.MonkeyPatch) -> None:
-    """A drain waits for withheld letters that only a good record could release."""
-    patch.setattr(Engine, "awaits_good_records", lambda *_: False)
+    """A drain waits for what cannot end, such as withheld letters that only a good record could release."""
+    patch.setattr(Drain, "_is_hopeless", lambda *_: False)
 
 
 def calls_a_drain_done_whose_partitions_were_lost(patch: pytest.MonkeyPatch) -> None:
