@@ -58,10 +58,14 @@ def named(path: Path) -> str:
 
 
 def tracked() -> list[Path]:
+    return [path for path in tracked_paths() if path.is_file()]
+
+
+def tracked_paths() -> list[Path]:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)  # noqa: S607 - whichever git the developer uses
     if done.returncode != 0:
         pytest.skip("not a git work tree")
-    return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    return [ROOT / name for name in done.stdout.split("\0") if name]
 
 
 def test_the_settings_table_is_what_the_code_says() -> None:
@@ -73,6 +77,11 @@ def test_the_settings_table_is_what_the_code_says() -> None:
 def test_a_readme_without_the_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="markers"):
         with_table("no table here")
+
+
+def test_no_symbolic_link_is_tracked() -> None:
+    """It may lead to a path that only its author's machine has."""
+    assert [named(path) for path in tracked_paths() if path.is_symlink()] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

@@ -27,7 +27,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """The record says nothing about a user: it is a tombstone, or `ignore_when_null` ignores it."""
+    """The record says nothing about a user: it is a tombstone, or `ignore_when` or `ignore_when_null` ignores it."""
 
     tombstone: bool
 
