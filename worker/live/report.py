@@ -72,14 +72,15 @@ class Reporter:
         if now.mono < self._report_at and not standing.draining:
             return
         self._report_at = now.mono + REPORT_SECONDS
-        engine, schemas_problem = self._engine.status(now), self._schemas_problem()
-        self._remind(now, engine, schemas_problem, standing)
+        engine = self._engine.status(now)
+        problems = self._problems(engine, standing)
+        self._remind(now, engine, problems)
         self._remind_of_stuck(now, engine)
-        self._board.publish(self._status(now, engine, schemas_problem, standing))
+        self._board.publish(self._status(now, engine, problems, standing))
 
-    def _remind(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> None:
+    def _remind(self, now: Now, engine: EngineStatus, problems: Mapping[str, str]) -> None:
         """Logs once a minute what the worker waits for, and since when."""
-        obstacle, detail = self._obstacle_of(engine, schemas_problem, standing)
+        obstacle, detail = self._obstacle_of(engine, problems)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
         if obstacle is None or not self._reminders.allows((obstacle, self._obstacle_since), now.mono):
@@ -110,20 +111,13 @@ class Reporter:
             others=len(found) - 1,
         )
 
-    def _obstacle_of(
-        self, engine: EngineStatus, schemas_problem: str | None, standing: Standing
-    ) -> tuple[str | None, str | None]:
+    def _obstacle_of(self, engine: EngineStatus, problems: Mapping[str, str]) -> tuple[str | None, str | None]:
         """What the worker waits for, as (word, sentence): the most important thing only. (None, None) if nothing."""
         if engine.halt is not None:
             return str(engine.halt.reason), self._detail(engine.halt)
-        problems = {
-            "dead_letter_topic": engine.letters_problem,
-            "schema_registry": schemas_problem,
-            "kafka": self._kafka_problem(engine, standing),
-        }
-        return next(((word, problem) for word, problem in problems.items() if problem is not None), (None, None))
+        return next(iter(problems.items()), (None, None))
 
-    def _status(self, now: Now, engine: EngineStatus, schemas_problem: str | None, standing: Standing) -> Status:
+    def _status(self, now: Now, engine: EngineStatus, problems: Mapping[str, str], standing: Standing) -> Status:
         return Status(
             state=_state(engine, standing),
             halt=self._halt(engine),
@@ -137,11 +131,17 @@ class Reporter:
             partitions=_partitions(engine, now, standing),
             totals=engine.totals,
             joined=standing.joined,
-            problem=engine.letters_problem
-            or schemas_problem
-            or self._kafka_problem(engine, standing)
-            or _stuck_problem(engine),
+            problem=next(iter(problems.values()), None) or _stuck_problem(engine),
         )
+
+    def _problems(self, engine: EngineStatus, standing: Standing) -> dict[str, str]:
+        """What is wrong, by a word for each: the most important first."""
+        found = {
+            "dead_letter_topic": engine.letters_problem,
+            "schema_registry": self._schemas.waiting() if self._schemas is not None else None,
+            "kafka": self._kafka_problem(engine, standing),
+        }
+        return {word: problem for word, problem in found.items() if problem is not None}
 
     def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
         problem = standing.problem or self._topics.problem
@@ -150,9 +150,6 @@ class Reporter:
         held = min(engine.progress)
         why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
         return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
-
-    def _schemas_problem(self) -> str | None:
-        return self._schemas.waiting() if self._schemas is not None else None
 
     def _halt(self, engine: EngineStatus) -> Halt | None:
         halt = engine.halt
