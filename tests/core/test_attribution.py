@@ -161,6 +161,27 @@ def test_a_user_that_meets_every_outage_is_blamed_unless_new_users_meet_them_too
     assert (Blame.USER in blames) is blamed
 
 
+@pytest.mark.parametrize("answer", ["taken", "refused"])
+@pytest.mark.parametrize(("verdict", "reply"), [(Verdict.RETRY, Reply(500)), (Verdict.UNEXPECTED, Reply(409))])
+def test_a_user_that_is_answered_before_its_letter_could_be_made_is_not_given_up(
+    verdict: Verdict, reply: Reply, answer: str
+) -> None:
+    """In a storm no letter is made: the user's entry waits, and its next call may succeed."""
+    attribution = Attribution(server_error_seconds=30.0)
+    unlucky, well = entry(0), entry(1)
+    now = 0.0
+    while attribution.blame(unlucky, verdict, reply, now)[0] is not Blame.USER:
+        for _ in range(3):
+            attribution.succeeded(well, started_at=now + 1.0, now=now + 1.1)
+        now += 5.0
+    if answer == "taken":
+        attribution.succeeded(unlucky, started_at=now + 1.0, now=now + 1.1)
+    else:
+        attribution.answered(unlucky)
+    attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
+    assert attribution.blame(unlucky, verdict, reply, now + 3.0)[0] is Blame.NOBODY
+
+
 def test_a_value_that_a_firewall_dislikes_is_searched_and_the_rest_of_the_user_is_delivered() -> None:
     driver = Driver()
     account = Account(lambda _, value: value == "<script>")

@@ -103,8 +103,11 @@ class Attribution:
         self.answered(entry)
 
     def answered(self, entry: Entry) -> None:
-        """The destination did what it is there for: it took or refused the entry's values. A row of failures ends."""
-        if entry.trouble is not None and entry.trouble.blamed_for is None:
+        """The destination did what it is there for: it took or refused the entry's values. A row of failures ends.
+
+        But the search for what halts this user alone goes on: some of its calls succeed, and others do not.
+        """
+        if entry.trouble is not None and entry.trouble.blamed_for not in _HALTING:
             entry.trouble = None
 
     def well_lately(self, now: float) -> bool:

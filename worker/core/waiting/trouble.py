@@ -52,7 +52,7 @@ class Trouble:
 
     Attributes:
         failures: failed calls in a row, of any kind.
-        blamed_for: the user is to blame for failures of this kind, for good; None while that is not decided.
+        blamed_for: the user is to blame for failures of this kind; None while that is not decided.
     """
 
     failures: int = 0
