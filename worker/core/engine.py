@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
 from worker.core.delivery.judge import Judge
@@ -70,12 +71,14 @@ class Engine:
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
+            Attribution(options.server_error_seconds),
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
             Rate(options.requests_per_second, now.mono),
             Refusals(),
         )
         settlement = Settlement(window, totals, facts)
         self._schedule = Schedule(
+            options.concurrency,
             options.timeout_seconds,
             window=window,
             destination=destination,
@@ -298,6 +301,7 @@ class Engine:
     def status(self, now: Now) -> EngineStatus:
         """A snapshot for status, metrics and logs."""
         gate, rate = self._destination.gate, self._destination.rate
+        pause_seconds = gate.pause_seconds(now.mono)
         return EngineStatus(
             halt=self.halt,
             letters_problem=self._outbox.problem,
@@ -305,7 +309,8 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
-            throttled=rate.slowed or gate.in_retry_after(now.mono),
+            throttled=rate.slowed or pause_seconds > 0.0,
+            pause_seconds=pause_seconds,
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
             open_entries=self.open_entries,

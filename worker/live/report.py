@@ -16,6 +16,7 @@ from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
 from worker.live.ports import Schemas, Standing
+from worker.live.silence import Silence
 from worker.logs import LogLimiter
 from worker.ops.board import Board
 from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc3339
@@ -65,6 +66,7 @@ class Reporter:
         self._obstacle: str | None = None
         self._obstacle_since = 0.0
         self._reminders = LogLimiter()
+        self._silence = Silence()
 
     def report(self, now: Now, standing: Standing) -> None:
         """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what the worker waits for."""
@@ -73,7 +75,7 @@ class Reporter:
             return
         self._report_at = now.mono + REPORT_SECONDS
         engine = self._engine.status(now)
-        problems = self._problems(engine, standing)
+        problems = self._problems(now, engine, standing)
         self._remind(now, engine, problems)
         self._remind_of_stuck(now, engine)
         self._board.publish(self._status(now, engine, problems, standing))
@@ -83,7 +85,7 @@ class Reporter:
         obstacle, detail = self._obstacle_of(engine, problems)
         if obstacle != self._obstacle:
             self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
-        if obstacle is None or not self._reminders.allows((obstacle, self._obstacle_since), now.mono):
+        if obstacle is None or not self._reminders.allows(obstacle, now.mono):
             return
         self._log.warning(
             "waiting",
@@ -134,14 +136,20 @@ class Reporter:
             problem=next(iter(problems.values()), None) or _stuck_problem(engine),
         )
 
-    def _problems(self, engine: EngineStatus, standing: Standing) -> dict[str, str]:
+    def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[str, str]:
         """What is wrong, by a word for each: the most important first."""
         found = {
+            "retry_after": _pause_problem(engine),
             "dead_letter_topic": engine.letters_problem,
             "schema_registry": self._schemas.waiting() if self._schemas is not None else None,
             "kafka": self._kafka_problem(engine, standing),
+            "no_records": self._no_records_problem(now, engine, standing),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
+
+    def _no_records_problem(self, now: Now, engine: EngineStatus, standing: Standing) -> str | None:
+        explained = {*standing.paused, *(stuck.partition for stuck in engine.stuck)}
+        return self._silence.problem(engine.progress, standing.end_offsets(), explained, now.mono)
 
     def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
         problem = standing.problem or self._topics.problem
@@ -162,6 +170,12 @@ class Reporter:
         """What the worker met, and how to mend it."""
         mend = _MENDS.get(halt.reason)
         return self._token.problem or (f"{halt.detail}; {mend}" if mend else halt.detail)
+
+
+def _pause_problem(engine: EngineStatus) -> str | None:
+    if not engine.pause_seconds:
+        return None
+    return f"the destination asked for a pause (Retry-After), so no call is made for {engine.pause_seconds:.0f} s more"
 
 
 def _stuck(engine: EngineStatus) -> list[Stuck]:
