@@ -28,6 +28,7 @@ from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_top
 
 pytestmark = pytest.mark.slow
 
+REFRESH = {"topic.metadata.refresh.interval.ms": "1000"}
 SCHEMA = cast("dict[str, object]", fastavro.parse_schema(json.loads(Path("schemas/dead_letter.avsc").read_text())))
 
 
@@ -277,6 +278,19 @@ class TestSecurity:
             assert len(member.held) == 2
             grant(secured_kafka, (ResourceType.TOPIC, topic, AclOperation.READ))
             until(lambda: member.subscription.problem is None, member)
+
+    @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+    def test_a_topic_that_is_forbidden_is_named_until_it_is_granted(
+        self, secured_kafka: LocalBroker, protocol: str
+    ) -> None:
+        topic, group = unique_name("granted-late"), unique_name("group")
+        secured_kafka.create_topic(topic, 2)
+        grant(secured_kafka, (ResourceType.GROUP, group, AclOperation.READ))
+        properties = {**login(secured_kafka, "right"), "group.protocol": protocol, **REFRESH}
+        with Member(secured_kafka, topic, group, properties) as member:
+            until(lambda: f"topic {topic}: not authorised" in (member.subscription.problem or ""), member)
+            grant(secured_kafka, (ResourceType.TOPIC, topic, AclOperation.READ))
+            until(lambda: len(member.held) == 2 and member.subscription.problem is None, member)
 
     def test_a_forbidden_topic_hands_letters_back(self, secured_kafka: LocalBroker) -> None:
         """The first one is refused in its delivery report; for the second, `produce` itself raises."""

@@ -38,6 +38,9 @@ class MissingTopics:
 
     def add(self, topic: str, error: KafkaError) -> None:
         """Librdkafka says that this topic is missing or forbidden."""
+        if not topic:  # under KIP-848, the group's coordinator refuses the member and names no topic
+            self.suspect(error)
+            return
         if is_pattern(topic):
             # It matches nothing yet, which `PartitionTotal` tells in both protocols. Never ask for its metadata:
             # librdkafka would take it for a topic, and write it unescaped into its statistics.
@@ -50,7 +53,7 @@ class MissingTopics:
             self._log.warning("topic unavailable", topic=topic, error=in_words(error))
 
     def suspect(self, error: KafkaError) -> None:
-        """Some topic is gone. Only the error's text names it, so the next `recheck` asks about each."""
+        """Some topic is gone or forbidden. At most the error's text names it, so the next `recheck` asks about each."""
         self._checked_at = float("-inf")
         for topic in self._topics:
             self._problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
