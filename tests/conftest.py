@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker, real_broker
 from tests.support.java import Unavailable
+from tests.support.lossy_broker import LossyBroker
 from tests.support.registry import Registry
 
 # Hypothesis' deadline of 200 ms an example fails sound tests on a busy machine. All else keeps its defaults; so in CI
@@ -60,6 +61,18 @@ def own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A local broker for this test alone, not started yet. The test may kill, freeze and restart it."""
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("own-kafka"))
+    except Unavailable as reason:
+        _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def lossy_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LossyBroker]:
+    """A local broker for this test alone, that runs. The test may lose requests on their way to it."""
+    try:
+        broker = LossyBroker(tmp_path_factory.mktemp("lossy-kafka"))
+        broker.start()
     except Unavailable as reason:
         _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
     yield broker

@@ -59,6 +59,15 @@ def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, 
     assert "uncaught" not in log
 
 
+@pytest.mark.parametrize("name", ["heartbeat.interval.ms", "session.timeout.ms"])
+def test_a_time_that_is_no_number_is_a_configuration_error(lab: Lab, name: str) -> None:
+    worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps({name: "abc"})})
+    assert worker.wait(30) == 2
+    log = worker.log.read_text()
+    assert f"WORKER_KAFKA__PROPERTIES: {name}: must be a whole number" in log
+    assert "Traceback" not in log
+
+
 def test_a_static_member_ends_when_another_takes_its_name(lab: Lab) -> None:
     """Two processes have one `group.instance.id`: the first is fenced for ever, and must not go on looking healthy."""
     lab.broker.create_topic(lab.topic, 1)

@@ -58,11 +58,11 @@ class Subscription:
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
         self._heard_at = time.monotonic()
-        self._missing = MissingTopics(topics, log)
+        self._assigned: set[Partition] = set()
+        self._missing = MissingTopics(topics, self._assigned, log)
         self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
         self._log = log
         self._poll_size = PollSize()
-        self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
@@ -125,6 +125,7 @@ class Subscription:
         if records:
             self._connection.answered()
             self._poll_size.saw(records)
+            self._missing.saw(records)
         self._missing.recheck(self._consumer)
         return records
 
@@ -264,6 +265,7 @@ class Subscription:
             return
         if (partition := Partition(topic, number)) in self._assigned:
             self._passed[partition] = offset
+            self._missing.found(topic)
 
     def _record_failed(self, topic: str, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
