@@ -145,6 +145,20 @@ def test_a_web_page_is_not_the_apis(
     assert reply(status, content, content_type=content_type).web_page is web_page
 
 
+@pytest.mark.parametrize(
+    ("status", "content_type", "web_page"),
+    [(200, "application/json", False), (400, "", False), (200, "text/html", True), (404, "text/html", True)],
+)
+def test_a_compressed_answer_is_judged_by_its_status_and_type(
+    status: int,
+    content_type: str,
+    web_page: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    compressed = reply(status, b"\x1f\x8b\x08", content_type=content_type, content_encoding="gzip")
+    assert compressed.web_page is web_page
+    assert compressed.body == "3 bytes in a content encoding that was not asked for"
+
+
 def test_body_is_text() -> None:
     assert reply(content=b"Zo\xc3\xab \xff").body == "Zoë \ufffd"
 
