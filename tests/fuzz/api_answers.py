@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -55,7 +56,7 @@ _INTERIM = (
 )  # fmt: skip
 _WEDGES = (b"\r\n", b"\n", b"\r\n\r\n", b"\0", b":", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 20_000)
 _BODILESS = frozenset({204, 304})
-_SMALL = 20_000  # bytes; what arrives at once
+_SMALL = 8_000  # bytes; what arrives at once, also inside TLS
 _BODIES: tuple[bytes, ...] = (
     b"", b"{", b"{}", b"null", b"<!doctype html><title>" + CANARY.encode(), b"\xef\xbb\xbf <html>", b"\xff\xfe<\0",
     b"[" * 50_000, b'{"message":' * 30_000, b'{"message": ' + b"9" * 4_000 + b"}", b"\0" * 100, b"\x1f\x8b\x08" * 20,
@@ -69,7 +70,7 @@ class End(Enum):
 
     KEEP = auto()  # waits for the next request
     CLOSE = auto()
-    RESET = auto()
+    BREAK = auto()  # by a reset; inside TLS without a word that this is the end
     HOLD = auto()  # says nothing more
     DRIP = auto()  # sends the last bytes one by one, and then says nothing more
 
@@ -99,7 +100,9 @@ def serve(connection: Connection, sent: Sent) -> bool:
         connection.send(sent.content)
     if sent.end in {End.DRIP, End.HOLD}:
         connection.hold()
-    elif sent.end is End.RESET:
+    elif sent.end is End.CLOSE and isinstance(connection.socket, ssl.SSLSocket):
+        connection.socket.unwrap()
+    elif sent.end is End.BREAK and not isinstance(connection.socket, ssl.SSLSocket):
         connection.reset()
     return sent.end is End.KEEP
 
@@ -112,7 +115,7 @@ def answer(rng: random.Random, *, patient: bool) -> Sent:
     content = sent.content
     for _ in range(rng.randint(1, 3)):
         content = rng.choice(_FAULTS)(content, rng)
-    return Sent(content, rng.choice((End.CLOSE, End.CLOSE, End.RESET) if patient else (End.HOLD, End.DRIP, End.CLOSE)))
+    return Sent(content, rng.choice((End.CLOSE, End.CLOSE, End.BREAK) if patient else (End.HOLD, End.DRIP, End.CLOSE)))
 
 
 def _sound(rng: random.Random) -> Sent:

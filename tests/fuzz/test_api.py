@@ -12,11 +12,15 @@ import os
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.attentive.calling import TOKEN, running
+from tests.attentive.certificates import Authority
 from tests.attentive.scripted import Connection, serving
 from tests.core.drive import STEP_SECONDS, Driver, phone
 from tests.fuzz.api_answers import CANARY, OK, End, Sent, answer, serve
@@ -66,20 +70,22 @@ class Api:
                 return
 
 
-def check_api(seed: int) -> None:
+def check_api(seed: int, authority: Authority) -> None:
     """Checks some random answers to each of a few users, and one to the question whose token it is."""
     rng = random.Random(seed)
     api = Api(seed, patient=rng.random() < 0.9)
+    is_tls = rng.random() < 0.1
     timeout_seconds = PATIENT_SECONDS if api.patient else HASTY_SECONDS
     driver = Driver(timeout_seconds=timeout_seconds, concurrency=USERS)
     changes = {(user, f"a{number}") for user in range(USERS) for number in range(rng.randint(1, 3))}
     for user in range(USERS):
         driver.change(user, {name: CANARY for whose, name in changes if whose == user})
     try:
-        with serving(api.script) as server:
-            with running(server.base_url, concurrency=USERS) as senders:
+        with serving(authority.serves(api.script) if is_tls else api.script) as server:
+            base_url = server.base_url.replace("http", "https") if is_tls else server.base_url
+            with running(base_url, concurrency=USERS) as senders:
                 _deliver(driver, senders, api)
-            _judge_account(whoami(server.base_url, Token.given(TOKEN), timeout_seconds, user_agent="w"), api.sent[_ME])
+            _judge_account(whoami(base_url, Token.given(TOKEN), timeout_seconds, user_agent="w"), api.sent[_ME])
         lost = {
             (str(letter.user and letter.user.phone), one.name) for letter in driver.written for one in letter.attributes
         }
@@ -104,6 +110,8 @@ def _deliver(driver: Driver, senders: Senders, api: Api) -> None:
         for letter in driver.post():
             judge_detail(letter.detail, names=True)
             judge_letter(letter)
+            assert letter.answer is not None
+            assert letter.answer.status in _statuses(api.sent[str(letter.user and letter.user.phone)])
             _keeps_secrets([letter.detail, repr(letter)])
         _keeps_secrets([repr(engine.facts()), repr(driver.status)])
         if not engine.open_entries and not engine.letters_waiting:
@@ -124,7 +132,7 @@ def _judge(call: Call, reply: Reply, sent: list[Sent], *, patient: bool) -> None
         assert reply.failure in ({Failure.BROKEN} if patient else {Failure.BROKEN, Failure.TIMEOUT})
     else:
         assert reply.failure is None
-        assert reply.status in {found.status for each in sent if (found := _heard(each)) is not None}
+        assert reply.status in _statuses(sent)
     if patient and sent and sent[-1].status is not None:
         [answered] = sent
         found = _heard(answered)
@@ -134,7 +142,7 @@ def _judge(call: Call, reply: Reply, sent: list[Sent], *, patient: bool) -> None
 
 def _judge_account(found: Account | Problem, sent: list[Sent]) -> None:
     if isinstance(found, Account):
-        assert 200 in {answered.status for each in sent if (answered := _heard(each)) is not None}
+        assert 200 in _statuses(sent)
     else:
         _keeps_secrets([found.what, found.mend])
         judge_detail(found.what, names=True)
@@ -142,6 +150,11 @@ def _judge_account(found: Account | Problem, sent: list[Sent]) -> None:
 
 def _heard(sent: Sent) -> Heard | None:
     return heard(sent.content, closed=sent.end is End.CLOSE)
+
+
+def _statuses(sent: list[Sent]) -> set[int]:
+    """What the whole ones among these answers say."""
+    return {found.status for each in sent if (found := _heard(each)) is not None}
 
 
 def _keeps_secrets(texts: Iterable[str]) -> None:
@@ -158,7 +171,17 @@ def _shown(api: Api) -> str:
     )
 
 
+@contextmanager
+def api_checks() -> Iterator[Callable[[int], None]]:
+    """Makes an authority, which the transport trusts. Yields the check of one seed."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        authority = Authority(Path(folder))
+        environment.setenv("SSL_CERT_FILE", str(authority.trust()))
+        yield lambda seed: check_api(seed, authority)
+
+
 @pytest.mark.slow
 def test_random_answers_are_replies_with_a_verdict_or_named_failures() -> None:
-    for seed in range(SEED, SEED + SEEDS):
-        check_api(seed)
+    with api_checks() as check:
+        for seed in range(SEED, SEED + SEEDS):
+            check(seed)
