@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import ssl
@@ -101,7 +102,8 @@ def serve(connection: Connection, sent: Sent) -> bool:
     if sent.end in {End.DRIP, End.HOLD}:
         connection.hold()
     elif sent.end is End.CLOSE and isinstance(connection.socket, ssl.SSLSocket):
-        connection.socket.unwrap()
+        with contextlib.suppress(ValueError):  # TLS has ended already
+            connection.socket.unwrap()
     elif sent.end is End.BREAK and not isinstance(connection.socket, ssl.SSLSocket):
         connection.reset()
     return sent.end is End.KEEP
