@@ -42,14 +42,18 @@ LATE_SECONDS = 10.0  # a reply after its deadline, on a busy machine
 TURNS_MAX = 3_000
 PAUSE_MAX_SECONDS = 60.0
 _ME = "me"
+_DESTINATIONS = frozenset({*range(300, 400), 401, 403, 405, 408, 425, 429, *range(500, 1_000)})
+"""If everybody gets these, they say nothing about anybody's data: no dead letter may come of them."""
 _SECRETS = (CANARY, TOKEN, phone(0)[:8])
 
 
 class Api:
     """The server: the answers of one seed to each user, and what they may have told."""
 
-    def __init__(self, seed: int, *, patient: bool) -> None:
+    def __init__(self, seed: int, *, patient: bool, is_outage: bool) -> None:
+        """`patient`: the client's deadline is long. `is_outage`: the destination, and nobody's data, is bad."""
         self._seed = seed
+        self._is_outage = is_outage
         self.patient = patient
         self.sent: defaultdict[str, list[Sent]] = defaultdict(list)
         self.applied: set[tuple[str, str]] = set()  # user and attribute
@@ -59,9 +63,7 @@ class Api:
         while (request := connection.receive()) is not None:
             call = json.loads(request.body or b"{}")
             user = call["user"]["phone"] if call else _ME
-            number = len(self.sent[user])
-            rng = random.Random(f"{self._seed}/{user}/{number}")
-            sent = answer(rng, patient=self.patient) if number < ANSWERS else OK
+            sent = self._answer(user)
             self.sent[user].append(sent)
             found = _heard(sent)
             if found is not None and found.is_success:
@@ -69,11 +71,22 @@ class Api:
             if not serve(connection, sent):
                 return
 
+    def _answer(self, user: str) -> Sent:
+        number, in_all = len(self.sent[user]), sum(map(len, self.sent.values()))
+        if number >= ANSWERS or (self._is_outage and in_all >= USERS * ANSWERS / 2):
+            return OK
+        rng = random.Random(f"{self._seed}/{user}/{number}")
+        while True:
+            sent = answer(rng, patient=self.patient)
+            if not self._is_outage or _blames_the_destination(sent):
+                return sent
+
 
 def check_api(seed: int, authority: Authority) -> None:
     """Checks some random answers to each of a few users, and one to the question whose token it is."""
     rng = random.Random(seed)
-    api = Api(seed, patient=rng.random() < 0.9)
+    is_outage = rng.random() < 0.2
+    api = Api(seed, patient=rng.random() < 0.9, is_outage=is_outage)
     is_tls = rng.random() < 0.1
     timeout_seconds = PATIENT_SECONDS if api.patient else HASTY_SECONDS
     driver = Driver(timeout_seconds=timeout_seconds, concurrency=USERS)
@@ -91,6 +104,7 @@ def check_api(seed: int, authority: Authority) -> None:
         }
         assert {(phone(user), name) for user, name in changes} <= api.applied | lost
         assert driver.committable == USERS
+        assert not (is_outage and driver.written)
     except Exception as error:
         error.add_note(f"seed {seed} (set FUZZ_SEED to run it again): {_shown(api)}")
         raise
@@ -150,6 +164,11 @@ def _judge_account(found: Account | Problem, sent: list[Sent]) -> None:
 
 def _heard(sent: Sent) -> Heard | None:
     return heard(sent.content, closed=sent.end is End.CLOSE)
+
+
+def _blames_the_destination(sent: Sent) -> bool:
+    found = _heard(sent)
+    return found is None or (sent.status is not None and (found.is_page or found.status in _DESTINATIONS))
 
 
 def _statuses(sent: list[Sent]) -> set[int]:
