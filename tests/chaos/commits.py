@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from math import inf
 from typing import NamedTuple
@@ -23,19 +22,6 @@ class Commit(NamedTuple):
     partition: int
     offset: int
     at: float
-
-
-@dataclass(slots=True)
-class _Bytes:
-    """Reads Kafka's own encoding."""
-
-    rest: BytesIO
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.rest.read(size), "big", signed=True)
-
-    def text(self) -> str:
-        return self.rest.read(self.number(2)).decode()
 
 
 def judge_commits(commits: Sequence[Commit], history: History, letters: Lettered) -> Iterator[str]:
@@ -71,17 +57,17 @@ def read_commits(bootstrap_servers: str, group_id: str, topic: str) -> list[Comm
     """Every commit of the group's offsets of the topic, from the topic in which the brokers keep them."""
     commits = []
     for message in messages(bootstrap_servers, OFFSETS_TOPIC):
-        key = _Bytes(BytesIO(message.key() or b""))
-        if message.value() is None or key.number(2) not in _KEYS_OF_OFFSETS:
+        value, key = message.value(), BytesIO(message.key())
+        if value is None or _number(key, 2) not in _KEYS_OF_OFFSETS or (_text(key), _text(key)) != (group_id, topic):
             continue
-        if (key.text(), key.text()) == (group_id, topic):
-            commits.append(_commit(key.number(4), _Bytes(BytesIO(message.value()))))
+        # In every version the value begins with its version and the offset.
+        commits.append(Commit(_number(key, 4), int.from_bytes(value[2:10], "big"), message.timestamp()[1] / 1000))
     return commits
 
 
-def _commit(partition: int, value: _Bytes) -> Commit:
-    version, offset = value.number(2), value.number(8)
-    if version >= 3:
-        value.number(4)  # the leader's epoch
-    value.text()  # the metadata
-    return Commit(partition, offset, value.number(8) / 1000)
+def _number(encoded: BytesIO, size: int) -> int:
+    return int.from_bytes(encoded.read(size), "big", signed=True)
+
+
+def _text(encoded: BytesIO) -> str:
+    return encoded.read(_number(encoded, 2)).decode()
