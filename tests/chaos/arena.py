@@ -6,6 +6,7 @@ import heapq
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,6 +73,8 @@ class Outcome:
     Attributes:
         faults: how often each kind was injected.
         bad: how many values were bad.
+        poison: how many users were poison, always or at times.
+        letters: how many dead letters there are, by their reason.
         settled_seconds: from the last fault until everything was committed; None if that took too long.
         lives: how many worker processes there were.
         stopped: how many workers drained after a SIGTERM.
@@ -85,7 +88,8 @@ class Outcome:
     findings: Findings
     events: int
     bad: int
-    dead_letters: int
+    poison: int
+    letters: Mapping[str, int]
     commits: int
     settled_seconds: float | None
     lives: int
@@ -205,15 +209,24 @@ class Arena:
         self.fleet.read_logs()
         log, letters = read_log(servers, TOPIC, made), read_letters(servers, DEAD_LETTERS)
         commits = read_commits(servers, GROUP, TOPIC)
+        findings = judge(
+            destination.exchanges,
+            log,
+            destination.state,
+            self.fleet.lives,
+            letters,
+            commits,
+            self._cast,
+            self._setup.window_seconds,
+        )
         return Outcome(
             setup=self._setup,
             faults=dict(sorted(self._faults.injected.items())),
-            findings=judge(
-                destination.exchanges, log, destination.state, self.fleet.lives, letters, commits, self._cast
-            ),
+            findings=findings,
             events=len(log),
             bad=sum(len(change.bad) for change in log),
-            dead_letters=len(letters),
+            poison=self._cast.poison,
+            letters=dict(sorted(Counter(letter.reason for letter in letters).items())),
             commits=len(commits),
             settled_seconds=settled,
             lives=len(self.fleet.lives),

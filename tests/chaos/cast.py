@@ -43,6 +43,11 @@ class Cast:
     at_times: Mapping[str, int] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
 
+    @property
+    def poison(self) -> int:
+        """How many poison users there are."""
+        return len(self.always) + len(self.at_times)
+
     def poison_of(self, user: str) -> int | None:
         """What a poison user is answered; None for everybody else."""
         return self.always.get(user, self.at_times.get(user))

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from statistics import median
 
 from tests.chaos.cast import Cast
 from tests.chaos.commits import Commit, judge_commits
@@ -20,6 +21,9 @@ from tests.chaos.destination import Exchange
 from tests.chaos.history import History, Item
 from tests.chaos.letters import Letter, Lettered, judge_letters
 from tests.chaos.traffic import Logged
+
+AGE_SECONDS_MAX, AGE_SECONDS_MEDIAN_MAX = 90.0, 10.0
+"""How long good users' changes may take beyond the window. Faults take most of it; poison users must not add to it."""
 
 _SHOWN = 5
 
@@ -49,8 +53,8 @@ class Life:
 class Findings:
     """What the judge counted and found.
 
-    `repeated_by` counts each life's calls with nothing newer than the destination had acknowledged before. The lists
-    `stale`, `steps_back`, `overlaps`, `lost`, `early` and `letters.wrong` are broken promises; each item describes one.
+    `repeated_by` counts each life's calls with nothing newer than the destination had acknowledged before. The lists,
+    `letters.wrong` among them, are broken promises; each item describes one.
     """
 
     calls: int = 0
@@ -61,6 +65,7 @@ class Findings:
     overlaps: list[str] = field(default_factory=list)
     overlaps_of_frozen: int = 0
     lost: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     letters: Lettered = field(default_factory=Lettered)
     age_seconds_max: float = 0.0
@@ -80,6 +85,7 @@ class Findings:
             "step back": self.steps_back,
             "overlap": self.overlaps,
             "loss": self.lost,
+            "late": self.late,
             "commit past what was not settled": self.early,
             "wrong letter": self.letters.wrong,
         }
@@ -98,6 +104,7 @@ def judge(
     letters: Sequence[Letter],
     commits: Sequence[Commit],
     cast: Cast,
+    window_seconds: float,
 ) -> Findings:
     """Compares the requests that the destination received, and the dead letters, with the topic's log.
 
@@ -109,6 +116,7 @@ def judge(
         letters: every dead letter.
         commits: every commit of the group.
         cast: the users.
+        window_seconds: how long a worker waits before it sends a change.
     """
     history = History(log, exchanges)
     findings = Findings(calls=len(exchanges), delivered=sum(exchange.acknowledged for exchange in exchanges))
@@ -127,9 +135,7 @@ def judge(
     for sequence in by_user.values():
         _check_overlaps(sequence, lives, findings)
         findings.repeated_by.update(_repeated(sequence, history))
-    ages = sorted(_ages(history, cast))
-    if ages:
-        findings.age_seconds_max, findings.age_seconds_median = ages[-1], ages[len(ages) // 2]
+    _check_ages(dict(_ages(history, cast)), window_seconds, findings)
     findings.early = list(judge_commits(commits, history, findings.letters))
     findings.lost = [*_unsettled(history, findings.letters), *_differences(history, findings.letters, state)]
     return findings
@@ -183,7 +189,18 @@ def _repeated(sequence: Iterable[Exchange], history: History) -> Iterator[str]:
             acknowledged |= carried
 
 
-def _ages(history: History, cast: Cast) -> Iterator[float]:
+def _check_ages(ages: Mapping[Item, float], window_seconds: float, findings: Findings) -> None:
+    """Finds what good users had to wait for too long."""
+    for item, age in ages.items():
+        if age > window_seconds + AGE_SECONDS_MAX:
+            findings.late.append(f"{item} took {age:.1f} s")
+    if ages:
+        findings.age_seconds_max, findings.age_seconds_median = max(ages.values()), median(ages.values())
+    if findings.age_seconds_median > window_seconds + AGE_SECONDS_MEDIAN_MAX:
+        findings.late.append(f"half of all took {findings.age_seconds_median:.1f} s or longer")
+
+
+def _ages(history: History, cast: Cast) -> Iterator[tuple[Item, float]]:
     """How long each good value of a good user waited for the first applied call that carried it or a later one."""
     for (user, name), row in history.rows.items():
         if (user, name) in history.blurred or cast.poison_of(user) is not None:
@@ -192,7 +209,7 @@ def _ages(history: History, cast: Cast) -> Iterator[float]:
         for item in reversed(row):
             applied = min(applied, history.applied_at.get(item.place, inf))
             if item.bad is None and applied < inf:
-                yield applied - item.at
+                yield item, applied - item.at
 
 
 def _unsettled(history: History, letters: Lettered) -> Iterator[str]:

@@ -46,11 +46,13 @@ class Lettered:
     Attributes:
         at: when a value was first dead-lettered, in epoch seconds, by its place.
         repeated: letters that were written before: they have the same id.
+        given_up: the poison users in letters.
         wrong: broken promises; each item describes one.
     """
 
     at: dict[Place, float] = field(default_factory=dict)
     repeated: int = 0
+    given_up: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
 
 
@@ -68,6 +70,8 @@ def judge_letters(letters: Sequence[Letter], history: History, cast: Cast) -> Le
         ]
         for place in letter.values:
             found.at.setdefault(place, letter.at)
+        if cast.poison_of(letter.user) is not None:
+            found.given_up.add(letter.user)
     return found
 
 

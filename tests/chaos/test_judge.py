@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.cast import Cast
 from tests.chaos.commits import Commit
 from tests.chaos.destination import Exchange
-from tests.chaos.judge import Findings, Life, judge
+from tests.chaos.judge import AGE_SECONDS_MAX, AGE_SECONDS_MEDIAN_MAX, Findings, Life, judge
 from tests.chaos.letters import Letter
 from tests.chaos.plan import Kind, make
 from tests.chaos.traffic import REJECTED, SENSITIVE_DATA, SERVER_ERROR, Logged
@@ -50,7 +50,7 @@ def judged(
     """What the judge says of the user's three changes, or of `log`, when the user ends with the version `final`."""
     lives = {name: Life(name, at) for name, at in assigned.items()}
     state = {} if final is None else {USER: {"version": final}}
-    return judge(exchanges, logged(1, 2, 3) if log is None else log, state, lives, letters, commits, cast)
+    return judge(exchanges, logged(1, 2, 3) if log is None else log, state, lives, letters, commits, cast, 1.0)
 
 
 def test_one_owner_that_sends_in_order_breaks_no_promise() -> None:
@@ -87,9 +87,9 @@ def test_an_overlap_is_found_unless_the_older_ones_sender_is_frozen() -> None:
     exchanges = [sent("a", 1, 2, until=20.0, status=None), sent("b", 3, 11)]
     lives = {"a": Life("a", [0.0]), "b": Life("b", [10.0])}
     state = {USER: {"version": 3}}
-    assert len(judge(exchanges, logged(1, 3), state, lives, (), (), GOOD).overlaps) == 1
+    assert len(judge(exchanges, logged(1, 3), state, lives, (), (), GOOD, 1.0).overlaps) == 1
     lives["a"].frozen.append((1.5, 19.0))
-    found = judge(exchanges, logged(1, 3), state, lives, (), (), GOOD)
+    found = judge(exchanges, logged(1, 3), state, lives, (), (), GOOD, 1.0)
     assert not found.broken
     assert found.overlaps_of_frozen == 1
 
@@ -174,6 +174,19 @@ def test_a_poison_users_value_may_be_applied_although_it_is_in_a_letter() -> Non
     assert not judged(exchanges, owners, letters=[letter(3, SERVER_ERROR)], cast=poison).broken
     late = [*exchanges, sent("b", 2, 12)]
     assert judged(late, owners, final=2, letters=[letter(3, SERVER_ERROR)], cast=poison).steps_back
+
+
+def test_good_users_who_wait_too_long_are_found_and_poison_users_are_not() -> None:
+    log = logged(1, 2, 3, 4, 5)
+    late = [sent("a", 1, 1.5), sent("a", 2, 2.5), sent("a", 3, 3.5), sent("a", 5, 5 + 1.0 + AGE_SECONDS_MAX)]
+    assert [each.partition(" of")[0] for each in judged(late, final=5, log=log).late] == ["version '4'"]
+    poison = Cast(users=1, at_times={USER: 429})
+    assert not judged(late, final=5, log=log, cast=poison).broken
+
+
+def test_an_age_that_most_good_users_share_is_found() -> None:
+    slow = [sent("a", 1, 2), sent("a", 3, 4.5 + AGE_SECONDS_MEDIAN_MAX)]
+    assert [each.startswith("half") for each in judged(slow).late] == [True]
 
 
 def test_a_commit_may_pass_what_is_delivered_superseded_or_in_a_letter_by_then() -> None:
