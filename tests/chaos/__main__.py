@@ -115,9 +115,9 @@ def as_text(outcome: Outcome) -> str:
         f"losses      {len(found.lost)}",
         f"commits     {outcome.commits}, {len(found.early)} too early",
         f"bad values  {outcome.bad}",
-        f"poison      {outcome.poison} users, {len(found.letters.given_up)} of them in letters",
-        f"letters     {sum(outcome.letters.values())}, {found.letters.repeated} of them again, "
-        f"{len(found.letters.wrong)} wrong: "
+        f"poison      {outcome.poison} users, {found.given_up} of them in letters",
+        f"letters     {sum(outcome.letters.values())}, {found.letters_repeated} of them again, "
+        f"{len(found.wrong_letters)} wrong: "
         + ", ".join(f"{reason} {count}" for reason, count in outcome.letters.items()),
         *(f"BROKEN: {problem}" for problem in outcome.problems),
     ]

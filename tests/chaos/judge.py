@@ -53,8 +53,8 @@ class Life:
 class Findings:
     """What the judge counted and found.
 
-    `repeated_by` counts each life's calls with nothing newer than the destination had acknowledged before. The lists,
-    `letters.wrong` among them, are broken promises; each item describes one.
+    `repeated_by` counts each life's calls with nothing newer than the destination had acknowledged before. The lists
+    are broken promises; each item describes one. `given_up`: how many poison users have dead letters.
     """
 
     calls: int = 0
@@ -67,7 +67,9 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
-    letters: Lettered = field(default_factory=Lettered)
+    wrong_letters: list[str] = field(default_factory=list)
+    letters_repeated: int = 0
+    given_up: int = 0
     age_seconds_max: float = 0.0
     age_seconds_median: float = 0.0
     busiest_second: int = 0
@@ -87,7 +89,7 @@ class Findings:
             "loss": self.lost,
             "late": self.late,
             "commit past what was not settled": self.early,
-            "wrong letter": self.letters.wrong,
+            "wrong letter": self.wrong_letters,
         }
         return [
             f"{len(seen)} x {name}: {'; '.join(seen[:_SHOWN])}{' …' if len(seen) > _SHOWN else ''}"
@@ -120,7 +122,9 @@ def judge(
     """
     history = History(log, exchanges)
     findings = Findings(calls=len(exchanges), delivered=sum(exchange.acknowledged for exchange in exchanges))
-    findings.letters = judge_letters(letters, history, cast)
+    lettered = judge_letters(letters, history, cast)
+    findings.wrong_letters, findings.letters_repeated = lettered.wrong, lettered.repeated
+    findings.given_up = len(lettered.given_up)
     partition_of = {change.user: change.partition for change in log}
     by_partition: dict[int, list[Exchange]] = defaultdict(list)
     by_user: dict[str, list[Exchange]] = defaultdict(list)
@@ -131,18 +135,23 @@ def judge(
         seconds[int(exchange.at)] += 1
     findings.busiest_second = max(seconds.values(), default=0)
     for partition, sequence in sorted(by_partition.items()):
-        _check_hands(partition, sequence, lives, history, findings)
+        _check_hands(partition, sequence, lives, history, lettered, findings)
     for sequence in by_user.values():
         _check_overlaps(sequence, lives, findings)
         findings.repeated_by.update(_repeated(sequence, history))
     _check_ages(dict(_ages(history, cast)), window_seconds, findings)
-    findings.early = list(judge_commits(commits, history, findings.letters))
-    findings.lost = [*_unsettled(history, findings.letters), *_differences(history, findings.letters, state)]
+    findings.early = list(judge_commits(commits, history, lettered))
+    findings.lost = [*_unsettled(history, lettered), *_differences(history, lettered, state)]
     return findings
 
 
 def _check_hands(
-    partition: int, sequence: Iterable[Exchange], lives: Mapping[str, Life], history: History, findings: Findings
+    partition: int,
+    sequence: Iterable[Exchange],
+    lives: Mapping[str, Life],
+    history: History,
+    letters: Lettered,
+    findings: Findings,
 ) -> None:
     """Walks through a partition's requests: each sender must own the partition, and no owner may step back."""
     owner = ""
@@ -157,8 +166,8 @@ def _check_hands(
         # A bad value is never applied. After it is refused, the older one behind it is tried.
         for item in [item for item in history.carried_by(exchange) if item.bad is None]:
             before, carrier = last.get((item.user, item.name), (item, exchange))
-            # So it is after a poison user's value is given up.
-            given_up = findings.letters.at.get(before.place, inf) < exchange.at and not carrier.acknowledged
+            # A poison user's value was refused and ended in a letter: the older one behind it is tried, too.
+            given_up = before.place in letters.at and not carrier.acknowledged
             gained = lives[owner].gained_between(carrier.at, exchange.at)
             if item.offset < before.offset and not given_up and not gained:
                 findings.steps_back.append(f"{_named(exchange)} sends {item} after {before}")

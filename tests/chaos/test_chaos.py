@@ -52,7 +52,7 @@ def test_a_rolling_restart_under_load_sends_nothing_twice(run: Run, tmp_path: Pa
     assert not outcome.problems, f"seed {SEED}: {outcome.problems}; logs in {tmp_path}"
     assert outcome.stopped == 2 * SLOTS, f"seed {SEED}: not all drained, cut were {outcome.cut}; logs in {tmp_path}"
     assert outcome.findings.repeated == 0, f"seed {SEED}: calls that told nothing new; logs in {tmp_path}"
-    assert outcome.findings.letters.repeated == 0, f"seed {SEED}: letters that were written twice; logs in {tmp_path}"
+    assert outcome.findings.letters_repeated == 0, f"seed {SEED}: letters that were written twice; logs in {tmp_path}"
 
 
 # For the classic protocol run `scripts/chaos --only ISOLATION --protocol classic`: CI takes long enough as it is.

@@ -145,14 +145,14 @@ def test_a_bad_value_that_was_applied_is_a_difference() -> None:
 )
 def test_a_wrong_letter_is_found(wrong: Letter) -> None:
     found = judged(REFUSED, final=2, log=logged(1, 2, 3, bad=[3]), letters=[letter(3), wrong])
-    assert len(found.letters.wrong) == 1
+    assert len(found.wrong_letters) == 1
     assert len(found.broken) == 1
 
 
 def test_a_letter_that_is_written_again_is_counted() -> None:
     found = judged(REFUSED, final=2, log=logged(1, 2, 3, bad=[3]), letters=[letter(3), letter(3, at=9.0)])
     assert not found.broken
-    assert found.letters.repeated == 1
+    assert found.letters_repeated == 1
 
 
 @pytest.mark.parametrize(("status", "reason"), [(500, SERVER_ERROR), (429, SERVER_ERROR), (403, REJECTED)])
