@@ -11,7 +11,7 @@ _SECONDS = 20.0
 
 
 def messages(bootstrap_servers: str, topic: str) -> Iterator[Any]:
-    """Yields everything in the topic, in order within each partition, one partition after the other."""
+    """Yields everything in the topic, in order within each partition."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -22,15 +22,16 @@ def messages(bootstrap_servers: str, topic: str) -> Iterator[Any]:
         }
     )
     try:
-        for partition in sorted(consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions):
-            consumer.assign([TopicPartition(topic, partition, 0)])
-            while True:
-                message = consumer.poll(_SECONDS)
-                assert message is not None, f"partition {partition} of {topic} cannot be read to its end"
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    break
-                assert error is None, error
+        unread = set(consumer.list_topics(topic, timeout=_SECONDS).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in unread])
+        while unread:
+            message = consumer.poll(_SECONDS)
+            assert message is not None, f"partitions {unread} of {topic} cannot be read to their ends"
+            error = message.error()
+            if error is None:
                 yield message
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF, error
+                unread.discard(message.partition())
     finally:
         consumer.close()
