@@ -188,17 +188,25 @@ class Destination:
 
     def _set(self, exchange: Exchange, body: bytes) -> _Answer:
         """Sets what the request says, or refuses it as a whole. The answer says why, or says little, or nothing."""
+        refusal = self._refusal(exchange.user, body)
+        if refusal is None:
+            exchange.applied = True
+            self.state.setdefault(exchange.user, {}).update(exchange.properties)
+            return _Answer(200)
+        message = self._dice.choice((refusal, "Invalid request", None))
+        json_headers = {"content-type": "application/json"}
+        return _Answer(400) if message is None else _Answer(400, json_headers, json.dumps({"message": message}))
+
+    def _refusal(self, user: str, body: bytes) -> str | None:
+        """Why the request is refused; None if it is not. Then its values fix the types of new names."""
         try:
             upsert = read_upsert(body)
-            if exchange.user in self.cast.refused:
-                raise RefusedError("'phone' belongs to nobody")  # noqa: TRY301 - refused like the sandbox refuses
+            if user in self.cast.refused:
+                return "'phone' is not a number that can be reached"
             self._account.apply(upsert)
         except RefusedError as refusal:
-            message = self._dice.choice((str(refusal), "Invalid request", ""))
-            return _Answer(400, {"content-type": "application/json"}, json.dumps({"message": message}) * bool(message))
-        exchange.applied = True
-        self.state.setdefault(exchange.user, {}).update(exchange.properties)
-        return _Answer(200)
+            return str(refusal)
+        return None
 
     def _retry_after(self) -> dict[str, str]:
         return {"retry-after": self._dice.choice(("1", "2"))}

@@ -97,6 +97,12 @@ class History:
             if found is not None and (exchange.user, name) not in self.blurred:
                 yield found
 
+    def unknown_in(self, exchange: Exchange) -> Iterator[str]:
+        """The names in a request whose values its user never got, or that must not be sent."""
+        for name, value in exchange.properties.items():
+            if (exchange.user, name, type(value), value) not in self._found:
+                yield name
+
     def heirs(self, item: Item) -> Iterator[Item]:
         """The value itself, then those that supersede it: later ones of the same user and attribute.
 

@@ -64,6 +64,7 @@ class Findings:
     steps_back: list[str] = field(default_factory=list)
     overlaps: list[str] = field(default_factory=list)
     overlaps_of_frozen: int = 0
+    invented: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
@@ -86,6 +87,7 @@ class Findings:
             "regression": self.stale,
             "step back": self.steps_back,
             "overlap": self.overlaps,
+            "value that is not the user's, or must not be sent": self.invented,
             "loss": self.lost,
             "late": self.late,
             "commit past what was not settled": self.early,
@@ -130,6 +132,7 @@ def judge(
     by_user: dict[str, list[Exchange]] = defaultdict(list)
     seconds: dict[int, int] = defaultdict(int)
     for exchange in exchanges:
+        findings.invented += [f"{name} in {_named(exchange)}" for name in history.unknown_in(exchange)]
         by_partition[partition_of[exchange.user]].append(exchange)
         by_user[exchange.user].append(exchange)
         seconds[int(exchange.at)] += 1
@@ -247,5 +250,5 @@ def _differences(history: History, letters: Lettered, state: Mapping[str, Mappin
 
 
 def _named(exchange: Exchange) -> str:
-    values = ", ".join(f"{name} {value!r}" for name, value in exchange.properties.items())
+    values = ", ".join(f"{name[:20]} {value!r}" for name, value in exchange.properties.items())
     return f"user {exchange.user[-4:]} with {values} of {exchange.life} at {exchange.at:.3f}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import pytest
 
-from tests.chaos.cast import Cast
+from tests.chaos.cast import POISON, Cast, cast_of
 from tests.chaos.commits import Commit
 from tests.chaos.destination import Exchange
 from tests.chaos.judge import AGE_SECONDS_MAX, AGE_SECONDS_MEDIAN_MAX, Findings, Life, judge
 from tests.chaos.letters import Letter
 from tests.chaos.plan import Kind, make
-from tests.chaos.traffic import REJECTED, SENSITIVE_DATA, SERVER_ERROR, Logged
+from tests.chaos.traffic import REJECTED, SENSITIVE_DATA, SERVER_ERROR, Logged, endless
 
 USER = "+13110000001"
 GOOD = Cast(users=1)
@@ -81,6 +82,13 @@ def test_a_former_owner_that_was_assigned_the_partition_again_may_send() -> None
 def test_a_step_back_within_an_assignment_is_found() -> None:
     found = judged([sent("a", 2, 2), sent("a", 1, 3), sent("a", 3, 4)])
     assert len(found.steps_back) == 1
+
+
+def test_a_value_that_its_user_never_got_and_one_that_must_not_be_sent_are_found() -> None:
+    assert len(judged([sent("a", 7, 2, status=400), sent("a", 3, 4)]).invented) == 1
+    log = logged(1, 2, 3, bad=[2], reason=SENSITIVE_DATA)
+    exchanges = [sent("a", 2, 2), sent("a", 3, 4)]
+    assert len(judged(exchanges, log=log, letters=[letter(2, SENSITIVE_DATA, value=None)]).invented) == 1
 
 
 def test_an_overlap_is_found_unless_the_older_ones_sender_is_frozen() -> None:
@@ -216,3 +224,21 @@ def test_a_seed_makes_the_same_plan_every_time_and_it_holds_every_kind() -> None
     assert {fault.kind for fault in plan} == set(Kind)
     assert all(early.at <= late.at for early, late in itertools.pairwise(plan))
     assert plan[-1].at + plan[-1].seconds <= 300
+
+
+def test_a_seed_makes_the_same_users_and_changes_every_time_and_they_hold_every_kind_of_bad() -> None:
+    cast = cast_of(7, 400, poison=True)
+    assert cast == cast_of(7, 400, poison=True)
+    assert set(cast.always.values()) == set(cast.at_times.values()) == set(POISON)
+    assert not cast.refused & (cast.always.keys() | cast.at_times.keys())
+    changes = list(islice(endless(7, cast), 20_000))
+    assert changes == list(islice(endless(7, cast), 20_000))
+    assert {reason for change in changes for reason in change.bad.values()} == {
+        REJECTED,
+        SENSITIVE_DATA,
+        "invalid_attribute_name",
+        "unsupported_value",
+        "no_identity",
+        "invalid_identity",
+        "undecodable",
+    }
