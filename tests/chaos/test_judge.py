@@ -231,8 +231,8 @@ def test_a_seed_makes_the_same_users_and_changes_every_time_and_they_hold_every_
     assert cast == cast_of(7, 400, poison=True)
     assert set(cast.always.values()) == set(cast.at_times.values()) == set(POISON)
     assert not cast.refused & (cast.always.keys() | cast.at_times.keys())
-    changes = list(islice(endless(7, cast), 20_000))
-    assert changes == list(islice(endless(7, cast), 20_000))
+    changes = list(islice(endless(7, cast), 5_000))
+    assert changes == list(islice(endless(7, cast), 5_000))
     assert {reason for change in changes for reason in change.bad.values()} == {
         REJECTED,
         SENSITIVE_DATA,
