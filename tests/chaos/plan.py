@@ -59,7 +59,7 @@ _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.WORKER_KILL: (0.0, 9.0),
     Kind.WORKER_FREEZE_SHORT: (0.5, 4.0),
     Kind.WORKER_FREEZE_LONG: (7.0, 13.0),
-    Kind.WORKERS_ROLL: (30.0, 30.0),  # about as long as it takes if each drain is cut
+    Kind.WORKERS_ROLL: (20.0, 20.0),  # about as long as it takes if each drain is cut
     Kind.WORKER_JOIN: (12.0, 25.0),
     Kind.ISOLATION: (6.0, 12.0),
     Kind.KAFKA_CUT: (4.0, 14.0),

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.cast import POISON, Cast, cast_of
 from tests.chaos.commits import Commit
 from tests.chaos.destination import Exchange
-from tests.chaos.judge import AGE_SECONDS_MAX, AGE_SECONDS_MEDIAN_MAX, Findings, Life, judge
+from tests.chaos.judge import AGE_SECONDS_MAX, AGE_SECONDS_MEDIAN_MAX, LEAVING_SECONDS, Findings, Life, judge
 from tests.chaos.letters import Letter
 from tests.chaos.plan import Kind, make
 from tests.chaos.traffic import REJECTED, SENSITIVE_DATA, SERVER_ERROR, Logged, endless
@@ -100,6 +100,13 @@ def test_an_overlap_is_found_unless_the_older_ones_sender_is_frozen() -> None:
     found = judge(exchanges, logged(1, 3), state, lives, (), (), GOOD, 1.0)
     assert not found.broken
     assert found.overlaps_of_frozen == 1
+
+
+def test_a_request_may_overtake_the_end_of_the_one_that_its_client_gave_up() -> None:
+    """But not one that was answered later."""
+    late = 4.0 + LEAVING_SECONDS / 2
+    assert not judged([sent("a", 1, 2), sent("a", 3, 2.5, until=late, status=None), sent("a", 3, 4)]).broken
+    assert judged([sent("a", 1, 2), sent("a", 3, 2.5, until=late, status=500), sent("a", 3, 4)]).overlaps
 
 
 REFUSED = [sent("a", 1, 2), sent("a", 3, 4, status=400), sent("a", 2, 4.5)]
