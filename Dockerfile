@@ -23,8 +23,8 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && python3 -m venv --without-pip /opt/attribute-worker \
     && /tools/bin/pip --python /opt/attribute-worker install --no-cache-dir --require-hashes --only-binary :all: \
        --requirement /lock.txt
-RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    /tools/bin/pip --python /opt/attribute-worker install --no-cache-dir --no-deps --no-index /wheels/*.whl
+COPY --from=wheel /wheels /wheels
+RUN /tools/bin/pip --python /opt/attribute-worker install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
 # The base's own pip, and the copy of it that makes new environments. Nothing installs anything from here on.

@@ -29,10 +29,10 @@ def podman(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[
 
 def configuration(image: str) -> dict[str, Any]:
     """The image's own: user, entry point, labels, health check."""
-    done = podman("image", "inspect", "--format", "{{json .}}", image)
+    done = podman("image", "inspect", image)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**found["Config"], "Healthcheck": found["HealthCheck"]}
+    [found] = json.loads(done.stdout)
+    return {**found["Config"], "Healthcheck": found["Healthcheck"]}
 
 
 def python(image: str, program: str, *, strict: bool = True) -> str:
