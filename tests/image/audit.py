@@ -1,7 +1,7 @@
 """Reads pip-audit's report: `python -m tests.image.audit REPORT`.
 
-pip-audit itself succeeds if its database answers for no package at all. So here the exit status is 0 if all packages were
-looked up and are clean, 1 if one is vulnerable, and 3 if some or all were not looked up.
+pip-audit itself succeeds if its database answers for no package at all. So here the exit status is 0 if all packages
+were looked up and are clean, 1 if one is vulnerable, and 3 if some or all were not looked up.
 """
 
 from __future__ import annotations
