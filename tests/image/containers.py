@@ -35,9 +35,9 @@ def configuration(image: str) -> dict[str, Any]:
     return {**found["Config"], "Healthcheck": found["Healthcheck"]}
 
 
-def python(image: str, program: str, *, strict: bool = True) -> str:
-    """What a program prints that the image's Python runs."""
-    options = [*(_STRICT if strict else ()), "--rm", "--entrypoint", "python3"]
+def python(image: str, program: str, *, strict: bool = True, user: Sequence[str] = ()) -> str:
+    """What a program prints that the image's Python runs. `user` are options that name another one than the image's."""
+    options = [*(_STRICT if strict else ()), *user, "--rm", "--entrypoint", "python3"]
     done = podman(*_RUN, *options, image, "-c", program)
     assert done.returncode == 0, done.stderr
     return done.stdout
