@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.registry import Registry
 from worker.commands.demo.traffic import TIER, TIERS
 from worker.commands.sandbox import sandbox as sandbox_command
 from worker.settings.load import load
+from worker.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
@@ -26,8 +28,12 @@ WORKER: dict[str, str] = SERVICES["worker"]["environment"]
 TRAFFIC: dict[str, str] = SERVICES["traffic"]["environment"]
 # Where the container has the folder `compose`, this machine has it here.
 SANDBOX: list[str] = [argument.replace("/compose/", f"{ROOT}/compose/") for argument in SERVICES["sandbox"]["command"]]
-SETTINGS = load(None, {}, WORKER).settings
 CHART = "./helm/"
+
+
+@functools.cache
+def settings() -> Settings:
+    return load(None, {}, WORKER).settings
 
 
 def sandbox_options() -> dict[str, Any]:
@@ -35,20 +41,24 @@ def sandbox_options() -> dict[str, Any]:
         return sandbox_command.make_context("sandbox", SANDBOX[1:]).params
 
 
+def test_the_worker_accepts_its_settings() -> None:
+    assert settings().attentive.allow_plain_http
+
+
 def test_the_sandbox_takes_its_command_and_the_worker_has_its_token() -> None:
     assert SANDBOX[0] == "sandbox"
     options = sandbox_options()
-    assert SETTINGS.attentive.token is not None
-    assert options["tokens"] == (SETTINGS.attentive.token.get_secret_value(),)
+    assert settings().attentive.token is not None
+    assert options["tokens"] == (settings().attentive.token.get_secret_value(),)
     assert options["enumerations_file"].exists()
-    assert urlsplit(SETTINGS.attentive.base_url).netloc == f"sandbox:{options['port']}"
+    assert urlsplit(settings().attentive.base_url).netloc == f"sandbox:{options['port']}"
 
 
 def test_traffic_and_worker_meet_at_the_same_servers() -> None:
-    assert TRAFFIC["BOOTSTRAP_SERVERS"] == SETTINGS.kafka.bootstrap_servers
-    assert TRAFFIC["REGISTRY_URL"] == SETTINGS.schemas.registry_url
+    assert TRAFFIC["BOOTSTRAP_SERVERS"] == settings().kafka.bootstrap_servers
+    assert TRAFFIC["REGISTRY_URL"] == settings().schemas.registry_url
     advertised = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
-    assert advertised == f"PLAINTEXT://{SETTINGS.kafka.bootstrap_servers}"
+    assert advertised == f"PLAINTEXT://{settings().kafka.bootstrap_servers}"
 
 
 def test_every_host_that_a_setting_names_is_a_service() -> None:
@@ -61,7 +71,7 @@ def test_every_host_that_a_setting_names_is_a_service() -> None:
 def test_prometheus_scrapes_the_worker_and_grafana_asks_prometheus() -> None:
     [job] = yaml.safe_load((ROOT / "compose/prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
     [found] = job["dns_sd_configs"]
-    assert (found["names"], found["port"]) == (["worker"], SETTINGS.http.port)
+    assert (found["names"], found["port"]) == (["worker"], settings().http.port)
     sources = yaml.safe_load((ROOT / "compose/grafana/datasources/prometheus.yaml").read_text(encoding="utf-8"))
     assert sources["datasources"][0]["url"] == "http://prometheus:9090"
 
@@ -84,7 +94,7 @@ def test_an_image_is_named_with_its_version() -> None:
 
 def test_the_worker_has_time_to_drain_and_runs_as_strictly_as_in_a_cluster() -> None:
     service = SERVICES["worker"]
-    assert int(service["stop_grace_period"].removesuffix("s")) >= SETTINGS.shutdown.drain_seconds + 30
+    assert int(service["stop_grace_period"].removesuffix("s")) >= settings().shutdown.drain_seconds + 30
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
 
 
