@@ -48,8 +48,9 @@ def test_the_worker_accepts_its_settings() -> None:
 def test_the_sandbox_takes_its_command_and_the_worker_has_its_token() -> None:
     assert SANDBOX[0] == "sandbox"
     options = sandbox_options()
-    assert settings().attentive.token is not None
-    assert options["tokens"] == (settings().attentive.token.get_secret_value(),)
+    token = settings().attentive.token
+    assert token is not None
+    assert options["tokens"] == (token.get_secret_value(),)
     assert options["enumerations_file"].exists()
     assert urlsplit(settings().attentive.base_url).netloc == f"sandbox:{options['port']}"
 
