@@ -10,10 +10,10 @@ from tests.support.absent import absent
 from tests.support.java import Unavailable
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Gives all tests of the API server to one process, where several share the tests: each would start its own."""
     for item in items:
-        if item.path.name == "test_cluster.py":
+        if config.pluginmanager.hasplugin("xdist") and item.path.name == "test_cluster.py":
             item.add_marker(pytest.mark.xdist_group("kubernetes"))
 
 
