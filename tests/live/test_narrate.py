@@ -8,7 +8,7 @@ from structlog.testing import CapturingLogger
 from worker.core import facts
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Reason
+from worker.core.model import Partition, Reason
 from worker.live.narrate import Narrator
 
 QUIET = (
@@ -74,6 +74,12 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
             "warning",
             "cut off from the group",
             {"silent_seconds": 50.0, "dropped": 2},
+        ),
+        (
+            facts.DeletedUnread(Partition("changes", 2), 10, 30),
+            "warning",
+            "records deleted unread",
+            {"topic": "changes", "partition": 2, "offset": 10, "offsets": 30},
         ),
     ],
     ids=lambda value: type(value).__name__,

@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Reason
+from worker.core.model import Failure, Partition, Reason
 
 FACTS_MAX: Final = 10_000
 """Bound of the facts that wait for the loop; past it the oldest are lost. One turn makes a few hundred at most."""
@@ -201,6 +201,18 @@ class LeaseRanOut:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedUnread:
+    """Records were deleted before this worker read them, from offset `first` on.
+
+    `offsets` is how many offsets: at most as many records, since compaction and transactions leave gaps.
+    """
+
+    partition: Partition
+    first: int
+    offsets: int
+
+
 Fact: TypeAlias = (
     CallMade
     | CallEnded
@@ -220,6 +232,7 @@ Fact: TypeAlias = (
     | DrainEnded
     | CommitEnded
     | LeaseRanOut
+    | DeletedUnread
 )
 
 

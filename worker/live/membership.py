@@ -74,6 +74,8 @@ class Membership:
         if records:
             self._engine.receive(records, self._clock())
         self._engine.passed(self._group.passed())
+        for deleted in self._group.deleted_unread():
+            self._tell(deleted)
         self._step(wait_seconds)
         now = self._clock().mono
         self._apply_pauses()

@@ -8,6 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import (
     Assigned,
+    DeletedUnread,
     DrainEnded,
     DrainOutcome,
     Fact,
@@ -66,6 +67,11 @@ class Narrator:
                 log.warning("partitions lost", lost=fact.lost, held=fact.held)
             case DrainEnded(outcome=DrainOutcome.CUT):
                 log.warning("drain cut", left=fact.left, seconds=round(fact.seconds, 2))
+            case DeletedUnread():
+                topic, number = fact.partition
+                log.warning(
+                    "records deleted unread", topic=topic, partition=number, offset=fact.first, offsets=fact.offsets
+                )
             case LeaseRanOut():
                 seconds = round(fact.silent_seconds, 1)
                 log.warning(_LEASE_ENDS[fact.why], silent_seconds=seconds, dropped=fact.dropped)
