@@ -49,7 +49,12 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
         (facts.SharedUser(), "info", "user_in_several_partitions", {}),
         (facts.MemoryFull(10), "debug", "memory full", {"held_bytes": 10}),
         (facts.MemoryFreed(8), "debug", "memory freed", {"held_bytes": 8}),
-        (facts.Assigned(2, 3), "info", "assigned", {"gained": 2, "held": 3}),
+        (
+            facts.Assigned((Partition("changes", 0), Partition("changes", 1)), 3),
+            "info",
+            "assigned",
+            {"gained": 2, "held": 3},
+        ),
         (
             facts.Revoked(1, 2, facts.DrainOutcome.CUT, 1.234),
             "info",

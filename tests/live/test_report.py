@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
@@ -15,7 +16,7 @@ from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
-from worker.ops.status import State, Status
+from worker.ops.status import Problem, State, Status
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Topics:
     """The subscribed topics; `problem` is what is wrong with them, if anything."""
 
     problem: str | None = None
+    latest: int | None = None
 
 
 @dataclass
@@ -112,6 +114,22 @@ def test_the_board_is_updated_once_a_period_and_at_each_step_of_a_drain() -> Non
     assert reported.report(draining, after=0.0).state is State.DRAINING
 
 
+def test_what_adds_up_with_time_is_added_up() -> None:
+    """Halts that came and went between two scrapes count, and the use of the rate is known over any time."""
+    reported = Reported(topics=Topics(latest=6))
+    reported.report()
+    allowed = reported.report(after=1.0).calls_allowed
+    assert allowed == pytest.approx(9_500, rel=0.01)  # the limit less the headroom, for a second
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(401))
+    status = reported.report(after=2.0)
+    assert status.halted_seconds == {"unauthorized": 2.0}
+    assert status.partitions_subscribed == 6
+    assert status.held_bytes_max > 0
+    reported.report(after=1.0)
+    assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot
+
+
 def test_a_throttled_worker_says_so() -> None:
     reported = Reported()
     reported.driver.change(1, {"a": 1})
@@ -143,7 +161,11 @@ def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
     reported.driver.letters_fail = True
     reported.driver.record(b"\xff")
     reported.driver.post()
-    assert reported.report().problem == "the topic is down"
+    status = reported.report()
+    assert (status.problem, status.problems) == (
+        "the topic is down",
+        (Problem.DEAD_LETTER_TOPIC, Problem.SCHEMA_REGISTRY),
+    )
     assert reported.reminders == ["kafka", "schema_registry", "dead_letter_topic"]
 
 

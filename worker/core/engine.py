@@ -308,6 +308,7 @@ class Engine:
             throttled=rate.slowed or gate.in_retry_after(now.mono),
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
+            held_bytes_max=self._memory.max_bytes,
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),

@@ -148,9 +148,9 @@ class LeaseEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """`gained` partitions were assigned; `held` are assigned now, in all."""
+    """These `partitions` were assigned; `held` are assigned now, in all."""
 
-    gained: int
+    partitions: tuple[Partition, ...]
     held: int
 
 

@@ -37,6 +37,7 @@ class EngineStatus:
         throttled: whether 429s or a Retry-After keep the worker below its share.
         memory_short: whether partitions pause because the memory budget is exceeded.
         held_bytes: the memory taken by changes and dead letters that are not settled.
+        held_bytes_max: the memory budget.
         open_entries: entries that are not settled.
         in_flight: calls without a reply yet.
         progress: how far each assigned partition has come.
@@ -53,6 +54,7 @@ class EngineStatus:
     throttled: bool
     memory_short: bool
     held_bytes: int
+    held_bytes_max: int
     open_entries: int
     in_flight: int
     progress: Mapping[Partition, PartitionProgress]

@@ -59,7 +59,7 @@ class Narrator:
         log = self._log
         match fact:
             case Assigned():
-                log.info("assigned", gained=fact.gained, held=fact.held)
+                log.info("assigned", gained=len(fact.partitions), held=fact.held)
             case Revoked():
                 drained = fact.outcome is DrainOutcome.DONE
                 log.info("revoked", lost=fact.lost, held=fact.held, drained=drained, seconds=round(fact.seconds, 2))

@@ -15,10 +15,11 @@ from worker.core.engine import Engine
 from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
+from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
 from worker.logs import LogLimiter
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc3339
+from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status, rfc3339
 
 REPORT_SECONDS = 0.25
 
@@ -38,6 +39,10 @@ class Counted(Protocol):
     @property
     def problem(self) -> str | None:
         """Why they are not counted, or which pattern matches nothing. None if all is well."""
+
+    @property
+    def latest(self) -> int | None:
+        """How many partitions they have, by the latest count. None before the first."""
 
 
 class Reporter:
@@ -65,6 +70,7 @@ class Reporter:
         self._obstacle: str | None = None
         self._obstacle_since = 0.0
         self._reminders = LogLimiter()
+        self._elapsed = Elapsed()
 
     def report(self, now: Now, standing: Standing) -> None:
         """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what the worker waits for."""
@@ -73,12 +79,13 @@ class Reporter:
             return
         self._report_at = now.mono + REPORT_SECONDS
         engine = self._engine.status(now)
+        self._elapsed.look(engine, now.mono)
         problems = self._problems(engine, standing)
         self._remind(now, engine, problems)
         self._remind_of_stuck(now, engine)
         self._board.publish(self._status(now, engine, problems, standing))
 
-    def _remind(self, now: Now, engine: EngineStatus, problems: Mapping[str, str]) -> None:
+    def _remind(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str]) -> None:
         """Logs once a minute what the worker waits for, and since when."""
         obstacle, detail = self._obstacle_of(engine, problems)
         if obstacle != self._obstacle:
@@ -111,13 +118,13 @@ class Reporter:
             others=len(found) - 1,
         )
 
-    def _obstacle_of(self, engine: EngineStatus, problems: Mapping[str, str]) -> tuple[str | None, str | None]:
+    def _obstacle_of(self, engine: EngineStatus, problems: Mapping[Problem, str]) -> tuple[str | None, str | None]:
         """What the worker waits for, as (word, sentence): the most important thing only. (None, None) if nothing."""
         if engine.halt is not None:
             return str(engine.halt.reason), self._detail(engine.halt)
-        return next(iter(problems.items()), (None, None))
+        return next(((word, text) for word, text in problems.items() if word is not Problem.STUCK), (None, None))
 
-    def _status(self, now: Now, engine: EngineStatus, problems: Mapping[str, str], standing: Standing) -> Status:
+    def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return Status(
             state=_state(engine, standing),
             halt=self._halt(engine),
@@ -131,15 +138,22 @@ class Reporter:
             partitions=_partitions(engine, now, standing),
             totals=engine.totals,
             joined=standing.joined,
-            problem=next(iter(problems.values()), None) or _stuck_problem(engine),
+            problem=next(iter(problems.values()), None),
+            problems=tuple(problems),
+            held_bytes_max=engine.held_bytes_max,
+            letters_withheld=engine.letters_withheld,
+            partitions_subscribed=self._topics.latest,
+            halted_seconds=dict(self._elapsed.halted_seconds),
+            calls_allowed=self._elapsed.calls_allowed,
         )
 
-    def _problems(self, engine: EngineStatus, standing: Standing) -> dict[str, str]:
-        """What is wrong, by a word for each: the most important first."""
+    def _problems(self, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
+        """What is wrong, in words: the most important first."""
         found = {
-            "dead_letter_topic": engine.letters_problem,
-            "schema_registry": self._schemas.waiting() if self._schemas is not None else None,
-            "kafka": self._kafka_problem(engine, standing),
+            Problem.DEAD_LETTER_TOPIC: engine.letters_problem,
+            Problem.SCHEMA_REGISTRY: self._schemas.waiting() if self._schemas is not None else None,
+            Problem.KAFKA: self._kafka_problem(engine, standing),
+            Problem.STUCK: _stuck_problem(engine),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
 

@@ -6,6 +6,7 @@ attribute value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -27,6 +28,15 @@ class State(StrEnum):
     THROTTLED = "throttled"  # delivering, but slower than its share: a 429 or a Retry-After asked for it
     HALTED = "halted"  # calls are stopped, or the dead letters of unusable records are withheld; nothing is lost
     DRAINING = "draining"
+
+
+class Problem(StrEnum):
+    """What is wrong beside a halt. The most important first."""
+
+    DEAD_LETTER_TOPIC = "dead_letter_topic"  # it takes no letters
+    SCHEMA_REGISTRY = "schema_registry"
+    KAFKA = "kafka"  # brokers, topics, or the share of the rate
+    STUCK = "stuck"  # a partition does not advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +86,15 @@ class PartitionStatus:
 class Status:
     """A snapshot of the worker, as in `/status`.
 
-    `joined` is true while the worker is a member of its group, even if it has no partition. `problem` says in words
-    what is wrong with Kafka, the dead-letter topic or the schema registry; None if nothing is.
+    Attributes:
+        joined: whether the worker is a member of its group, even if it has no partition.
+        problem: the most important of what is wrong beside a halt, in words. None if nothing is.
+        problems: all that is wrong.
+        held_bytes_max: the memory budget.
+        letters_withheld: dead letters that wait for good records.
+        partitions_subscribed: the partitions of all subscribed topics, whoever holds them. None until they are counted.
+        halted_seconds: the time spent halted since the start, by reason.
+        calls_allowed: the calls that the rate allowed since the start.
     """
 
     state: State
@@ -93,6 +110,12 @@ class Status:
     totals: Totals = field(default_factory=Totals)
     joined: bool = False
     problem: str | None = None
+    problems: tuple[Problem, ...] = ()
+    held_bytes_max: int = 0
+    letters_withheld: int = 0
+    partitions_subscribed: int | None = None
+    halted_seconds: Mapping[str, float] = field(default_factory=dict)
+    calls_allowed: float = 0.0
 
     @classmethod
     def starting(cls, *, version: str, instance: str, group_id: str, rate_limit: float) -> Status:
