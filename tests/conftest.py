@@ -35,7 +35,7 @@ def real_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     try:
         broker = real_broker(tmp_path_factory.mktemp("kafka"))
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_KAFKA", "real Kafka", reason)
+        absent(request.config, "REQUIRE_KAFKA", "real Kafka", reason)
     yield broker
     broker.stop()
 
@@ -61,7 +61,7 @@ def own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("own-kafka"))
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
     yield broker
     broker.stop()
 
@@ -73,13 +73,13 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         registry = Registry(tmp_path_factory.mktemp("registry"))
         registry.start()
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_REGISTRY", "a schema registry", reason)
+        absent(request.config, "REQUIRE_REGISTRY", "a schema registry", reason)
     yield registry
     registry.stop()
 
 
-def _absent(config: pytest.Config, required: str, what: str, reason: Unavailable) -> NoReturn:
-    """Skip the test, or fail it if the environment demands the real server."""
+def absent(config: pytest.Config, required: str, what: str, reason: Unavailable) -> NoReturn:
+    """Skips the test, or fails it if the environment demands the real server."""
     message = f"needs {what}: {reason}"
     if os.environ.get(required) == "1":
         pytest.fail(f"{required}=1, but the test {message}", pytrace=False)

@@ -40,6 +40,7 @@ from worker.core.facts import (
 from worker.core.model import Partition, Reason
 from worker.core.totals import Totals
 from worker.ops.board import Board
+from worker.ops.exporters import Exporters
 from worker.ops.metrics import Kind
 from worker.ops.metrics_table import METRICS, with_table
 from worker.ops.server import OpsServer
@@ -114,7 +115,7 @@ class Scraped:
 @pytest.fixture
 def worker() -> Iterator[Scraped]:
     board = Board(STARTING)
-    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
     server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
     try:
         yield Scraped(board, telemetry, server.start())
@@ -304,7 +305,7 @@ def test_concurrent_scrapes_each_get_every_metric_once(worker: Scraped) -> None:
 def test_a_disabled_sdk_leaves_only_the_metrics_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     board = Board(BUSY)
-    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
     record_one_of_each(telemetry)
     server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
     try:
@@ -318,7 +319,7 @@ def test_an_exporter_named_in_the_environment_is_not_started(monkeypatch: pytest
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "1")
     before = threading.active_count()
-    telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0", exporters=Exporters())
     assert threading.active_count() == before
     telemetry.close()
 
@@ -330,7 +331,7 @@ def test_a_variable_that_the_sdk_does_not_take_is_named_and_ignored(
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", value)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
     with capture_logs() as lines:
-        telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0")
+        telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0", exporters=Exporters())
     assert [(line["event"], line["variable"]) for line in lines] == [
         ("variable ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
     ]

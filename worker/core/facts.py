@@ -22,6 +22,7 @@ from typing import Final, Protocol, TypeAlias
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
 from worker.core.model import Failure, Partition, Reason
+from worker.core.trace import CallTrace
 
 FACTS_MAX: Final = 10_000
 """Bound of the facts that wait for the loop; past it the oldest are lost. One turn makes a few hundred at most."""
@@ -39,12 +40,17 @@ class CallMade:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration."""
+    """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration.
+
+    What follows from it (`Delivered`, `Refused`, `UnusualSuccess`, `Halted`, `Resumed`) is told right behind it.
+    `trace` is None unless calls are traced.
+    """
 
     verdict: Verdict
     status: int | None
     failure: Failure | None
     seconds: float
+    trace: CallTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,14 @@ distributions (call time, age at delivery, ...) and rare events are recorded as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.metrics.export import MetricReader
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from worker.core.delivery.verdict import Verdict
 from worker.core.facts import (
     Assigned,
     CallEnded,
@@ -33,24 +32,12 @@ from worker.core.facts import (
 )
 from worker.core.model import Reason
 from worker.ops.board import Board
+from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within, resource
 from worker.ops.gauges import observe_board
 from worker.ops.metrics import Kind, Metric
+from worker.ops.outcomes import OUTCOMES
 from worker.ops.variables import ignoring_unusable_variables
 
-Outcome = Literal["delivered", "refused", "dead_letter", "retry", "halted", "aborted"]
-"""What became of one call: see the table of replies."""
-
-_OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
-    Verdict.DELIVERED: "delivered",
-    Verdict.REFUSED: "refused",
-    Verdict.NOT_FOUND: "dead_letter",
-    Verdict.UNEXPECTED: "dead_letter",
-    Verdict.RETRY: "retry",
-    Verdict.THROTTLED: "retry",
-    Verdict.UNAUTHORIZED: "halted",
-    Verdict.WRONG_URL: "halted",
-    Verdict.ABORTED: "aborted",
-}
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -58,7 +45,7 @@ _AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3
 _PAUSE_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _CHANGES = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 10000.0)
 
-_BY_OUTCOME: Final = {"outcome": tuple(dict.fromkeys(_OUTCOMES.values()))}
+_BY_OUTCOME: Final = {"outcome": tuple(dict.fromkeys(OUTCOMES.values()))}
 _BY_RESULT: Final = {"result": tuple(_DRAINS.values())}
 _CALL = Metric(
     "call_duration", Kind.HISTOGRAM, "From sending a request to its reply or failure.", "s", _BY_OUTCOME, _CALL_SECONDS
@@ -119,17 +106,21 @@ RECORDED: Final = (
 class Telemetry:
     """One worker's metrics, as an observer of facts. Every method may be called from any thread.
 
-    Starts no exporter: `/metrics` serves `registry`. With `OTEL_SDK_DISABLED=true` nothing is recorded, and the
-    registry has only the process's own metrics.
+    `/metrics` serves `registry`. With `OTEL_SDK_DISABLED=true` nothing is recorded, and the registry has only the
+    process's own metrics.
 
     Args:
         board: what the observable instruments read.
         version: the worker's version.
         instance: names this process among its replicas.
+        exporters: where metrics go besides. `close` closes them, that of spans too.
     """
 
-    def __init__(self, board: Board, *, version: str, instance: str) -> None:
-        self.registry, self._provider = ignoring_unusable_variables(lambda: _registry_and_provider(version, instance))
+    def __init__(self, board: Board, *, version: str, instance: str, exporters: Exporters) -> None:
+        self._tracing = exporters.tracing
+        self.registry, self._provider = ignoring_unusable_variables(
+            lambda: _registry_and_provider(version, instance, exporters.readers)
+        )
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
         self._call = _CALL.histogram(meter)
@@ -149,7 +140,7 @@ class Telemetry:
         """Records the facts that the board's status does not count."""
         match fact:
             case CallEnded():
-                by_outcome = {"outcome": _OUTCOMES[fact.verdict]}
+                by_outcome = {"outcome": OUTCOMES[fact.verdict]}
                 self._call.record(fact.seconds, by_outcome)
                 self._calls_ended.add(1, by_outcome)
             case Delivered():
@@ -187,21 +178,21 @@ class Telemetry:
                 pass
 
     def close(self) -> None:
-        """Stops recording, and takes the worker's metrics out of the registry. Drops whatever is recorded later."""
-        self._provider.shutdown()
+        """Exports for the last time, within `CLOSE_SECONDS`. Drops whatever is recorded later."""
+        providers = (self._provider, self._tracing)
+        close_within(CLOSE_SECONDS, [provider.shutdown for provider in providers if provider is not None])
 
 
-def _registry_and_provider(version: str, instance: str) -> tuple[CollectorRegistry, MeterProvider]:
+def _registry_and_provider(
+    version: str, instance: str, readers: Sequence[MetricReader]
+) -> tuple[CollectorRegistry, MeterProvider]:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    resource = Resource.create(
-        {SERVICE_NAME: "attribute-worker", SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
-    )
-    reader = PrometheusMetricReader(
+    page = PrometheusMetricReader(
         # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
         disable_target_info=True,
         scope_info_enabled=False,
         registry=registry,
     )
     # `close` shuts it down. An exit hook would do so while threads may still record.
-    return registry, MeterProvider([reader], resource, shutdown_on_exit=False)
+    return registry, MeterProvider([page, *readers], resource(version, instance), shutdown_on_exit=False)

@@ -18,6 +18,7 @@ from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
 from worker.core.totals import Totals
+from worker.core.trace import CallTrace
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.trouble import Trouble
 
@@ -70,7 +71,8 @@ class Judge:
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
-        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))
+        trace = self._trace(flight, now) if self._options.trace_links_max else None
+        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace))
         if flight.entry.place is Place.GONE:
             # Its partitions went away while the call was in flight: the next owner sends the same again.
             self._heed(flight.entry, verdict, reply, now)
@@ -78,6 +80,11 @@ class Judge:
             self._settlement.orphan_call_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
+
+    def _trace(self, flight: Flight, now: Now) -> CallTrace:
+        entry, names = flight.entry, flight.names
+        links = entry.trace_links(names, self._options.trace_links_max)
+        return CallTrace(now.wall_ms, len(names), entry.changes, entry.calls, links)
 
     def _act(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         match verdict:
