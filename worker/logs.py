@@ -144,7 +144,7 @@ class _SeldomTelemetry(logging.Filter):
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Logs the exception without its message, which may hold a value. Python's own hook would print it."""
-    structlog.get_logger("worker").error("uncaught exception", exc_info=(kind, error, trace))
+    structlog.get_logger("worker").error("uncaught_exception", exc_info=(kind, error, trace))
 
 
 def _with_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -33,6 +33,7 @@ from worker.core.rules.preflight import Preflight
 from worker.kafka.member import Subscription
 from worker.kafka.producer import DeadLetters
 from worker.kafka.topics import Admin, PartitionTotal
+from worker.live.advice import Advice
 from worker.live.exchange import Exchange
 from worker.live.lease import Lease
 from worker.live.loop import Loop, clock
@@ -151,7 +152,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         reporter=Reporter(
             shared.engine,
             shared.identity,
-            token=shared.token,
+            advice=Advice(shared.token),
             schemas=source,
             topics=total,
             board=shared.board,
@@ -170,7 +171,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
 
 def _observer(settings: Settings, shared: _Shared) -> Observer:
     """Whoever observes the facts."""
-    observers = Observers(Narrator(shared.log), shared.telemetry)
+    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry)
     if shared.tracing is None:
         return observers
     url = endpoint(settings.attentive.base_url, ATTRIBUTES_PATH)

@@ -12,6 +12,7 @@ from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
 from worker.core.model import Partition, Reply, WorkerIdentity
 from worker.core.watchdog import STUCK_SECONDS
+from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
 from worker.logs import LINE_SECONDS
@@ -74,7 +75,7 @@ class Reported:
         self.reporter = Reporter(
             self.driver.engine,
             WorkerIdentity("1", "a", "g"),
-            token=Token.given("t"),
+            advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
             board=self.board,
@@ -137,7 +138,8 @@ def test_a_throttled_worker_says_so() -> None:
     assert reported.report().state is State.THROTTLED
 
 
-def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
+def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_told() -> None:
+    """Its first line comes from the fact."""
     reported = Reported()
     reported.driver.change(1, {"a": 1})
     reported.driver.reply(reported.driver.call(), Reply(401))
@@ -145,12 +147,43 @@ def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
     assert status.state is State.HALTED
     assert status.halt is not None
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
-    reported.report()
-    assert reported.reminders == ["unauthorized"]
-    reported.report(after=LINE_SECONDS)
+    for _ in range(8):
+        reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2
     (first, second) = reported.log.calls
     assert first.kwargs["since"] == second.kwargs["since"]
+    assert "check that the token" in first.kwargs["detail"]
+
+
+def test_a_steady_worker_says_once_a_minute_what_it_did_in_that_minute() -> None:
+    reported = Reported()
+    reported.report()
+    for minute in range(3):
+        for number in range(minute + 1):
+            reported.driver.change(number, {"a": minute})
+            reported.driver.reply(reported.driver.call(), Reply(200))
+        for _ in range(12):
+            reported.report(after=LINE_SECONDS / 12)
+    lines = [(call.method_name, call.args[0]) for call in reported.log.calls]
+    assert lines == [("info", "progress")] * 3
+    said = [call.kwargs for call in reported.log.calls]
+    assert [(line["seconds"], line["records"], line["calls"], line["delivered_entries"]) for line in said] == [
+        (60, 1, 1, 1),
+        (60, 2, 2, 2),
+        (60, 3, 3, 3),
+    ]
+    assert (said[0]["state"], said[0]["partitions"], said[0]["lag"], said[0]["dead_letters"]) == ("running", 1, 5, 0)
+
+
+def test_a_minute_says_how_much_of_the_rate_was_used() -> None:
+    reported = Reported(Driver(requests_per_second=2.0))
+    reported.report()
+    for second in range(60):
+        reported.driver.change(second, {"a": 1})
+        reported.driver.reply(reported.driver.call(), Reply(200))
+        reported.report(after=1.0)
+    (line,) = reported.log.calls
+    assert line.kwargs["rate_used"] == 0.53  # 60 of 114: the limit less the headroom
 
 
 def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
@@ -180,7 +213,7 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert problem.endswith("and 1 more partitions")
     for _ in range(4 * int(LINE_SECONDS)):
         reported.report()
-    lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition stuck"]
+    lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition_stuck"]
     assert [(line["topic"], line["partition"], line["offset"], line["others"]) for line in lines] == [
         ("profile-changes", 0, 0, 1)
     ] * 2

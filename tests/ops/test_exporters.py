@@ -151,7 +151,9 @@ def test_a_receiver_that_does_not_answer_delays_a_stop_only_a_little(
     monkeypatch: pytest.MonkeyPatch, silent_address: str
 ) -> None:
     monkeypatch.setattr("worker.ops.telemetry.CLOSE_SECONDS", 0.3)
-    found = named(monkeypatch, {**BOTH, "OTEL_EXPORTER_OTLP_ENDPOINT": silent_address})
+    found = named(
+        monkeypatch, {**BOTH, "OTEL_EXPORTER_OTLP_ENDPOINT": silent_address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    )
     assert found.tracing is not None
     telemetry = telemetry_of(found)
     Traces(found.tracing, telemetry, url="http://localhost:1/v1", who=WHO).observe(CALL)

@@ -333,7 +333,7 @@ def test_a_variable_that_the_sdk_does_not_take_is_named_and_ignored(
     with capture_logs() as lines:
         telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0", exporters=Exporters())
     assert [(line["event"], line["variable"]) for line in lines] == [
-        ("variable ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
+        ("variable_ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
     ]
     assert "attribute_worker_info" in {family.name for family in telemetry.registry.collect()}
     assert os.environ["OTEL_SERVICE_NAME"] == "mine"

@@ -231,7 +231,7 @@ class Subscription:
         closer.start()
         closer.join(max(0.0, deadline - time.monotonic()))
         if closer.is_alive():
-            self._log.warning("consumer did not close in time, left behind", waited_seconds=timeout_seconds)
+            self._log.warning("consumer_left_behind", waited_seconds=timeout_seconds)
         self._assignment_seen = self._idle_member = False
         self._raise_pending()
 

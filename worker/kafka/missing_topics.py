@@ -40,7 +40,7 @@ class MissingTopics:
         self._problems[topic] = f"topic {topic}: {in_words(error)}"
         self._checked_at = time.monotonic()
         if self._limit.allows((topic, error.code()), time.monotonic()):
-            self._log.warning("topic unavailable", topic=topic, error=in_words(error))
+            self._log.warning("topic_unavailable", topic=topic, error=in_words(error))
 
     def suspect(self, error: KafkaError) -> None:
         """Some topic is gone. Only the error's text names it, so the next `recheck` asks about each."""

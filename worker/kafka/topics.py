@@ -241,7 +241,7 @@ class PartitionTotal:
         except TopicsUnavailable as problem:
             self.problem = f"the partitions of kafka.topics are not counted: {problem}"
             if self._limit.allows("partitions", time.monotonic()):
-                self._log.warning("partitions not counted", problem=str(problem))
+                self._log.warning("partitions_not_counted", problem=str(problem))
             return None
         self.problem = unmatched(self._topics, counts, self._admin.properties)
         self._compare_ids(counts)

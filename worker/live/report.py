@@ -1,36 +1,25 @@
-"""Publishes the status on the board, and logs once a minute what the worker waits for."""
+"""Publishes the status on the board."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from worker.attentive.token import Token
-from worker.core.delivery import gate
-from worker.core.delivery.gate import HaltReason
 from worker.core.engine import Engine
 from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
+from worker.live.advice import Advice
 from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
-from worker.logs import LogLimiter
+from worker.live.reminders import Reminders
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status, rfc3339
+from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status
 
 REPORT_SECONDS = 0.25
-
-# How to mend the cause of a halt. An outage has no entry: only the destination can mend that.
-_MENDS: Final[Mapping[HaltReason, str]] = {
-    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
-    "the worker reads a token file again by itself",
-    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
-    HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "
-    "raise WORKER_STORM__LETTERS_MAX and restart",
-}
 
 
 class Counted(Protocol):
@@ -53,7 +42,7 @@ class Reporter:
         engine: Engine,
         identity: WorkerIdentity,
         *,
-        token: Token,
+        advice: Advice,
         schemas: Schemas | None,
         topics: Counted,
         board: Board,
@@ -61,19 +50,16 @@ class Reporter:
     ) -> None:
         self._engine = engine
         self._identity = identity
-        self._token = token
+        self._advice = advice
         self._schemas = schemas
         self._topics = topics
         self._board = board
-        self._log = log
         self._report_at = 0.0
-        self._obstacle: str | None = None
-        self._obstacle_since = 0.0
-        self._reminders = LogLimiter()
+        self._reminders = Reminders(log)
         self._elapsed = Elapsed()
 
     def report(self, now: Now, standing: Standing) -> None:
-        """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what the worker waits for."""
+        """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what is due."""
         self._board.turn()
         if now.mono < self._report_at and not standing.draining:
             return
@@ -81,48 +67,9 @@ class Reporter:
         engine = self._engine.status(now)
         self._elapsed.look(engine, now.mono)
         problems = self._problems(engine, standing)
-        self._remind(now, engine, problems)
-        self._remind_of_stuck(now, engine)
-        self._board.publish(self._status(now, engine, problems, standing))
-
-    def _remind(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str]) -> None:
-        """Logs once a minute what the worker waits for, and since when."""
-        obstacle, detail = self._obstacle_of(engine, problems)
-        if obstacle != self._obstacle:
-            self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
-        if obstacle is None or not self._reminders.allows((obstacle, self._obstacle_since), now.mono):
-            return
-        self._log.warning(
-            "waiting",
-            reason=obstacle,
-            since=rfc3339(datetime.fromtimestamp(self._obstacle_since, UTC)),
-            detail=detail,
-            open_entries=engine.open_entries,
-            held_bytes=engine.held_bytes,
-        )
-
-    def _remind_of_stuck(self, now: Now, engine: EngineStatus) -> None:
-        """Logs once a minute which partition has stood still longest, and what it waits for."""
-        found = _stuck(engine)
-        if not found or not self._reminders.allows("stuck", now.mono):
-            return
-        stuck = found[0]
-        self._log.warning(
-            "partition stuck",
-            topic=stuck.partition.topic,
-            partition=stuck.partition.number,
-            offset=stuck.offset,
-            seconds=round(stuck.seconds),
-            reason=stuck.obstacle,
-            detail=stuck.detail,
-            others=len(found) - 1,
-        )
-
-    def _obstacle_of(self, engine: EngineStatus, problems: Mapping[Problem, str]) -> tuple[str | None, str | None]:
-        """What the worker waits for, as (word, sentence): the most important thing only. (None, None) if nothing."""
-        if engine.halt is not None:
-            return str(engine.halt.reason), self._detail(engine.halt)
-        return next(((word, text) for word, text in problems.items() if word is not Problem.STUCK), (None, None))
+        status = self._status(now, engine, problems, standing)
+        self._board.publish(status)
+        self._reminders.look(now, status, _stuck(engine))
 
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return Status(
@@ -170,12 +117,7 @@ class Reporter:
         if halt is None:
             return None
         since = datetime.fromtimestamp(halt.since_ms / 1000, UTC)
-        return Halt(str(halt.reason), since, self._detail(halt))
-
-    def _detail(self, halt: gate.Halt) -> str:
-        """What the worker met, and how to mend it."""
-        mend = _MENDS.get(halt.reason)
-        return self._token.problem or (f"{halt.detail}; {mend}" if mend else halt.detail)
+        return Halt(str(halt.reason), since, self._advice.on(halt.reason, halt.detail))
 
 
 def _stuck(engine: EngineStatus) -> list[Stuck]:
