@@ -18,7 +18,7 @@ import worker as package
 from worker.attentive.request import ATTRIBUTES_PATH
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
-from worker.attentive.transport import endpoint
+from worker.attentive.transport import endpoint, origin
 from worker.backoff import full_jitter
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
@@ -156,6 +156,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
             schemas=source,
             topics=total,
             board=shared.board,
+            destination=origin(settings.attentive.base_url),
             log=log,
         ),
     )

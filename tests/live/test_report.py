@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
-from worker.ops.status import Problem, State, Status
+from worker.ops.status import LastError, Problem, State, Status
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Reported:
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
             board=self.board,
+            destination="https://api.example.com",
             log=cast("Any", self.log),
         )
 
@@ -147,6 +149,9 @@ def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_tol
     assert status.state is State.HALTED
     assert status.halt is not None
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
+    assert status.halt.next_probe == status.halt.since + timedelta(seconds=1)
+    assert status.last_error == LastError(status.halt.since, "status 401")
+    assert status.destination == "https://api.example.com"
     for _ in range(8):
         reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2

@@ -257,9 +257,13 @@ class Engine:
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
         return {
-            partition: PartitionProgress(ledger.position, ledger.committable, ledger.oldest_timestamp_ms)
+            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
             for partition, ledger in self._ledgers.items()
         }
+
+    def _oldest_ms(self, ledger: Ledger) -> int | None:
+        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
+        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
@@ -300,6 +304,8 @@ class Engine:
         gate, rate = self._destination.gate, self._destination.rate
         return EngineStatus(
             halt=self.halt,
+            probe_at=gate.next_probe,
+            latest_error=self._judge.latest_error,
             letters_problem=self._outbox.problem,
             letters_withheld=self._outbox.storm.withheld,
             rate_limit=rate.limit,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.core.delivery.gate import Halt
+from worker.core.delivery.verdict import LatestError
 from worker.core.model import Partition
 from worker.core.totals import Totals
 from worker.core.watchdog import Stuck
@@ -29,6 +30,9 @@ class EngineStatus:
 
     Attributes:
         halt: why only probes are sent, or why dead letters are withheld. None if neither.
+        probe_at: when the closed gate lets the next probe through, in monotonic seconds. None if it is open, or if a
+            probe is in flight.
+        latest_error: the latest call that did not deliver; None before the first.
         letters_problem: why the dead-letter topic takes no letters now. None if it takes them.
         letters_withheld: dead letters of unusable records that wait for credit.
         rate_limit: the token's limit, in calls a second.
@@ -46,6 +50,8 @@ class EngineStatus:
     """
 
     halt: Halt | None
+    probe_at: float | None
+    latest_error: LatestError | None
     letters_problem: str | None
     letters_withheld: int
     rate_limit: float

@@ -17,7 +17,7 @@ from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status
+from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
 REPORT_SECONDS = 0.25
 
@@ -46,14 +46,17 @@ class Reporter:
         schemas: Schemas | None,
         topics: Counted,
         board: Board,
+        destination: str,
         log: FilteringBoundLogger,
     ) -> None:
+        """`destination` is the scheme, host and port that calls go to."""
         self._engine = engine
         self._identity = identity
         self._advice = advice
         self._schemas = schemas
         self._topics = topics
         self._board = board
+        self._destination = destination
         self._report_at = 0.0
         self._reminders = Reminders(log)
         self._elapsed = Elapsed()
@@ -74,7 +77,7 @@ class Reporter:
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return Status(
             state=_state(engine, standing),
-            halt=self._halt(engine),
+            halt=self._halt(engine, now),
             version=self._identity.version,
             instance=self._identity.instance,
             group_id=self._identity.group_id,
@@ -87,6 +90,8 @@ class Reporter:
             joined=standing.joined,
             problem=next(iter(problems.values()), None),
             problems=tuple(problems),
+            destination=self._destination,
+            last_error=_last_error(engine),
             held_bytes_max=engine.held_bytes_max,
             letters_withheld=engine.letters_withheld,
             partitions_subscribed=self._topics.latest,
@@ -112,12 +117,22 @@ class Reporter:
         why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
         return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
 
-    def _halt(self, engine: EngineStatus) -> Halt | None:
+    def _halt(self, engine: EngineStatus, now: Now) -> Halt | None:
         halt = engine.halt
         if halt is None:
             return None
-        since = datetime.fromtimestamp(halt.since_ms / 1000, UTC)
-        return Halt(str(halt.reason), since, self._advice.on(halt.reason, halt.detail))
+        probe_in = None if engine.probe_at is None else max(0.0, engine.probe_at - now.mono)
+        next_probe = None if probe_in is None else _moment(now.wall_ms + probe_in * 1000)
+        return Halt(str(halt.reason), _moment(halt.since_ms), self._advice.on(halt.reason, halt.detail), next_probe)
+
+
+def _moment(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _last_error(engine: EngineStatus) -> LastError | None:
+    error = engine.latest_error
+    return None if error is None else LastError(_moment(error.at_ms), error.words)
 
 
 def _stuck(engine: EngineStatus) -> list[Stuck]:

@@ -46,6 +46,15 @@ class Halt:
     reason: str
     since: datetime  # with a time zone
     detail: str
+    next_probe: datetime | None = None  # when the destination is asked again; None if it is being asked, or need not be
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The latest call that did not deliver: when it ended, and what came, in words without anything from its body."""
+
+    at: datetime  # with a time zone
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,8 @@ class Status:
         joined: whether the worker is a member of its group, even if it has no partition.
         problem: the most important of what is wrong beside a halt, in words. None if nothing is.
         problems: all that is wrong.
+        destination: scheme, host and port that calls go to.
+        last_error: the latest call that did not deliver. None before the first.
         held_bytes_max: the memory budget.
         letters_withheld: dead letters that wait for good records.
         partitions_subscribed: the partitions of all subscribed topics, whoever holds them. None until they are counted.
@@ -111,6 +122,8 @@ class Status:
     joined: bool = False
     problem: str | None = None
     problems: tuple[Problem, ...] = ()
+    destination: str = ""
+    last_error: LastError | None = None
     held_bytes_max: int = 0
     letters_withheld: int = 0
     partitions_subscribed: int | None = None
@@ -136,6 +149,9 @@ class Status:
             document["totals"][name] = dict(getattr(self.totals, name))
         if self.halt is not None:
             document["halt"]["since"] = rfc3339(self.halt.since)
+            document["halt"]["next_probe"] = None if self.halt.next_probe is None else rfc3339(self.halt.next_probe)
+        if self.last_error is not None:
+            document["last_error"]["at"] = rfc3339(self.last_error.at)
         for shown, partition in zip(document["partitions"], self.partitions, strict=True):
             shown["lag"] = partition.lag
         return document

@@ -11,7 +11,7 @@ from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
 from worker.core.delivery.settlement import EntryOwner, Settlement
-from worker.core.delivery.verdict import Verdict, in_words, verdict_on
+from worker.core.delivery.verdict import LatestError, Verdict, in_words, verdict_on
 from worker.core.facts import CallEnded, Facts, Halted, Refused, Resumed, UnusualSuccess
 from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
@@ -36,7 +36,11 @@ _LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEX
 
 
 class Judge:
-    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination."""
+    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination.
+
+    Attributes:
+        latest_error: the latest call that did not deliver; None before the first.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Judge:
         self._backoff = backoff
         self._attribution = Attribution(options.server_error_seconds)
         self._odd_successes: set[int] = set()
+        self.latest_error: LatestError | None = None
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
         """Judges a call's reply and acts on the verdict."""
@@ -71,6 +76,8 @@ class Judge:
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
+        if verdict not in {Verdict.DELIVERED, Verdict.ABORTED}:
+            self.latest_error = LatestError(now.wall_ms, in_words(reply))
         trace = self._trace(flight, now) if self._options.trace_links_max else None
         self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace))
         if flight.entry.place is Place.GONE:
