@@ -31,8 +31,8 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
     lab.produce(changes(3, events=40, users=20))
     until(lambda: worker.status()["state"] == "halted", 40, "halted")
     assert worker.stop() == 1
-    [left] = worker.events("stopped with work left")
-    assert left["left"] == worker.events("drain cut")[-1]["left"] > 0
+    [left] = worker.events("stopped_with_work_left")
+    assert left["left"] == worker.events("drain_cut")[-1]["left"] > 0
     assert not lab.all_committed()
 
 

@@ -260,9 +260,13 @@ class Engine:
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
         return {
-            partition: PartitionProgress(ledger.position, ledger.committable, ledger.oldest_timestamp_ms)
+            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
             for partition, ledger in self._ledgers.items()
         }
+
+    def _oldest_ms(self, ledger: Ledger) -> int | None:
+        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
+        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
@@ -304,6 +308,8 @@ class Engine:
         pause_seconds = gate.pause_seconds(now.mono)
         return EngineStatus(
             halt=self.halt,
+            probe_at=gate.next_probe,
+            latest_error=self._judge.latest_error,
             letters_problem=self._outbox.problem,
             letters_withheld=self._outbox.storm.withheld,
             rate_limit=rate.limit,
@@ -313,6 +319,7 @@ class Engine:
             pause_seconds=pause_seconds,
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
+            held_bytes_max=self._memory.max_bytes,
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),
