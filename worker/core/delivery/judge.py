@@ -195,7 +195,7 @@ class Judge:
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono)
+        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono, alone=len(flight.names) == 1)
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)
