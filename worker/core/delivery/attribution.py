@@ -173,7 +173,8 @@ class Attribution:
 
         During a search, what fails alone must be confirmed anew: the token may expire in the middle of it.
         """
-        if not (trouble.blamed or evidence.confirmed):
+        known = trouble.blamed or evidence.confirmed > 0
+        if not known:
             self._note_news(entry)
         elif self._odd - {entry.key}:
             evidence.retract()
@@ -186,7 +187,7 @@ class Attribution:
         elif confirmed or (trouble.blamed and not self._odd and self.well_lately(now)):
             # The others are well, so this is no news. A search goes on with a smaller part.
             blame = Blame.USER if trouble.blamed and (confirmed or not alone) else Blame.NOBODY
-        elif verdict in _HALTING or len(self._odd) >= DOUBTED_USERS:
+        elif not known and (verdict in _HALTING or len(self._odd) >= DOUBTED_USERS):
             blame = Blame.DESTINATION
         else:
             blame = Blame.NOBODY
