@@ -27,8 +27,8 @@ COMMIT_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 10.0
 _BOUNDS_SECONDS: Final = 2.0
-# Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
-# then, and it does not expel the members that wait.
+# Classic protocol: during a rebalance the coordinator answers no member until all have joined. So its silence is normal
+# for a member that holds nothing. One that keeps partitions cannot know whether its own request to join arrived.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
@@ -289,7 +289,7 @@ class Subscription:
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
         if self._kip_848:
             self._idle_member = group.get("state") == "up" and self.problem is None
-        elif group.get("join_state") in _COORDINATOR_WAITS:
+        elif group.get("join_state") in _COORDINATOR_WAITS and not self._assigned:
             self._heard_at = time.monotonic()
             return
         # Only the group's requests use this connection, mostly heartbeats. A new connection has received nothing: -1.
