@@ -11,6 +11,7 @@ from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, answering, serving
 from worker.attentive.account import Account, whoami
 from worker.attentive.token import Token
+from worker.attentive.trust import Trust
 from worker.core.model import Failure
 
 
@@ -121,3 +122,9 @@ def test_answer_without_a_length_is_whole_only_if_tls_was_closed(
     else:
         assert reply.failure is Failure.BROKEN
         assert reply.cause == "the other side closed the connection within its answer"
+
+
+def test_authorities_in_a_pipe_hold_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trust.pem")
+    with pytest.raises(ValueError, match="which cannot be used: it cannot be read"):
+        Trust({"SSL_CERT_FILE": str(tmp_path / "trust.pem")}).context()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,6 +63,8 @@ class Trust:
             next(self._path.iterdir(), None)  # OpenSSL reads it later, and reports no error then: so try now
             context = ssl.create_default_context(capath=self._path)
         else:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise OSError("no regular file")  # a pipe would hold every call up until somebody writes to it
             context = ssl.create_default_context(cafile=self._path)
         context.set_alpn_protocols(["http/1.1"])
         return context
