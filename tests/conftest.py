@@ -72,7 +72,7 @@ def lossy_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         broker = LossyBroker(tmp_path_factory.mktemp("lossy-kafka"))
         broker.start()
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
     yield broker
     broker.stop()
 
