@@ -56,6 +56,7 @@ class Subscription:
         self._idle_member = False
         self._in_callback = self._closing = False
         self._kip_848 = uses_kip_848(properties)
+        self._stays = "group.instance.id" in properties and not self._kip_848  # in the group, when it closes
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
         self._heard_at = time.monotonic()
@@ -216,14 +217,17 @@ class Subscription:
         return ends
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Leaves the group. Calls the listener's `revoked` for what is still assigned; its commits do not wait.
+        """Leaves the group. A static member does not: its partitions wait for it to come back.
 
-        Returns after `timeout_seconds` at the latest. A consumer that has not closed by then lives until the process
-        ends, and the group waits for its session time-out.
+        Calls `revoked` for what is assigned; its commits do not wait. Returns after `timeout_seconds` at the latest. A
+        consumer that has not closed by then lives until the process ends, and the group waits for its session time-out.
         """
         deadline = time.monotonic() + timeout_seconds
         self._closing = True
-        self._consumer.unsubscribe()
+        if self._stays:
+            self._leave(self._give_up, list(self._assigned))
+        else:
+            self._consumer.unsubscribe()  # leaves the group, whoever calls it
         while self._assigned and time.monotonic() < deadline:
             self._consumer.consume(1, 0.05)  # runs the revoke in this thread. Drops a record: the next owner reads it
         # librdkafka's close has no time-out. If a broker is frozen, it waits minutes for the answers to commits.
@@ -307,7 +311,8 @@ class Subscription:
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._give_up, _partitions_of(partitions))
+        if not (self._stays and self._closing):  # then `close` has done it
+            self._leave(self._give_up, _partitions_of(partitions))
 
     def _give_up(self, partitions: list[Partition]) -> None:
         self._listener.revoked(partitions)
