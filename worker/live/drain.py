@@ -110,7 +110,7 @@ class Drain:
             return False
         if engine.halt is not None and engine.halt.reason in _LASTING_HALTS:
             return True
-        if engine.only_failing(self.partitions):
+        if engine.only_failing(self.partitions, now):
             return True
         return not engine.missing_schemas and engine.next_wakeup(now) >= self.deadline
 
