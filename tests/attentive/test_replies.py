@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from worker.attentive.message import Answer, Unanswered
 from worker.attentive.replies import reply_of
+from worker.core import model as core
 from worker.core.delivery.verdict import in_words
 from worker.core.model import Failure, Reply
 
@@ -17,6 +18,13 @@ NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 def reply(status: int = 400, content: bytes = b"", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return reply_of(Answer(status, named, content), now_seconds=NOW_SECONDS, seconds=0.5)
+
+
+def test_nothing_that_the_destination_wrote_is_shown() -> None:
+    found = reply(400, b'{"message": "m4711", "requestId": "r4711"}')
+    assert (found.message, found.request_id) == ("m4711", "r4711")
+    letter = core.Answer(400, found.request_id, found.body)
+    assert "4711" not in repr(found) + repr(letter)
 
 
 def test_no_answer_keeps_its_kind_and_cause() -> None:
@@ -163,6 +171,20 @@ def test_a_web_page_is_not_the_apis(
     web_page: bool,  # noqa: FBT001 - a row of the table
 ) -> None:
     assert reply(status, content, content_type=content_type).web_page is web_page
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "web_page"),
+    [(200, "application/json", False), (400, "", False), (200, "text/html", True), (404, "text/html", True)],
+)
+def test_a_compressed_answer_is_judged_by_its_status_and_type(
+    status: int,
+    content_type: str,
+    web_page: bool,  # noqa: FBT001 - a row of the table
+) -> None:
+    compressed = reply(status, b"\x1f\x8b\x08", content_type=content_type, content_encoding="gzip")
+    assert compressed.web_page is web_page
+    assert compressed.body == "3 bytes in a content encoding that was not asked for"
 
 
 def test_body_is_text() -> None:

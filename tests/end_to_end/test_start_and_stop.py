@@ -55,8 +55,18 @@ def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, 
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps(UNUSABLE[kind])})
     assert worker.wait(30) == 2
     log = worker.log.read_text()
-    assert log.startswith("Error: kafka.properties: "), log
+    assert log.startswith("Error: The configuration has an error:"), log
+    assert "WORKER_KAFKA__PROPERTIES: " in log
     assert "uncaught" not in log
+
+
+@pytest.mark.parametrize("name", ["heartbeat.interval.ms", "session.timeout.ms"])
+def test_a_time_that_is_no_number_is_a_configuration_error(lab: Lab, name: str) -> None:
+    worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps({name: "abc"})})
+    assert worker.wait(30) == 2
+    log = worker.log.read_text()
+    assert f"WORKER_KAFKA__PROPERTIES: {name}: must be a whole number" in log
+    assert "Traceback" not in log
 
 
 def test_a_static_member_ends_when_another_takes_its_name(lab: Lab) -> None:

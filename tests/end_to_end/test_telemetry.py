@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.conftest import absent
 from tests.end_to_end.conftest import Lab
+from tests.support.absent import absent
 from tests.support.java import Unavailable
 from tests.support.otlp import otlp_sink, plain
 from tests.support.processes import TOKEN, WorkerCommand, until

@@ -81,7 +81,7 @@ def _outcome(name: str, data: bytes) -> str | None:
     except Undecodable as problem:
         detail = str(problem)
         judge_detail(detail, names=False)
-        _judge_letter(letter_of_record(source, detail, _NOW))
+        judge_letter(letter_of_record(source, detail, _NOW))
         return detail
     _judge_value(name, data)
     if event is not None:
@@ -116,7 +116,7 @@ def judge_event(event: Event, data: bytes) -> None:
         assert checked.key is not None or checked.refusals
         for refusal in checked.refusals:
             judge_detail(refusal.detail, names=True)
-            _judge_letter(letter_of_refusal(record(data), event, refusal, _NOW))
+            judge_letter(letter_of_refusal(record(data), event, refusal, _NOW))
 
 
 def judge_detail(detail: str, *, names: bool) -> None:
@@ -128,7 +128,7 @@ def judge_detail(detail: str, *, names: bool) -> None:
         assert not set(_LONG_DIGITS.findall(detail)) - {_BOUND}, detail
 
 
-def _judge_letter(letter: Letter) -> None:
+def judge_letter(letter: Letter) -> None:
     for max_bytes in (LETTER_SMALLEST_MAX, 1_000_000):
         key, value, _ = encode(letter, worker=_WORKER, schema=_LETTER, schema_id=None, max_bytes=max_bytes)  # type: ignore[arg-type]  # the parsed schema of a record is a dict
         assert len(key or b"") + len(value) <= max_bytes, len(value)

@@ -72,10 +72,14 @@ def _points_to(headers: _Headers) -> str:
 
 
 def _body(headers: _Headers, content: bytes) -> str:
-    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+    if _is_encoded(headers):
         # request.py asks for no encoding. Don't unpack what comes in one all the same: it could unpack into gigabytes.
-        return f"<{len(content)} bytes in a content encoding that was not asked for>"
+        return f"{len(content)} bytes in a content encoding that was not asked for"
     return content.decode("utf-8", "replace")
+
+
+def _is_encoded(headers: _Headers) -> bool:
+    return headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
 
 
 def _document(body: str) -> object:
@@ -121,10 +125,11 @@ def _request_id(document: object, headers: _Headers) -> str | None:
 def _is_web_page(status: int, headers: _Headers, body: str) -> bool:
     """Whether the answer is for a browser: a web site, a load balancer, a firewall or a proxy sent it, not the API.
 
-    Of a success only the body tells: some frameworks call any text `text/html`.
+    Of a success only the body tells, if it can be read: some frameworks call any text `text/html`.
     """
     is_markup = body.lstrip("\ufeff \t\r\n").startswith("<")
-    return is_markup or ("html" in headers.get("content-type", "").lower() and status not in _SUCCESS)
+    is_html = "html" in headers.get("content-type", "").lower()
+    return is_markup or (is_html and (status not in _SUCCESS or _is_encoded(headers)))
 
 
 def _retry_after(headers: _Headers, now_seconds: float) -> float | None:

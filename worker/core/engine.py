@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
 from worker.core.delivery.judge import Judge
@@ -70,12 +71,14 @@ class Engine:
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
+            Attribution(options.server_error_seconds),
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
             Rate(options.requests_per_second, now.mono),
             Refusals(),
         )
         settlement = Settlement(window, totals, facts)
         self._schedule = Schedule(
+            options.concurrency,
             options.timeout_seconds,
             window=window,
             destination=destination,
@@ -138,6 +141,17 @@ class Engine:
         """
         ledgers = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         return all(ledger.unsettled == ledger.withheld for ledger in ledgers)
+
+    def only_failing(self, partitions: Iterable[Partition], now: Now) -> bool:
+        """Whether only users are left in these partitions that fail while others succeed, and none is due again."""
+        ledgers = {self._ledgers[partition] for partition in partitions if partition in self._ledgers}
+        found = False
+        for entry in self._window.entries():
+            if not ledgers.isdisjoint(entry.holds):
+                found = True
+                if entry.trouble is None or not entry.trouble.known or entry.not_before <= now.mono:
+                    return False
+        return found and not self.missing_schemas
 
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: from now on nothing from them is sent, settled or committed.
@@ -302,6 +316,7 @@ class Engine:
     def status(self, now: Now) -> EngineStatus:
         """A snapshot for status, metrics and logs."""
         gate, rate = self._destination.gate, self._destination.rate
+        pause_seconds = gate.pause_seconds(now.mono)
         return EngineStatus(
             halt=self.halt,
             probe_at=gate.next_probe,
@@ -311,7 +326,8 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
-            throttled=rate.slowed or gate.in_retry_after(now.mono),
+            throttled=rate.slowed or pause_seconds > 0.0,
+            pause_seconds=pause_seconds,
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
             held_bytes_max=self._memory.max_bytes,

@@ -173,7 +173,7 @@ class Answer:
     """The part of a reply that goes into a dead letter."""
 
     status: int
-    request_id: str | None
+    request_id: str | None = field(repr=False)
     body: str = field(repr=False)
 
 
@@ -247,7 +247,7 @@ class Reply:
     retry_after_seconds: float | None = None
     rate_limit: int | None = None
     rate_remaining: int | None = None
-    request_id: str | None = None
+    request_id: str | None = field(default=None, repr=False)
     message: str = field(default="", repr=False)
     body: str = field(default="", repr=False)
     no_such_path: bool = False

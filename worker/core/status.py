@@ -39,6 +39,7 @@ class EngineStatus:
         rate_share: this worker's part of that limit.
         rate_allowed: the calls a second that the worker allows itself now.
         throttled: whether 429s or a Retry-After keep the worker below its share.
+        pause_seconds: for how long a Retry-After still forbids every call; 0 if none does.
         memory_short: whether partitions pause because the memory budget is exceeded.
         held_bytes: the memory taken by changes and dead letters that are not settled.
         held_bytes_max: the memory budget.
@@ -58,6 +59,7 @@ class EngineStatus:
     rate_share: float
     rate_allowed: float
     throttled: bool
+    pause_seconds: float
     memory_short: bool
     held_bytes: int
     held_bytes_max: int

@@ -1,6 +1,12 @@
-"""Logs facts. Facts of single calls go to the metrics only."""
+"""Logs facts. Facts of single calls go to the metrics only.
+
+A halt that comes again within a minute gets no further line. `Reminders` says once a minute what the worker waits for.
+"""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
@@ -22,22 +28,28 @@ from worker.core.facts import (
     UnusualSuccess,
 )
 from worker.live.advice import Advice
+from worker.logs import LogLimiter
 
 
 class Narrator:
     """An observer that logs."""
 
-    def __init__(self, log: FilteringBoundLogger, advice: Advice) -> None:
+    def __init__(self, log: FilteringBoundLogger, advice: Advice, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._advice = advice
+        self._clock = clock
+        self._halts = LogLimiter()
+        self._halt_told = True
 
     def observe(self, fact: Fact) -> None:
         """Logs the fact if people should know of it."""
         log = self._log
         match fact:
             case Halted():
-                log.warning("halted", reason=fact.reason, detail=self._advice.on(fact.reason, fact.detail))
-            case Resumed():
+                self._halt_told = self._halts.allows(fact.reason, self._clock())
+                if self._halt_told:
+                    log.warning("halted", reason=fact.reason, detail=self._advice.on(fact.reason, fact.detail))
+            case Resumed() if self._halt_told:
                 log.info("resumed", reason=fact.reason, halted_seconds=fact.halted_seconds)
             case UnusualSuccess():
                 log.warning("unusual_success", status=fact.status)

@@ -17,7 +17,7 @@ from worker.ops.status import Problem, Status, rfc3339
 class Reminders:
     """Looks at each status. One line a minute: `progress`, or `waiting` as long as something is in the way.
 
-    A new problem is a line at once. A halt is not: it is told as a fact when it begins.
+    A new problem is a line at once, but not twice within a minute. A halt is not: it is told as a fact when it begins.
     """
 
     def __init__(self, log: FilteringBoundLogger) -> None:
@@ -27,6 +27,7 @@ class Reminders:
         self._totals, self._calls_allowed = Totals(), 0.0  # as of the latest line
         self._obstacle: str | None = None
         self._obstacle_since = ""
+        self._new_limit = LogLimiter()
         self._stuck_limit = LogLimiter()
 
     def look(self, now: Now, status: Status, stuck: Sequence[Stuck]) -> None:
@@ -38,9 +39,8 @@ class Reminders:
         if is_new:
             self._obstacle = obstacle
             self._obstacle_since = rfc3339(datetime.fromtimestamp(now.wall_ms / 1000, UTC))
-        if is_new and status.halt is not None:
-            self._begin_minute(now, status)
-        elif (is_new and obstacle is not None) or now.mono >= (self._line_at or 0.0):
+        at_once = is_new and obstacle is not None and status.halt is None
+        if now.mono >= (self._line_at or 0.0) or (at_once and self._new_limit.allows(obstacle, now.mono)):
             self._say(now, status, detail)
         if stuck:
             self._remind_of_stuck(now, stuck)

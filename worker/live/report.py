@@ -16,6 +16,7 @@ from worker.live.advice import Advice
 from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
 from worker.live.reminders import Reminders
+from worker.live.silence import Silence
 from worker.ops.board import Board
 from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
@@ -64,6 +65,7 @@ class Reporter:
         self._report_at = 0.0
         self._reminders = Reminders(log)
         self._elapsed = Elapsed()
+        self._silence = Silence()
 
     def report(self, now: Now, standing: Standing) -> None:
         """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what is due."""
@@ -73,7 +75,7 @@ class Reporter:
         self._report_at = now.mono + REPORT_SECONDS
         engine = self._engine.status(now)
         self._elapsed.look(engine, now.mono)
-        problems = self._problems(engine, standing)
+        problems = self._problems(now, engine, standing)
         status = self._status(now, engine, problems, standing)
         self._board.publish(status)
         self._reminders.look(now, status, _stuck(engine))
@@ -104,15 +106,21 @@ class Reporter:
             calls_allowed=self._elapsed.calls_allowed,
         )
 
-    def _problems(self, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
+    def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
         """What is wrong, in words: the most important first."""
         found = {
+            Problem.RETRY_AFTER: _pause_problem(engine),
             Problem.DEAD_LETTER_TOPIC: engine.letters_problem,
             Problem.SCHEMA_REGISTRY: self._schemas.waiting() if self._schemas is not None else None,
             Problem.KAFKA: self._kafka_problem(engine, standing),
+            Problem.NO_RECORDS: self._no_records_problem(now, engine, standing),
             Problem.STUCK: _stuck_problem(engine),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
+
+    def _no_records_problem(self, now: Now, engine: EngineStatus, standing: Standing) -> str | None:
+        explained = {*standing.paused, *(stuck.partition for stuck in engine.stuck)}
+        return self._silence.problem(engine.progress, standing.end_offsets(), explained, now.mono)
 
     def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
         problem = standing.problem or self._topics.problem
@@ -138,6 +146,12 @@ def _moment(milliseconds: float) -> datetime:
 def _last_error(engine: EngineStatus) -> LastError | None:
     error = engine.latest_error
     return None if error is None else LastError(_moment(error.at_ms), error.words)
+
+
+def _pause_problem(engine: EngineStatus) -> str | None:
+    if not engine.pause_seconds:
+        return None
+    return f"the destination asked for a pause (Retry-After), so no call is made for {engine.pause_seconds:.0f} s more"
 
 
 def _stuck(engine: EngineStatus) -> list[Stuck]:

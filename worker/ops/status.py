@@ -33,9 +33,11 @@ class State(StrEnum):
 class Problem(StrEnum):
     """What is wrong beside a halt. The most important first."""
 
+    RETRY_AFTER = "retry_after"  # the destination asked for a pause
     DEAD_LETTER_TOPIC = "dead_letter_topic"  # it takes no letters
     SCHEMA_REGISTRY = "schema_registry"
     KAFKA = "kafka"  # brokers, topics, or the share of the rate
+    NO_RECORDS = "no_records"  # a partition has records and brings none
     STUCK = "stuck"  # a partition does not advance
 
 

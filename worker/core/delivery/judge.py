@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from worker.core.delivery.attribution import Attribution, Blame
+from worker.core.delivery.attribution import Blame
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
@@ -64,7 +64,7 @@ class Judge:
         self._totals = totals
         self._facts = facts
         self._backoff = backoff
-        self._attribution = Attribution(options.server_error_seconds)
+        self._attribution = destination.attribution
         self._odd_successes: set[int] = set()
         self.latest_error: LatestError | None = None
 
@@ -195,36 +195,35 @@ class Judge:
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono)
+        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono, alone=len(flight.names) == 1)
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)
             return
         self._totals.retries += 1
-        # A 429 that is everybody's says how fast, not when: the rate sees to that.
-        failures = 1 if verdict is Verdict.THROTTLED and not trouble.known else trouble.failures
+        # A 429 that is everybody's says how fast, not when: the rate sees to that. A search goes on at its own pace.
+        failures = 1 if (verdict is Verdict.THROTTLED and not trouble.known) or trouble.blamed else trouble.failures
         pause = max(self._backoff_seconds(failures), self._heed(entry, verdict, reply, now))
         if blame is Blame.DESTINATION:
             self._close(flight, _HALTS.get(verdict, HaltReason.WRONG_URL), in_words(reply), now)
-        elif (halt := self._gate.halt) is not None and self._schedule.is_probe(flight):
+        elif (halt := self._gate.closed) is not None and self._schedule.is_probe(flight):
             reason = HaltReason.UNAVAILABLE if verdict is Verdict.RETRY and not trouble.known else halt.reason
             self._close(flight, reason, in_words(reply), now)
         self._settlement.retry(entry, now.mono + pause)
 
     def _heed(self, entry: Entry, verdict: Verdict, reply: Reply, now: Now) -> float:
-        """Obeys a Retry-After and a 429. Returns for how many seconds this entry alone has to wait.
+        """Obeys a 429 and a Retry-After. Returns for how many seconds this entry alone has to wait.
 
-        They hold for everybody when they are news. If others succeed while this entry fails, it waits alone.
+        They hold for everybody, unless others succeed while this entry's user gets them.
         """
-        is_news = self._attribution.is_news(entry, verdict)
-        if verdict is Verdict.THROTTLED and is_news and self._attribution.slows(now.mono):
-            self._rate.throttled(now.mono)
-        if not reply.retry_after_seconds or verdict is Verdict.DELIVERED:
+        pause = min(reply.retry_after_seconds or 0.0, self._options.retry_after_max_seconds)
+        if verdict is not Verdict.THROTTLED and not pause:
             return 0.0
-        seconds = min(reply.retry_after_seconds, self._options.retry_after_max_seconds)
-        if not is_news:
-            return seconds
-        self._gate.retry_after(seconds, now.mono)
+        if not self._attribution.holds_for_everybody(entry, verdict, now.mono, pause=pause > 0.0):
+            return pause
+        if verdict is Verdict.THROTTLED:
+            self._rate.throttled(now.mono)
+        self._gate.retry_after(pause, now.mono)
         return 0.0
 
     def _give_up_on_user(self, flight: Flight, trouble: Trouble, verdict: Verdict, reply: Reply, now: Now) -> None:
@@ -244,9 +243,11 @@ class Judge:
 
     def _resume(self, now: Now, *, probe: bool) -> None:
         """A call succeeded: a halt that it may end is over."""
+        told = self._gate.halt is not None
         ended = self._gate.succeeded(probe=probe)
         if ended is not None:
             self._schedule.resumed()
+        if ended is not None and told:
             self._facts.tell(Resumed(ended.reason, (now.wall_ms - ended.since_ms) / 1000))
 
     def _close(self, flight: Flight, reason: HaltReason, detail: str, now: Now) -> None:
@@ -254,7 +255,7 @@ class Judge:
         probe = self._schedule.is_probe(flight)
         # Others succeeded just now, so it may be this user's alone: the next one to be asked can tell.
         at_once = reason in _ONE_USERS and self._attribution.well_lately(now.mono)
-        was_open = self._gate.halt is None
+        was_open = self._gate.closed is None
         if self._gate.close(reason, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms, at_once=at_once):
             self._facts.tell(Halted(reason, detail))
         if was_open:

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -52,7 +54,7 @@ def _answer(rng: random.Random) -> Answer:
     return status, answer
 
 
-def check_answers(seed: int, stub: StubRegistry) -> None:
+def check_registry(seed: int, stub: StubRegistry) -> None:
     """Checks four random answers to one question each."""
     rng = random.Random(seed)
     url = stub.url.replace("//", f"//ann:{CANARY}@")
@@ -104,8 +106,15 @@ def _asked(ask: Any) -> object:  # noqa: ANN401 - any question
     return found
 
 
+@contextmanager
+def registry_checks() -> Iterator[Callable[[int], None]]:
+    """Serves a registry. Yields the check of one seed."""
+    with stub_registry() as stub:
+        yield lambda seed: check_registry(seed, stub)
+
+
 @pytest.mark.slow
 def test_random_answers_are_schemas_or_explained() -> None:
-    with stub_registry() as stub:
+    with registry_checks() as check:
         for seed in range(SEED, SEED + SEEDS):
-            check_answers(seed, stub)
+            check(seed)
