@@ -90,14 +90,9 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
     if settings.schemas.registry_url is not None:
         _prove_registry(settings)
     bearer = token(settings)
-    board = Board(
-        Status.starting(
-            version=who.version,
-            instance=who.instance,
-            group_id=who.group_id,
-            rate_limit=settings.attentive.requests_per_second,
-        )
-    )
+    limit = settings.attentive.requests_per_second
+    starting = Status.starting(version=who.version, instance=who.instance, group_id=who.group_id, rate_limit=limit)
+    board = Board(starting)
     exported = exporters.named(version=who.version, instance=who.instance)
     lease = Lease(lease_seconds(settings), contact_seconds=contact_seconds(settings))
     shared = _Shared(
@@ -173,7 +168,6 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
 
 
 def _observer(settings: Settings, shared: _Shared) -> Observer:
-    """Whoever observes the facts."""
     observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry)
     if shared.tracing is None:
         return observers

@@ -41,8 +41,9 @@ def test_a_halt_keeps_everything_probes_and_goes_on_by_itself(reply: Reply, reas
 def test_a_404_that_says_no_such_path_halts_even_after_successes() -> None:
     driver = Driver()
     warm(driver)
-    driver.change(1, {"a": 1})
-    driver.reply(driver.call(), Reply(404, no_such_path=True))
+    for user in (1, 2, 3):
+        driver.change(user, {"a": 1})
+    driver.run(lambda _: Reply(404, no_such_path=True), 2.0)
     assert driver.engine.halt is not None
     assert driver.written == []
 

@@ -14,6 +14,7 @@ from worker.core.facts import DeletedUnread
 from worker.core.model import Partition, Record
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.coordinator import Coordinator
 from worker.kafka.end_offsets import EndOffsets
 from worker.kafka.missing_topics import MissingTopics
 from worker.kafka.positions import Positions
@@ -27,9 +28,6 @@ COMMIT_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 10.0
 _BOUNDS_SECONDS: Final = 2.0
-# Classic protocol: during a rebalance the coordinator answers no member until all have joined. So its silence is normal
-# for a member that holds nothing. One that keeps partitions cannot know whether its own request to join arrived.
-_COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
 class SourceFailed(Exception):
@@ -59,7 +57,7 @@ class Subscription:
         self._stays = "group.instance.id" in properties and not self._kip_848  # in the group, when it closes
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
-        self._heard_at = time.monotonic()
+        self._coordinator = Coordinator(kip_848=self._kip_848)
         self._assigned: set[Partition] = set()
         self._missing = MissingTopics(topics, self._assigned, log)
         self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
@@ -95,7 +93,7 @@ class Subscription:
     @property
     def silent_seconds(self) -> float:
         """How long the coordinator has been silent, by librdkafka's statistics. 0 in a callback: none arrive there."""
-        return 0.0 if self._in_callback else max(0.0, time.monotonic() - self._heard_at)
+        return 0.0 if self._in_callback else self._coordinator.silent_seconds
 
     @property
     def problem(self) -> str | None:
@@ -288,18 +286,10 @@ class Subscription:
             self._connection.failed(error)
 
     def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
-        group = statistics.get("cgrp", {})
+        self._coordinator.take(statistics, holds=bool(self._assigned))
         # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
-        if self._kip_848:
-            self._idle_member = group.get("state") == "up" and self.problem is None
-        elif group.get("join_state") in _COORDINATOR_WAITS and not self._assigned:
-            self._heard_at = time.monotonic()
-            return
-        # Only the group's requests use this connection, mostly heartbeats. A new connection has received nothing: -1.
-        idle_us = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)
-        if idle_us >= 0:
-            self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
+        self._idle_member = self._kip_848 and self._coordinator.up and self.problem is None
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gained = _partitions_of(partitions)
@@ -341,7 +331,7 @@ class Subscription:
             self._listener_error = self._listener_error or raised
         finally:
             self._in_callback = False
-            self._heard_at = time.monotonic()  # start anew: statistics from during the callback come with the next poll
+            self._coordinator.begin_anew()  # statistics from during the callback come with the next poll
 
     def _raise_pending(self) -> None:
         if self._listener_error is not None:
