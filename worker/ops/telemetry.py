@@ -6,10 +6,11 @@ distributions (call time, age at delivery, ...) and rare events are recorded as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -124,7 +125,9 @@ class Telemetry:
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
         self._call = _CALL.histogram(meter)
-        self._calls_ended = _CALLS_ENDED.counter(meter)
+        # An instrument's `add` takes some microseconds, and this is counted with every call.
+        self._calls_ended = dict.fromkeys(OUTCOMES.values(), 0)
+        _CALLS_ENDED.observe(meter, self._read_calls_ended)
         self._refused = _REFUSED.counter(meter)
         self._age = _AGE.histogram(meter)
         self._changes = _ENTRY_CHANGES.histogram(meter)
@@ -140,9 +143,9 @@ class Telemetry:
         """Records the facts that the board's status does not count."""
         match fact:
             case CallEnded():
-                by_outcome = {"outcome": OUTCOMES[fact.verdict]}
-                self._call.record(fact.seconds, by_outcome)
-                self._calls_ended.add(1, by_outcome)
+                outcome = OUTCOMES[fact.verdict]
+                self._call.record(fact.seconds, {"outcome": outcome})
+                self._calls_ended[outcome] += 1
             case Delivered():
                 self._changes.record(fact.changes)
                 self._age.record(fact.age_seconds)
@@ -176,6 +179,9 @@ class Telemetry:
                 self._deleted.add(fact.offsets, {"topic": topic, "partition": str(number)})
             case _:
                 pass
+
+    def _read_calls_ended(self) -> Iterable[Observation]:
+        return [Observation(count, {"outcome": outcome}) for outcome, count in self._calls_ended.items()]
 
     def close(self) -> None:
         """Exports for the last time, within `CLOSE_SECONDS`. Drops whatever is recorded later."""
