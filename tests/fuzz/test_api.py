@@ -43,6 +43,7 @@ PAUSE_MAX_SECONDS = 60.0
 _ME = "me"
 _DESTINATIONS = frozenset({*range(300, 400), 401, 403, 405, 408, 425, 429, *range(500, 1_000)})
 """If everybody gets these, they say nothing about anybody's data: no dead letter may come of them."""
+_TOO_LARGE = 413  # whoever says so: a smaller call may pass
 _SECRETS = (CANARY, TOKEN, phone(0)[:8])
 
 
@@ -170,7 +171,9 @@ def _phone(user: User | None) -> str:
 
 def _blames_the_destination(sent: Sent) -> bool:
     found = _heard(sent)
-    return found is None or (sent.status is not None and (found.is_page or found.status in _DESTINATIONS))
+    if found is None or sent.status is None:
+        return found is None
+    return found.status in _DESTINATIONS or (found.is_page and found.status != _TOO_LARGE)
 
 
 def _statuses(sent: list[Sent]) -> set[int]:
