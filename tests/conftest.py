@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
+from tests.support.absent import MISSED, absent
 from tests.support.brokers import Broker, LocalBroker, MockBroker, RunningBroker, real_broker
 from tests.support.java import Unavailable
+from tests.support.lossy_broker import LossyBroker
 from tests.support.registry import Registry
 
 # Hypothesis' deadline of 200 ms an example fails sound tests on a busy machine. All else keeps its defaults; so in CI
@@ -19,14 +19,13 @@ settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Gives all tests that need a server to one process, where several processes share the tests."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
     for item in items:
         if item.get_closest_marker("kafka") or item.get_closest_marker("registry"):
             item.add_marker(pytest.mark.xdist_group("servers"))
-
-
-_missed = pytest.StashKey[dict[str, str]]()
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +34,7 @@ def real_kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     try:
         broker = real_broker(tmp_path_factory.mktemp("kafka"))
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_KAFKA", "real Kafka", reason)
+        absent(request.config, "REQUIRE_KAFKA", "real Kafka", reason)
     yield broker
     broker.stop()
 
@@ -61,7 +60,19 @@ def own_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     try:
         broker = LocalBroker(tmp_path_factory.mktemp("own-kafka"))
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def lossy_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LossyBroker]:
+    """A local broker for this test alone, that runs. The test may lose requests on their way to it."""
+    try:
+        broker = LossyBroker(tmp_path_factory.mktemp("lossy-kafka"))
+        broker.start()
+    except Unavailable as reason:
+        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
     yield broker
     broker.stop()
 
@@ -73,23 +84,14 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         registry = Registry(tmp_path_factory.mktemp("registry"))
         registry.start()
     except Unavailable as reason:
-        _absent(request.config, "REQUIRE_REGISTRY", "a schema registry", reason)
+        absent(request.config, "REQUIRE_REGISTRY", "a schema registry", reason)
     yield registry
     registry.stop()
 
 
-def _absent(config: pytest.Config, required: str, what: str, reason: Unavailable) -> NoReturn:
-    """Skip the test, or fail it if the environment demands the real server."""
-    message = f"needs {what}: {reason}"
-    if os.environ.get(required) == "1":
-        pytest.fail(f"{required}=1, but the test {message}", pytrace=False)
-    config.stash.setdefault(_missed, {})[what] = str(reason)
-    pytest.skip(message)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was not tested: a green run on the mock alone must not look like one on the real thing."""
-    for what, reason in config.stash.get(_missed, {}).items():
+    for what, reason in config.stash.get(MISSED, {}).items():
         terminalreporter.section(f"NOT TESTED: whatever needs {what}", sep="!", yellow=True, bold=True)
         terminalreporter.line(reason)
         for report in terminalreporter.stats.get("skipped", []):

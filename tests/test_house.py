@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -18,9 +19,10 @@ FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
 # A room is a package or a file directly under worker/. This says what each may import of worker/, besides itself.
-OUTER = {"core", "backoff", "logs", "masking"}
+OUTER = {"core", "asides", "backoff", "logs", "masking"}
 MAY_IMPORT: dict[str, set[str]] = {
     "masking": set(),
+    "asides": set(),
     "backoff": set(),
     "logs": {"masking"},
     "core": set(),
@@ -62,6 +64,8 @@ def tracked() -> list[Path]:
 
 
 def tracked_paths() -> list[Path]:
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)  # noqa: S607 - whichever git the developer uses
     if done.returncode != 0:
         pytest.skip("not a git work tree")
@@ -158,10 +162,11 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
     ("libraries", "home", "exceptions"),
     [
         ({"httpx"}, "attentive.transport", set()),
+        ({"httpx2"}, "registry.exchanges", set()),
         ({"confluent_kafka"}, "kafka", CONFLUENT_KAFKA_ALSO_IN),
         ({"tenacity"}, "backoff", set()),
     ],
-    ids=["httpx", "confluent_kafka", "tenacity"],
+    ids=["httpx", "httpx2", "confluent_kafka", "tenacity"],
 )
 def test_only_one_room_imports_a_client_library(libraries: set[str], home: str, exceptions: set[str]) -> None:
     users = {name for name, path in FILES.items() if {each.partition(".")[0] for each in imports_of(path)} & libraries}

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,6 +134,9 @@ def group(ctx: click.Context) -> None:
 
 def main() -> None:
     """Runs the command line, then exits."""
+    # Until a command brings a handler of its own, SIGTERM ends the program as SIGINT does. Without any handler, the
+    # first process of a container would never notice it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from collections import Counter
@@ -17,6 +18,30 @@ from worker.core.model import Failure
 def test_connection_past_its_age_takes_no_further_call() -> None:
     with serving(answering(OK)) as server, running(server.base_url, age_max_seconds=1e-9) as senders:
         for number in range(3):
+            assert outcome(senders, call(number)).status == 200
+        assert len(server.connections) == 3
+
+
+def test_after_a_421_the_next_call_has_a_new_connection() -> None:
+    """Whatever is idle was opened before, and may lead to the same server."""
+    misdirected = b"HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n"
+    both = threading.Barrier(2)
+
+    def script(connection: Connection) -> None:
+        for number in itertools.count():
+            if connection.receive() is None:
+                return
+            is_old = connection in server.connections[:2]
+            if is_old and number == 0:
+                both.wait(PATIENCE_SECONDS)
+            connection.send(misdirected if is_old and number else OK)
+
+    with serving(script) as server, running(server.base_url) as senders:
+        for number in range(2):
+            senders.submit(call(number, PATIENCE_SECONDS))
+        drained(senders, 2)
+        assert outcome(senders, call(2)).status == 421
+        for number in range(3, 6):
             assert outcome(senders, call(number)).status == 200
         assert len(server.connections) == 3
 

@@ -11,6 +11,7 @@ from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, answering, serving
 from worker.attentive.account import Account, whoami
 from worker.attentive.token import Token
+from worker.attentive.trust import Trust
 from worker.core.model import Failure
 
 
@@ -121,3 +122,9 @@ def test_answer_without_a_length_is_whole_only_if_tls_was_closed(
     else:
         assert reply.failure is Failure.BROKEN
         assert reply.cause == "the other side closed the connection within its answer"
+
+
+def test_a_trust_file_that_is_a_named_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "ca.pem")
+    with pytest.raises(ValueError, match=r"ca\.pem, which cannot be used: it is a named pipe"):
+        Trust({"SSL_CERT_FILE": str(pipe)}).context()

@@ -85,7 +85,8 @@ def setup_of(seed: int, seconds: float, protocol: Protocol | None = None, window
     dice = random.Random(f"setup {seed}")
     protocols: tuple[Protocol, ...] = ("classic", "consumer")
     chosen = dice.choice(protocols) if protocol is None else protocol
-    return Setup(seed, seconds, chosen, window_seconds=dice.choice((0.2, 1.0, 4.0, 9.0)) if window is None else window)
+    waits = dice.choice((0.2, 1.0, 4.0, 9.0)) if window is None else window
+    return Setup(seed, seconds, chosen, window_seconds=waits, poison=True)
 
 
 def as_json(outcome: Outcome) -> dict[str, object]:
@@ -112,7 +113,12 @@ def as_text(outcome: Outcome) -> str:
         f"overlaps    {len(found.overlaps)}, and {found.overlaps_of_frozen} with requests of a frozen worker",
         f"regressions {len(found.stale)} by former owners, {len(found.steps_back)} steps back",
         f"losses      {len(found.lost)}",
-        f"dead letters {outcome.dead_letters}",
+        f"commits     {outcome.commits}, {len(found.early)} too early",
+        f"bad values  {outcome.bad}",
+        f"poison      {outcome.poison} users, {found.given_up} of them in letters",
+        f"letters     {sum(outcome.letters.values())}, {found.letters_repeated} of them again, "
+        f"{len(found.wrong_letters)} wrong: "
+        + ", ".join(f"{reason} {count}" for reason, count in outcome.letters.items()),
         *(f"BROKEN: {problem}" for problem in outcome.problems),
     ]
     return "\n".join(lines)

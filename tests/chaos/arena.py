@@ -6,6 +6,7 @@ import heapq
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +15,15 @@ from typing import Literal
 
 from confluent_kafka import KafkaException
 
+from tests.chaos.cast import cast_of
+from tests.chaos.commits import read_commits
+from tests.chaos.destination import Destination
 from tests.chaos.faults import Faults
 from tests.chaos.fleet import Fleet
 from tests.chaos.judge import Findings, judge
+from tests.chaos.letters import read_letters
 from tests.chaos.plan import SLOT_COUNT, SLOTS, Fault
-from tests.chaos.traffic import Traffic, read_log
+from tests.chaos.traffic import Made, Traffic, endless, read_log
 from tests.chaos.wires import Wires
 from tests.support import topics
 from tests.support.cluster import Cluster
@@ -32,6 +37,7 @@ SESSION_MS = 6000  # short, so that a killed or frozen worker's partitions soon 
 LEASE_OF_SESSION = 0.75
 PARTITIONS = 8
 TICK_SECONDS = 0.02
+DRAIN_SECONDS = 4.0  # shorter than the lease, as by default; poison users make a drain last as long
 STOP_SECONDS = 60.0
 
 Protocol = Literal["classic", "consumer"]
@@ -46,6 +52,7 @@ class Setup:
         settle_seconds: after the last fault, everything must be delivered and committed within this.
         session_ms: on a machine short of CPU a short session ends without a fault, so runs without kills and freezes
             should take a long one.
+        poison: whether some users' calls always fail.
     """
 
     seed: int
@@ -56,6 +63,7 @@ class Setup:
     window_seconds: float = 1.0
     settle_seconds: float = 180.0
     session_ms: int = SESSION_MS
+    poison: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,9 @@ class Outcome:
 
     Attributes:
         faults: how often each kind was injected.
+        bad: how many values were bad.
+        poison: how many users were poison, always or at times.
+        letters: how many dead letters there are, by their reason.
         settled_seconds: from the last fault until everything was committed; None if that took too long.
         lives: how many worker processes there were.
         stopped: how many workers drained after a SIGTERM.
@@ -76,7 +87,10 @@ class Outcome:
     faults: Mapping[str, int]
     findings: Findings
     events: int
-    dead_letters: int
+    bad: int
+    poison: int
+    letters: Mapping[str, int]
+    commits: int
     settled_seconds: float | None
     lives: int
     stopped: int
@@ -90,8 +104,6 @@ class Outcome:
         found = list(self.findings.broken)
         if self.settled_seconds is None:
             found.append(f"not all committed {self.setup.settle_seconds:g} s after the last fault")
-        if self.dead_letters:
-            found.append(f"{self.dead_letters} dead letters, though nothing was bad")
         return [*found, *(f"a worker ended by itself: {who}" for who in self.ended)]
 
 
@@ -114,7 +126,9 @@ class Arena:
         self._begun = 0.0
         self._schemas = schema_directory(directory / "schemas")
         self.cluster = Cluster(directory / "kafka", tuple(f"SLOT{slot}" for slot in range(SLOT_COUNT)))
-        self.wires = Wires(setup.seed)
+        self._cast = cast_of(setup.seed, setup.users, poison=setup.poison)
+        destination = Destination(setup.seed, self._cast)
+        self.wires = Wires(destination)
         self.fleet = Fleet(directory / "workers", self._environment)
         self._faults = Faults(self.cluster, self.wires, self.fleet, self._later)
 
@@ -135,9 +149,7 @@ class Arena:
     def run(self, plan: Sequence[Fault]) -> Outcome:
         """Runs the plan under traffic, waits until all faults are over and all is committed, and judges."""
         setup = self._setup
-        traffic = Traffic(
-            self.cluster.bootstrap_servers, TOPIC, setup.seed, users=setup.users, per_second=setup.per_second
-        )
+        traffic = Traffic(self.cluster.bootstrap_servers, TOPIC, endless(setup.seed, self._cast), setup.per_second)
         self._begun = time.monotonic()
         for fault in plan:
             self._put(fault.at, partial(self._inject, fault))
@@ -147,10 +159,11 @@ class Arena:
             traffic.turn(min(self._elapsed(), setup.seconds))
         self._say(f"{self._elapsed():6.1f} s  healed")
         traffic.finish()
+        self.wires.call(self.wires.destination.heal)
         settled = self._settle()
         self._say(f"{self._elapsed():6.1f} s  settled")
         self.fleet.stop_all(STOP_SECONDS)
-        return self._judge(settled)
+        return self._judge(traffic.made, settled)
 
     def close(self) -> None:
         self.fleet.kill_all()
@@ -190,17 +203,31 @@ class Arena:
                 self._turn()
         return None
 
-    def _judge(self, settled: float | None) -> Outcome:
+    def _judge(self, made: Sequence[Made], settled: float | None) -> Outcome:
         servers = self.cluster.bootstrap_servers
         destination = self.wires.destination
         self.fleet.read_logs()
-        log = read_log(servers, TOPIC)
+        log, letters = read_log(servers, TOPIC, made), read_letters(servers, DEAD_LETTERS)
+        commits = read_commits(servers, GROUP, TOPIC)
+        findings = judge(
+            destination.exchanges,
+            log,
+            destination.state,
+            self.fleet.lives,
+            letters,
+            commits,
+            self._cast,
+            self._setup.window_seconds,
+        )
         return Outcome(
             setup=self._setup,
             faults=dict(sorted(self._faults.injected.items())),
-            findings=judge(destination.exchanges, log, destination.state, self.fleet.lives),
+            findings=findings,
             events=len(log),
-            dead_letters=len(topics.dead_letters(servers, DEAD_LETTERS)),
+            bad=sum(len(change.bad) for change in log),
+            poison=self._cast.poison,
+            letters=dict(sorted(Counter(letter.reason for letter in letters).items())),
+            commits=len(commits),
             settled_seconds=settled,
             lives=len(self.fleet.lives),
             stopped=len(self.fleet.stopped),
@@ -238,7 +265,9 @@ class Arena:
             "WORKER_SCHEMAS__DIRECTORY": str(self._schemas),
             "WORKER_ATTENTIVE__BASE_URL": f"http://127.0.0.1:{self.wires.destinations[slot].port}/v1",
             "WORKER_ATTENTIVE__TIMEOUT_SECONDS": "4",
+            "WORKER_ATTENTIVE__SERVER_ERROR_SECONDS": "20",
             "WORKER_ATTENTIVE__RETRY_MAX_SECONDS": "4",
             "WORKER_ATTENTIVE__PROBE_MAX_SECONDS": "3",
+            "WORKER_SHUTDOWN__DRAIN_SECONDS": str(DRAIN_SECONDS),
             "WORKER_WINDOW__SECONDS": str(self._setup.window_seconds),
         }

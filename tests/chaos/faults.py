@@ -108,16 +108,21 @@ class Faults:
             self._wires.call(partial(setattr, destination, "generation", generation))
             self._later(fault.seconds, partial(self._fleet.new_token, generation))
             return
+        weather = destination.weather
+        if fault.kind.name.startswith("POISON_"):
+            status = int(fault.kind.name.removeprefix("POISON_"))
+            self._for(fault.seconds, partial(weather.poison.add, status), partial(weather.poison.discard, status))
+            return
         name, value = {
             Kind.ERRORS: ("errors", fault.amount),
-            Kind.OUTAGE: ("outage", True),
+            Kind.OUTAGE: ("outage", 1.0),
             Kind.THROTTLE: ("throttled", fault.amount),
+            Kind.UNAVAILABLE: ("unavailable", fault.amount),
+            Kind.PAGES: ("pages", fault.amount),
             Kind.HANG: ("hangs", fault.amount),
             Kind.LOST_REPLIES: ("lost_replies", fault.amount),
         }[fault.kind]
-        weather = destination.weather
-        calm = type(value)(0)
-        self._for(fault.seconds, partial(setattr, weather, name, value), partial(setattr, weather, name, calm))
+        self._for(fault.seconds, partial(setattr, weather, name, value), partial(setattr, weather, name, 0.0))
 
     def _for(self, seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
         self._wires.call(begin)

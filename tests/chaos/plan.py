@@ -41,18 +41,25 @@ class Kind(StrEnum):
     ERRORS = "destination: some 500"
     OUTAGE = "destination: all 503"
     THROTTLE = "destination: some 429"
+    UNAVAILABLE = "destination: some 503 with Retry-After"
+    PAGES = "destination: somebody in between answers some requests with web pages"
     HANG = "destination: some requests never answered"
     LOST_REPLIES = "destination: some replies lost after the change was applied"
+    POISON_500 = "users: some always answered 500, for a while"
+    POISON_403 = "users: some always answered 403, for a while"
+    POISON_429 = "users: some always answered 429, for a while"
     NEW_TOKEN = "destination: 401 until the new token is there"
 
 
 _WORKER = {kind for kind in Kind if kind.name.startswith(("WORKER_", "KAFKA_", "DESTINATION_", "ISOLATION"))}
 _WORKER -= {Kind.WORKER_JOIN}
 _BROKER = {kind for kind in Kind if kind.name.startswith("BROKER_")}
+_POISON = {kind for kind in Kind if kind.name.startswith("POISON_")}
 _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.WORKER_KILL: (0.0, 9.0),
     Kind.WORKER_FREEZE_SHORT: (0.5, 4.0),
     Kind.WORKER_FREEZE_LONG: (7.0, 13.0),
+    Kind.WORKERS_ROLL: (20.0, 20.0),  # about as long as it takes if each drain is cut
     Kind.WORKER_JOIN: (12.0, 25.0),
     Kind.ISOLATION: (6.0, 12.0),
     Kind.KAFKA_CUT: (4.0, 14.0),
@@ -64,11 +71,23 @@ _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.ERRORS: (4.0, 10.0),
     Kind.OUTAGE: (3.0, 12.0),
     Kind.THROTTLE: (4.0, 10.0),
+    Kind.UNAVAILABLE: (3.0, 8.0),
+    Kind.PAGES: (2.0, 8.0),
     Kind.HANG: (4.0, 8.0),
     Kind.LOST_REPLIES: (4.0, 10.0),
+    Kind.POISON_500: (6.0, 30.0),
+    Kind.POISON_403: (6.0, 30.0),
+    Kind.POISON_429: (6.0, 30.0),
     Kind.NEW_TOKEN: (1.0, 5.0),
 }
-_SHARES = {Kind.ERRORS: (0.1, 0.7), Kind.THROTTLE: (0.1, 0.5), Kind.HANG: (0.02, 0.2), Kind.LOST_REPLIES: (0.05, 0.4)}
+_SHARES = {
+    Kind.ERRORS: (0.1, 0.7),
+    Kind.THROTTLE: (0.1, 0.5),
+    Kind.UNAVAILABLE: (0.05, 0.5),
+    Kind.PAGES: (0.05, 1.0),
+    Kind.HANG: (0.02, 0.2),
+    Kind.LOST_REPLIES: (0.05, 0.4),
+}
 BROKERS_LATER_SECONDS = 4.0
 """After an isolation, the worker reaches the brokers only this long after it reaches the destination."""
 _LATENCIES = {Kind.KAFKA_SLOW: (0.05, 0.8), Kind.DESTINATION_SLOW: (0.05, 1.2)}
@@ -137,6 +156,6 @@ def _target(kind: Kind, at: float, free_at: dict[str, float], dice: random.Rando
         return f"slot {slot}", slot
     if kind in _BROKER:
         return "broker", dice.randrange(NODES)
-    if kind in {Kind.WORKERS_ROLL, Kind.WORKER_JOIN, Kind.LEADERS_MOVE}:
+    if kind in _POISON | {Kind.WORKERS_ROLL, Kind.WORKER_JOIN, Kind.LEADERS_MOVE}:
         return kind.name, None
     return "destination", None

@@ -1,21 +1,40 @@
-"""Seeded traffic: each change carries its user's version, which only grows, so that a step back is visible."""
+"""Seeded traffic: almost every value occurs once for its user, so that a request shows which changes it carries."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from math import inf
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-from fastavro import parse_schema, schemaless_reader
+from confluent_kafka import Producer
 
-from tests.support import topics
-from tests.support.profiles import PROFILE_CHANGED, Change, encode, phone
+from tests.chaos.cast import Cast
+from tests.chaos.reading import messages
+from tests.support.profiles import Change, encode, phone
 
-_PARSED = parse_schema(PROFILE_CHANGED)
-_FRAME_BYTES = 5
+REJECTED, SERVER_ERROR, SENSITIVE_DATA = "rejected", "server_error", "sensitive_data"
+UNDECODABLE = ""
+"""The name under which a record that cannot be decoded stands as a whole, as if it were an attribute."""
+
+_NUMBER = "number"  # the record's header: the number of its change
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A change as it was made.
+
+    Attributes:
+        user: the phone in it.
+        bad: the reason of the dead letter in which an attribute must end, by name.
+    """
+
+    key: str
+    value: bytes
+    user: str
+    attributes: Mapping[str, object]
+    bad: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +45,75 @@ class Logged:
     offset: int
     at: float
     user: str
-    attributes: dict[str, object]
-
-    @property
-    def version(self) -> int:
-        version = self.attributes["version"]
-        assert isinstance(version, int)
-        return version
+    attributes: Mapping[str, object]
+    bad: Mapping[str, str] = field(default_factory=dict)
 
 
-def endless(seed: int, users: int) -> Iterator[Change]:
+def endless(seed: int, cast: Cast) -> Iterator[Made]:
     """Yields changes without end. A tenth of the users make about half of them."""
     dice = random.Random(seed)
+    users = cast.users
     versions = [0] * users
-    number = 0
-    while True:
+    for number in count():
         user = dice.randrange(max(1, users // 10)) if dice.random() < 0.5 else dice.randrange(users)
+        who = phone(user)
         versions[user] += 1
         attributes: dict[str, object] = {"version": versions[user], f"field_{dice.randrange(6)}": number}
         if dice.random() < 0.2:
+            attributes["note"] = f"note {number}"
+        if dice.random() < 0.2:
             attributes["vip"] = dice.random() < 0.5
-        yield Change(phone(user), attributes, number)
-        number += 1
+        bad: dict[str, str] = {}
+        if dice.random() < cast.bad_share and cast.poison_of(who) is None:
+            name, value, reason = _bad(number, dice)
+            attributes[name], bad[name] = value, reason
+        if who in cast.refused:
+            bad = dict.fromkeys(attributes, REJECTED) | bad
+        change = Change(who, attributes, number)
+        yield _unusable(change, dice) if dice.random() < cast.unusable_share else _made(change, who, bad)
+
+
+def _bad(number: int, dice: random.Random) -> tuple[str, object, str]:
+    """A bad attribute: its name, its value, and the reason of its letter."""
+    return dice.choice(
+        (
+            (f"field_{dice.randrange(6)}", f"wrong {number}", REJECTED),
+            ("note", number, REJECTED),
+            ("tier", f"tier {number}", REJECTED),
+            ("ssn", f"ssn {number}", SENSITIVE_DATA),
+            ("n" * 201, number, "invalid_attribute_name"),
+            ("ratio", inf, "unsupported_value"),
+        )
+    )
+
+
+def _unusable(change: Change, dice: random.Random) -> Made:
+    """The change without a user, with one that cannot be, or in bytes that cannot be read."""
+    reason = dice.choice(("no_identity", "invalid_identity", "undecodable"))
+    if reason == "undecodable":
+        whole = encode(change)
+        spoilt = dice.choice((whole[: len(whole) // 2], b"\1" + whole[1:], b"\xff" * 9))
+        return Made(change.phone, spoilt, "", {UNDECODABLE: spoilt}, {UNDECODABLE: reason})
+    nobody = replace(change, phone="" if reason == "no_identity" else "12")
+    return _made(nobody, change.phone, dict.fromkeys(change.attributes, reason))
+
+
+def _made(change: Change, key: str, bad: Mapping[str, str]) -> Made:
+    return Made(key, encode(change), change.phone, change.attributes, bad)
 
 
 class Traffic:
-    """Writes changes at a steady pace; call `turn` often."""
+    """Writes changes at a steady pace; call `turn` often.
 
-    def __init__(self, bootstrap_servers: str, topic: str, seed: int, *, users: int, per_second: float) -> None:
+    Attributes:
+        made: every change so far, by its number.
+    """
+
+    def __init__(self, bootstrap_servers: str, topic: str, changes: Iterator[Made], per_second: float) -> None:
         self._topic = topic
-        self._changes = endless(seed, users)
+        self._changes = changes
         self._per_second = per_second
-        self.produced = 0
+        self.made: list[Made] = []
         self.failed = 0
         # Idempotent, so that the log keeps the order of production whatever happens to the brokers.
         properties = {"enable.idempotence": True, "delivery.timeout.ms": 300_000, "reconnect.backoff.max.ms": 500}
@@ -67,10 +123,13 @@ class Traffic:
 
     def turn(self, elapsed: float) -> None:
         """Writes what is due `elapsed` seconds after the beginning."""
-        while self.produced < elapsed * self._per_second:
-            change = next(self._changes)
-            self._producer.produce(self._topic, encode(change), change.phone.encode(), on_delivery=self._delivered)
-            self.produced += 1
+        while len(self.made) < elapsed * self._per_second:
+            made = next(self._changes)
+            headers: dict[str, str | bytes | None] = {_NUMBER: str(len(self.made))}
+            self._producer.produce(
+                self._topic, made.value, made.key.encode(), on_delivery=self._delivered, headers=headers
+            )
+            self.made.append(made)
         self._producer.poll(0)
 
     def finish(self) -> None:
@@ -86,33 +145,11 @@ class Traffic:
         self.failed += error is not None
 
 
-def read_log(bootstrap_servers: str, topic: str) -> list[Logged]:
+def read_log(bootstrap_servers: str, topic: str, made: Sequence[Made]) -> list[Logged]:
     """Everything in the topic, in order within each partition."""
-    ends = topics.end_offsets(bootstrap_servers, topic)
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "chaos-reader", "log_level": 2})
-    logged: list[Logged] = []
-    try:
-        for partition, end in ends.items():
-            consumer.assign([TopicPartition(topic, partition, 0)])
-            while end and (not logged or logged[-1].partition != partition or logged[-1].offset < end - 1):
-                for message in consumer.consume(500, 0.2):
-                    assert message.error() is None, message.error()
-                    logged.append(_read(partition, message))
-    finally:
-        consumer.close()
+    logged = []
+    for message in messages(bootstrap_servers, topic):
+        one = made[int(dict(message.headers())[_NUMBER])]
+        place = message.partition(), message.offset(), message.timestamp()[1] / 1000
+        logged.append(Logged(*place, one.user, one.attributes, one.bad))
     return logged
-
-
-def _read(partition: int, message: Any) -> Logged:  # noqa: ANN401 - the library's messages carry no types
-    event: Any = schemaless_reader(BytesIO(message.value()[_FRAME_BYTES:]), _PARSED, None)
-    return Logged(
-        partition, message.offset(), message.timestamp()[1] / 1000, event["user"]["phone"], dict(event["attributes"])
-    )
-
-
-def fold(logged: Iterable[Logged]) -> dict[str, dict[str, object]]:
-    """What each user must end with: the last value of every attribute."""
-    state: dict[str, dict[str, object]] = {}
-    for change in logged:
-        state.setdefault(change.user, {}).update(change.attributes)
-    return state

@@ -22,8 +22,8 @@ class Wires:
     `call` runs a function in the event loop's thread and waits for it.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.destination = Destination(seed)
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
         self.brokers = [[Link() for _ in range(NODES)] for _ in range(SLOT_COUNT)]
         self.destinations = [Link() for _ in range(SLOT_COUNT)]
         self._loop = asyncio.new_event_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import worker
-from worker.cli import group
+from worker.cli import group, main
 from worker.masking import is_secret
 from worker.settings.names import NAMES
 
@@ -246,3 +247,21 @@ def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
     assert done.returncode == 2, done.stderr
     assert f"pip install 'attentive-attribute-worker[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_signal_that_comes_before_the_command_handles_signals_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first process of a container has no default for SIGTERM: what it does not handle, it never notices."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["attribute-worker", "run"])
+    monkeypatch.setattr("worker.cli.LazyGroup.get_command", lambda *_: signal.raise_signal(signal.SIGTERM))
+    # As in a container, a signal without a handler has no effect.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 1
+    assert "Aborted" in capsys.readouterr().err

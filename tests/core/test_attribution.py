@@ -3,74 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.core.drive import Account, Driver, phone
+from tests.core.traffic import WEB_PAGE_403, WITHIN_SECONDS, Traffic, bad_one_in, entry
 from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.verdict import Verdict
 from worker.core.facts import Halted
-from worker.core.model import Call, Failure, Reply, User, UserKey
-from worker.core.waiting.entry import Entry
-
-PER_SECOND = 60
-LATENCY_SECONDS = 0.05
-WEB_PAGE_403 = Reply(403, web_page=True)
-WITHIN_SECONDS = 60.0
-
-
-def entry(user: int) -> Entry:
-    return Entry(UserKey("phone", "", phone(user)), User(phone(user)), 0.0)
-
-
-class Traffic:
-    """New users at a steady pace, each with one change, and a destination that takes its time."""
-
-    def __init__(self, answer: Callable[[Call, float], Reply], per_second: int = PER_SECOND, **limits: Any) -> None:  # noqa: ANN401 - the driver's own
-        self.driver = Driver(requests_per_second=150.0, concurrency=32, backoff=jittered(), **limits)
-        self.began = self.driver.now.mono
-        self.users = 0
-        self.delivered: set[str] = set()
-        self._answer = answer
-        self._per_second = per_second
-        self._under_way: list[tuple[float, Call]] = []
-
-    def run(self, seconds: float, *, silent: bool = False) -> None:
-        """Time passes in steps of 10 ms."""
-        until = self.driver.now.mono + seconds
-        due = self.driver.now.mono
-        while self.driver.now.mono < until:
-            while not silent and due <= self.driver.now.mono:
-                self.driver.change(self.users, {"a": self.users})
-                self.users += 1
-                due += 1 / self._per_second
-            self._exchange()
-            self.driver.advance(0.01)
-
-    def _exchange(self) -> None:
-        driver, now = self.driver, self.driver.now.mono
-        for at, call in [flight for flight in self._under_way if flight[0] <= now]:
-            self._under_way.remove((at, call))
-            reply = self._answer(call, now - self.began)
-            if reply.status == 200:
-                self.delivered.add(str(call.user.phone))
-            driver.reply(call, reply)
-        self._under_way += [(now + LATENCY_SECONDS, call) for call in driver.calls(32 - len(self._under_way))]
-        driver.post()
-        driver.facts += driver.engine.facts()
-
-
-def jittered() -> Callable[[int], float]:
-    rng = random.Random(1)
-    return lambda failures: rng.uniform(0.0, min(30.0, 0.5 * 2.0 ** (failures - 1)))
-
-
-def bad_one_in(share: int, reply: Reply) -> Callable[[Call, float], Reply]:
-    """Every n-th user is always answered that."""
-    return lambda call, _: reply if int(str(call.user.phone)[5:]) % share == 0 else Reply(200)
-
+from worker.core.model import Call, Failure, Reply
 
 ANSWERS = pytest.mark.parametrize(
     "reply",
@@ -102,14 +43,6 @@ def test_a_burst_of_bad_users_is_no_outage() -> None:
     assert len(traffic.driver.written) == 50
 
 
-def test_a_retry_after_holds_for_everybody_once_and_then_for_the_user_that_gets_it() -> None:
-    traffic = Traffic(bad_one_in(1_000_000, Reply(503, retry_after_seconds=120.0)))
-    traffic.run(100.0)
-    assert len(traffic.delivered) <= 10, "it was news"
-    traffic.run(160.0)
-    assert len(traffic.delivered) >= 0.95 * (traffic.users - 1)
-
-
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5])
 def test_calls_that_fail_at_random_do_not_close_the_gate(share: float) -> None:
     rng = random.Random(7)
@@ -136,29 +69,41 @@ def test_an_outage_amid_traffic_is_answered_by_single_probes_and_costs_no_letter
     assert len(traffic.delivered) >= 0.95 * traffic.users
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7])
-@pytest.mark.parametrize("reply", [Reply(404), Reply(409), Reply(302), WEB_PAGE_403])
-def test_a_proxy_that_is_replaced_answers_some_calls_itself_and_costs_no_letter(share: float, reply: Reply) -> None:
-    rng = random.Random(3)
-    traffic = Traffic(lambda _, at: reply if 10 <= at < 18 and rng.random() < share else Reply(200))
-    traffic.run(60.0)
-    assert traffic.driver.written == []
-    assert len(traffic.delivered) >= 0.95 * traffic.users
-
-
 @pytest.mark.parametrize(("others", "blamed"), [("new", False), ("the same", True), ("nobody", True)])
 def test_a_user_that_meets_every_outage_is_blamed_unless_new_users_meet_them_too(others: str, *, blamed: bool) -> None:
     attribution = Attribution(server_error_seconds=300.0)
     unlucky, another, well = entry(0), entry(1), entry(2)
     blames = set()
-    for outage in range(5):
+    for outage in range(10):
         now = 10.0 * outage
         blames.add(attribution.blame(unlucky, Verdict.WRONG_URL, Reply(302), now)[0])
         if others != "nobody":
             met = entry(10 + outage) if others == "new" else another
             attribution.blame(met, Verdict.WRONG_URL, Reply(302), now + 1.0)
-        attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
+        for _ in range(20):
+            attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
     assert (Blame.USER in blames) is blamed
+
+
+@pytest.mark.parametrize("answer", ["taken", "refused"])
+@pytest.mark.parametrize(("verdict", "reply"), [(Verdict.RETRY, Reply(500)), (Verdict.UNEXPECTED, Reply(409))])
+def test_a_user_that_is_answered_before_its_letter_could_be_made_is_not_given_up(
+    verdict: Verdict, reply: Reply, answer: str
+) -> None:
+    """In a storm no letter is made: the user's entry waits, and its next call may succeed."""
+    attribution = Attribution(server_error_seconds=30.0)
+    unlucky, well = entry(0), entry(1)
+    now = 0.0
+    while attribution.blame(unlucky, verdict, reply, now)[0] is not Blame.USER:
+        for _ in range(3):
+            attribution.succeeded(well, started_at=now + 1.0, now=now + 1.1)
+        now += 5.0
+    if answer == "taken":
+        attribution.succeeded(unlucky, started_at=now + 1.0, now=now + 1.1)
+    else:
+        attribution.answered(unlucky)
+    attribution.succeeded(well, started_at=now + 2.0, now=now + 2.1)
+    assert attribution.blame(unlucky, verdict, reply, now + 3.0)[0] is Blame.NOBODY
 
 
 def test_a_value_that_a_firewall_dislikes_is_searched_and_the_rest_of_the_user_is_delivered() -> None:

@@ -115,6 +115,27 @@ def test_a_storm_of_refusals_ends_by_itself_once_the_destination_accepts_calls_a
     assert asked < 30 + 600 / 10 + 10
 
 
+def test_a_storm_of_unusable_records_is_told_when_it_begins_and_when_it_ends() -> None:
+    driver, account = Driver(storm_letters_max=5), Account()
+    for _ in range(8):
+        driver.record(b"\xff")
+    driver.run(account, 10.0)
+    (halted,) = driver.told(Halted)
+    assert (halted.reason, driver.status.halt is not None) == ("rejection_storm", True)
+    driver.advance(50.0)
+    for user in range(10):
+        driver.change(user, {"a": 1})
+    driver.run(account, 10.0)
+    (resumed,) = driver.told(Resumed)
+    assert resumed.reason == "rejection_storm"
+    assert 50 <= resumed.halted_seconds < 80
+    assert driver.status.halt is None
+    for _ in range(8):
+        driver.record(b"\xff")
+    driver.run(account, 10.0)
+    assert len(driver.told(Halted)) == 2
+
+
 def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:
     """The note of a quiet partition may be old. A halt at the start would have no entry to probe with, so no end."""
     driver, account = Driver(storm_letters_max=10), Account(lambda _, value: value == "bad")

@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,15 @@ class Lab:
         worker = WorkerCommand(self._fresh("worker"), {name: value for name, value in environment.items() if value})
         self._commands.append(worker)
         return worker
+
+    def check(self, base_url: str, extra: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+        """What `check` finds, by the check's name; the last one of a name."""
+        environment = {name: value for name, value in self.environment(base_url, extra).items() if value}
+        command = Command(["check", "--json"], self._fresh("check"), environment)
+        self._commands.append(command)
+        command.wait()
+        found = [json.loads(line) for line in command.output.read_text().splitlines()]
+        return {finding["check"]: finding for finding in found}
 
     def produce(self, made: Iterable[Change]) -> None:
         produce(self.broker.bootstrap_servers, self.topic, made)

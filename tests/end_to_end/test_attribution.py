@@ -77,11 +77,12 @@ def test_users_that_always_fail_become_letters_and_hold_nobody_up(
     assert worker.stop() == 0
 
 
-def test_a_path_that_is_missing_for_a_while_costs_no_letter(lab: Lab) -> None:
+@pytest.mark.parametrize("body", ["404 page not found", ""])
+def test_a_path_that_is_missing_for_a_while_costs_no_letter(lab: Lab, body: str) -> None:
     """An ingress during a deploy: some seconds of 404 as plain text, amid traffic."""
     sandbox, worker, stream = started(lab)
     ends = time.monotonic() + 8
-    sandbox.faults([{"status": 404, "headers": {"Content-Type": "text/plain"}, "body": "404 page not found"}])
+    sandbox.faults([{"status": 404, "headers": {"Content-Type": "text/plain"}, "body": body}])
     stream.until(lambda: worker.status()["halt"], 20, "a halt")
     assert worker.status()["halt"]["reason"] == "wrong_url"
     stream.until(lambda: time.monotonic() > ends, 20, "the deploy")

@@ -66,6 +66,22 @@ def test_a_refused_identifier_costs_three_calls(lab: Lab, tmp_path: Path) -> Non
     assert _calls(sandbox)[phone(1)] <= 3
 
 
+def test_an_error_about_an_address_costs_only_the_attributes_that_are_none(lab: Lab, tmp_path: Path) -> None:
+    """The error names neither, and could as well be about the address that names the user."""
+    lab.broker.create_topic(lab.topic, 1)
+    sandbox = _sandbox(lab, tmp_path)
+    refusal = {"status": 400, "body": {"error": {"id": 1, "message": "Value is not a valid email address"}}}
+    bad = {"backup_contact": "none", "work_contact": "none"}
+    sandbox.faults([{"match": {"attribute": name}, **refusal} for name in bad])
+    good: dict[str, object] = {"tier": "Gold", "points": 7, "store": "North"}
+    lab.produce([Change(phone(1), {**bad, **good}, 1)])
+    lab.worker(sandbox.base_url)
+    lab.until_committed(60)
+    assert final_state(sandbox) == {phone(1): good}
+    letters = lab.dead_letters()
+    assert sorted(lost["name"] for letter in letters for lost in letter["attributes"]) == sorted(bad)  # type: ignore[attr-defined]  # a list of dicts
+
+
 def test_a_value_that_is_refused_for_many_users_is_searched_once(lab: Lab, tmp_path: Path) -> None:
     """The same enumeration value is refused for 1,000 users: about 2 calls for each, not a search for each."""
     users = 1_000

@@ -13,10 +13,11 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab, final_state
+from tests.support.avro import fields, framed
 from tests.support.processes import until
 from tests.support.profiles import PROFILE_CHANGED, STARTED_MS, phone
 from tests.support.registry import Registry
-from tests.support.stub_registry import stub_registry
+from tests.support.stub_registry import NOT_FOUND, stub_registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry, pytest.mark.slow]
 
@@ -114,16 +115,22 @@ def test_the_worker_waits_for_a_registry_that_is_down(lab: Lab) -> None:
 
 
 def test_a_lagging_registry_and_one_that_refuses_by_codes_of_its_own_cost_no_record(lab: Lab) -> None:
-    """First it refuses with a code that is a text, then it does not know the id, and then it has the schema.
+    """First a code that is a text, then "not found" with another status, then "not found", and at last the schemas.
 
-    The schema's record is called `record`, and an enum in it `enum`.
+    Two of them have one name, `record`, an enum called `enum` each, and one a fixed called `fixed`. Only the record of
+    the third, which is no schema, becomes a letter.
     """
-    tier = {"type": "enum", "name": "enum", "symbols": ["BLUE", "GOLD"]}
-    names = ("id", "string"), ("tier", tier), ("former", "enum")
-    schema = {"type": "record", "name": "record", "fields": [{"name": name, "type": kind} for name, kind in names]}
+    first = {"type": "enum", "name": "enum", "symbols": ["BLUE", "GOLD"]}
+    second = {"type": "enum", "name": "enum", "symbols": ["SILVER", "BLUE", "GOLD"]}
+    amount = {"type": "fixed", "name": "fixed", "size": 2, "logicalType": "decimal", "precision": 4, "scale": 2}
     lab.broker.create_topic(lab.topic, 1)
-    # By hand, since fastavro takes the name of such an enum for the word.
-    _produce(lab, [b"\0\0\0\0\x09" + b"\x04u1" + b"\x02\x00"] * 50)
+    # By hand, since fastavro takes the names of such types for the words.
+    values = [
+        framed(9, b"\x04u1" + b"\x02\x00"),
+        framed(10, b"\x04u2" + b"\x04\x02" + b"\x04\xd2\x00\x64"),
+        framed(11, b"\x04u3"),
+    ]
+    _produce(lab, values)
     sandbox = lab.sandbox()
     with stub_registry() as stub:
         stub.fault = lambda path: (403, {"error_code": "ACCESS_DENIED", "message": "no"}) if "ids" in path else None
@@ -135,10 +142,19 @@ def test_a_lagging_registry_and_one_that_refuses_by_codes_of_its_own_cost_no_rec
         }
         worker = lab.worker(sandbox.base_url, environment)
         until(lambda: "HTTP 403" in (worker.status()["problem"] or ""), 40, "the refusal on /status")
+        stub.fault = lambda path: (500, NOT_FOUND[1]) if "ids" in path else None
+        until(lambda: "HTTP 500" in (worker.status()["problem"] or ""), 40, "the failure on /status")
         stub.fault = lambda _: None
-        until(lambda: "schema 9 does not exist" in (worker.status()["problem"] or ""), 40, "the unknown id on /status")
-        stub.hold(9, schema)
+        until(lambda: "does not exist" in (worker.status()["problem"] or ""), 40, "an unknown id on /status")
+        stub.hold(9, fields(("id", "string"), ("tier", first), ("former", "enum"), name="record"))
+        both = ("tier", second), ("former", "enum"), ("spent", amount), ("owed", "fixed")
+        stub.hold(10, fields(("id", "string"), *both, name="record"))
+        stub.hold(11, {"type": "record", "name": "record", "fields": 7})
         lab.until_committed(60)
-        assert lab.dead_letters() == []
-        assert [user["attributes"] for user in sandbox.users()] == [{"tier": "GOLD", "former": "BLUE"}]
+        [letter] = lab.dead_letters()
+        assert (letter["reason"], "schema 11" in str(letter["detail"])) == ("undecodable", True)
+        assert [user["attributes"] for user in sandbox.users()] == [
+            {"tier": "GOLD", "former": "BLUE"},
+            {"tier": "GOLD", "former": "BLUE", "spent": 12.34, "owed": 1},
+        ]
         assert worker.stop() == 0

@@ -31,8 +31,8 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
     lab.produce(changes(3, events=40, users=20))
     until(lambda: worker.status()["state"] == "halted", 40, "halted")
     assert worker.stop() == 1
-    [left] = worker.events("stopped with work left")
-    assert left["left"] == worker.events("drain cut")[-1]["left"] > 0
+    [left] = worker.events("stopped_with_work_left")
+    assert left["left"] == worker.events("drain_cut")[-1]["left"] > 0
     assert not lab.all_committed()
 
 
@@ -57,6 +57,15 @@ def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, 
     log = worker.log.read_text()
     assert log.startswith("Error: kafka.properties: "), log
     assert "uncaught" not in log
+
+
+@pytest.mark.parametrize("name", ["heartbeat.interval.ms", "session.timeout.ms"])
+def test_a_time_that_is_no_number_is_a_configuration_error(lab: Lab, name: str) -> None:
+    worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps({name: "abc"})})
+    assert worker.wait(30) == 2
+    log = worker.log.read_text()
+    assert f"WORKER_KAFKA__PROPERTIES: {name}: must be a whole number" in log
+    assert "Traceback" not in log
 
 
 def test_a_static_member_ends_when_another_takes_its_name(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from typing import cast
 import fastavro
 import pytest
 from confluent_kafka import KafkaError
+from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
 from tests.kafka.member import LOG, Member, until
 from tests.support.brokers import Broker, LocalBroker, RunningBroker, unique_name
@@ -27,6 +28,7 @@ from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_top
 
 pytestmark = pytest.mark.slow
 
+REFRESH = {"topic.metadata.refresh.interval.ms": "1000"}
 SCHEMA = cast("dict[str, object]", fastavro.parse_schema(json.loads(Path("schemas/dead_letter.avsc").read_text())))
 
 
@@ -257,6 +259,39 @@ class TestSecurity:
         with Member(secured_kafka, "forbidden", "g", right) as member:
             until(lambda: "not authorised" in (member.subscription.problem or ""), member)
 
+    @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+    def test_a_topic_that_may_be_described_alone_stays_a_problem_until_it_may_be_read(
+        self, secured_kafka: LocalBroker, protocol: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its partitions are assigned. librdkafka tells once that it may not fetch them."""
+        monkeypatch.setattr("worker.kafka.missing_topics._RECHECK_SECONDS", 0.0)
+        topic, group = unique_name("described"), unique_name("group")
+        secured_kafka.create_topic(topic, 2)
+        grant(secured_kafka, (ResourceType.GROUP, group, AclOperation.READ))
+        grant(secured_kafka, (ResourceType.TOPIC, topic, AclOperation.DESCRIBE))
+        properties = {**login(secured_kafka, "right"), "group.protocol": protocol}
+        with Member(secured_kafka, f"^{topic}", group, properties) as member:
+            until(lambda: "not authorised" in (member.subscription.problem or ""), member)
+            deadline = time.monotonic() + 2
+            until(lambda: time.monotonic() > deadline, member)
+            assert "not authorised" in (member.subscription.problem or "")
+            assert len(member.held) == 2
+            grant(secured_kafka, (ResourceType.TOPIC, topic, AclOperation.READ))
+            until(lambda: member.subscription.problem is None, member)
+
+    @pytest.mark.parametrize("protocol", ["classic", "consumer"])
+    def test_a_topic_that_is_forbidden_is_named_until_it_is_granted(
+        self, secured_kafka: LocalBroker, protocol: str
+    ) -> None:
+        topic, group = unique_name("granted-late"), unique_name("group")
+        secured_kafka.create_topic(topic, 2)
+        grant(secured_kafka, (ResourceType.GROUP, group, AclOperation.READ))
+        properties = {**login(secured_kafka, "right"), "group.protocol": protocol, **REFRESH}
+        with Member(secured_kafka, topic, group, properties) as member:
+            until(lambda: f"topic {topic}: not authorised" in (member.subscription.problem or ""), member)
+            grant(secured_kafka, (ResourceType.TOPIC, topic, AclOperation.READ))
+            until(lambda: len(member.held) == 2 and member.subscription.problem is None, member)
+
     def test_a_forbidden_topic_hands_letters_back(self, secured_kafka: LocalBroker) -> None:
         """The first one is refused in its delivery report; for the second, `produce` itself raises."""
         with dead_letters(secured_kafka, "forbidden", login(secured_kafka, "right")) as publisher:
@@ -269,6 +304,14 @@ class TestSecurity:
         admin = Admin({"bootstrap.servers": secured_kafka.bootstrap_servers}, LOG)
         assert write_problem(admin, "forbidden") is None  # this listener's user is a super user
         assert "does not exist" in str(write_problem(admin, "nowhere"))
+
+
+def grant(broker: LocalBroker, what: tuple[ResourceType, str, AclOperation]) -> None:
+    """Grants something to the user `worker`."""
+    kind, name, operation = what
+    allow = AclBinding(kind, name, ResourcePatternType.LITERAL, "User:worker", "*", operation, AclPermissionType.ALLOW)
+    [answer] = broker.admin.create_acls([allow]).values()
+    answer.result(10)
 
 
 def wait(condition: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.core.drive import OK, P0, P1, SCHEMA, encode
 from tests.live.rig import GARBAGE, Rig, record
 from tests.support.avro import framed
-from worker.core.facts import DrainEnded, DrainOutcome
+from worker.core.facts import DeletedUnread, DrainEnded, DrainOutcome
 from worker.core.model import Call, Reply
 
 
@@ -228,6 +228,14 @@ def test_the_end_of_a_transaction_is_committed_once_its_records_are_settled(rig:
     rig.destination.answer = lambda _: OK
     rig.turn()
     assert rig.engine.committable() == {P0: 3, P1: 9}
+
+
+def test_records_that_were_deleted_unread_are_told_once(rig: Rig) -> None:
+    told = DeletedUnread(P0, first=10, offsets=30)
+    rig.brokers.deleted = [told]
+    rig.turn()
+    rig.turn()
+    assert rig.facts.count(told) == 1
 
 
 def test_the_end_of_a_partition_passes_no_record_that_waits_for_its_schema() -> None:

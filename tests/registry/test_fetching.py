@@ -71,6 +71,16 @@ def test_ids_that_fail_or_do_not_exist_do_not_delay_others() -> None:
     assert registry.go_on(1.2, 1, 2, 3, 4, 5) == [(5, "schema")]
 
 
+def test_a_new_id_is_asked_for_before_those_that_failed() -> None:
+    """Each of them may take the length of a time-out again."""
+    registry = Registry()
+    registry.down = set(range(100))
+    registry.go_on(120, *range(100))
+    registry.now += 20  # all of them are due
+    registry.holds[500] = "schema"
+    assert registry.go_on(0.001, *range(100), 500) == [(500, "schema")]
+
+
 def test_a_failing_registry_is_asked_about_once_a_second_at_most() -> None:
     registry = Registry()
     registry.down = set(range(1_000))

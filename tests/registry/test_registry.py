@@ -14,6 +14,7 @@ from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.registry.bundled import bundled
+from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
 
 pytestmark = pytest.mark.slow
@@ -168,19 +169,12 @@ def test_an_id_that_a_lagging_registry_learns_later_is_not_answered_as_unknown(s
         until(lambda: schemas.waiting() is None)
 
 
-def test_a_thread_that_ends_is_told_and_ends_the_turn(stub: StubRegistry) -> None:
-    """Whatever may end a thread: here a provider of credentials that ends its caller."""
-
-    def credentials(_: object) -> dict[str, str]:
+def test_a_thread_that_ends_is_told_and_ends_the_turn(stub: StubRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object) -> None:
         raise SystemExit
 
-    properties: dict[str, Any] = {
-        "bearer.auth.credentials.source": "CUSTOM",
-        "bearer.auth.custom.provider.function": credentials,
-        "bearer.auth.custom.provider.config": {"any": "thing"},
-    }
-    with source(stub.url, **properties) as schemas:
-        schemas.request(7)
+    monkeypatch.setattr(Fetching, "step", step)
+    with source(stub.url) as schemas:
         assert "ended: SystemExit" in until(schemas.waiting)
         with pytest.raises(SchemasStopped, match="ended: SystemExit"):
             schemas.answers()

@@ -52,7 +52,7 @@ from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 
-SETTLE_SECONDS = 240.0  # after the last fault ends, everything must be settled and committed within this
+SETTLE_SECONDS = 600.0  # after the last fault ends, everything must be settled and committed within this
 RESTART_SECONDS = 1.5
 PROGRESS_SECONDS = 3.0  # after the last record, before a look at what was delivered
 _PREFLIGHT = Preflight(IdentityRules(), AttributeRules())  # has no state, so all runs may share it

@@ -32,6 +32,7 @@ class GateCheck:
         "_known",
         "_letters",
         "_out",
+        "_paused",
         "_started",
         "_succeeded_at",
         "_success_started_at",
@@ -49,6 +50,7 @@ class GateCheck:
         self._started: dict[Call, float] = {}
         self._succeeded_at = self._success_started_at = -1.0
         self._successes = 0
+        self._paused = False
         self._letters: set[Letter] = set()
         self._out: set[Call] = set()
         self._forgotten: set[Call] = set()
@@ -63,7 +65,9 @@ class GateCheck:
         tells = not (call in self._forgotten or cut_short or way == "aborted")
         if tells and self._success_started_at > self._failed_at.get((user, way), now):
             self._known.add((user, way))
-        if reply.retry_after_seconds and (user, way) not in self._known:
+        doubtful = self._paused and now - self._succeeded_at <= _SILENCE_SECONDS  # it may be this user's alone
+        if reply.retry_after_seconds and way == "failing" and (user, way) not in self._known and not doubtful:
+            self._paused = True
             wait_seconds = min(reply.retry_after_seconds, options.retry_after_max_seconds)
             self.wait_until = max(self.wait_until, now + wait_seconds)
         if not tells:

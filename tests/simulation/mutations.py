@@ -13,15 +13,17 @@ from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.gate import Gate, Passage
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.schedule import Schedule
+from worker.core.delivery.shares import Share
 from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
 from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
+from worker.core.waiting import trouble
 from worker.core.waiting.entry import Attribute, Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
-from worker.core.waiting.trouble import Evidence, Kind, Trouble
+from worker.core.waiting.trouble import Evidence, Trouble
 from worker.core.waiting.window import Window
 from worker.live.drain import Drain
 from worker.live.lease import Lease
@@ -44,8 +46,8 @@ def settles_on_send(patch: pytest.MonkeyPatch) -> None:
     """A call settles its offsets when it is sent, not when it succeeds."""
     original = Schedule._start
 
-    def call(self: Schedule, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
-        made = original(self, entry, names, probe=probe, now=now)
+    def call(self: Schedule, entry: Entry, names: tuple[str, ...], *, probe: bool, newest: bool, now: Now) -> Call:
+        made = original(self, entry, names, probe=probe, newest=newest, now=now)
         for ledger, offset in entry.holds.items():
             ledger.settle(offset)
         entry.holds = {}
@@ -233,34 +235,46 @@ def lets_a_drain_wait_out_a_backoff(patch: pytest.MonkeyPatch) -> None:
 
 def blames_no_user(patch: pytest.MonkeyPatch) -> None:
     """A user who always fails is never given up."""
-    patch.setattr(attribution, "POISON_SUCCESSES", 10**9)
+    patch.setattr(trouble, "BITS", float("inf"))
 
 
 def blames_no_user_for_a_halt(patch: pytest.MonkeyPatch) -> None:
     """One user's 403 halts everybody, again and again."""
-    patch.setattr(attribution, "CONFIRMED", 10**9)
+    patch.setattr(attribution, "ODD_SECONDS", 1e9)
 
 
 def blames_the_user_at_a_first_404(patch: pytest.MonkeyPatch) -> None:
     """A 404 is a dead letter at once, though a proxy may be missing the path for everybody."""
-    patch.setattr(Attribution, "_doubt", lambda *_: Blame.USER)
+    original = Attribution.blame
+
+    def blame(
+        self: Attribution, entry: Entry, of: Verdict, reply: Reply, now: float, *, alone: bool = True
+    ) -> tuple[Blame, Trouble]:
+        blamed, row = original(self, entry, of, reply, now, alone=alone)
+        return (Blame.USER if of in {Verdict.NOT_FOUND, Verdict.UNEXPECTED} else blamed), row
+
+    patch.setattr(Attribution, "blame", blame)
 
 
 def blames_the_user_without_the_others_successes(patch: pytest.MonkeyPatch) -> None:
     """Every further failure counts as confirmed, also in an outage."""
-    original = Trouble.add
+    original = Evidence.add
 
-    def add(self: Trouble, kind: Kind, *, successes: int, others_started_at: float, now: float) -> Evidence:
+    def add(self: Evidence, _: float, *, others_started_at: float, now: float) -> None:
         del others_started_at
-        return original(self, kind, successes=successes, others_started_at=float("inf"), now=now)
+        original(self, 5.0, others_started_at=float("inf"), now=now)
 
-    patch.setattr(Trouble, "add", add)
-    patch.setattr(attribution, "POISON_SUCCESSES", 0)
+    patch.setattr(Evidence, "add", add)
     patch.setattr(Attribution, "_is_poison", _is_poison_whoever_else_fails)
 
 
 def _is_poison_whoever_else_fails(self: Attribution, _: Entry, evidence: Evidence, __: Reply, now: float) -> bool:
-    return now - evidence.since >= self._server_error_seconds and evidence.confirmed >= attribution.POISON_CONFIRMED
+    return evidence.beyond_chance(self._server_error_seconds, now)
+
+
+def takes_every_failure_for_rare(patch: pytest.MonkeyPatch) -> None:
+    """While half of all calls fail at random, a user that is merely unlucky is given up."""
+    patch.setattr(Share, "bits", 5.0)
 
 
 def closes_at_each_failure(patch: pytest.MonkeyPatch) -> None:
@@ -324,6 +338,7 @@ ALL: Sequence[Mutation] = (
     blames_no_user_for_a_halt,
     blames_the_user_at_a_first_404,
     blames_the_user_without_the_others_successes,
+    takes_every_failure_for_rare,
     closes_at_each_failure,
     takes_known_failures_for_news,
     puts_failed_entries_first,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from itertools import chain, zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
+from worker.asides import in_daemon_thread
 from worker.attentive.connection import Connection
 from worker.attentive.message import NoAnswer, NoConnection, ProxyRefused
 from worker.attentive.proxies import Proxy, proxy_for
@@ -49,7 +49,6 @@ _UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 
 _SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Address: TypeAlias = tuple[socket.AddressFamily, _SocketAddress]
-_Found: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, _SocketAddress]
 
 
 class Origin(NamedTuple):
@@ -105,7 +104,7 @@ class Opening:
     async def _connected(self, host: str, port: int, place: str) -> Connection:
         self.doing = f"looking up the name {host}"
         try:
-            found = await _looked_up(self._loop, host, port)
+            found = await in_daemon_thread(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
         except socket.gaierror as error:
             problem = "does not exist" if error.errno in _UNKNOWN_NAME else "cannot be looked up at the moment"
             raise NoConnection(f"the name {host} {problem}") from None
@@ -206,36 +205,6 @@ class Opening:
         if isinstance(error, ssl.SSLError) and error.reason:
             return f"TLS with {host} failed: {error.reason.lower().replace('_', ' ')}"
         return f"{host} closed the connection during the TLS handshake"
-
-
-async def _looked_up(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[_Found]:
-    """`getaddrinfo` in a daemon thread.
-
-    The loop's own runs in an executor, whose threads Python waits for at its exit: a process that is asked to stop, or
-    a `check` that has said its last word, would hang until the name server answers.
-    """
-    found: asyncio.Future[list[_Found]] = loop.create_future()
-
-    def settle(addresses: list[_Found], error: Exception | None) -> None:
-        if found.done():  # nobody waits any more
-            return
-        if error is not None:
-            found.set_exception(error)
-        else:
-            found.set_result(addresses)
-
-    def look_up() -> None:
-        addresses: list[_Found] = []
-        error: Exception | None = None
-        try:
-            addresses.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except Exception as raised:  # noqa: BLE001 - raised again where it is awaited
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, addresses, error)
-
-    threading.Thread(target=look_up, name="lookup", daemon=True).start()
-    return await found
 
 
 def _written(host: str, port: int) -> str:

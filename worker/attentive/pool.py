@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 from weakref import WeakSet
 
@@ -32,6 +34,7 @@ class Pool:
         self._trust = Trust(environ)
         self._idle: dict[Origin, list[Connection]] = {}  # the most recently used one is last
         self._all: WeakSet[Connection] = WeakSet()
+        self._misdirected_at = -math.inf  # the latest 421, by the loop's clock
 
     def prove(self, origin: Origin) -> None:
         """Checks that the environment's proxy and authorities can be used for `origin`. Connects to nothing.
@@ -90,7 +93,10 @@ class Pool:
                 if connection is None:
                     opening = Opening(origin, self._trust, self._environ, self._all.add)
                     connection = await opening.connection()
-                return await connection.exchange(method, target, headers, body, fence)
+                received = await connection.exchange(method, target, headers, body, fence)
+                if received.status == HTTPStatus.MISDIRECTED_REQUEST:
+                    self._misdirected_at = loop.time()
+                return received
         except TimeoutError:
             if connection is None and opening is not None:
                 raise LateConnection(f"still {opening.doing}") from None
@@ -105,9 +111,11 @@ class Pool:
         now = asyncio.get_running_loop().time()
         while idle and idle[0].used_at < now - IDLE_SECONDS:
             idle.pop(0).abort()
+        # A 421 says: not over this connection. Whoever answers the others may be no better, so the next one is new.
+        opened_after = max(now - self._age_max_seconds, self._misdirected_at)
         while idle:
             connection = idle.pop()
-            is_young = now - connection.opened_at < self._age_max_seconds
+            is_young = connection.opened_at > opened_after
             if is_young and connection.is_open and not connection.has_unread():
                 return connection
             connection.abort()

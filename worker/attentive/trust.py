@@ -48,6 +48,8 @@ class Trust:
         self._identity = found
         try:
             context = self._read()
+        except ValueError as error:
+            reason = str(error)
         except ssl.SSLError:
             reason = "it holds no certificate"
         except OSError as error:
@@ -61,6 +63,8 @@ class Trust:
         if self._is_folder:
             next(self._path.iterdir(), None)  # OpenSSL reads it later, and reports no error then: so try now
             context = ssl.create_default_context(capath=self._path)
+        elif self._path.is_fifo():
+            raise ValueError("it is a named pipe")  # reading it would block the loop of all calls
         else:
             context = ssl.create_default_context(cafile=self._path)
         context.set_alpn_protocols(["http/1.1"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
 from worker.core.delivery.judge import Judge
@@ -70,12 +71,14 @@ class Engine:
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
+            Attribution(options.server_error_seconds),
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
             Rate(options.requests_per_second, now.mono),
             Refusals(),
         )
         settlement = Settlement(window, totals, facts)
         self._schedule = Schedule(
+            options.concurrency,
             options.timeout_seconds,
             window=window,
             destination=destination,
@@ -257,9 +260,13 @@ class Engine:
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
         return {
-            partition: PartitionProgress(ledger.position, ledger.committable, ledger.oldest_timestamp_ms)
+            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
             for partition, ledger in self._ledgers.items()
         }
+
+    def _oldest_ms(self, ledger: Ledger) -> int | None:
+        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
+        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
@@ -298,16 +305,21 @@ class Engine:
     def status(self, now: Now) -> EngineStatus:
         """A snapshot for status, metrics and logs."""
         gate, rate = self._destination.gate, self._destination.rate
+        pause_seconds = gate.pause_seconds(now.mono)
         return EngineStatus(
             halt=self.halt,
+            probe_at=gate.next_probe,
+            latest_error=self._judge.latest_error,
             letters_problem=self._outbox.problem,
             letters_withheld=self._outbox.storm.withheld,
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
-            throttled=rate.slowed or gate.in_retry_after(now.mono),
+            throttled=rate.slowed or pause_seconds > 0.0,
+            pause_seconds=pause_seconds,
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
+            held_bytes_max=self._memory.max_bytes,
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),

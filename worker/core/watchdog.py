@@ -38,6 +38,8 @@ class Obstacle(StrEnum):
     SCHEMA = "schema"  # the registry has not answered for its schema
     DEAD_LETTER_TOPIC = "dead_letter_topic"
     HALT = "halt"
+    PAUSE = "pause"  # the destination sent a Retry-After
+    THROTTLED = "throttled"  # the destination answers 429
     TURN = "turn"  # its first call: the rate is used up, or it is out
 
 
@@ -85,7 +87,7 @@ class Watchdog:
                 stuck[ledger] = offset
         if stuck != self._stuck or now >= self._explain_at:
             self._stuck, self._explain_at = stuck, now + _EXPLAIN_SECONDS
-            self._reasons = self._explain(stuck) if stuck else {}
+            self._reasons = self._explain(stuck, now) if stuck else {}
         found = [
             Stuck(ledger.partition, offset, now - self._since[ledger][1], *self._reasons[ledger])
             for ledger, offset in stuck.items()
@@ -98,7 +100,7 @@ class Watchdog:
         stalled = self._intake.first_stalled(ledger)
         return None if stalled is None else stalled.offset
 
-    def _explain(self, stuck: Mapping[Ledger, int]) -> dict[Ledger, _Why]:
+    def _explain(self, stuck: Mapping[Ledger, int], now: float) -> dict[Ledger, _Why]:
         """What each of these offsets waits for, with one pass over the letters and one over the entries."""
         letters = self._outbox.letters_at(stuck)
         entries = {
@@ -107,9 +109,9 @@ class Watchdog:
             for ledger, offset in entry.holds.items()
             if stuck.get(ledger) == offset
         }
-        return {ledger: self._reason(ledger, letters.get(ledger), entries.get(ledger)) for ledger in stuck}
+        return {ledger: self._reason(ledger, letters.get(ledger), entries.get(ledger), now) for ledger in stuck}
 
-    def _reason(self, ledger: Ledger, withheld: bool | None, entry: Entry | None) -> _Why:  # noqa: FBT001 - as `letters_at` gives it
+    def _reason(self, ledger: Ledger, withheld: bool | None, entry: Entry | None, now: float) -> _Why:  # noqa: FBT001 - as `letters_at` gives it
         schema_id = self._intake.missing_schema(ledger)
         if ledger.idle and schema_id is not None:
             return Obstacle.SCHEMA, f"the registry has not answered for schema id {schema_id}"
@@ -118,10 +120,20 @@ class Watchdog:
         if withheld is not None or (entry is not None and entry.place is Place.AWAITING_LETTERS):
             problem = self._outbox.problem or "the dead-letter topic has not answered"
             return Obstacle.DEAD_LETTER_TOPIC, f"its dead letter is not written yet: {problem}"
+        return self._why_not_called(entry, now)
+
+    def _why_not_called(self, entry: Entry | None, now: float) -> _Why:
         halt = self._destination.gate.halt
         if halt is not None:
             return Obstacle.HALT, f"calls are halted ({halt.reason}): {halt.detail}"
-        if entry is not None and entry.calls:
-            return Obstacle.USER, f"{entry.calls} calls for its user have not delivered it; {_ENDS}"
+        pause_seconds = self._destination.gate.pause_seconds(now)
+        if pause_seconds:
+            return Obstacle.PAUSE, f"the destination asked for a pause (Retry-After) that ends in {pause_seconds:.0f} s"
         allowed = self._destination.rate.per_second
+        if self._destination.rate.slowed:
+            wishes = "the destination answers 429 (too many calls)"
+            return Obstacle.THROTTLED, f"{wishes}, so this worker makes {allowed:.1f} calls a second for now"
+        if entry is not None and entry.calls:
+            latest = f" (latest: {entry.trouble.latest})" if entry.trouble is not None else ""
+            return Obstacle.USER, f"{entry.calls} calls for its user have not delivered it{latest}; {_ENDS}"
         return Obstacle.TURN, f"its first call waits for its turn: this worker may make {allowed:.1f} calls a second"

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import math
+import os
+import socket
+import ssl
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, SchemaRegistryError
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
+from worker.registry.exchanges import Exchanges, Unanswered
 
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = frozenset({40403})
@@ -33,12 +38,14 @@ _HINTS = {
 
 
 class RegistryClient:
-    """Asks a registry, and waits for each answer. Makes one attempt. May raise any exception of the HTTP library.
+    """Asks a registry, and waits for each answer. Makes one attempt. Belongs to one thread.
+
+    Its methods may raise `Unanswered`, and any exception of the HTTP library.
 
     Args:
         url: The registry's address, or several separated by commas.
         properties: For confluent-kafka's registry client: TLS, basic and bearer authentication, `timeout` in seconds
-            (10 by default) … Numbers may be text. `max.retries` has no effect.
+            for each exchange (10 by default) … Numbers may be text. `max.retries` has no effect.
         leave_out_tagged: Whether to read a schema that has rules for its readers, without the fields with their tags.
 
     Raises:
@@ -56,9 +63,12 @@ class RegistryClient:
         # The client's own retries would delay other ids, and the report of an outage.
         settings = {"timeout": _TIMEOUT_SECONDS, **properties, **numbers, "url": url, "max.retries": 0}
         try:
-            self._client = SchemaRegistryClient(settings)
+            self._client = AsyncSchemaRegistryClient(settings)
         except (ValueError, TypeError, OSError) as error:
             raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+        rest = self._client._rest_client  # noqa: SLF001 - all requests go through it
+        clients = [rest.session, getattr(rest.bearer_field_provider, "client", None)]
+        self._rest, self._exchanges = rest, Exchanges(filter(None, clients), settings["timeout"])
         self.where = ", ".join(map(_without_userinfo, url.split(",")))
         """The URLs without credentials."""
 
@@ -71,23 +81,23 @@ class RegistryClient:
         Raises:
             RulesToRun: The schema has rules that its readers must run.
         """
-        answer = self._unless_not_found(f"schemas/ids/{schema_id}", _SCHEMA_NOT_FOUND)
-        return None if answer is None else self._assembled(answer)
+        found = self._exchanges.ask(self._found(f"schemas/ids/{schema_id}", _SCHEMA_NOT_FOUND))
+        return None if found is None else found[1]
 
-    def subjects(self) -> list[str]:
-        """The names of all subjects."""
-        names: list[str] = self._client.get_subjects()
-        return names
+    def prove(self) -> None:
+        """Raises an error unless a registry answers."""
+        self._exchanges.ask(self._client.get_subjects(limit=1))
 
     def latest(self, subject: str) -> tuple[int | None, object] | None:
         """Number and schema of the subject's latest version. None if there is no such subject."""
-        answer = self._unless_not_found(f"subjects/{quote(subject, safe='')}/versions/latest", _SUBJECT_NOT_FOUND)
-        return None if answer is None else (answer.get("version"), self._assembled(answer))
+        path = f"subjects/{quote(subject, safe='')}/versions/latest"
+        found = self._exchanges.ask(self._found(path, _SUBJECT_NOT_FOUND))
+        return None if found is None else (found[0].get("version"), found[1])
 
     def is_compatible(self, subject: str, schema: object) -> bool | None:
         """Whether the subject accepts the Avro schema as its next version. None if there is no such subject."""
         try:
-            compatible: bool = self._client.test_compatibility(subject, _avro(schema))
+            compatible: bool = self._exchanges.ask(self._client.test_compatibility(subject, _avro(schema)))
         except SchemaRegistryError as error:
             if not _says_not_found(error, _SUBJECT_NOT_FOUND):
                 raise
@@ -96,34 +106,36 @@ class RegistryClient:
 
     def register(self, subject: str, schema: object) -> int:
         """Registers the Avro schema, unless it is registered already. Returns its id."""
-        schema_id = self._client.register_schema(subject, _avro(schema))
+        schema_id = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
         if type(schema_id) is not int:
             raise TypeError("the registry's answer has no id")
         return schema_id
 
     def close(self) -> None:
         """Closes its connections."""
-        self._client.close()
+        self._exchanges.close()
 
-    def _get(self, path: str) -> dict[str, Any]:
+    async def _get(self, path: str) -> dict[str, Any]:
         """The registry's answer as it is.
 
         The client's own methods keep all schemas for ever, and drop the rules for encodings.
         """
-        answer = self._client._rest_client.get(path)  # noqa: SLF001 - its public methods lose what is said above
+        answer = await self._rest.get(path)
         if not isinstance(answer, dict):
             raise TypeError("the registry's answer is no object")
         return answer
 
-    def _unless_not_found(self, path: str, codes: Collection[int]) -> dict[str, Any] | None:
+    async def _found(self, path: str, codes: Collection[int]) -> tuple[dict[str, Any], object] | None:
+        """The answer and its schema. None if the registry says so by one of the codes."""
         try:
-            return self._get(path)
+            answer = await self._get(path)
         except SchemaRegistryError as error:
             if not _says_not_found(error, codes):
                 raise
             return None
+        return answer, await self._assembled(answer)
 
-    def _assembled(self, answer: dict[str, Any]) -> object:
+    async def _assembled(self, answer: dict[str, Any]) -> object:
         """The schema, with the types that it references in other subjects defined inside."""
         kind = answer.get("schemaType") or "AVRO"
         if kind != "AVRO":
@@ -135,20 +147,20 @@ class RegistryClient:
             return text[:100]  # the decoder reports that this is not a schema
         if answer.get("references"):
             named: dict[str, object] = {_ROOT: root}
-            self._collect(answer, named)
+            await self._collect(answer, named)
             root = load_schema(_ROOT, repo=_Named(named))
         data_rules.check(answer, root, leave_out=self._leave_out_tagged)
         return root
 
-    def _collect(self, answer: dict[str, Any], named: dict[str, object]) -> None:
+    async def _collect(self, answer: dict[str, Any], named: dict[str, object]) -> None:
         for reference in answer.get("references") or ():
             name, subject, version = reference["name"], reference["subject"], reference["version"]
             if name not in named:
-                referenced = self._get(f"subjects/{quote(subject, safe='')}/versions/{int(version)}?deleted=true")
+                referenced = await self._get(f"subjects/{quote(subject, safe='')}/versions/{int(version)}?deleted=true")
                 definition = json.loads(_text_of(referenced))
                 # Also by its own name: a registry's references may have any name, for example a file's.
                 named[name] = named[full_name(definition)] = definition
-                self._collect(referenced, named)
+                await self._collect(referenced, named)
 
 
 class _Named(AbstractSchemaRepository):
@@ -166,15 +178,18 @@ class _Named(AbstractSchemaRepository):
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number") from None
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number above 0")
+    return number
 
 
 def explained(error: Exception) -> str:
     """What went wrong, without the error's own text: it may contain a response body, or the URL with credentials."""
-    if isinstance(error, RulesToRun):
-        return str(error)
+    if ours := [cause for cause in _causes(error) if isinstance(cause, RulesToRun | Unanswered)]:
+        return str(ours[-1])
     if isinstance(error, SchemaRegistryError):
         status = error.http_status_code
         # Whatever stands before the registry may answer with a code of its own, of any type.
@@ -183,13 +198,21 @@ def explained(error: Exception) -> str:
         return f"HTTP {status}{code}" + (f"; {hint}" if hint else "")
     if isinstance(error, json.JSONDecodeError | KeyError | AttributeError | TypeError):
         return f"the answer is not from a schema registry ({type(error).__name__}); check the registry URL and its path"
-    causes: list[str] = []
+    causes = [_in_words(cause) for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror]
+    return type(error).__name__ + (f": {causes[-1]}" if causes else "")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            causes.append(cause.strerror)
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__ + (f": {causes[-1]}" if causes else "")
+        yield cause
+        # A group: one error for each address of the host.
+        cause = cause.exceptions[-1] if isinstance(cause, ExceptionGroup) else cause.__cause__ or cause.__context__
+
+
+def _in_words(error: OSError) -> str:
+    has_own_numbers = isinstance(error, ssl.SSLError | socket.gaierror)
+    return str(error.strerror) if has_own_numbers or not error.errno else os.strerror(error.errno)
 
 
 def _says_not_found(error: SchemaRegistryError, codes: Collection[int]) -> bool:

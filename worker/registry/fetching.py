@@ -65,16 +65,21 @@ class Fetching:
         """Asks for the next id that is due. Returns the seconds until the next step, None if no id is wanted."""
         for schema_id in [one for one, wanted in self._wanted.items() if now > wanted.wanted_at + FORGET_SECONDS]:
             del self._wanted[schema_id]
-        due = next((one for one, wanted in self._wanted.items() if wanted.due_at <= now), None)
+        due = self._due(now)
         if due is not None:
             wanted = self._wanted.pop(due)
             if not self._ask(due, wanted, answer, now):
-                self._wanted[due] = wanted  # behind the others: an id that always fails must not block them
+                self._wanted[due] = wanted
         self.problem = next((wanted.problem for wanted in self._wanted.values() if wanted.problem), None)
         self.failed = due is not None and self._failures > 0
         if self.failed:
             return min(_FAILING_PAUSE_SECONDS * self._failures, _FAILING_PAUSE_MAX_SECONDS)
         return max(0.0, min(wanted.due_at for wanted in self._wanted.values()) - now) if self._wanted else None
+
+    def _due(self, now: float) -> int | None:
+        """The id to ask for now. Those that failed less come first: each failure may have taken a time-out's length."""
+        due = (one for one, wanted in self._wanted.items() if wanted.due_at <= now)
+        return min(due, key=lambda one: self._wanted[one].failures, default=None)
 
     def _ask(
         self, schema_id: int, wanted: _Wanted, answer: Callable[[tuple[int, object | None]], object], now: float

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -55,20 +55,21 @@ class RegistrySchemas:
         unknown_id_seconds: float = 30.0,
         leave_out_tagged: bool = False,
     ) -> None:
-        self._client = RegistryClient(url, properties, leave_out_tagged=leave_out_tagged)
+        reader, writer = (RegistryClient(url, properties, leave_out_tagged=leave_out_tagged) for _ in range(2))
+        self._writer = writer
         self._subject = f"{dead_letter_topic}-value"
         self._dead_letter_id: int | None = None
         self._asked: dict[int, float] = {}  # when a request was passed on; by the caller's thread alone
         self._requests: deque[int] = deque()
         self._answers: deque[tuple[int, object | None]] = deque()
-        self._fetching = Fetching(self._client.schema, self._client.where, unknown_id_seconds)
+        self._fetching = Fetching(reader.schema, reader.where, unknown_id_seconds)
         self._registering_problem: str | None = None
         self._ended: str | None = None
         self._requested = Event()
         self._closed = Event()
         self._threads = [
-            Thread(target=self._work, args=(name, work), name=f"schema-registry-{name}", daemon=True)
-            for name, work in (("fetch", self._fetch), ("register", self._register))
+            Thread(target=self._work, args=(name, work, client), name=f"schema-registry-{name}", daemon=True)
+            for name, work, client in (("fetch", self._fetch, reader), ("register", self._register, writer))
         ]
         for thread in self._threads:
             thread.start()
@@ -117,13 +118,12 @@ class RegistrySchemas:
         deadline = time.monotonic() + _CLOSE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not any(thread.is_alive() for thread in self._threads):
-            self._client.close()
 
-    def _work(self, name: str, work: Callable[[], None]) -> None:
+    def _work(self, name: str, work: Callable[[], None], client: RegistryClient) -> None:
         """A thread's whole life. Tells if it ends before it should."""
         try:
-            work()
+            with closing(client):
+                work()
         except BaseException as error:  # noqa: BLE001 - nothing of a thread's end may be lost
             self._ended = f"the thread that talks to the schema registry ({name}) ended: {type(error).__name__}"
 
@@ -140,11 +140,11 @@ class RegistrySchemas:
         """Registers the dead letters' schema. Retries until it succeeds or `close` is called."""
 
         def failed(error: Exception) -> None:
-            what = f"cannot register {self._subject} at {self._client.where}"
+            what = f"cannot register {self._subject} at {self._writer.where}"
             self._registering_problem = f"{what}: {explained(error)}"
 
         def register() -> None:
-            self._dead_letter_id = self._client.register(self._subject, bundled("dead_letter"))
+            self._dead_letter_id = self._writer.register(self._subject, bundled("dead_letter"))
 
         with suppress(StopRequested):
             patiently(

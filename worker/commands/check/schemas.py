@@ -65,7 +65,7 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     subjects = [f"{topic}-value" for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
         if not subjects:
-            client.subjects()
+            client.prove()
             yield Finding.ok("schemas", "the registry answers; the subjects of a pattern's topics are not known")
         for subject in subjects:
             yield _subject(settings, decoder, client, subject)

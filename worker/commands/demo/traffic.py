@@ -59,7 +59,7 @@ class Planned:
         """The record's key. It names the user, so that all changes of a user are in one partition."""
         return next(iter(self.user.values())).encode()
 
-    def encode(self) -> bytes:
+    def encode(self, schema_id: int = SCHEMA_ID) -> bytes:
         """The record's value with the present time, in Confluent framing."""
         event = {
             "event_id": f"event-{self.number}",
@@ -69,7 +69,7 @@ class Planned:
             "source": "demo",
         }
         body = io.BytesIO()
-        body.write(b"\0" + SCHEMA_ID.to_bytes(4, "big"))
+        body.write(b"\0" + schema_id.to_bytes(4, "big"))
         schemaless_writer(body, _SCHEMA, event)
         return body.getvalue()
 

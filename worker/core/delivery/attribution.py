@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from worker.core.delivery.verdict import Verdict
+from worker.core.delivery.shares import Share, WaitWishes
+from worker.core.delivery.verdict import Verdict, in_words
 from worker.core.model import Failure, Reply, UserKey
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.trouble import Evidence, Kind, Trouble
@@ -32,28 +33,23 @@ FAILING_SHARE: Final = 0.8
 _WINDOW_CALLS_MAX: Final = 1_000
 _MET_MAX: Final = 16
 
-# A user's calls fail for good, and not the destination, if so many of its failures came though others succeeded since
-# the one before, and so many calls of others succeeded in all.
-POISON_CONFIRMED: Final = 5
-POISON_SUCCESSES: Final = 10
-# An answer that halts everybody, or that may be about the user (a 404), is one user's if it came so often though others
-# succeeded in between, and for so long: while a proxy is replaced, some calls meet the old one and some the new one.
-CONFIRMED: Final = 2
-CONFIRMED_SECONDS: Final = 10.0
+# An answer that halts everybody, or that may be about the user (a 404), is one user's if it goes on for so long though
+# others succeed in between: while a proxy is replaced, some calls meet the old one and some the new one.
+ODD_SECONDS: Final = 10.0
 # If so many users got such an answer since the last success, it is not about users.
 DOUBTED_USERS: Final = 3
-# A 429 after so many successes, the last of them just now, may be one user's. If it is the rate, more will follow.
-SUCCESSES_BEFORE_ONE_429: Final = 20
+# Many calls fail just now if such a share of those that were made for the first time does.
+MANY: Final = 0.25
 
 _KINDS: Final[Mapping[Verdict, Kind]] = {
     Verdict.RETRY: Kind.FAILING,
     Verdict.THROTTLED: Kind.FAILING,
-    Verdict.NOT_FOUND: Kind.DOUBTED,
-    Verdict.UNEXPECTED: Kind.DOUBTED,
-    Verdict.UNAUTHORIZED: Kind.UNAUTHORIZED,
-    Verdict.WRONG_URL: Kind.WRONG_URL,
+    Verdict.NOT_FOUND: Kind.ODD,
+    Verdict.UNEXPECTED: Kind.ODD,
+    Verdict.UNAUTHORIZED: Kind.ODD,
+    Verdict.WRONG_URL: Kind.ODD,
 }
-_HALTING: Final = frozenset({Kind.UNAUTHORIZED, Kind.WRONG_URL})
+_HALTING: Final = frozenset({Verdict.UNAUTHORIZED, Verdict.WRONG_URL})
 
 
 class Blame(Enum):
@@ -67,7 +63,8 @@ class Blame(Enum):
 class Attribution:
     """Keeps what is known of everybody's successes and failures, and says who is to blame for the next one.
 
-    It is bounded: a window of outcomes, a few users since the last success, and a `Trouble` in each entry that fails.
+    It is bounded: shares, a window of outcomes, a few users since the last success, and a `Trouble` in each entry that
+    fails.
 
     Attributes:
         successes: calls that succeeded since the start.
@@ -79,111 +76,139 @@ class Attribution:
         self.successes = 0
         self._succeeded_at = -math.inf
         self._success_started_at = -math.inf  # of the successful calls, the latest start
+        self._shares = {kind: Share() for kind in Kind}
+        self._wishes = WaitWishes()
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=_WINDOW_CALLS_MAX)  # of users not known to fail
         self._failed_in_window = 0
         self._failed_in_a_row = 0
         self._failing: set[UserKey] = set()  # the first few users that failed since the last success
-        self._halted: set[UserKey] = set()  # the same for answers that halt everybody
-        self._met: list[Evidence] = []  # of users known for such answers, since the last success
-        self._doubted: set[UserKey] = set()  # the same for answers that may be about the user
-        self._successes_since_429 = 0
+        self._odd: set[UserKey] = set()  # the same for odd answers
+        self._met: list[Evidence] = []  # of users known for odd answers, since the last success
 
     def succeeded(self, entry: Entry, started_at: float, now: float) -> None:
         """A call of the entry, started at `started_at`, was delivered."""
         self.successes += 1
         self._success_started_at = max(self._success_started_at, started_at)
         self._succeeded_at = now
-        self._successes_since_429 += 1
+        self._wishes.succeeded()
         self._failed_in_a_row = 0
         self._failing.clear()
-        self._halted.clear()
+        self._odd.clear()
         self._met.clear()
-        self._doubted.clear()
         self._remember(now, failed=False)
         self.answered(entry)
 
     def answered(self, entry: Entry) -> None:
-        """The destination did what it is there for: it took or refused the entry's values. A row of failures ends."""
-        if entry.trouble is not None and entry.trouble.blamed_for is None:
+        """The destination did what it is there for: it took or refused the entry's values. A row of failures ends.
+
+        But the search for what halts this user alone goes on: some of its calls succeed, and others do not.
+        """
+        self._count(entry.trouble, failed=None, wish=False)
+        if entry.trouble is None:
+            return
+        if entry.trouble.asked_to_wait:
+            self._wishes.tried_again(same_again=False)
+        if entry.trouble.blamed:
+            entry.trouble.begin_again()
+        else:
             entry.trouble = None
+
+    @property
+    def many_fail(self) -> bool:
+        """Whether so many calls fail just now that those which wait longest may all be of users that fail."""
+        return max(share.value for share in self._shares.values()) >= MANY
 
     def well_lately(self, now: float) -> bool:
         """Whether a call succeeded just now: a sudden halt may be one user's, and another user can tell at once."""
         return now - self._succeeded_at <= LONG_SILENCE_SECONDS
 
-    def is_news(self, entry: Entry, verdict: Verdict) -> bool:
-        """Whether this answer may concern everybody. Not if others succeed while this entry is answered so."""
-        kind = _KINDS.get(verdict)
-        return entry.trouble is None or kind is None or not entry.trouble.confirmed(kind)
+    def holds_for_everybody(self, entry: Entry, verdict: Verdict, now: float, *, pause: bool) -> bool:
+        """Whether a 429, or a Retry-After (`pause`), is about everybody and not about this entry's user."""
+        if _KINDS.get(verdict) is not Kind.FAILING:
+            return False  # of other answers only a redirect may ask for a pause, and that one halts everybody anyway
+        if entry.trouble is not None and entry.trouble.confirmed(Kind.FAILING):
+            return False  # others succeed while this entry is answered so
+        return self._wishes.is_everybodys(pause=pause, silence_seconds=now - self._succeeded_at)
 
-    def slows(self, now: float) -> bool:
-        """Whether a 429 that is news tells that the rate is too high, and not that one user is disliked."""
-        before, self._successes_since_429 = self._successes_since_429, 0
-        return before < SUCCESSES_BEFORE_ONE_429 or now - self._succeeded_at > SILENCE_SECONDS
-
-    def blame(self, entry: Entry, verdict: Verdict, reply: Reply, now: float) -> tuple[Blame, Trouble]:
+    def blame(
+        self, entry: Entry, verdict: Verdict, reply: Reply, now: float, *, alone: bool = True
+    ) -> tuple[Blame, Trouble]:
         """Who is to blame for a call that was neither delivered nor refused for its values, and the entry's trouble.
 
-        `now` is in monotonic seconds.
+        `now` is in monotonic seconds. `alone`: the call carried one attribute only.
         """
         trouble, kind = entry.trouble or Trouble(), _KINDS[verdict]
+        wish = verdict is Verdict.THROTTLED or bool(reply.retry_after_seconds)
+        bits = self._shares[kind].bits
+        self._count(entry.trouble, failed=kind, wish=wish)
         entry.trouble = trouble
-        evidence = trouble.add(kind, successes=self.successes, others_started_at=self._success_started_at, now=now)
-        if kind in _HALTING:
-            blame = self._halt(entry, kind, evidence, now)
-        elif trouble.blamed_for is kind:
-            blame = Blame.USER
-        elif kind is Kind.DOUBTED:
-            blame = self._doubt(entry, evidence, now)
+        evidence = trouble.add(kind, bits, others_started_at=self._success_started_at, now=now)
+        if trouble.asked_to_wait and evidence.latest_bits:
+            self._wishes.tried_again(same_again=wish)
+        trouble.asked_to_wait, trouble.latest = wish, in_words(reply)
+        if kind is Kind.ODD:
+            blame = self._blame_for_odd(entry, verdict, trouble, evidence, now, alone=alone)
         elif self._is_poison(entry, evidence, reply, now):
             blame = Blame.USER
         elif verdict is Verdict.RETRY and self._destination_fails(entry, trouble, now):
             blame = Blame.DESTINATION
         else:
             blame = Blame.NOBODY
-        if blame is Blame.USER:
-            trouble.blamed_for = kind
         return blame, trouble
 
-    def _halt(self, entry: Entry, kind: Kind, evidence: Evidence, now: float) -> Blame:
-        """A 401 or the like: everybody's at first; one user's if others succeed in between, again and again.
+    def _count(self, trouble: Trouble | None, *, failed: Kind | None, wish: bool) -> None:
+        """A call ended: in a failure of the kind `failed`, or well. Only an entry that did not fail before counts.
 
-        The token may expire while a user is searched for what a firewall dislikes: so the others must be well still.
+        So the shares are what a call meets by chance, and a user that always fails does not raise them.
         """
-        blamed = entry.trouble is not None and entry.trouble.blamed_for is kind
-        if not (blamed or evidence.confirmed):  # whoever is known for it is no news
+        if trouble is None:
+            for kind, share in self._shares.items():
+                share.add(failed=kind is failed)
+            self._wishes.call_ended(wish=wish)
+
+    def _blame_for_odd(
+        self, entry: Entry, verdict: Verdict, trouble: Trouble, evidence: Evidence, now: float, *, alone: bool
+    ) -> Blame:
+        """A 401 or a 404: everybody's or nobody's at first; one user's if others succeed in between, again and again.
+
+        During a search, what fails alone must be confirmed anew: the token may expire in the middle of it.
+        """
+        known = trouble.blamed or evidence.confirmed > 0
+        if not known:
             self._note_news(entry)
-        elif self._halted:
+        elif self._odd - {entry.key}:
             evidence.retract()
         elif len(self._met) < _MET_MAX:
             self._met.append(evidence)
-        others_are_well = self._halted <= {entry.key} and (evidence.latest_confirmed or self.well_lately(now))
-        return Blame.USER if (blamed or _is_one_users(evidence, now)) and others_are_well else Blame.DESTINATION
+        confirmed = evidence.latest_bits > 0.0
+        if confirmed and evidence.beyond_chance(ODD_SECONDS, now):
+            trouble.blamed = trouble.blamed or verdict in _HALTING
+            blame = Blame.USER
+        elif confirmed or (trouble.blamed and not self._odd and self.well_lately(now)):
+            # The others are well, so this is no news. A search goes on with a smaller part.
+            blame = Blame.USER if trouble.blamed and (confirmed or not alone) else Blame.NOBODY
+        elif not known and (verdict in _HALTING or len(self._odd) >= DOUBTED_USERS):
+            blame = Blame.DESTINATION
+        else:
+            blame = Blame.NOBODY
+        if trouble.blamed and blame is Blame.USER:
+            evidence.begin_again()
+        return blame
 
     def _note_news(self, entry: Entry) -> None:
-        """Somebody new meets a halting answer: whoever else met it since the last success is not to blame for that."""
-        if len(self._halted) < DOUBTED_USERS:
-            self._halted.add(entry.key)
+        """Somebody new meets an odd answer: whoever else met it since the last success is not to blame for that."""
+        if len(self._odd) < DOUBTED_USERS:
+            self._odd.add(entry.key)
         for evidence in self._met:
             evidence.retract()
         self._met.clear()
-
-    def _doubt(self, entry: Entry, evidence: Evidence, now: float) -> Blame:
-        """A 404 or the like: about the user, if others succeed in between; about the way, if others get it too."""
-        if _is_one_users(evidence, now):
-            return Blame.USER
-        if not evidence.confirmed:
-            self._doubted.add(entry.key)
-        return Blame.DESTINATION if len(self._doubted) >= DOUBTED_USERS else Blame.NOBODY
 
     def _is_poison(self, entry: Entry, evidence: Evidence, reply: Reply, now: float) -> bool:
         """Whether this entry fails and not the destination. A refused connection is never one user's fault."""
         return (
             reply.failure is not Failure.CONNECT
             and self._failing <= {entry.key}  # somebody else failed since the last success: it may be an outage
-            and now - evidence.since >= self._server_error_seconds
-            and evidence.confirmed >= POISON_CONFIRMED
-            and self.successes - evidence.successes_at_first >= POISON_SUCCESSES
+            and evidence.beyond_chance(self._server_error_seconds, now)
         )
 
     def _destination_fails(self, entry: Entry, trouble: Trouble, now: float) -> bool:
@@ -218,7 +243,3 @@ class Attribution:
         self._failed_in_window += failed
         while outcomes[0][0] < now - WINDOW_SECONDS:
             self._failed_in_window -= outcomes.popleft()[1]
-
-
-def _is_one_users(evidence: Evidence, now: float) -> bool:
-    return evidence.confirmed >= CONFIRMED and now - evidence.since >= CONFIRMED_SECONDS

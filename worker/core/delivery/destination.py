@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.gate import Gate
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.refusals import Refusals
@@ -11,8 +12,9 @@ from worker.core.delivery.refusals import Refusals
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Whether it works (gate), how many calls it takes (rate), and which values it refuses (refusals)."""
+    """Whose trouble (attribution), whether it works (gate), how many calls (rate), and what it refuses (refusals)."""
 
+    attribution: Attribution
     gate: Gate
     rate: Rate
     refusals: Refusals

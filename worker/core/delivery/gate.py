@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import Final
+
+QUICK_PROBES: Final = 2  # so many probes need not wait if others succeeded just before
 
 
 class HaltReason(StrEnum):
@@ -48,7 +51,7 @@ class Gate:
         gate.succeeded(probe=True)  # the Halt that this ends; the gate opens one call wide
 
     Attributes:
-        halt: why the gate is closed; None while it is open.
+        closed: why the gate is closed; None while it is open.
     """
 
     def __init__(self, backoff: Callable[[int], float], *, probe_max_seconds: float, concurrency: int) -> None:
@@ -61,29 +64,43 @@ class Gate:
         self._probe_at = -math.inf
         self._probing = False
         self._retry_after_until = -math.inf
-        self.halt: Halt | None = None
+        self._suspected = False
+        self.closed: Halt | None = None
+
+    @property
+    def halt(self) -> Halt | None:
+        """Why the gate is closed, for people. None while it is open, and while the quick probes are out.
+
+        Else people would see a halt for each single user that meets a 403.
+        """
+        return None if self._suspected else self.closed
 
     def passage(self, in_flight: int, now: float) -> Passage:
         """What may be sent now, if `in_flight` calls have no reply yet."""
         if now < self._retry_after_until:
             return Passage.NONE
-        if self.halt is not None:
+        if self.closed is not None:
             return Passage.PROBE if not self._probing and now >= self._probe_at else Passage.NONE
         return Passage.FREE if in_flight < self._allowed else Passage.NONE
 
     def next_passage(self) -> float:
         """When a passage opens even if no reply comes. Infinite while a probe is in flight: only its reply decides."""
-        if self.halt is None:
+        if self.closed is None:
             return self._retry_after_until
         return math.inf if self._probing else max(self._retry_after_until, self._probe_at)
+
+    @property
+    def next_probe(self) -> float | None:
+        """When the next probe may go. None while the gate is open or a probe is in flight."""
+        return None if self.halt is None or self._probing else self.next_passage()
 
     def probe_started(self) -> None:
         """A probe is in flight: no other call may start before it ends."""
         self._probing = True
 
-    def in_retry_after(self, now: float) -> bool:
-        """Whether a Retry-After is in force."""
-        return now < self._retry_after_until
+    def pause_seconds(self, now: float) -> float:
+        """For how long a Retry-After is still in force; 0 if none is."""
+        return max(0.0, self._retry_after_until - now)
 
     def retry_after(self, seconds: float, now: float) -> None:
         """The destination asked for a pause (Retry-After)."""
@@ -91,34 +108,33 @@ class Gate:
 
     def succeeded(self, *, probe: bool) -> Halt | None:
         """A call succeeded. Returns the halt that this ends, if there was one."""
-        if self.halt is not None and not probe:
+        if self.closed is not None and not probe:
             return None  # it was sent before the halt, so it tells nothing about now
-        ended, self.halt = self.halt, None
+        ended, self.closed = self.closed, None
         if ended is None:
             self._allowed = min(self._allowed + 1, self._concurrency)
-        elif ended.reason is HaltReason.UNAVAILABLE or self._failed_probes > 1:
+        elif ended.reason is HaltReason.UNAVAILABLE or not (self._suspected or self._failed_probes == 1):
             self._allowed = 1
-        # Else the first probe refuted the halt: one user had met a 403 or the like, and nobody was away.
-        self._failed_probes, self._probing = 0, False
+        # Else the first probe, or a quick one, refuted the halt: one user had met a 403 or the like.
+        self._failed_probes, self._probing, self._suspected = 0, False, False
         return ended
 
     def close(
         self, reason: HaltReason, detail: str, *, probe: bool, now: float, wall_ms: int, at_once: bool = False
     ) -> bool:
-        """Closes the gate, or keeps it closed after a failed probe. Returns whether the reason is new.
+        """Closes the gate, or keeps it closed after a failed probe. Returns whether people have to be told.
 
-        With `at_once` the first probe need not wait.
+        With `at_once` the first two probes need not wait, and until both have failed it is no halt yet.
         """
-        known = self.halt
+        known, told = self.closed, self.halt
         if known is not None and not probe:
             return False  # it was sent before the halt, so it tells nothing new
         if known is None or self._probing:
-            self._failed_again(now, at_once=at_once and known is None)
-        if known is not None and known.reason is reason:
-            self.halt = Halt(reason, known.since_ms, detail)
-            return False
-        self.halt = Halt(reason, wall_ms, detail)
-        return True
+            self._suspected = at_once and self._failed_probes < QUICK_PROBES
+            self._failed_again(now, at_once=self._suspected)
+        since_ms = known.since_ms if known is not None and known.reason is reason else wall_ms
+        self.closed = Halt(reason, since_ms, detail)
+        return self.halt is not None and (told is None or told.reason is not reason)
 
     def _failed_again(self, now: float, *, at_once: bool = False) -> None:
         self._probing = False
@@ -131,7 +147,7 @@ class Gate:
 
         Except in a rejection storm: one more refusal changes nothing, and each isolation causes many.
         """
-        if self.halt is not None and self.halt.reason is HaltReason.REJECTION_STORM:
+        if self.closed is not None and self.closed.reason is HaltReason.REJECTION_STORM:
             self._failed_again(now)
         else:
             self._probing, self._probe_at = False, now

@@ -135,7 +135,8 @@ def named_in(message: str, names: Iterable[str]) -> list[str]:
     """The attribute names that an error's text mentions, as whole words."""
     if not message:
         return []
-    return [name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message)]
+    # The cheap test first: a call may carry tens of thousands of names.
+    return [name for name in names if name in message and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message)]
 
 
 def speaks_of_user(message: str, names: Collection[str]) -> bool:

@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from worker.core.delivery.attribution import Attribution, Blame
+from worker.core.delivery.attribution import Blame
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
 from worker.core.delivery.settlement import EntryOwner, Settlement
-from worker.core.delivery.verdict import Verdict, in_words, verdict_on
+from worker.core.delivery.verdict import LatestError, Verdict, in_words, verdict_on
 from worker.core.facts import CallEnded, Facts, Halted, Refused, Resumed, UnusualSuccess
 from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
 from worker.core.totals import Totals
+from worker.core.trace import CallTrace
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.trouble import Trouble
 
@@ -35,7 +36,11 @@ _LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEX
 
 
 class Judge:
-    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination."""
+    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination.
+
+    Attributes:
+        latest_error: the latest call that did not deliver; None before the first.
+    """
 
     def __init__(
         self,
@@ -59,8 +64,9 @@ class Judge:
         self._totals = totals
         self._facts = facts
         self._backoff = backoff
-        self._attribution = Attribution(options.server_error_seconds)
+        self._attribution = destination.attribution
         self._odd_successes: set[int] = set()
+        self.latest_error: LatestError | None = None
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
         """Judges a call's reply and acts on the verdict."""
@@ -70,7 +76,10 @@ class Judge:
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
-        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))
+        if verdict not in {Verdict.DELIVERED, Verdict.ABORTED}:
+            self.latest_error = LatestError(now.wall_ms, in_words(reply))
+        trace = self._trace(flight, now) if self._options.trace_links_max else None
+        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace))
         if flight.entry.place is Place.GONE:
             # Its partitions went away while the call was in flight: the next owner sends the same again.
             self._heed(flight.entry, verdict, reply, now)
@@ -78,6 +87,11 @@ class Judge:
             self._settlement.orphan_call_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
+
+    def _trace(self, flight: Flight, now: Now) -> CallTrace:
+        entry, names = flight.entry, flight.names
+        links = entry.trace_links(names, self._options.trace_links_max)
+        return CallTrace(now.wall_ms, len(names), entry.changes, entry.calls, links)
 
     def _act(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         match verdict:
@@ -181,36 +195,35 @@ class Judge:
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono)
+        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono, alone=len(flight.names) == 1)
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)
             return
         self._totals.retries += 1
-        # A 429 that is everybody's says how fast, not when: the rate sees to that.
-        failures = 1 if verdict is Verdict.THROTTLED and not trouble.known else trouble.failures
+        # A 429 that is everybody's says how fast, not when: the rate sees to that. A search goes on at its own pace.
+        failures = 1 if (verdict is Verdict.THROTTLED and not trouble.known) or trouble.blamed else trouble.failures
         pause = max(self._backoff_seconds(failures), self._heed(entry, verdict, reply, now))
         if blame is Blame.DESTINATION:
             self._close(flight, _HALTS.get(verdict, HaltReason.WRONG_URL), in_words(reply), now)
-        elif (halt := self._gate.halt) is not None and self._schedule.is_probe(flight):
+        elif (halt := self._gate.closed) is not None and self._schedule.is_probe(flight):
             reason = HaltReason.UNAVAILABLE if verdict is Verdict.RETRY and not trouble.known else halt.reason
             self._close(flight, reason, in_words(reply), now)
         self._settlement.retry(entry, now.mono + pause)
 
     def _heed(self, entry: Entry, verdict: Verdict, reply: Reply, now: Now) -> float:
-        """Obeys a Retry-After and a 429. Returns for how many seconds this entry alone has to wait.
+        """Obeys a 429 and a Retry-After. Returns for how many seconds this entry alone has to wait.
 
-        They hold for everybody when they are news. If others succeed while this entry fails, it waits alone.
+        They hold for everybody, unless others succeed while this entry's user gets them.
         """
-        is_news = self._attribution.is_news(entry, verdict)
-        if verdict is Verdict.THROTTLED and is_news and self._attribution.slows(now.mono):
-            self._rate.throttled(now.mono)
-        if not reply.retry_after_seconds or verdict is Verdict.DELIVERED:
+        pause = min(reply.retry_after_seconds or 0.0, self._options.retry_after_max_seconds)
+        if verdict is not Verdict.THROTTLED and not pause:
             return 0.0
-        seconds = min(reply.retry_after_seconds, self._options.retry_after_max_seconds)
-        if not is_news:
-            return seconds
-        self._gate.retry_after(seconds, now.mono)
+        if not self._attribution.holds_for_everybody(entry, verdict, now.mono, pause=pause > 0.0):
+            return pause
+        if verdict is Verdict.THROTTLED:
+            self._rate.throttled(now.mono)
+        self._gate.retry_after(pause, now.mono)
         return 0.0
 
     def _give_up_on_user(self, flight: Flight, trouble: Trouble, verdict: Verdict, reply: Reply, now: Now) -> None:
@@ -230,9 +243,11 @@ class Judge:
 
     def _resume(self, now: Now, *, probe: bool) -> None:
         """A call succeeded: a halt that it may end is over."""
+        told = self._gate.halt is not None
         ended = self._gate.succeeded(probe=probe)
         if ended is not None:
             self._schedule.resumed()
+        if ended is not None and told:
             self._facts.tell(Resumed(ended.reason, (now.wall_ms - ended.since_ms) / 1000))
 
     def _close(self, flight: Flight, reason: HaltReason, detail: str, now: Now) -> None:
@@ -240,7 +255,7 @@ class Judge:
         probe = self._schedule.is_probe(flight)
         # Others succeeded just now, so it may be this user's alone: the next one to be asked can tell.
         at_once = reason in _ONE_USERS and self._attribution.well_lately(now.mono)
-        was_open = self._gate.halt is None
+        was_open = self._gate.closed is None
         if self._gate.close(reason, detail, probe=probe, now=now.mono, wall_ms=now.wall_ms, at_once=at_once):
             self._facts.tell(Halted(reason, detail))
         if was_open:

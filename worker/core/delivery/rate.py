@@ -94,9 +94,10 @@ class Rate:
         return max(self._quiet_until, now + missing / self.per_second)
 
     def observe(self, reply: Reply, now: float) -> None:
-        """Adapts to the `x-ratelimit-*` headers of a reply."""
-        if reply.status is not None and HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
-            self._take_announcement(reply.rate_limit, now)
+        """Adapts to the `x-ratelimit-*` headers of a success. Other replies may be about one user alone."""
+        if reply.status is None or not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+            return
+        self._take_announcement(reply.rate_limit, now)
         if reply.rate_remaining is None:
             return
         # Replies overtake each other. So only a clear jump upwards means that the destination began a new second.
@@ -107,7 +108,7 @@ class Rate:
             self._wait_for_next_second(now)
 
     def _take_announcement(self, limit: int | None, now: float) -> None:
-        """A success announced a limit, or none. Other replies may come from somebody in between, or be one user's."""
+        """A success announced a limit, or none."""
         if limit is not None and limit > 0:
             self._fill(now)
             self._announced, self._unannounced = float(limit), 0

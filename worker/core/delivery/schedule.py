@@ -18,17 +18,23 @@ from worker.core.waiting.entry import Entry
 from worker.core.waiting.window import Window
 
 FRESH_PER_RETRY = 9  # while other entries wait, one call in ten may be for an entry that failed
+FAILED_PART_MAX = 4  # a quarter of the senders for entries that failed while others wait: their calls may hang
 SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A call in flight since `started_at`, the entry that it is for, and the attributes that it carries."""
+    """A call in flight since `started_at`, the entry that it is for, and the attributes that it carries.
+
+    `failed`: the entry had failed before. `newest`: it was taken from the end of the queue.
+    """
 
     call: Call
     entry: Entry
     names: tuple[str, ...]
     started_at: float
+    failed: bool
+    newest: bool
 
 
 class Schedule:
@@ -42,6 +48,7 @@ class Schedule:
 
     def __init__(
         self,
+        concurrency: int,
         timeout_seconds: float,
         *,
         window: Window,
@@ -50,7 +57,9 @@ class Schedule:
         totals: Totals,
         facts: Facts,
     ) -> None:
+        self._concurrency = concurrency
         self._timeout_seconds = timeout_seconds
+        self._attribution = destination.attribution
         self._window = window
         self._gate = destination.gate
         self._rate = destination.rate
@@ -59,6 +68,9 @@ class Schedule:
         self._totals = totals
         self._facts = facts
         self._flights: dict[int, Flight] = {}
+        self._failed_in_flight = 0
+        self._newest_in_flight = 0
+        self._held_back = False  # entries are due, but only a reply lets one more of them go
         self._numbers = count(1)
         # The probe in flight while the gate is closed. None once the halt that sent it has ended.
         self._probe: Call | None = None
@@ -82,7 +94,9 @@ class Schedule:
 
     def next_call(self, now: Now) -> float:
         """When the next call may start even if nothing arrives, in monotonic seconds."""
-        due = self._window.next_due(probing=self._gate.halt is not None)
+        if self._held_back:
+            return math.inf
+        due = self._window.next_due(probing=self._gate.closed is not None)
         return max(due, self._rate.next_ready(now.mono), self._gate.next_passage())
 
     def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
@@ -93,23 +107,40 @@ class Schedule:
             if passage is Passage.NONE:
                 break
             probe = passage is Passage.PROBE
-            entry = self._window.take_probe() if probe else self._take(now, hurry=hurry)
+            newest = not probe and self._prefers_newest(now)
+            entry = self._window.take_probe() if probe else self._take(now, hurry=hurry, newest=newest)
             if entry is None:
                 break
             names = tuple(self._trial(entry, now))
             if names:
-                calls.append(self._start(entry, names, probe=probe, now=now))
+                calls.append(self._start(entry, names, probe=probe, newest=newest, now=now))
             else:
                 self._settlement.conclude(entry, now)
         return calls
 
-    def _take(self, now: Now, *, hurry: bool) -> Entry | None:
-        """The next entry. One that failed waits behind the others, and is never starved by them."""
-        failed_first = self._fresh_in_a_row >= FRESH_PER_RETRY
-        entry = self._window.take(now.mono, hurry=hurry, failed_first=failed_first)
+    def _take(self, now: Now, *, hurry: bool, newest: bool) -> Entry | None:
+        """The next entry. One that failed waits behind the others, and is never starved by them.
+
+        Calls for entries that failed may hang. So they never hold all senders.
+        """
+        quarter = max(1, self._concurrency // FAILED_PART_MAX)
+        failed_first = self._fresh_in_a_row >= FRESH_PER_RETRY and self._failed_in_flight < quarter
+        room = self._failed_in_flight < max(1, self._concurrency - quarter)
+        entry = self._window.take(now.mono, hurry=hurry, failed_first=failed_first, failed=room, newest=newest)
         if entry is not None:
             self._fresh_in_a_row = self._fresh_in_a_row + 1 if entry.trouble is None else 0
+        self._held_back = entry is None and not room
         return entry
+
+    def _prefers_newest(self, now: Now) -> bool:
+        """Whether the next call is for the newest entry instead of the one that waits longest.
+
+        While many fail, a run of bad users may stand at the front, and the good ones wait behind it. So every second
+        sender then works from the other end.
+        """
+        if not self._attribution.many_fail or not self._window.is_late(now.mono):
+            return False
+        return 2 * self._newest_in_flight <= len(self._flights)
 
     def ended(self, call: Call) -> Flight:
         """The call ended: removes and returns its flight.
@@ -117,7 +148,11 @@ class Schedule:
         Raises:
             KeyError: it is not in flight.
         """
-        return self._flights.pop(call.number)
+        flight = self._flights.pop(call.number)
+        self._failed_in_flight -= flight.failed
+        self._newest_in_flight -= flight.newest
+        self._held_back = False
+        return flight
 
     def is_probe(self, flight: Flight) -> bool:
         """Whether this is the probe that the closed gate waits for, and not a call sent before the halt."""
@@ -152,7 +187,7 @@ class Schedule:
             isolation.skip()
         return ()
 
-    def _start(self, entry: Entry, names: tuple[str, ...], *, probe: bool, now: Now) -> Call:
+    def _start(self, entry: Entry, names: tuple[str, ...], *, probe: bool, newest: bool, now: Now) -> Call:
         self._rate.spend()
         entry.calls += 1
         self._totals.calls += 1
@@ -164,5 +199,8 @@ class Schedule:
         if probe:
             self._probe = call
             self._gate.probe_started()
-        self._flights[number] = Flight(call, entry, names, now.mono)
+        flight = Flight(call, entry, names, now.mono, failed=entry.trouble is not None, newest=newest)
+        self._failed_in_flight += flight.failed
+        self._newest_in_flight += flight.newest
+        self._flights[number] = flight
         return call

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Final
+
+# So many bits of evidence rule chance out: a million users must be that unlucky before one is blamed by mistake.
+BITS: Final = 20.0
 
 
 class Kind(Enum):
     """Kinds of failure; what is known of one says nothing of another."""
 
-    FAILING = auto()  # 5xx, time-outs, broken connections, 429
-    DOUBTED = auto()  # 404 and other answers that may be about the user
-    UNAUTHORIZED = auto()
-    WRONG_URL = auto()
+    FAILING = auto()  # 5xx, time-outs, broken connections, 429: also a well destination has them at times
+    ODD = auto()  # 401, 403, 404, web pages and the like: about the user, the token or the way
 
 
 @dataclass(slots=True)
@@ -22,28 +24,47 @@ class Evidence:
 
     A failure is *confirmed* if another user's call started after the entry's previous failure of this kind, and
     succeeded. Calls that were in flight at that failure do not count: they may have met the destination before it
-    changed.
+    changed. A confirmed failure may still be chance. The rarer such failures are among all calls just then, the more it
+    shows: 1 bit where every second call fails, 5 bits where 1 in 32 or fewer do.
 
     Attributes:
         failed_at: the latest failure.
-        successes_at_first: how many calls had succeeded, for anyone, at the first one.
         confirmed: how many are confirmed.
-        latest_confirmed: whether the latest one is.
+        bits: what they show in all.
+        latest_bits: what the latest failure shows; 0 if it is not confirmed.
         since: the first confirmed one. Before that a bad destination explains everything, so the clock does not run.
     """
 
-    failed_at: float
-    successes_at_first: int
+    failed_at: float = math.inf
     confirmed: int = 0
-    latest_confirmed: bool = False
+    bits: float = 0.0
+    latest_bits: float = 0.0
     since: float = math.inf
+
+    def add(self, bits: float, *, others_started_at: float, now: float) -> None:
+        """A further failure, which shows `bits` if it is confirmed."""
+        self.latest_bits = bits if others_started_at > self.failed_at else 0.0
+        if self.latest_bits:
+            self.confirmed += 1
+            self.bits += self.latest_bits
+            self.since = min(self.since, now)
+        self.failed_at = now
 
     def retract(self) -> None:
         """Somebody new failed in the same way before any success, so the latest failure shows nothing."""
-        if self.latest_confirmed:
-            self.latest_confirmed = False
+        if self.latest_bits:
             self.confirmed -= 1
+            self.bits -= self.latest_bits
+            self.latest_bits = 0.0
             self.since = self.since if self.confirmed else math.inf
+
+    def begin_again(self) -> None:
+        """The next call carries something else: its first failure cannot be confirmed by what failed before."""
+        self.failed_at = math.inf
+
+    def beyond_chance(self, seconds: float, now: float) -> bool:
+        """Whether chance does not explain it, and it has gone on for so long."""
+        return self.bits >= BITS and now - self.since >= seconds
 
 
 @dataclass(slots=True)
@@ -52,30 +73,29 @@ class Trouble:
 
     Attributes:
         failures: failed calls in a row, of any kind.
-        blamed_for: the user is to blame for failures of this kind, for good; None while that is not decided.
+        blamed: the user is to blame for `ODD` answers; what halts it alone is searched.
+        asked_to_wait: the latest failure was a 429, or had a Retry-After.
+        latest: the latest failure in a few words, for people.
     """
 
     failures: int = 0
-    blamed_for: Kind | None = None
+    blamed: bool = False
+    asked_to_wait: bool = False
+    latest: str = ""
     _evidence: dict[Kind, Evidence] = field(default_factory=dict)
 
-    def add(self, kind: Kind, *, successes: int, others_started_at: float, now: float) -> Evidence:
+    def add(self, kind: Kind, bits: float, *, others_started_at: float, now: float) -> Evidence:
         """The entry failed. Returns what is known of this kind by now.
 
-        `successes` counts the calls that succeeded for anyone, and the latest of them started at `others_started_at`.
-        Only what is known of `FAILING` outlives a failure of another kind: a user that always fails must not come to be
-        blamed for halts that it met from time to time, as everybody did.
+        `bits` is what the failure shows if it is confirmed. The latest call that succeeded for anyone started at
+        `others_started_at`. Only what is known of `FAILING` outlives a failure of the other kind: a user that always
+        fails must not come to be blamed for halts that it met from time to time, as everybody did.
         """
         self.failures += 1
-        self._evidence = {known: of for known, of in self._evidence.items() if known in {kind, Kind.FAILING}}
-        evidence = self._evidence.get(kind)
-        if evidence is None:
-            evidence = self._evidence[kind] = Evidence(now, successes)
-        evidence.latest_confirmed = others_started_at > evidence.failed_at
-        if evidence.latest_confirmed:
-            evidence.confirmed += 1
-            evidence.since = min(evidence.since, now)
-        evidence.failed_at = now
+        if kind is Kind.FAILING and not self.blamed:
+            self._evidence.pop(Kind.ODD, None)
+        evidence = self._evidence.setdefault(kind, Evidence())
+        evidence.add(bits, others_started_at=others_started_at, now=now)
         return evidence
 
     @property
@@ -87,6 +107,11 @@ class Trouble:
         """Whether others succeed while this entry fails in this way."""
         evidence = self._evidence.get(kind)
         return evidence is not None and evidence.confirmed > 0
+
+    def begin_again(self) -> None:
+        """The search for what halts this user goes on with another part of its call."""
+        if Kind.ODD in self._evidence:
+            self._evidence[Kind.ODD].begin_again()
 
     @property
     def since(self) -> float:

@@ -11,11 +11,14 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
+from typing import Final
 
 from worker.core.model import Scalar, User, UserKey
 from worker.core.waiting.entry import Change, Entry, Place
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
+
+LATE_SECONDS: Final = 1.0
 
 
 class Window:
@@ -59,16 +62,24 @@ class Window:
         self._memory.add(entry.size_bytes - before)
         return len(entry.holds) > 1
 
-    def take(self, now: float, *, hurry: bool = False, failed_first: bool = False) -> Entry | None:
+    def take(
+        self, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool = False
+    ) -> Entry | None:
         """Marks the next due entry as in flight and returns it. None if none is due.
 
-        Entries that failed go behind all others, unless `failed_first`. With `hurry` (memory is short), entries are due
-        before their window ends.
+        Entries that failed go behind all others, unless `failed_first`, and not at all without `failed`. With `hurry`
+        (memory is short), entries are due before their window ends. With `newest`, the newest entry goes first.
         """
         entry = self._due_retry(now) if failed_first else None
+        entry = entry or (self._newest() if newest else None)
         entry = entry or self._next_continuing() or self._first_ready() or self._first_due(now, hurry=hurry)
-        entry = entry or self._due_retry(now)
+        entry = entry or (self._due_retry(now) if failed else None)
         return None if entry is None else self._mark_in_flight(entry)
+
+    def is_late(self, now: float) -> bool:
+        """Whether an entry should have been taken some while ago: there are more than calls can be made for."""
+        self._drop_stale()
+        return bool(self._waiting) and self._waiting[0].opened_at + self._seconds + LATE_SECONDS <= now
 
     def take_probe(self) -> Entry | None:
         """Chooses the entry for a closed gate's probe, marks it as in flight and returns it.

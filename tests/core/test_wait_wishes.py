@@ -1,0 +1,95 @@
+"""A 429 or a Retry-After is the destination's wish, or what one user gets whenever it asks."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tests.core.drive import phone
+from tests.core.traffic import Traffic, bad_one_in
+from worker.core.facts import Halted
+from worker.core.model import Call, Reply
+
+ONE_USER = 1_000_000  # `bad_one_in` so many: the first user alone
+
+
+def good_share(traffic: Traffic, bad_one_in: int, seconds: float) -> float:
+    """The share of the good users that were delivered while time went on for so long."""
+    delivered, users = len(traffic.delivered), traffic.users
+    traffic.run(seconds)
+    return (len(traffic.delivered) - delivered) / ((traffic.users - users) * (1 - 1 / bad_one_in))
+
+
+def test_a_pause_holds_for_everybody_once_and_then_for_the_user_that_gets_it() -> None:
+    traffic = Traffic(bad_one_in(ONE_USER, Reply(503, retry_after_seconds=120.0)))
+    traffic.run(100.0)
+    assert len(traffic.delivered) <= 10, "it was news"
+    traffic.run(160.0)
+    assert len(traffic.delivered) >= 0.95 * (traffic.users - 1)
+
+
+@pytest.mark.parametrize("status", [400, 413, 404, 409])
+def test_a_pause_beside_an_answer_about_one_user_holds_nobody_else(status: int) -> None:
+    traffic = Traffic(bad_one_in(ONE_USER, Reply(status, retry_after_seconds=60.0)))
+    traffic.run(100.0)
+    assert len(traffic.delivered) >= 0.95 * (traffic.users - 1)
+
+
+def test_one_new_user_in_a_hundred_gets_a_pause() -> None:
+    traffic = Traffic(bad_one_in(100, Reply(503, retry_after_seconds=120.0)))
+    traffic.run(150.0)
+    assert good_share(traffic, 100, 100.0) >= 0.95
+
+
+@pytest.mark.parametrize("one_in", [100, 20])
+@pytest.mark.parametrize("reply", [Reply(429), Reply(429, rate_remaining=0)], ids=["bare", "nothing-remains"])
+def test_some_new_users_are_always_answered_429(one_in: int, reply: Reply) -> None:
+    traffic = Traffic(bad_one_in(one_in, reply))
+    traffic.run(60.0)
+    assert good_share(traffic, one_in, 60.0) >= 0.9
+
+
+@pytest.mark.parametrize("bad_one_in_users", [ONE_USER, 20])
+def test_a_rate_that_is_too_high_is_noticed_also_beside_users_that_always_get_429(bad_one_in_users: int) -> None:
+    """The destination takes 30 calls a second and answers 429 to the rest: the worker learns to make few more."""
+    taken: list[float] = []
+    calls: list[float] = []
+
+    def answer(call: Call, seconds: float) -> Reply:
+        calls.append(seconds)
+        if int(str(call.user.phone)[5:]) % bad_one_in_users == 0:
+            return Reply(429)
+        taken[:] = [at for at in taken if at > seconds - 1.0]
+        if len(taken) >= 30:
+            return Reply(429)
+        taken.append(seconds)
+        return Reply(200)
+
+    traffic = Traffic(answer, per_second=60)
+    traffic.run(90.0)
+    late = sum(at > 30.0 for at in calls) / 60.0
+    assert late <= 60.0, f"{late:.0f} calls a second, where 30 are taken"
+    assert len(traffic.delivered) >= 0.6 * 30 * 90
+
+
+@pytest.mark.parametrize("answers", [(403, 302), (404, 403), (302, 404)])
+def test_a_user_that_gets_odd_answers_of_several_kinds_in_turn_ends_as_a_letter(answers: tuple[int, int]) -> None:
+    turns = itertools.cycle(answers)
+    traffic = Traffic(lambda call, _: Reply(next(turns)) if call.user.phone == phone(7) else Reply(200))
+    traffic.run(200.0)
+    assert [letter.user and letter.user.phone for letter in traffic.driver.written] == [phone(7)]
+    assert len(traffic.driver.told(Halted)) <= 2
+
+
+def random_share(share: float, reply: Reply) -> Callable[[Call, float], Reply]:
+    rng = random.Random(5)
+    return lambda _, __: reply if rng.random() < share else Reply(200)
+
+
+def test_pauses_for_five_calls_in_a_hundred_are_everybodys_and_are_obeyed() -> None:
+    traffic = Traffic(random_share(0.05, Reply(503, retry_after_seconds=5.0)))
+    traffic.run(60.0)
+    assert traffic.driver.written == []

@@ -1,0 +1,56 @@
+"""Values that are refused, each with words that say what to mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.helm.charts import CHART, Helm, Refused, case
+
+pytestmark = pytest.mark.helm
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown key": ({"replicas": 3}, "replicas"),
+    "an unknown key of a part": ({"image.name": "x"}, "name"),
+    "an unknown setting": ({"config.window.second": 3}, "second"),
+    "an unknown section": ({"config.windows.seconds": 3}, "windows"),
+    "a setting of a wrong kind": ({"config.window.seconds": "soon"}, "seconds"),
+    "a setting out of its bounds": ({"config.attentive.concurrency": 0}, "concurrency"),
+    "a setting out of the bounds of a union": ({"config.kafka.lease_seconds": 0}, "lease_seconds"),
+    "a setting that is none of the words": ({"config.log.level": "loud"}, "level"),
+    "a port that nobody knows before": ({"config.http.port": 0}, "port"),
+    "the token in the clear": ({"config.attentive.token": "secret"}, "token"),
+    "none of the words": ({"image.pullPolicy": "Sometimes"}, "pullPolicy"),
+    "a digest that is none": ({"image.digest": "latest"}, "digest"),
+    "a mount of two things": ({"mounts": [{"path": "/x", "secret": "a", "configMap": "b"}]}, "mounts"),
+    "a mount without a place": ({"mounts": [{"secret": "a"}]}, "path"),
+    "a secret property without its key": ({"secretProperties.kafka": {"sasl.password": {"name": "x"}}}, "key"),
+    "a setting among the variables": ({"extraEnv": [{"name": "WORKER_LOG__LEVEL", "value": "debug"}]}, "put it under"),
+    "one instance id for all": ({"config.kafka.properties": {"group.instance.id": "one"}}, "staticMembership.enabled"),
+    "two tokens": ({"config.attentive.token_file": "/x/y"}, "keep one"),
+    "no token": ({"token.existingSecret": ""}, "token.existingSecret is required"),
+    "a password in a URL": ({"config.kafka.properties": {"x": "http://u:p@host"}}, "is a secret"),
+    "bounds the wrong way round": ({"autoscaling.enabled": True, "autoscaling.minReplicas": 9}, "maxReplicas"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(each_helm: Helm, name: str) -> None:
+    values, words = REFUSED[name]
+    with pytest.raises(Refused, match=words):
+        each_helm.render(values)
+
+
+def test_brokers_are_required(each_helm: Helm) -> None:
+    with pytest.raises(Refused, match=r"config\.kafka\.bootstrap_servers is required"):
+        each_helm.run("template", CHART, "--set", "token.existingSecret=attentive")
+
+
+def test_values_of_a_parent_chart_are_taken(each_helm: Helm) -> None:
+    assert each_helm.render({"global.anything": {"at": "all"}})
+
+
+def test_an_old_kubernetes_is_refused(each_helm: Helm) -> None:
+    with pytest.raises(Refused, match=r"1\.28"):
+        each_helm.run("template", CHART, "--values", case("minimal"), "--kube-version", "1.28.0")

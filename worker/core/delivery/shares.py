@@ -1,0 +1,69 @@
+"""What everybody's calls show: how many of them fail just now, and who a request to slow down is about."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+_CALLS: Final = 20.0  # the last so many calls count most
+_BITS_MAX: Final = 5.0  # so few calls don't show a share below 1 in 32
+# A wish for fewer calls after so many successes, the last of them just now, may be about one user. If it is about the
+# rate, more will follow.
+_SUCCESSES_BETWEEN: Final = 20
+_JUST_NOW_SECONDS: Final = 1.0
+_RETRIES: Final = 5.0  # the last so many entries that were asked to wait, and were tried again, count most
+
+
+class Share:
+    """The share of recent calls that failed in one way: an exponentially weighted mean."""
+
+    def __init__(self) -> None:
+        self.value = math.exp2(-_BITS_MAX)
+
+    def add(self, *, failed: bool) -> None:
+        """One more call ended."""
+        self.value += (failed - self.value) / _CALLS
+
+    @property
+    def bits(self) -> float:
+        """How surprising one more such failure is: 1 bit at a share of a half, 2 bits at a quarter, 5 bits at most."""
+        return min(_BITS_MAX, -math.log2(self.value))
+
+
+class WaitWishes:
+    """Answers that ask for fewer calls (429) or for a pause (Retry-After): is that about everybody, or about one user?
+
+    A wish amid successes, and far from the one before, is heeded by its own entry alone. If wishes come closer, the
+    entries that were asked to wait show it, when they are tried again while others succeed. If most get the same answer
+    again, it is about them; if most succeed, it is about the rate. The first pause always holds for everybody.
+    """
+
+    def __init__(self) -> None:
+        self._successes = 0  # since the last wish
+        self._same_again = 0.0  # the share of entries that got the same answer again
+        self._share = Share()
+        self._paused = False
+
+    def succeeded(self) -> None:
+        """A call succeeded."""
+        self._successes += 1
+
+    def call_ended(self, *, wish: bool) -> None:
+        """A call that counts for the share of such answers ended."""
+        self._share.add(failed=wish)
+
+    def tried_again(self, *, same_again: bool) -> None:
+        """An entry that was asked to wait was tried again, while others succeeded."""
+        self._same_again += (same_again - self._same_again) / _RETRIES
+
+    def is_everybodys(self, *, pause: bool, silence_seconds: float) -> bool:
+        """Whether a wish holds for everybody, if it comes to an entry that is not known for it.
+
+        `pause`: it is a Retry-After. The last success was `silence_seconds` ago.
+        """
+        between, self._successes = self._successes, 0
+        first_pause = pause and not self._paused
+        self._paused = self._paused or pause
+        by_chance = self._share.value  # so often an entry gets the same again if it is about the rate
+        of_users = between >= _SUCCESSES_BETWEEN or self._same_again > (1.0 + by_chance) / 2
+        return first_pause or not of_users or silence_seconds > _JUST_NOW_SECONDS
