@@ -31,5 +31,6 @@ KEPT: Final[dict[int, str]] = {
     920001895: "a user given up in a storm, so without a letter yet, got a 200, and was given up at its next 503",
     930000207: "a user with 403 for good, few calls of others: each part of its search waited for another success",
     940001008: "as 930000207",
+    1100003800: "403s of one user counted as evidence for a 404 that everybody met",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
 }

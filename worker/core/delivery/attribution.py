@@ -44,12 +44,11 @@ MANY: Final = 0.25
 _KINDS: Final[Mapping[Verdict, Kind]] = {
     Verdict.RETRY: Kind.FAILING,
     Verdict.THROTTLED: Kind.FAILING,
-    Verdict.NOT_FOUND: Kind.ODD,
-    Verdict.UNEXPECTED: Kind.ODD,
-    Verdict.UNAUTHORIZED: Kind.ODD,
-    Verdict.WRONG_URL: Kind.ODD,
+    Verdict.NOT_FOUND: Kind.DOUBTED,
+    Verdict.UNEXPECTED: Kind.DOUBTED,
+    Verdict.UNAUTHORIZED: Kind.HALTING,
+    Verdict.WRONG_URL: Kind.HALTING,
 }
-_HALTING: Final = frozenset({Verdict.UNAUTHORIZED, Verdict.WRONG_URL})
 
 
 class Blame(Enum):
@@ -146,8 +145,8 @@ class Attribution:
         if trouble.asked_to_wait and evidence.latest_bits:
             self._wishes.tried_again(same_again=wish)
         trouble.asked_to_wait, trouble.latest = wish, in_words(reply)
-        if kind is Kind.ODD:
-            blame = self._blame_for_odd(entry, verdict, trouble, evidence, now, alone=alone)
+        if kind is not Kind.FAILING:
+            blame = self._blame_for_odd(entry, kind, evidence, now, alone=alone)
         elif self._is_poison(entry, evidence, reply, now):
             blame = Blame.USER
         elif verdict is Verdict.RETRY and self._destination_fails(entry, trouble, now):
@@ -166,34 +165,37 @@ class Attribution:
                 share.add(failed=kind is failed)
             self._wishes.call_ended(wish=wish)
 
-    def _blame_for_odd(
-        self, entry: Entry, verdict: Verdict, trouble: Trouble, evidence: Evidence, now: float, *, alone: bool
-    ) -> Blame:
-        """A 401 or a 404: everybody's or nobody's at first; one user's if others succeed in between, again and again.
-
-        During a search, what fails alone must be confirmed anew: the token may expire in the middle of it.
-        """
-        known = trouble.blamed or evidence.confirmed > 0
+    def _blame_for_odd(self, entry: Entry, kind: Kind, evidence: Evidence, now: float, *, alone: bool) -> Blame:
+        """A 401 or a 404: everybody's or nobody's at first, one user's if others succeed in between again and again."""
+        trouble = entry.trouble or Trouble()
+        known = trouble.blamed or trouble.confirmed(Kind.HALTING) or trouble.confirmed(Kind.DOUBTED)
         if not known:
             self._note_news(entry)
         elif self._odd - {entry.key}:
             evidence.retract()
         elif len(self._met) < _MET_MAX:
             self._met.append(evidence)
+        if kind is Kind.HALTING:
+            return self._blame_for_halt(entry, trouble, evidence, now, alone=alone, known=known)
+        if evidence.latest_bits and evidence.beyond_chance(ODD_SECONDS, now):
+            return Blame.USER
+        return Blame.DESTINATION if not known and len(self._odd) >= DOUBTED_USERS else Blame.NOBODY
+
+    def _blame_for_halt(
+        self, entry: Entry, trouble: Trouble, evidence: Evidence, now: float, *, alone: bool, known: bool
+    ) -> Blame:
+        """The same for an answer that halts. If the user is to blame, what halts it is searched.
+
+        During a search, what fails alone must be confirmed anew: the token may expire in the middle of it.
+        """
         confirmed = evidence.latest_bits > 0.0
-        if confirmed and evidence.beyond_chance(ODD_SECONDS, now):
-            trouble.blamed = trouble.blamed or verdict in _HALTING
-            blame = Blame.USER
-        elif confirmed or (trouble.blamed and not self._odd and self.well_lately(now)):
-            # The others are well, so this is no news. A search goes on with a smaller part.
-            blame = Blame.USER if trouble.blamed and (confirmed or not alone) else Blame.NOBODY
-        elif not known and (verdict in _HALTING or len(self._odd) >= DOUBTED_USERS):
-            blame = Blame.DESTINATION
-        else:
-            blame = Blame.NOBODY
-        if trouble.blamed and blame is Blame.USER:
+        if confirmed and evidence.beyond_chance(ODD_SECONDS, now, more_bits=trouble.bits(Kind.DOUBTED)):
+            trouble.blamed = True
+        others_are_well = confirmed or (not self._odd - {entry.key} and self.well_lately(now))
+        if trouble.blamed and others_are_well and (confirmed or not alone):
             evidence.begin_again()
-        return blame
+            return Blame.USER
+        return Blame.NOBODY if known else Blame.DESTINATION
 
     def _note_news(self, entry: Entry) -> None:
         """Somebody new meets an odd answer: whoever else met it since the last success is not to blame for that."""

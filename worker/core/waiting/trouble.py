@@ -15,7 +15,8 @@ class Kind(Enum):
     """Kinds of failure; what is known of one says nothing of another."""
 
     FAILING = auto()  # 5xx, time-outs, broken connections, 429: also a well destination has them at times
-    ODD = auto()  # 401, 403, 404, web pages and the like: about the user, the token or the way
+    HALTING = auto()  # 401, 403, web pages and the like: about the token, the way, or one user
+    DOUBTED = auto()  # 404 and other answers that may be about the user
 
 
 @dataclass(slots=True)
@@ -62,9 +63,9 @@ class Evidence:
         """The next call carries something else: its first failure cannot be confirmed by what failed before."""
         self.failed_at = math.inf
 
-    def beyond_chance(self, seconds: float, now: float) -> bool:
-        """Whether chance does not explain it, and it has gone on for so long."""
-        return self.bits >= BITS and now - self.since >= seconds
+    def beyond_chance(self, seconds: float, now: float, *, more_bits: float = 0.0) -> bool:
+        """Whether chance does not explain it (and `more_bits` that something else shows), and it lasts for so long."""
+        return self.bits + more_bits >= BITS and now - self.since >= seconds
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class Trouble:
 
     Attributes:
         failures: failed calls in a row, of any kind.
-        blamed: the user is to blame for `ODD` answers; what halts it alone is searched.
+        blamed: the user is to blame for `HALTING` answers; what halts it alone is searched.
         asked_to_wait: the latest failure was a 429, or had a Retry-After.
         latest: the latest failure in a few words, for people.
     """
@@ -88,12 +89,12 @@ class Trouble:
         """The entry failed. Returns what is known of this kind by now.
 
         `bits` is what the failure shows if it is confirmed. The latest call that succeeded for anyone started at
-        `others_started_at`. Only what is known of `FAILING` outlives a failure of the other kind: a user that always
-        fails must not come to be blamed for halts that it met from time to time, as everybody did.
+        `others_started_at`. `FAILING` erases what is known of the other kinds: a user that always fails must not come
+        to be blamed for halts that it met from time to time, as everybody did.
         """
         self.failures += 1
         if kind is Kind.FAILING and not self.blamed:
-            self._evidence.pop(Kind.ODD, None)
+            self._evidence = {known: of for known, of in self._evidence.items() if known is Kind.FAILING}
         evidence = self._evidence.setdefault(kind, Evidence())
         evidence.add(bits, others_started_at=others_started_at, now=now)
         return evidence
@@ -108,10 +109,15 @@ class Trouble:
         evidence = self._evidence.get(kind)
         return evidence is not None and evidence.confirmed > 0
 
+    def bits(self, kind: Kind) -> float:
+        """What the failures of this kind show."""
+        evidence = self._evidence.get(kind)
+        return 0.0 if evidence is None else evidence.bits
+
     def begin_again(self) -> None:
         """The search for what halts this user goes on with another part of its call."""
-        if Kind.ODD in self._evidence:
-            self._evidence[Kind.ODD].begin_again()
+        if Kind.HALTING in self._evidence:
+            self._evidence[Kind.HALTING].begin_again()
 
     @property
     def since(self) -> float:
