@@ -50,7 +50,7 @@ def test_a_note_that_was_not_read_is_not_written_over(lab: Lab, lossy_broker: Lo
     lab.produce(made)
     until(lambda: second.status()["totals"]["delivered_entries"] == len(sandbox.users()) > 0, 60, "deliveries")
     second.stop()
-    assert second.events("committed notes not read")
+    assert second.events("notes_not_read")
     assert _committed(lab) == committed
 
     third = lab.worker(sandbox.base_url)
