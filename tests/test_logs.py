@@ -62,6 +62,28 @@ def test_lines_of_libraries_and_warnings_are_logged_but_lines_about_requests_are
     assert "old" in second["event"]
 
 
+def test_a_collector_that_is_away_is_a_line_a_minute() -> None:
+    found = lines("""
+        for attempt in range(5):
+            logging.getLogger('opentelemetry.exporter.otlp').warning('attempt %s failed', attempt)
+            logging.getLogger('other').warning('attempt %s failed', attempt)
+    """)
+    assert [line["logger"] for line in found].count("opentelemetry.exporter.otlp") == 1
+    assert len(found) == 6
+
+
+def test_a_line_has_the_ids_of_the_current_span_if_that_is_sampled() -> None:
+    found = lines("""
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
+        for flags in (0, 1):
+            with use_span(NonRecordingSpan(SpanContext(0xabc, 0xdef, is_remote=False, trace_flags=TraceFlags(flags)))):
+                log.info('halted')
+        log.info('later')
+    """)
+    ids = [(line.get("trace_id"), line.get("span_id")) for line in found]
+    assert ids == [(None, None), (f"{0xABC:032x}", f"{0xDEF:016x}"), (None, None)]
+
+
 def test_private_fields_and_private_text_are_masked_at_any_depth() -> None:
     done = run("""
         logs.configure('info', 'json', 'a')

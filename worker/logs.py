@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from itertools import islice
@@ -20,6 +21,8 @@ from types import TracebackType
 from typing import Final, Literal
 
 import structlog
+from opentelemetry import trace
+from opentelemetry.trace import format_span_id, format_trace_id
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from worker.masking import MASK
@@ -73,6 +76,7 @@ def configure(
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.ExceptionRenderer(_exception_text),
@@ -87,6 +91,7 @@ def configure(
         ],
     )
     handler.setFormatter(formatter)
+    handler.addFilter(_SeldomTelemetry())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(number)
@@ -125,9 +130,29 @@ class LogLimiter:
         return True
 
 
+class _SeldomTelemetry(logging.Filter):
+    """Lets one line a minute of each of OpenTelemetry's loggers through: an absent collector is tried all the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limit = LogLimiter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ours = record.name.partition(".")[0] != "opentelemetry"
+        return ours or self._limit.allows(record.name, time.monotonic())
+
+
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Logs the exception without its message, which may hold a value. Python's own hook would print it."""
-    structlog.get_logger("worker").error("uncaught exception", exc_info=(kind, error, trace))
+    structlog.get_logger("worker").error("uncaught_exception", exc_info=(kind, error, trace))
+
+
+def _with_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Adds the ids of the current span, if there is one and it is sampled: others lead nowhere."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid and context.trace_flags.sampled:
+        event["trace_id"], event["span_id"] = format_trace_id(context.trace_id), format_span_id(context.span_id)
+    return event
 
 
 def _with_instance(instance: str) -> Processor:

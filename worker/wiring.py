@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Final, cast
 
 from fastavro import parse_schema
+from opentelemetry.sdk.trace import TracerProvider
 from structlog.typing import FilteringBoundLogger
 
 import worker as package
+from worker.attentive.request import ATTRIBUTES_PATH
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
+from worker.attentive.transport import endpoint, origin
 from worker.backoff import full_jitter
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.facts import Observers
+from worker.core.facts import Observer, Observers
 from worker.core.letters.codec import Encoded, encode
 from worker.core.model import Letter, Now, WorkerIdentity
 from worker.core.options import Options
@@ -30,6 +33,7 @@ from worker.core.rules.preflight import Preflight
 from worker.kafka.member import Subscription
 from worker.kafka.producer import DeadLetters
 from worker.kafka.topics import Admin, PartitionTotal
+from worker.live.advice import Advice
 from worker.live.exchange import Exchange
 from worker.live.lease import Lease
 from worker.live.loop import Loop, clock
@@ -39,10 +43,12 @@ from worker.live.ports import Schemas
 from worker.live.report import Reporter
 from worker.live.share import Share
 from worker.live.startup import METADATA_SECONDS, Parts, Topics, Worker
+from worker.ops import exporters
 from worker.ops.board import Board
 from worker.ops.server import OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
+from worker.ops.traces import LINKS_MAX, Traces
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient
 from worker.registry.directory import DirectorySchemas
@@ -64,6 +70,7 @@ class _Shared:
     identity: WorkerIdentity
     token: Token
     board: Board
+    tracing: TracerProvider | None
     telemetry: Telemetry
     engine: Engine
     lease: Lease
@@ -78,23 +85,23 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
     Raises:
         Unusable: The settings do not make a worker.
         PropertiesRefused: librdkafka does not accept the Kafka properties.
+        ExporterUnusable: The environment names an exporter that the worker does not have.
     """
+    if settings.schemas.registry_url is not None:
+        _prove_registry(settings)
     bearer = token(settings)
-    board = Board(
-        Status.starting(
-            version=who.version,
-            instance=who.instance,
-            group_id=who.group_id,
-            rate_limit=settings.attentive.requests_per_second,
-        )
-    )
+    limit = settings.attentive.requests_per_second
+    starting = Status.starting(version=who.version, instance=who.instance, group_id=who.group_id, rate_limit=limit)
+    board = Board(starting)
+    exported = exporters.named(version=who.version, instance=who.instance)
     lease = Lease(lease_seconds(settings), contact_seconds=contact_seconds(settings))
     shared = _Shared(
         identity=who,
         token=bearer,
         board=board,
-        telemetry=Telemetry(board, version=who.version, instance=who.instance),
-        engine=engine(settings, clock()),
+        tracing=exported.tracing,
+        telemetry=Telemetry(board, version=who.version, instance=who.instance, exporters=exported),
+        engine=engine(settings, clock(), traced=exported.tracing is not None),
         lease=lease,
         senders=senders(settings, bearer, lease.holds),
         admin=admin(settings, log),
@@ -131,7 +138,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         schemas=source,
         token=shared.token,
         clock=clock,
-        observer=Observers(Narrator(log), shared.telemetry),
+        observer=_observer(settings, shared),
     )
     membership = Membership(
         exchange,
@@ -142,10 +149,11 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         reporter=Reporter(
             shared.engine,
             shared.identity,
-            token=shared.token,
+            advice=Advice(shared.token),
             schemas=source,
             topics=total,
             board=shared.board,
+            destination=origin(settings.attentive.base_url),
             log=log,
         ),
     )
@@ -157,6 +165,14 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         lease=shared.lease,
         totals=shared.engine.totals,
     )
+
+
+def _observer(settings: Settings, shared: _Shared) -> Observer:
+    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry)
+    if shared.tracing is None:
+        return observers
+    url = endpoint(settings.attentive.base_url, ATTRIBUTES_PATH)
+    return Traces(shared.tracing, observers, url=url, who=shared.identity)
 
 
 def identity(settings: Settings) -> WorkerIdentity:
@@ -214,8 +230,8 @@ def preflight(settings: Settings) -> Preflight:
         raise Unusable(f"identity or attributes: {error}") from None
 
 
-def engine(settings: Settings, now: Now) -> Engine:
-    """The core, with the limits of the settings.
+def engine(settings: Settings, now: Now, *, traced: bool = False) -> Engine:
+    """The core, with the limits of the settings. If `traced`, its calls know the spans that they come from.
 
     Raises:
         Unusable: As `decoder` and `preflight`.
@@ -233,6 +249,7 @@ def engine(settings: Settings, now: Now) -> Engine:
         calls_per_entry_max=attentive.calls_per_entry_max,
         storm_letters_max=settings.storm.letters_max,
         storm_share_max=settings.storm.share_max,
+        trace_links_max=LINKS_MAX if traced else 0,
     )
     return Engine(
         options,
@@ -298,6 +315,14 @@ def registry_client(settings: Settings) -> RegistryClient:
     return RegistryClient(chosen.registry_url or "", chosen.registry_properties, leave_out_tagged=leave_out)
 
 
+def _prove_registry(settings: Settings) -> None:
+    """Its settings are read again once the topics exist, which may be long after the start."""
+    try:
+        registry_client(settings).close()
+    except ValueError as error:
+        raise Unusable(f"schemas: {error}") from None
+
+
 def dead_letters(
     settings: Settings, who: WorkerIdentity, source: Schemas | None, log: FilteringBoundLogger
 ) -> DeadLetters:
@@ -318,6 +343,8 @@ def _schema_file(path: Path | None) -> object | None:
         schema: object = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise Unusable(f"schema {path}: {error.strerror}") from None
+    except RecursionError:
+        raise Unusable(f"schema {path}: nested too deep") from None
     except ValueError as error:
         raise Unusable(f"schema {path}: not JSON: {error}") from None
     return schema

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from worker.attentive.message import Answer, Unanswered
 from worker.attentive.replies import reply_of
 from worker.core import model as core
+from worker.core.delivery.verdict import in_words
 from worker.core.model import Failure, Reply
 
 NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
@@ -29,6 +30,25 @@ def test_nothing_that_the_destination_wrote_is_shown() -> None:
 def test_no_answer_keeps_its_kind_and_cause() -> None:
     came = reply_of(Unanswered(Failure.CONNECT, "no route"), now_seconds=NOW_SECONDS, seconds=0.5)
     assert came == Reply(None, Failure.CONNECT, seconds=0.5, cause="no route")
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://login.example.com/u/+13115550001?email=me@example.com", ", which points to login.example.com"),
+        ("http://me@example.com:8443/", ", which points to example.com:8443"),
+        ("//other.example.com/x", ", which points to other.example.com"),
+        ("/login/+13115550001", ", which points to another path"),
+        ("", ""),
+        ("https://[bad", ""),
+        ("https://a b/", ""),
+        ("https://host:99999/", ""),
+        ("mailto:me@example.com", ""),
+    ],
+)
+def test_a_redirect_is_told_by_its_host_alone(location: str, words: str) -> None:
+    assert in_words(reply(302, location=location)) == f"status 302{words}"
+    assert in_words(reply(400, location=location)) == "status 400"
 
 
 @pytest.mark.parametrize(

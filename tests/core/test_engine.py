@@ -199,6 +199,7 @@ def test_a_record_whose_schema_is_missing_stalls_its_own_partition_alone() -> No
     driver.run(account, WITHIN_SECONDS)
     assert (account.of(1), account.of(2)) == ({"a": 1}, {"a": 4})
     assert (driver.engine.missing_schemas, driver.engine.paused()) == ({2}, {P0})
+    assert driver.engine.progress()[P0].oldest_undelivered_ms is not None  # it waits as well, and ages
     assert driver.engine.committable() == {P0: 1, P1: 1}
     assert driver.engine.held_bytes > 0
     driver.engine.schema(2, SCHEMA, driver.now)

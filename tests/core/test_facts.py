@@ -11,7 +11,8 @@ import pytest
 from tests.core.drive import P0, REFUSED, TIMEOUT, Account, Driver
 from worker.core import facts
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Reason, Reply
+from worker.core.model import Failure, Partition, Reason, Reply
+from worker.core.trace import CallTrace, TraceLink
 
 KINDS = get_args(facts.Fact)
 TEXTS = {"detail", "error"}  # text for people: the worker or Kafka's client wrote it; never from a record
@@ -73,7 +74,7 @@ def test_the_number_of_unread_facts_is_bounded() -> None:
 def test_all_observers_hear_the_same_facts() -> None:
     first, second = Ears(), Ears()
     both = facts.Observers(first, second)
-    told: list[facts.Fact] = [facts.Assigned(1, 1), facts.PartitionsLost(1, 0)]
+    told: list[facts.Fact] = [facts.Assigned((P0,), 1), facts.PartitionsLost(1, 0)]
     for fact in told:
         both.observe(fact)
     assert first.heard == second.heard == told
@@ -84,5 +85,15 @@ def test_a_fact_has_no_room_for_an_identifier_or_a_value(kind: type) -> None:
     for field in dataclasses.fields(kind):
         hint = get_type_hints(kind)[field.name]
         for part in get_args(hint) or (hint,):
-            closed = part in {int, float, bool, type(None), Verdict} or issubclass(part, StrEnum)
+            closed = part in {
+                int,
+                float,
+                bool,
+                type(None),
+                Verdict,
+                Partition,
+                CallTrace,
+                TraceLink,
+                ...,
+            } or issubclass(part, StrEnum)
             assert closed or (part is str and field.name in TEXTS), f"{kind.__name__}.{field.name}"

@@ -41,8 +41,9 @@ def test_a_halt_keeps_everything_probes_and_goes_on_by_itself(reply: Reply, reas
 def test_a_404_that_says_no_such_path_halts_even_after_successes() -> None:
     driver = Driver()
     warm(driver)
-    driver.change(1, {"a": 1})
-    driver.reply(driver.call(), Reply(404, no_such_path=True))
+    for user in (1, 2, 3):
+        driver.change(user, {"a": 1})
+    driver.run(lambda _: Reply(404, no_such_path=True), 2.0)
     assert driver.engine.halt is not None
     assert driver.written == []
 
@@ -113,6 +114,27 @@ def test_a_storm_of_refusals_ends_by_itself_once_the_destination_accepts_calls_a
     assert len(driver.written) == 10
     assert account.of(29) == {"a": 29, "b": "newer"}
     assert asked < 30 + 600 / 10 + 10
+
+
+def test_a_storm_of_unusable_records_is_told_when_it_begins_and_when_it_ends() -> None:
+    driver, account = Driver(storm_letters_max=5), Account()
+    for _ in range(8):
+        driver.record(b"\xff")
+    driver.run(account, 10.0)
+    (halted,) = driver.told(Halted)
+    assert (halted.reason, driver.status.halt is not None) == ("rejection_storm", True)
+    driver.advance(50.0)
+    for user in range(10):
+        driver.change(user, {"a": 1})
+    driver.run(account, 10.0)
+    (resumed,) = driver.told(Resumed)
+    assert resumed.reason == "rejection_storm"
+    assert 50 <= resumed.halted_seconds < 80
+    assert driver.status.halt is None
+    for _ in range(8):
+        driver.record(b"\xff")
+    driver.run(account, 10.0)
+    assert len(driver.told(Halted)) == 2
 
 
 def test_a_restart_without_credit_halts_at_the_first_refusal_only() -> None:

@@ -52,15 +52,16 @@ def test_some_new_users_are_always_answered_429(one_in: int, reply: Reply) -> No
     assert good_share(traffic, one_in, 60.0) >= 0.9
 
 
-@pytest.mark.parametrize("bad_one_in_users", [ONE_USER, 20])
-def test_a_rate_that_is_too_high_is_noticed_also_beside_users_that_always_get_429(bad_one_in_users: int) -> None:
+@pytest.mark.parametrize("bad_share", [0.0, 0.05])
+def test_a_rate_that_is_too_high_is_noticed_also_beside_users_that_always_get_429(bad_share: float) -> None:
     """The destination takes 30 calls a second and answers 429 to the rest: the worker learns to make few more."""
     taken: list[float] = []
     calls: list[float] = []
 
     def answer(call: Call, seconds: float) -> Reply:
         calls.append(seconds)
-        if int(str(call.user.phone)[5:]) % bad_one_in_users == 0:
+        # By chance: users come at an even pace, and at even seconds a call would always meet a bad one.
+        if random.Random(str(call.user.phone)).random() < bad_share:
             return Reply(429)
         taken[:] = [at for at in taken if at > seconds - 1.0]
         if len(taken) >= 30:
@@ -72,7 +73,7 @@ def test_a_rate_that_is_too_high_is_noticed_also_beside_users_that_always_get_42
     traffic.run(90.0)
     late = sum(at > 30.0 for at in calls) / 60.0
     assert late <= 60.0, f"{late:.0f} calls a second, where 30 are taken"
-    assert len(traffic.delivered) >= 0.6 * 30 * 90
+    assert len(traffic.delivered) >= 0.5 * 30 * 90
 
 
 @pytest.mark.parametrize("answers", [(403, 302), (404, 403), (302, 404)])

@@ -43,7 +43,7 @@ def test_a_frozen_worker_sends_nothing_for_its_former_partitions(lab: Lab, proto
     assert time.time() - frozen_at > SESSION_MS / 1000 - 3
     frozen.signal(signal.SIGCONT)
     woken_at = time.time()
-    until(lambda: frozen.events("woke up late"), 20, "it notices that its lease ran out")
+    until(lambda: frozen.events("woke_up_late"), 20, "it notices that its lease ran out")
     until(lambda: frozen.status()["joined"] and frozen.status()["partitions"], 60, "it is a member again")
     lab.until_committed(30)
 

@@ -109,7 +109,7 @@ def _hold(worker: WorkerCommand, sandbox: SandboxCommand, trouble: Trouble) -> N
     until(lambda: time.monotonic() > ends, trouble.seconds + 5, "the trouble lasts", pause=0.5)
     assert worker.ready().json()["reason"] == trouble.reason
     assert sum(1 for _ in worker.status()["partitions"]) == 3
-    assert worker.events("waiting")[-1]["reason"] == trouble.reason
+    assert worker.events("halted")[-1]["reason"] == trouble.reason
     assert sandbox.stats()["requests"] - before <= trouble.seconds + 5, "more calls than single, ever rarer probes"
 
 

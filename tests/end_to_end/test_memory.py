@@ -59,7 +59,7 @@ def test_a_backlog_larger_than_the_budget_waits_in_kafka(lab: Lab) -> None:
     until(lambda: worker.status()["totals"]["records"] > read + 10_000, 120, "it reads on")
     assert _resident_mebibytes_max(worker) < RESIDENT_MEBIBYTES_MAX
     assert len(worker.status()["partitions"]) == 4
-    assert not worker.events("partitions lost")
+    assert not worker.events("partitions_lost")
 
 
 def test_users_with_four_large_changes_each_fit(lab: Lab) -> None:

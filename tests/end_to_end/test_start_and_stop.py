@@ -31,8 +31,8 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
     lab.produce(changes(3, events=40, users=20))
     until(lambda: worker.status()["state"] == "halted", 40, "halted")
     assert worker.stop() == 1
-    [left] = worker.events("stopped with work left")
-    assert left["left"] == worker.events("drain cut")[-1]["left"] > 0
+    [left] = worker.events("stopped_with_work_left")
+    assert left["left"] == worker.events("drain_cut")[-1]["left"] > 0
     assert not lab.all_committed()
 
 
@@ -55,7 +55,8 @@ def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, 
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps(UNUSABLE[kind])})
     assert worker.wait(30) == 2
     log = worker.log.read_text()
-    assert log.startswith("Error: kafka.properties: "), log
+    assert log.startswith("Error: The configuration has an error:"), log
+    assert "WORKER_KAFKA__PROPERTIES: " in log
     assert "uncaught" not in log
 
 

@@ -58,6 +58,8 @@ _INTERIM = (
 _WEDGES = (b"\r\n", b"\n", b"\r\n\r\n", b"\0", b":", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 20_000)
 _BODILESS = frozenset({204, 304})
 _SMALL = 8_000  # bytes; what arrives at once, also inside TLS
+_EVERY_SECONDS = 0.02
+_DRIPPED = 12  # bytes; too few for an answer, which would pass for that to the next request
 _BODIES: tuple[bytes, ...] = (
     b"", b"{", b"{}", b"null", b"<!doctype html><title>" + CANARY.encode(), b"\xef\xbb\xbf <html>", b"\xff\xfe<\0",
     b"[" * 50_000, b'{"message":' * 30_000, b'{"message": ' + b"9" * 4_000 + b"}", b"\0" * 100, b"\x1f\x8b\x08" * 20,
@@ -86,10 +88,6 @@ class Sent:
 
 
 OK = Sent(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", End.KEEP, 200)
-
-
-_EVERY_SECONDS = 0.02
-_DRIPPED = 12  # bytes; too few for an answer, which would pass for that to the next request
 
 
 def serve(connection: Connection, sent: Sent) -> bool:

@@ -19,6 +19,7 @@ import yaml
 from helm.generate import CHART
 from tests.support.java import free_port
 from worker.ops.board import Board
+from worker.ops.exporters import Exporters
 from worker.ops.status import Halt, PartitionStatus, Status
 from worker.ops.telemetry import Telemetry
 
@@ -81,7 +82,7 @@ def metrics() -> dict[str, set[str]]:
         halt=Halt("wrong_url", datetime(2026, 5, 4, tzinfo=UTC), "a redirect"),
         partitions=(PartitionStatus("changes", 0, 1, 1, 2, paused=False, oldest_undelivered_seconds=1.0),),
     )
-    telemetry = Telemetry(Board(status), version="1", instance="pod")
+    telemetry = Telemetry(Board(status), version="1", instance="pod", exporters=Exporters())
     try:
         families = list(telemetry.registry.collect())
     finally:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import yaml
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.helm
 
 SECRETS = {("kafka-user", "password"): "p$(POD_NAME)$$w", ("registry-user", "user-info"): "name:word"}
 POD = "r-attribute-worker-1"
+MOUNTED_CA = "/run/secrets/kafka-ca/ca.crt"
+"""A file that the pod would mount. The settings look whether it can be read, so another one stands for it here."""
 
 
 def loaded(rendered: Objects, kind: str, tmp_path: Path) -> Loaded:
@@ -31,6 +34,7 @@ def loaded(rendered: Objects, kind: str, tmp_path: Path) -> Loaded:
     item = only(rendered, kind)
     variables = environment(item, pod=POD, secrets=SECRETS)
     assert variables.pop("WORKER_CONFIG") == "/etc/attribute-worker/worker.yaml"
+    variables = {name: value.replace(MOUNTED_CA, certifi.where()) for name, value in variables.items()}
     return load(with_local_paths(settings_file(rendered, item), tmp_path), {}, variables)
 
 
@@ -108,7 +112,7 @@ def test_secret_properties_join_the_others_and_stay_out_of_the_file(helm: Helm, 
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "attribute-worker",
         "sasl.password": "p$(POD_NAME)$$w",
-        "ssl.ca.location": "/run/secrets/kafka-ca/ca.crt",
+        "ssl.ca.location": certifi.where(),
     }
     assert settings.schemas.registry_properties["basic.auth.user.info"] == "name:word"
     assert "propert" not in settings_file(rendered, only(rendered, "Deployment"))

@@ -403,7 +403,7 @@ class TestProblems:
                     member.close()
                     until(lambda: bool(refused.held), refused)
                     assert refused.subscription.problem is None
-            assert not [line for line in lines if line["event"] == "kafka connection is well again"]
+            assert not [line for line in lines if line["event"] == "kafka_well_again"]
 
     def test_a_broker_that_does_not_answer_is_explained_in_words(self, group: str) -> None:
         class Nowhere:

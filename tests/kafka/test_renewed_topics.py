@@ -60,7 +60,7 @@ def test_it_is_read_from_its_beginning_with_a_warning(real_kafka: RunningBroker,
         assert [record.offset for record in member.records[100:]] == list(range(150))
         assert total() == 1
         member.poll()
-        assert len([line for line in lines if "made anew" in line["event"]]) == 1
+        assert len([line for line in lines if line["event"] == "topic_made_anew"]) == 1
 
 
 def test_it_is_read_from_its_end_if_new_topics_are(real_kafka: RunningBroker) -> None:

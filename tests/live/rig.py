@@ -9,7 +9,7 @@ from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, doubling, options
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.facts import Fact
+from worker.core.facts import DeletedUnread, Fact
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
@@ -38,6 +38,7 @@ class Brokers:
     acknowledged: dict[Partition, int] = field(default_factory=dict)
     commits: list[tuple[dict[Partition, int], str]] = field(default_factory=list)
     ends_reached: dict[Partition, int] = field(default_factory=dict)
+    deleted: list[DeletedUnread] = field(default_factory=list)
     raises: Exception | None = None
     close_raises: Exception | None = None
     rejoined: int = 0
@@ -54,6 +55,10 @@ class Brokers:
 
     def passed(self) -> Mapping[Partition, int]:
         return self.ends_reached
+
+    def deleted_unread(self) -> list[DeletedUnread]:
+        taken, self.deleted = self.deleted, []
+        return taken
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         del wait

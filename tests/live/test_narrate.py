@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from structlog.testing import CapturingLogger
 
+from worker.attentive.token import Token
 from worker.core import facts
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Reason
+from worker.core.model import Partition, Reason
+from worker.live.advice import Advice
 from worker.live.narrate import Narrator
 
 QUIET = (
@@ -26,7 +28,7 @@ QUIET = (
 
 def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
     log = CapturingLogger()
-    Narrator(log).observe(fact)
+    Narrator(log, Advice(Token.given("t"))).observe(fact)
     return [(call.method_name, call.args[0], call.kwargs) for call in log.calls]
 
 
@@ -37,7 +39,7 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
             facts.Halted(HaltReason.WRONG_URL, "status 302"),
             "warning",
             "halted",
-            {"reason": "wrong_url", "detail": "status 302"},
+            {"reason": "wrong_url", "detail": "status 302; check WORKER_ATTENTIVE__BASE_URL"},
         ),
         (
             facts.Resumed(HaltReason.WRONG_URL, 12.5),
@@ -47,33 +49,44 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
         ),
         (facts.UnusualSuccess(202), "warning", "unusual_success", {"status": 202}),
         (facts.SharedUser(), "info", "user_in_several_partitions", {}),
-        (facts.MemoryFull(10), "debug", "memory full", {"held_bytes": 10}),
-        (facts.MemoryFreed(8), "debug", "memory freed", {"held_bytes": 8}),
-        (facts.Assigned(2, 3), "info", "assigned", {"gained": 2, "held": 3}),
+        (facts.MemoryFull(10), "debug", "memory_full", {"held_bytes": 10}),
+        (facts.MemoryFreed(8), "debug", "memory_freed", {"held_bytes": 8}),
+        (
+            facts.Assigned((Partition("changes", 0), Partition("changes", 1)), 3),
+            "info",
+            "assigned",
+            {"gained": 2, "held": 3},
+        ),
         (
             facts.Revoked(1, 2, facts.DrainOutcome.CUT, 1.234),
             "info",
             "revoked",
             {"lost": 1, "held": 2, "drained": False, "seconds": 1.23},
         ),
-        (facts.PartitionsLost(3, 0), "warning", "partitions lost", {"lost": 3, "held": 0}),
+        (facts.PartitionsLost(3, 0), "warning", "partitions_lost", {"lost": 3, "held": 0}),
         (
             facts.DrainEnded(facts.DrainOutcome.CUT, 2.0, 4),
             "warning",
-            "drain cut",
+            "drain_cut",
             {"left": 4, "seconds": 2.0},
         ),
         (
             facts.LeaseRanOut(facts.LeaseEnd.LOOP_STOOD_STILL, 50.04, 2),
             "warning",
-            "woke up late",
+            "woke_up_late",
             {"silent_seconds": 50.0, "dropped": 2},
         ),
         (
             facts.LeaseRanOut(facts.LeaseEnd.COORDINATOR_SILENT, 50.04, 2),
             "warning",
-            "cut off from the group",
+            "cut_off_from_group",
             {"silent_seconds": 50.0, "dropped": 2},
+        ),
+        (
+            facts.DeletedUnread(Partition("changes", 2), 10, 30),
+            "warning",
+            "records_deleted_unread",
+            {"topic": "changes", "partition": 2, "offset": 10, "offsets": 30},
         ),
     ],
     ids=lambda value: type(value).__name__,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
+import pytest
 from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
 from worker.core.model import Partition, Reply, WorkerIdentity
 from worker.core.watchdog import STUCK_SECONDS
+from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
-from worker.ops.status import State, Status
+from worker.ops.status import LastError, Problem, State, Status
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Topics:
     """The subscribed topics; `problem` is what is wrong with them, if anything."""
 
     problem: str | None = None
+    latest: int | None = None
+    retention_seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,10 +77,11 @@ class Reported:
         self.reporter = Reporter(
             self.driver.engine,
             WorkerIdentity("1", "a", "g"),
-            token=Token.given("t"),
+            advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
             board=self.board,
+            destination="https://api.example.com",
             log=cast("Any", self.log),
         )
 
@@ -112,6 +118,22 @@ def test_the_board_is_updated_once_a_period_and_at_each_step_of_a_drain() -> Non
     assert reported.report(draining, after=0.0).state is State.DRAINING
 
 
+def test_what_adds_up_with_time_is_added_up() -> None:
+    """Halts that came and went between two scrapes count, and the use of the rate is known over any time."""
+    reported = Reported(topics=Topics(latest=6, retention_seconds={"changes": 60.0}))
+    reported.report()
+    allowed = reported.report(after=1.0).calls_allowed
+    assert allowed == pytest.approx(9_500, rel=0.01)  # the limit less the headroom, for a second
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(401))
+    status = reported.report(after=2.0)
+    assert status.halted_seconds == {"unauthorized": 2.0}
+    assert (status.partitions_subscribed, status.retention_seconds) == (6, {"changes": 60.0})
+    assert status.held_bytes_max > 0
+    reported.report(after=1.0)
+    assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot
+
+
 def test_a_throttled_worker_says_so() -> None:
     reported = Reported()
     reported.driver.change(1, {"a": 1})
@@ -119,7 +141,8 @@ def test_a_throttled_worker_says_so() -> None:
     assert reported.report().state is State.THROTTLED
 
 
-def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
+def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_told() -> None:
+    """Its first line comes from the fact."""
     reported = Reported()
     reported.driver.change(1, {"a": 1})
     reported.driver.reply(reported.driver.call(), Reply(401))
@@ -127,12 +150,46 @@ def test_a_halt_is_on_the_board_with_advice_and_logged_once_a_minute() -> None:
     assert status.state is State.HALTED
     assert status.halt is not None
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
-    reported.report()
-    assert reported.reminders == ["unauthorized"]
-    reported.report(after=LINE_SECONDS)
+    assert status.halt.next_probe == status.halt.since + timedelta(seconds=1)
+    assert status.last_error == LastError(status.halt.since, "status 401")
+    assert status.destination == "https://api.example.com"
+    for _ in range(8):
+        reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2
     (first, second) = reported.log.calls
     assert first.kwargs["since"] == second.kwargs["since"]
+    assert "check that the token" in first.kwargs["detail"]
+
+
+def test_a_steady_worker_says_once_a_minute_what_it_did_in_that_minute() -> None:
+    reported = Reported()
+    reported.report()
+    for minute in range(3):
+        for number in range(minute + 1):
+            reported.driver.change(number, {"a": minute})
+            reported.driver.reply(reported.driver.call(), Reply(200))
+        for _ in range(12):
+            reported.report(after=LINE_SECONDS / 12)
+    lines = [(call.method_name, call.args[0]) for call in reported.log.calls]
+    assert lines == [("info", "progress")] * 3
+    said = [call.kwargs for call in reported.log.calls]
+    assert [(line["seconds"], line["records"], line["calls"], line["delivered_entries"]) for line in said] == [
+        (60, 1, 1, 1),
+        (60, 2, 2, 2),
+        (60, 3, 3, 3),
+    ]
+    assert (said[0]["state"], said[0]["partitions"], said[0]["lag"], said[0]["dead_letters"]) == ("running", 1, 5, 0)
+
+
+def test_a_minute_says_how_much_of_the_rate_was_used() -> None:
+    reported = Reported(Driver(requests_per_second=2.0))
+    reported.report()
+    for second in range(60):
+        reported.driver.change(second, {"a": 1})
+        reported.driver.reply(reported.driver.call(), Reply(200))
+        reported.report(after=1.0)
+    (line,) = reported.log.calls
+    assert line.kwargs["rate_used"] == 0.53  # 60 of 114: the limit less the headroom
 
 
 def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
@@ -143,7 +200,11 @@ def test_the_most_urgent_problem_is_logged_and_a_new_one_at_once() -> None:
     reported.driver.letters_fail = True
     reported.driver.record(b"\xff")
     reported.driver.post()
-    assert reported.report().problem == "the topic is down"
+    status = reported.report()
+    assert (status.problem, status.problems) == (
+        "the topic is down",
+        (Problem.DEAD_LETTER_TOPIC, Problem.SCHEMA_REGISTRY),
+    )
     assert reported.reminders == ["kafka", "schema_registry", "dead_letter_topic"]
 
 
@@ -158,7 +219,7 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert problem.endswith("and 1 more partitions")
     for _ in range(4 * int(LINE_SECONDS)):
         reported.report()
-    lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition stuck"]
+    lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition_stuck"]
     assert [(line["topic"], line["partition"], line["offset"], line["others"]) for line in lines] == [
         ("profile-changes", 0, 0, 1)
     ] * 2

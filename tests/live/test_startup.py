@@ -57,7 +57,7 @@ def test_it_waits_for_a_missing_topic_says_so_once_and_then_creates_the_dead_let
     assert waiting["since"].endswith("Z")
     assert datetime.fromisoformat(waiting["since"]).tzinfo is not None
     assert topics.subscribed[0] in waiting["detail"]
-    assert created == {"event": "dead-letter topic created", "partitions": 4, "log_level": "info"}
+    assert created == {"event": "dead_letter_topic_created", "partitions": 4, "log_level": "info"}
     assert next(waits) == 4
     assert partition_total(topics.admin, [topics.dead_letters]) == 4
 

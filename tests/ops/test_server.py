@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,14 +21,15 @@ from prometheus_client import CollectorRegistry
 from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.server import ANY, AddressUnavailableError, OpsServer
-from worker.ops.status import Halt, PartitionStatus, State, Status
+from worker.ops.status import Halt, LastError, PartitionStatus, Problem, State, Status
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="attribute-worker", rate_limit=150.0)
 RUNNING = replace(STARTING, state=State.RUNNING, joined=True)
+SINCE = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 HALTED = replace(
     RUNNING,
     state=State.HALTED,
-    halt=Halt("unauthorized", datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC), "401 from the destination"),
+    halt=Halt("unauthorized", SINCE, "401 from the destination"),
 )
 
 
@@ -133,7 +134,23 @@ def test_readyz_says_since_when(client: Client, board: Board) -> None:
 def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
     totals = Totals(records=9, calls=2, dead_letters=Counter({"rejected": 1}), replies=Counter({"200": 2}))
-    board.publish(replace(HALTED, partitions=partitions, totals=totals, open_entries=4, in_flight=1, held_bytes=77))
+    halt = replace(HALTED.halt or Halt("", SINCE, ""), next_probe=SINCE + timedelta(minutes=1))
+    board.publish(
+        replace(
+            HALTED,
+            halt=halt,
+            last_error=LastError(SINCE, "status 401"),
+            problem="no broker",
+            problems=(Problem.KAFKA,),
+            destination="https://api.example.com",
+            halted_seconds={"unauthorized": 1.5},
+            partitions=partitions,
+            totals=totals,
+            open_entries=4,
+            in_flight=1,
+            held_bytes=77,
+        )
+    )
     code, body, headers = client.reply("/status")
     document = json.loads(body)
     assert (code, headers["Content-Type"]) == (200, "application/json")
@@ -142,7 +159,15 @@ def test_status_has_every_promised_key(client: Client, board: Board) -> None:
         "reason": "unauthorized",
         "since": "2026-05-04T03:02:01Z",
         "detail": "401 from the destination",
+        "next_probe": "2026-05-04T03:03:01Z",
     }
+    assert document["last_error"] == {"at": "2026-05-04T03:02:01Z", "detail": "status 401"}
+    assert (document["problem"], document["problems"], document["destination"]) == (
+        "no broker",
+        ["kafka"],
+        "https://api.example.com",
+    )
+    assert document["halted_seconds"] == {"unauthorized": 1.5}
     assert (document["version"], document["instance"], document["group_id"]) == (
         "1.2.3",
         "worker-0",

@@ -6,11 +6,13 @@ import http.client
 import os
 import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -23,19 +25,26 @@ from worker.core.facts import (
     Assigned,
     CallEnded,
     CommitEnded,
+    DeletedUnread,
     Delivered,
     DrainEnded,
     DrainOutcome,
     Fact,
+    LeaseEnd,
+    LeaseRanOut,
     LetterFailed,
     PartitionsLost,
+    Refused,
     Revoked,
 )
-from worker.core.model import Reason
+from worker.core.model import Partition, Reason
 from worker.core.totals import Totals
 from worker.ops.board import Board
+from worker.ops.exporters import Exporters
+from worker.ops.metrics import Kind
+from worker.ops.metrics_table import METRICS, with_table
 from worker.ops.server import OpsServer
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
+from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status
 from worker.ops.telemetry import Telemetry
 from worker.ops.variables import ignoring_unusable_variables
 
@@ -49,6 +58,13 @@ BUSY = replace(
     open_entries=5,
     in_flight=2,
     held_bytes=4096,
+    problems=(Problem.KAFKA,),
+    held_bytes_max=8192,
+    letters_withheld=3,
+    partitions_subscribed=4,
+    retention_seconds={"changes": 604_800.0},
+    halted_seconds={"wrong_url": 12.5},
+    calls_allowed=50.5,
     partitions=(
         PartitionStatus("changes", 0, 90, 80, 100, paused=True, oldest_undelivered_seconds=2.5),
         PartitionStatus("changes", 1, None, None, None, paused=False, oldest_undelivered_seconds=None),
@@ -68,7 +84,7 @@ BUSY = replace(
         replies=Counter({"200": 38, "400": 2, "timeout": 1}),
     ),
 )
-LABELS = {"group_id", "kind", "le", "outcome", "partition", "reason", "result", "state", "status", "topic", "version"}
+P0, P1 = Partition("changes", 0), Partition("changes", 1)
 
 
 class Scraped:
@@ -100,7 +116,7 @@ class Scraped:
 @pytest.fixture
 def worker() -> Iterator[Scraped]:
     board = Board(STARTING)
-    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
     server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
     try:
         yield Scraped(board, telemetry, server.start())
@@ -114,23 +130,70 @@ def record_one_of_each(telemetry: Telemetry) -> None:
     telemetry.observe(Delivered(changes=3, calls=1, age_seconds=45.0))
     telemetry.observe(CommitEnded(0.01, ok=True))
     telemetry.observe(DrainEnded(DrainOutcome.CUT, 2.0, left=3))
-    telemetry.observe(Assigned(gained=2, held=2))
+    telemetry.observe(Assigned((P0, P1), held=2))
+    telemetry.observe(DeletedUnread(P1, first=10, offsets=30))
+    telemetry.observe(LeaseRanOut(LeaseEnd.LOOP_STOOD_STILL, 50.0, dropped=2))
+    telemetry.observe(Refused(stepped_back=True))
     telemetry.observe(LetterFailed(Reason.REJECTED, "the topic is down"))
 
 
-def test_every_name_has_the_prefix_one_unit_and_known_labels(worker: Scraped) -> None:
+def own(families: Iterable[Metric]) -> list[Metric]:
+    """Those of the worker, without those of its process."""
+    return [family for family in families if family.name.startswith("attribute_worker_")]
+
+
+def test_what_is_scraped_is_what_the_table_says(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     record_one_of_each(worker.telemetry)
-    families = worker.families()
-    assert len(families) > 30
-    suffixes = re.compile(r"(_seconds|_bytes|_total)")
-    for family in families.values():
-        assert family.name.startswith("attribute_worker_")
-        assert family.documentation
+    found = {}
+    for family in own(worker.families().values()):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        found[name] = (family.type, labels, family.documentation)
+    assert found == {metric.shown_name: (metric.kind.value, set(metric.labels), metric.meaning) for metric in METRICS}
+
+
+def test_a_metric_has_a_unit_at_most_once_and_its_listed_labels_alone(worker: Scraped) -> None:
+    worker.board.publish(BUSY)
+    record_one_of_each(worker.telemetry)
+    suffixes = re.compile(r"_(seconds|bytes|ratio|total)(?=_|$)")
+    closed = {metric.shown_name: metric.labels for metric in METRICS}
+    for family in own(worker.families().values()):
+        assert suffixes.findall(family.name) in ([], ["seconds"], ["bytes"]), family.name
         for sample in family.samples:
-            assert len(suffixes.findall(sample.name)) <= 1, sample.name
-            assert sample.labels.keys() <= LABELS, sample
-            assert sample.name.endswith("_total") == (family.type == "counter")
+            for label, value in sample.labels.items():
+                listed = closed.get(sample.name, {}).get(label)
+                assert not listed or value in listed, sample
+
+
+def test_a_closed_set_of_labels_has_a_series_for_each_value_before_anything_happens(worker: Scraped) -> None:
+    """Else increase() would miss the first one, and a gauge that is absent looks like one that is not scraped."""
+    found = {
+        (sample.name, *sample.labels.items()) for family in worker.families().values() for sample in family.samples
+    }
+    for metric in METRICS:
+        if metric.labels and metric.kind is not Kind.HISTOGRAM:
+            missing = [labels for labels in metric.starts() if (metric.shown_name, *labels.items()) not in found]
+            assert not missing, metric.shown_name
+
+
+def test_the_table_in_the_documentation_is_what_the_code_says() -> None:
+    page = (Path(__file__).parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
+    assert with_table(page) == page, "docs/metrics.md is old: run scripts/metrics-table"
+    used = set(re.findall(r"attribute_worker_\w+", page)) - {metric.shown_name for metric in METRICS}
+    assert used == {"attribute_worker_call_duration_seconds_bucket"}
+
+
+def test_a_page_without_the_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="markers"):
+        with_table("no table here")
+
+
+def test_the_process_is_measured_too(worker: Scraped) -> None:
+    families = worker.families()
+    for name in ("process_cpu_seconds", "process_resident_memory_bytes", "process_open_fds"):
+        assert families[name].samples[0].value > 0
+    assert abs(families["process_start_time_seconds"].samples[0].value - time.time()) < 3600
 
 
 def test_a_client_that_asks_for_openmetrics_gets_it(worker: Scraped) -> None:
@@ -149,8 +212,18 @@ def test_the_status_is_exported_even_before_any_fact(worker: Scraped) -> None:
     assert worker.value("state", state="halted") == 1
     assert worker.value("state", state="running") == 0
     assert worker.value("halted", reason="wrong_url") == 1
+    assert worker.value("halted", reason="unauthorized") == 0
+    assert worker.value("halted_time_seconds_total", reason="wrong_url") == 12.5
+    assert worker.value("problem", kind="kafka") == 1
+    assert worker.value("problem", kind="stuck") == 0
     assert worker.value("ready") == 0
     assert worker.value("held_bytes") == 4096
+    assert worker.value("held_max_bytes") == 8192
+    assert worker.value("calls_allowed_total") == 50.5
+    assert worker.value("dead_letters_withheld") == 3
+    assert worker.value("partitions_held") == 2
+    assert worker.value("partitions_subscribed") == 4
+    assert worker.value("topic_retention_seconds", topic="changes") == 604_800
     assert worker.value("rate_current") == 10
     assert worker.value("calls_total") == 40
     assert worker.value("calls_saved_total") == 60
@@ -158,20 +231,17 @@ def test_the_status_is_exported_even_before_any_fact(worker: Scraped) -> None:
     assert worker.value("dead_letters_total", reason="rejected") == 4
     assert worker.value("partition_lag", topic="changes", partition="0") == 20
     assert worker.value("partition_oldest_undelivered_seconds", topic="changes", partition="0") == 2.5
+    assert worker.value("partition_oldest_undelivered_seconds", topic="changes", partition="1") == 0
     assert worker.value("partition_lag", topic="changes", partition="1") is None
 
 
-def test_every_dead_letter_reason_is_exported_as_0_before_its_first_letter(worker: Scraped) -> None:
-    """Otherwise PromQL's increase() would miss the first letter."""
-    assert worker.value("dead_letters_total", reason="undecodable") == 0
-
-
-def test_a_halt_that_ended_and_a_partition_that_left_are_no_longer_exported(worker: Scraped) -> None:
+def test_a_halt_that_ended_is_0_and_a_partition_that_left_is_no_longer_held(worker: Scraped) -> None:
     worker.board.publish(BUSY)
     assert worker.value("halted", reason="wrong_url") == 1
     worker.board.publish(replace(BUSY, state=State.RUNNING, halt=None, partitions=BUSY.partitions[1:]))
-    assert worker.value("halted", reason="wrong_url") is None
+    assert worker.value("halted", reason="wrong_url") == 0
     assert worker.value("partition_paused", topic="changes", partition="0") is None
+    assert worker.value("partitions_held") == 1
     assert worker.value("partition_paused", topic="changes", partition="1") == 0
     assert worker.value("ready") == 1
 
@@ -185,9 +255,16 @@ def test_facts_are_counted_in_the_right_buckets_and_series(worker: Scraped) -> N
     assert worker.value("delivery_age_seconds_bucket", le="60.0") == 1
     assert worker.value("delivery_age_seconds_bucket", le="86400.0") == 1
     assert worker.value("entry_changes_sum") == 3
+    assert worker.value("calls_ended_total", outcome="delivered") == 1
+    assert worker.value("calls_ended_total", outcome="retry") == 0
     assert worker.value("drain_duration_seconds_count", result="cut") == 1
+    assert worker.value("drains_total", result="cut") == 1
     assert worker.value("rebalances_total", kind="assigned") == 1
-    assert worker.value("dead_letter_failures_total") == 1
+    assert worker.value("lease_ends_total", reason="loop_stood_still") == 1
+    assert worker.value("refused_attributes_total") == 1
+    assert worker.value("dead_letter_failures_total", reason="rejected") == 1
+    assert worker.value("records_deleted_unread_total", topic="changes", partition="1") == 30
+    assert worker.value("records_deleted_unread_total", topic="changes", partition="0") == 0
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -227,14 +304,14 @@ def test_concurrent_scrapes_each_get_every_metric_once(worker: Scraped) -> None:
         assert len(names) == len(set(names)) > 30
 
 
-def test_a_disabled_sdk_leaves_an_empty_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_sdk_leaves_only_the_metrics_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     board = Board(BUSY)
-    telemetry = Telemetry(board, version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
     record_one_of_each(telemetry)
     server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
     try:
-        assert Scraped(board, telemetry, server.start()).text()[0] == ""
+        assert own(Scraped(board, telemetry, server.start()).families().values()) == []
     finally:
         server.close()
         telemetry.close()
@@ -244,7 +321,7 @@ def test_an_exporter_named_in_the_environment_is_not_started(monkeypatch: pytest
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "1")
     before = threading.active_count()
-    telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0")
+    telemetry = Telemetry(Board(STARTING), version="1.2.3", instance="worker-0", exporters=Exporters())
     assert threading.active_count() == before
     telemetry.close()
 
@@ -256,9 +333,9 @@ def test_a_variable_that_the_sdk_does_not_take_is_named_and_ignored(
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", value)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "mine")
     with capture_logs() as lines:
-        telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0")
+        telemetry = Telemetry(Board(BUSY), version="1.2.3", instance="worker-0", exporters=Exporters())
     assert [(line["event"], line["variable"]) for line in lines] == [
-        ("variable ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
+        ("variable_ignored", "OTEL_METRICS_EXEMPLAR_FILTER")
     ]
     assert "attribute_worker_info" in {family.name for family in telemetry.registry.collect()}
     assert os.environ["OTEL_SERVICE_NAME"] == "mine"

@@ -29,4 +29,7 @@ KEPT: Final[dict[int, str]] = {
     700000313: "two users that got 403 for good, beside few others, were never blamed, as each had met it too",
     766057920: "model: the time-out of a departure that nobody heard ended the membership that the worker began later",
     920001895: "a user given up in a storm, so without a letter yet, got a 200, and was given up at its next 503",
+    930000207: "a user with 403 for good, few calls of others: each part of its search waited for another success",
+    940001008: "as 930000207",
+    1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
 }

@@ -247,8 +247,10 @@ def blames_the_user_at_a_first_404(patch: pytest.MonkeyPatch) -> None:
     """A 404 is a dead letter at once, though a proxy may be missing the path for everybody."""
     original = Attribution.blame
 
-    def blame(self: Attribution, entry: Entry, of: Verdict, reply: Reply, now: float) -> tuple[Blame, Trouble]:
-        blamed, row = original(self, entry, of, reply, now)
+    def blame(
+        self: Attribution, entry: Entry, of: Verdict, reply: Reply, now: float, *, alone: bool = True
+    ) -> tuple[Blame, Trouble]:
+        blamed, row = original(self, entry, of, reply, now, alone=alone)
         return (Blame.USER if of in {Verdict.NOT_FOUND, Verdict.UNEXPECTED} else blamed), row
 
     patch.setattr(Attribution, "blame", blame)

@@ -29,6 +29,7 @@ class Flight:
         counted: the destination may still apply it, so the oracle counts it as in flight.
         arrived: it has reached the destination.
         unwritten: the process froze before the request's first byte was written.
+        unreachable: no connection came about, so it is never written.
         cut: the main loop has aborted it.
         over: its reply, or the failure in place of one, is decided.
     """
@@ -42,6 +43,7 @@ class Flight:
     counted: bool = True
     arrived: bool = False
     unwritten: bool = False
+    unreachable: bool = False
     cut: bool = False
     over: bool = False
 
@@ -84,6 +86,7 @@ class Senders:
         cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
         failure = cluster.attentive.unreachable()
         if failure is not None:
+            flight.unreachable = True
             seconds = 0.0 if failure is Failure.NO_TOKEN else 0.002
             self._timeline.after(seconds, self.came, (flight, Reply(None, failure)))
             return
@@ -117,7 +120,7 @@ class Senders:
         """The process is killed; requests already written still arrive."""
         self.alive = False
         for flight in self._flights.values():
-            if flight.arrived or flight.unwritten:
+            if flight.arrived or flight.unwritten or flight.unreachable:
                 self._uncount(flight)
 
     def freeze(self) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
 from tests.simulation.plan import LEASE_SECONDS
 from tests.simulation.promises import PromiseBroken
+from worker.core.facts import DeletedUnread
 from worker.core.model import Partition, Record
 from worker.live.ports import Listener
 
@@ -127,6 +128,10 @@ class Subscription:
     def passed(self) -> Mapping[Partition, int]:
         """None: the model's logs hold only records."""
         return {}
+
+    def deleted_unread(self) -> Sequence[DeletedUnread]:
+        """None: no promise rests on it."""
+        return ()
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         """As `Group.commit`. A blocking commit is tried _COMMIT_ATTEMPTS times, in a callback once."""

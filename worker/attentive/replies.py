@@ -10,6 +10,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from worker.attentive.message import Answer, Unanswered
 from worker.core.model import Reply
@@ -17,6 +18,8 @@ from worker.core.model import Reply
 MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
 _SUCCESS = range(200, 300)
+_REDIRECT = range(300, 400)
+_HOST = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,10}", re.ASCII)
 
 _Headers: TypeAlias = Mapping[str, str]  # names in lower case
 
@@ -51,7 +54,21 @@ def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -
         no_such_path=status == HTTPStatus.NOT_FOUND and message.startswith("No static resource"),
         web_page=_is_web_page(status, headers, body),
         seconds=seconds,
+        cause=_points_to(headers) if status in _REDIRECT else "",
     )
+
+
+def _points_to(headers: _Headers) -> str:
+    """Where a redirect points: its host alone, since the rest may name anything. Empty if it does not say."""
+    location = headers.get("location", "").strip()
+    try:
+        parts = urlsplit(location)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    if _HOST.fullmatch(host) and parts.scheme in {"http", "https", ""}:
+        return f"which points to {host}" + (f":{port}" if port else "")
+    return "which points to another path" if location and not (parts.scheme or parts.netloc) else ""
 
 
 def _body(headers: _Headers, content: bytes) -> str:

@@ -87,6 +87,12 @@ def endpoint(base_url: str, path: str) -> str:
     return str(url.copy_with(path=f"{url.path.rstrip('/')}/{path}"))
 
 
+def origin(base_url: str) -> str:
+    """The scheme, the host and, if it is given, the port of a base URL that `endpoint` accepts."""
+    url = httpx.URL(base_url)
+    return str(url.copy_with(path="/", query=None, fragment=None)).rstrip("/")
+
+
 class Transport(httpx.AsyncBaseTransport):
     """HTTP/1.1 over connections of our own, a deadline and a fence for each request; no redirects, cookies or retries.
 

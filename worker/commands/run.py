@@ -15,6 +15,7 @@ from worker.attentive.senders import SendersStoppedError
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.member import SourceFailed
 from worker.live.startup import DeadLetterTopicUnusable
+from worker.ops.exporters import ExporterUnusable
 from worker.ops.server import AddressUnavailableError
 from worker.registry.registry import SchemasStopped
 from worker.settings.flags import SettingsCommand, settings_options
@@ -48,7 +49,7 @@ def command(loaded: Loaded) -> None:
     stop = Stop()
     try:
         finished = wiring.worker(settings, identity, log).run(lambda: stop.requested)
-    except (Unusable, PropertiesRefused, AddressUnavailableError, DeadLetterTopicUnusable) as error:
+    except (Unusable, PropertiesRefused, ExporterUnusable, AddressUnavailableError, DeadLetterTopicUnusable) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
     except (SourceFailed, SendersStoppedError, SchemasStopped) as error:

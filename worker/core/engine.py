@@ -142,6 +142,17 @@ class Engine:
         ledgers = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         return all(ledger.unsettled == ledger.withheld for ledger in ledgers)
 
+    def only_failing(self, partitions: Iterable[Partition], now: Now) -> bool:
+        """Whether only users are left in these partitions that fail while others succeed, and none is due again."""
+        ledgers = {self._ledgers[partition] for partition in partitions if partition in self._ledgers}
+        found = False
+        for entry in self._window.entries():
+            if not ledgers.isdisjoint(entry.holds):
+                found = True
+                if entry.trouble is None or not entry.trouble.known or entry.not_before <= now.mono:
+                    return False
+        return found and not self.missing_schemas
+
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: from now on nothing from them is sent, settled or committed.
 
@@ -260,9 +271,13 @@ class Engine:
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
         return {
-            partition: PartitionProgress(ledger.position, ledger.committable, ledger.oldest_timestamp_ms)
+            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
             for partition, ledger in self._ledgers.items()
         }
+
+    def _oldest_ms(self, ledger: Ledger) -> int | None:
+        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
+        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
@@ -304,6 +319,8 @@ class Engine:
         pause_seconds = gate.pause_seconds(now.mono)
         return EngineStatus(
             halt=self.halt,
+            probe_at=gate.next_probe,
+            latest_error=self._judge.latest_error,
             letters_problem=self._outbox.problem,
             letters_withheld=self._outbox.storm.withheld,
             rate_limit=rate.limit,
@@ -313,6 +330,7 @@ class Engine:
             pause_seconds=pause_seconds,
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
+            held_bytes_max=self._memory.max_bytes,
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),

@@ -21,7 +21,8 @@ from typing import Final, Protocol, TypeAlias
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Reason
+from worker.core.model import Failure, Partition, Reason
+from worker.core.trace import CallTrace
 
 FACTS_MAX: Final = 10_000
 """Bound of the facts that wait for the loop; past it the oldest are lost. One turn makes a few hundred at most."""
@@ -39,12 +40,17 @@ class CallMade:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration."""
+    """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration.
+
+    What follows from it (`Delivered`, `Refused`, `UnusualSuccess`, `Halted`, `Resumed`) is told right behind it.
+    `trace` is None unless calls are traced.
+    """
 
     verdict: Verdict
     status: int | None
     failure: Failure | None
     seconds: float
+    trace: CallTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +154,9 @@ class LeaseEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """`gained` partitions were assigned; `held` are assigned now, in all."""
+    """These `partitions` were assigned; `held` are assigned now, in all."""
 
-    gained: int
+    partitions: tuple[Partition, ...]
     held: int
 
 
@@ -201,6 +207,18 @@ class LeaseRanOut:
     dropped: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeletedUnread:
+    """Records were deleted before this worker read them, from offset `first` on.
+
+    `offsets` is how many offsets: at most as many records, since compaction and transactions leave gaps.
+    """
+
+    partition: Partition
+    first: int
+    offsets: int
+
+
 Fact: TypeAlias = (
     CallMade
     | CallEnded
@@ -220,6 +238,7 @@ Fact: TypeAlias = (
     | DrainEnded
     | CommitEnded
     | LeaseRanOut
+    | DeletedUnread
 )
 
 

@@ -11,9 +11,10 @@ import math
 from collections import deque
 from collections.abc import Iterable
 
+from worker.core.delivery.gate import HaltReason
 from worker.core.events.decode import Decoder
 from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
-from worker.core.facts import Facts, SharedUser
+from worker.core.facts import Facts, Halted, Resumed, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
 from worker.core.letters.outbox import OffsetOwner, Outbox
 from worker.core.model import Event, Letter, Now, Partition, Record
@@ -53,6 +54,7 @@ class Intake:
         self._missing: dict[Ledger, int] = {}
         self._ahead: dict[Ledger, set[int]] = {}
         self._forget_absent_at = math.inf
+        self._storm_ms = 0  # when the latest storm of unusable records began
 
     def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
         """Takes in a partition's next record, or queues it while the partition waits for a schema."""
@@ -158,7 +160,8 @@ class Intake:
             headers=trace_context(record.headers),
         )
         self._totals.changes += 1
-        self._outbox.earn_and_release()
+        if self._outbox.earn_and_release():
+            self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
         if self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono):
             if not self._totals.shared_users:
                 self._facts.tell(SharedUser())
@@ -167,3 +170,7 @@ class Intake:
     def _add_letter(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)
         self._outbox.add_of_record(letter, OffsetOwner(ledger, record.offset), now.wall_ms)
+        began_ms = self._outbox.storm.since_ms
+        if began_ms is not None and began_ms != self._storm_ms:
+            self._storm_ms = began_ms
+            self._facts.tell(Halted(HaltReason.REJECTION_STORM, "dead letters of unusable records are withheld"))

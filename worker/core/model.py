@@ -238,7 +238,8 @@ class Reply:
     `body` is text of at most 64 KiB; `message` is the human part of an error body, if one was found;
     `retry_after_seconds`, `rate_limit` and `rate_remaining` repeat the headers of that meaning.
     `no_such_path`: a 404 that says so of the path; `web_page`: the answer is for a browser, so it is not the API's.
-    `cause` tells people what kind of failure it was, without a secret; no decision goes by it.
+    `cause` tells people what kind of failure it was, or where a redirect points; without a secret, and no decision goes
+    by it.
     """
 
     status: int | None

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Names, meanings and defaults are those of the settings."""
+    """Names, meanings and defaults are those of the settings.
+
+    Except `trace_links_max`, which bounds the links of a span. 0: calls are not traced, and no trace context is read.
+    """
 
     window_seconds: float
     max_bytes: int
@@ -20,3 +23,4 @@ class Options:
     calls_per_entry_max: int
     storm_letters_max: int
     storm_share_max: float
+    trace_links_max: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.core.delivery.gate import Halt
+from worker.core.delivery.verdict import LatestError
 from worker.core.model import Partition
 from worker.core.totals import Totals
 from worker.core.watchdog import Stuck
@@ -29,6 +30,9 @@ class EngineStatus:
 
     Attributes:
         halt: why only probes are sent, or why dead letters are withheld. None if neither.
+        probe_at: when the closed gate lets the next probe through, in monotonic seconds. None if it is open, or if a
+            probe is in flight.
+        latest_error: the latest call that did not deliver; None before the first.
         letters_problem: why the dead-letter topic takes no letters now. None if it takes them.
         letters_withheld: dead letters of unusable records that wait for credit.
         rate_limit: the token's limit, in calls a second.
@@ -38,6 +42,7 @@ class EngineStatus:
         pause_seconds: for how long a Retry-After still forbids every call; 0 if none does.
         memory_short: whether partitions pause because the memory budget is exceeded.
         held_bytes: the memory taken by changes and dead letters that are not settled.
+        held_bytes_max: the memory budget.
         open_entries: entries that are not settled.
         in_flight: calls without a reply yet.
         progress: how far each assigned partition has come.
@@ -46,6 +51,8 @@ class EngineStatus:
     """
 
     halt: Halt | None
+    probe_at: float | None
+    latest_error: LatestError | None
     letters_problem: str | None
     letters_withheld: int
     rate_limit: float
@@ -55,6 +62,7 @@ class EngineStatus:
     pause_seconds: float
     memory_short: bool
     held_bytes: int
+    held_bytes_max: int
     open_entries: int
     in_flight: int
     progress: Mapping[Partition, PartitionProgress]

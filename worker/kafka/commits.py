@@ -81,7 +81,7 @@ class Commits:
         try:
             answers = self._consumer.committed(asked, timeout=_NOTES_SECONDS)
         except KafkaException as failure:
-            self._log.warning("committed notes not read", error=in_words(failure.args[0]))
+            self._log.warning("notes_not_read", error=in_words(failure.args[0]))
             return None
         self.answered(None, answers)
         return [answer.metadata for answer in answers if answer.metadata]
@@ -122,7 +122,7 @@ class Commits:
     def _refuse(self, error: KafkaError) -> None:
         self.refused += 1
         if self._limit.allows(error.code(), time.monotonic()):
-            self._log.warning("commit refused, the next one covers it", code=error.name(), error=error.str())
+            self._log.warning("commit_refused", code=error.name(), error=error.str())
 
 
 class _NotAcknowledged(Exception):

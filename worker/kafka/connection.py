@@ -143,13 +143,13 @@ class Connection:
             case _:
                 self.problem, self._detail = words, None
         if self._limit.allows(error.code(), time.monotonic()):
-            self._log.warning("kafka client error", client=self._role, code=error.name(), error=words)
+            self._log.warning("kafka_client_error", client=self._role, code=error.name(), error=words)
 
     def answered(self) -> None:
         """A broker has just answered, so whatever was wrong is over."""
         if self.problem is not None and self.fatal is None:
             self.problem = self._detail = None
-            self._log.info("kafka connection is well again", client=self._role)
+            self._log.info("kafka_well_again", client=self._role)
 
     def joined(self) -> None:
         """The group has let this client join."""

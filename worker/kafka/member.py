@@ -10,11 +10,14 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
+from worker.core.facts import DeletedUnread
 from worker.core.model import Partition, Record
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.coordinator import Coordinator
 from worker.kafka.end_offsets import EndOffsets
 from worker.kafka.missing_topics import MissingTopics
+from worker.kafka.positions import Positions
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
 from worker.kafka.records import PollSize, record_of
 from worker.kafka.renewal import Renewal
@@ -24,11 +27,7 @@ COMMIT_SECONDS: Final = 5.0
 """How long `commit` with `wait` waits, by default."""
 
 CLOSE_SECONDS: Final = 10.0
-
 _BOUNDS_SECONDS: Final = 2.0
-# Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
-# then, and it does not expel the members that wait.
-_COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
 class SourceFailed(Exception):
@@ -58,25 +57,21 @@ class Subscription:
         self._stays = "group.instance.id" in properties and not self._kip_848  # in the group, when it closes
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
-        self._heard_at = time.monotonic()
+        self._coordinator = Coordinator(kip_848=self._kip_848)
         self._assigned: set[Partition] = set()
         self._missing = MissingTopics(topics, self._assigned, log)
         self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
         self._log = log
         self._poll_size = PollSize()
         self._paused: set[Partition] = set()
-        self._passed: dict[Partition, int] = {}
         self._commits = Commits(self._assigned, log)
+        self._positions = Positions(self._log_start)
         self._end_offsets = EndOffsets(properties, log)
         self._renewal = Renewal(properties, log)
         self._listener_error: Exception | None = None
         with connecting():
             self._consumer = Consumer(
-                {
-                    **consumer_properties(properties),
-                    **self._connection.callbacks(),
-                    "on_commit": self._commits.answered,
-                }
+                {**consumer_properties(properties), **self._connection.callbacks(), "on_commit": self._commits.answered}
             )
         self._commits.begin(self._consumer)
         self._topics = list(topics)
@@ -98,7 +93,7 @@ class Subscription:
     @property
     def silent_seconds(self) -> float:
         """How long the coordinator has been silent, by librdkafka's statistics. 0 in a callback: none arrive there."""
-        return 0.0 if self._in_callback else max(0.0, time.monotonic() - self._heard_at)
+        return 0.0 if self._in_callback else self._coordinator.silent_seconds
 
     @property
     def problem(self) -> str | None:
@@ -135,7 +130,11 @@ class Subscription:
 
         It may lie behind the last record: a transaction ends with a control record, and aborted records are left out.
         """
-        return self._passed
+        return self._positions.passed
+
+    def deleted_unread(self) -> Sequence[DeletedUnread]:
+        """The records that were deleted before this member read them, since the last call."""
+        return self._positions.deleted()
 
     def renewed(self, topic: str) -> None:
         """The topic was deleted and made anew: the next poll begins to read it as a new topic."""
@@ -181,7 +180,10 @@ class Subscription:
 
         Don't call it from a rebalance callback.
         """
-        return self._commits.notes(partitions)
+        notes = self._commits.notes(partitions)
+        if notes is not None:
+            self._positions.begin(self._commits.acknowledged)
+        return notes
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stops fetching these partitions. Drops their fetched records, and fetches them again after `resume`.
@@ -231,7 +233,7 @@ class Subscription:
         closer.start()
         closer.join(max(0.0, deadline - time.monotonic()))
         if closer.is_alive():
-            self._log.warning("consumer did not close in time, left behind", waited_seconds=timeout_seconds)
+            self._log.warning("consumer_left_behind", waited_seconds=timeout_seconds)
         self._assignment_seen = self._idle_member = False
         self._raise_pending()
 
@@ -246,6 +248,9 @@ class Subscription:
         if self._renewal.begin(self._assigned, self._bounds):
             self.rejoin()
 
+    def _log_start(self, partition: Partition) -> int:
+        return self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)[0]
+
     def _bounds(self, partition: Partition) -> tuple[int, int]:
         return self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_BOUNDS_SECONDS)
 
@@ -259,7 +264,7 @@ class Subscription:
                 self._record_failed(topic, error)
             return None
         record = record_of(message)
-        self._passed.pop(record.partition, None)
+        self._positions.came(record.partition, record.offset)
         return record
 
     def _end_reached(self, message: Message) -> None:
@@ -268,8 +273,8 @@ class Subscription:
         if topic is None or number is None or offset is None or offset < 0:
             return
         if (partition := Partition(topic, number)) in self._assigned:
-            self._passed[partition] = offset
-            self._missing.found(topic)
+            self._positions.ended(partition, offset)
+            self._missing.found([topic])
 
     def _record_failed(self, topic: str, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
@@ -281,25 +286,16 @@ class Subscription:
             self._connection.failed(error)
 
     def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
-        group = statistics.get("cgrp", {})
+        self._coordinator.take(statistics, holds=bool(self._assigned))
         # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
-        if self._kip_848:
-            self._idle_member = group.get("state") == "up" and self.problem is None
-        elif group.get("join_state") in _COORDINATOR_WAITS:
-            self._heard_at = time.monotonic()
-            return
-        # Only the group's requests use this connection, mostly heartbeats. A new connection has received nothing: -1.
-        idle_us = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)
-        if idle_us >= 0:
-            self._heard_at = (statistics["ts"] - idle_us) / 1e6  # Linux: both are CLOCK_MONOTONIC
+        self._idle_member = self._kip_848 and self._coordinator.up and self.problem is None
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         gained = _partitions_of(partitions)
         self._assigned.update(gained)
-        for partition in gained:
-            self._passed.pop(partition, None)
-            self._missing.found(partition.topic)
+        self._positions.forget(gained)
+        self._missing.found(partition.topic for partition in gained)
         self._assignment_seen = True
         self._connection.joined()
         self._call_listener(self._listener.assigned, gained)
@@ -322,8 +318,7 @@ class Subscription:
         self.resume(self._paused.intersection(partitions))
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
-        for partition in partitions:
-            self._passed.pop(partition, None)
+        self._positions.forget(partitions)
         self._commits.forget(partitions)
 
     def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
@@ -336,7 +331,7 @@ class Subscription:
             self._listener_error = self._listener_error or raised
         finally:
             self._in_callback = False
-            self._heard_at = time.monotonic()  # start anew: statistics from during the callback come with the next poll
+            self._coordinator.begin_anew()  # statistics from during the callback come with the next poll
 
     def _raise_pending(self) -> None:
         if self._listener_error is not None:

@@ -50,7 +50,7 @@ class MissingTopics:
             self._unreadable.add(topic)
         self._checked_at = time.monotonic()
         if self._limit.allows((topic, error.code()), time.monotonic()):
-            self._log.warning("topic unavailable", topic=topic, error=in_words(error))
+            self._log.warning("topic_unavailable", topic=topic, error=in_words(error))
 
     def suspect(self, error: KafkaError) -> None:
         """Some topic is gone or forbidden. At most the error's text names it, so the next `recheck` asks about each."""
@@ -58,16 +58,16 @@ class MissingTopics:
         for topic in self._topics:
             self._problems.setdefault(topic, f"topic {topic}: {in_words(error)}")
 
-    def found(self, topic: str) -> None:
-        """A partition of this topic was assigned, or read."""
-        self._problems.pop(topic, None)
-        self._unreadable.discard(topic)
+    def found(self, topics: Iterable[str]) -> None:
+        """Partitions of these topics were assigned, or read."""
+        for topic in topics:
+            self._problems.pop(topic, None)
+            self._unreadable.discard(topic)
 
     def saw(self, records: Iterable[Record]) -> None:
         """These records were read."""
         if self._unreadable:
-            for topic in {record.partition.topic for record in records}:
-                self.found(topic)
+            self.found({record.partition.topic for record in records})
 
     def recheck(self, consumer: Consumer) -> None:
         """Asks about the topics with a problem, when it is time. Waits for a second at most for each."""

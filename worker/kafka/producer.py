@@ -84,7 +84,7 @@ class DeadLetters:
 
     def _replace_producer(self, error: str) -> None:
         """Makes a new producer. After a fatal error (a broken idempotent sequence) the old one never works again."""
-        self._log.error("producer of dead letters replaced", error=error)
+        self._log.error("dead_letter_producer_replaced", error=error)
         # Clear it before the purge. The purge's delivery reports then find no letter in flight, so none fails twice.
         self._results += [(letter, error) for letter in self._in_flight]
         self._in_flight.clear()

@@ -46,7 +46,7 @@ class Renewal:
         }
         self._starts |= found
         for topic in sorted({partition.topic for partition in found}):
-            self._log.warning("topic was deleted and made anew, read as a new topic", topic=topic, reset=self._reset)
+            self._log.warning("topic_made_anew", topic=topic, reset=self._reset)
         return bool(found)
 
     @property

@@ -74,6 +74,8 @@ class Membership:
         if records:
             self._engine.receive(records, self._clock())
         self._engine.passed(self._group.passed())
+        for deleted in self._group.deleted_unread():
+            self._tell(deleted)
         self._step(wait_seconds)
         now = self._clock().mono
         self._apply_pauses()
@@ -101,7 +103,7 @@ class Membership:
         if self._stopping is not None:
             self._group.pause(partitions)
         self._take_share(ask=True)
-        self._tell(Assigned(len(partitions), len(self._assigned)))
+        self._tell(Assigned(tuple(partitions), len(self._assigned)))
 
     def begin_revoke(self, partitions: Iterable[Partition]) -> Drain | None:
         """Partitions are about to go. The returned drain commits and drops them when it ends.

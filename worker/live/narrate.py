@@ -1,18 +1,18 @@
 """Logs facts. Facts of single calls go to the metrics only.
 
-A halt that comes again within a minute gets no further line. `Reporter` says once a minute what the worker waits for.
+A halt that comes again within a minute gets no further line. `Reminders` says once a minute what the worker waits for.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import (
     Assigned,
+    DeletedUnread,
     DrainEnded,
     DrainOutcome,
     Fact,
@@ -27,19 +27,16 @@ from worker.core.facts import (
     SharedUser,
     UnusualSuccess,
 )
+from worker.live.advice import Advice
 from worker.logs import LogLimiter
-
-_LEASE_ENDS: Final = {
-    LeaseEnd.LOOP_STOOD_STILL: "woke up late",
-    LeaseEnd.COORDINATOR_SILENT: "cut off from the group",
-}
 
 
 class Narrator:
     """An observer that logs."""
 
-    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: FilteringBoundLogger, advice: Advice, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = log
+        self._advice = advice
         self._clock = clock
         self._halts = LogLimiter()
         self._halt_told = True
@@ -51,7 +48,7 @@ class Narrator:
             case Halted():
                 self._halt_told = self._halts.allows(fact.reason, self._clock())
                 if self._halt_told:
-                    log.warning("halted", reason=fact.reason, detail=fact.detail)
+                    log.warning("halted", reason=fact.reason, detail=self._advice.on(fact.reason, fact.detail))
             case Resumed() if self._halt_told:
                 log.info("resumed", reason=fact.reason, halted_seconds=fact.halted_seconds)
             case UnusualSuccess():
@@ -59,9 +56,9 @@ class Narrator:
             case SharedUser():
                 log.info("user_in_several_partitions")
             case MemoryFull():
-                log.debug("memory full", held_bytes=fact.held_bytes)
+                log.debug("memory_full", held_bytes=fact.held_bytes)
             case MemoryFreed():
-                log.debug("memory freed", held_bytes=fact.held_bytes)
+                log.debug("memory_freed", held_bytes=fact.held_bytes)
             case _:
                 self._observe_partitions(fact)
 
@@ -69,16 +66,22 @@ class Narrator:
         log = self._log
         match fact:
             case Assigned():
-                log.info("assigned", gained=fact.gained, held=fact.held)
+                log.info("assigned", gained=len(fact.partitions), held=fact.held)
             case Revoked():
                 drained = fact.outcome is DrainOutcome.DONE
                 log.info("revoked", lost=fact.lost, held=fact.held, drained=drained, seconds=round(fact.seconds, 2))
             case PartitionsLost():
-                log.warning("partitions lost", lost=fact.lost, held=fact.held)
+                log.warning("partitions_lost", lost=fact.lost, held=fact.held)
             case DrainEnded(outcome=DrainOutcome.CUT):
-                log.warning("drain cut", left=fact.left, seconds=round(fact.seconds, 2))
-            case LeaseRanOut():
-                seconds = round(fact.silent_seconds, 1)
-                log.warning(_LEASE_ENDS[fact.why], silent_seconds=seconds, dropped=fact.dropped)
+                log.warning("drain_cut", left=fact.left, seconds=round(fact.seconds, 2))
+            case DeletedUnread():
+                topic, number = fact.partition
+                log.warning(
+                    "records_deleted_unread", topic=topic, partition=number, offset=fact.first, offsets=fact.offsets
+                )
+            case LeaseRanOut(why=LeaseEnd.LOOP_STOOD_STILL):
+                log.warning("woke_up_late", silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
+            case LeaseRanOut(why=LeaseEnd.COORDINATOR_SILENT):
+                log.warning("cut_off_from_group", silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
             case _:
                 pass

@@ -6,9 +6,10 @@ method blocks, unless it says that it waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from worker.core.facts import DeletedUnread
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply
 
 Clock: TypeAlias = Callable[[], Now]
@@ -62,6 +63,9 @@ class Group(Protocol):
 
         Only of partitions from which no record was polled since.
         """
+
+    def deleted_unread(self) -> Sequence[DeletedUnread]:
+        """The records that were deleted before this member read them, since the last call."""
 
     def commit(self, offsets: Mapping[Partition, int], *, note: str = "", wait: bool = False) -> None:
         """Commits each partition's next offset to read, with a note beside it. With `wait`, waits for the answer."""

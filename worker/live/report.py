@@ -1,36 +1,26 @@
-"""Publishes the status on the board, and logs once a minute what the worker waits for."""
+"""Publishes the status on the board."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from worker.attentive.token import Token
-from worker.core.delivery import gate
-from worker.core.delivery.gate import HaltReason
 from worker.core.engine import Engine
 from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
+from worker.live.advice import Advice
+from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
+from worker.live.reminders import Reminders
 from worker.live.silence import Silence
-from worker.logs import LogLimiter
 from worker.ops.board import Board
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status, rfc3339
+from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
 REPORT_SECONDS = 0.25
-
-# How to mend the cause of a halt. An outage has no entry: only the destination can mend that.
-_MENDS: Final[Mapping[HaltReason, str]] = {
-    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
-    "the worker reads a token file again by itself",
-    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
-    HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "
-    "raise WORKER_STORM__LETTERS_MAX and restart",
-}
 
 
 class Counted(Protocol):
@@ -39,6 +29,14 @@ class Counted(Protocol):
     @property
     def problem(self) -> str | None:
         """Why they are not counted, or which pattern matches nothing. None if all is well."""
+
+    @property
+    def latest(self) -> int | None:
+        """How many partitions they have, by the latest count. None before the first."""
+
+    @property
+    def retention_seconds(self) -> Mapping[str, float]:
+        """How long each keeps its records, as far as it is known."""
 
 
 class Reporter:
@@ -49,80 +47,43 @@ class Reporter:
         engine: Engine,
         identity: WorkerIdentity,
         *,
-        token: Token,
+        advice: Advice,
         schemas: Schemas | None,
         topics: Counted,
         board: Board,
+        destination: str,
         log: FilteringBoundLogger,
     ) -> None:
+        """`destination` is the scheme, host and port that calls go to."""
         self._engine = engine
         self._identity = identity
-        self._token = token
+        self._advice = advice
         self._schemas = schemas
         self._topics = topics
         self._board = board
-        self._log = log
+        self._destination = destination
         self._report_at = 0.0
-        self._obstacle: str | None = None
-        self._obstacle_since = 0.0
-        self._reminders = LogLimiter()
+        self._reminders = Reminders(log)
+        self._elapsed = Elapsed()
         self._silence = Silence()
 
     def report(self, now: Now, standing: Standing) -> None:
-        """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what the worker waits for."""
+        """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what is due."""
         self._board.turn()
         if now.mono < self._report_at and not standing.draining:
             return
         self._report_at = now.mono + REPORT_SECONDS
         engine = self._engine.status(now)
+        self._elapsed.look(engine, now.mono)
         problems = self._problems(now, engine, standing)
-        self._remind(now, engine, problems)
-        self._remind_of_stuck(now, engine)
-        self._board.publish(self._status(now, engine, problems, standing))
+        status = self._status(now, engine, problems, standing)
+        self._board.publish(status)
+        self._reminders.look(now, status, _stuck(engine))
 
-    def _remind(self, now: Now, engine: EngineStatus, problems: Mapping[str, str]) -> None:
-        """Logs once a minute what the worker waits for, and since when."""
-        obstacle, detail = self._obstacle_of(engine, problems)
-        if obstacle != self._obstacle:
-            self._obstacle, self._obstacle_since = obstacle, now.wall_ms / 1000
-        if obstacle is None or not self._reminders.allows(obstacle, now.mono):
-            return
-        self._log.warning(
-            "waiting",
-            reason=obstacle,
-            since=rfc3339(datetime.fromtimestamp(self._obstacle_since, UTC)),
-            detail=detail,
-            open_entries=engine.open_entries,
-            held_bytes=engine.held_bytes,
-        )
-
-    def _remind_of_stuck(self, now: Now, engine: EngineStatus) -> None:
-        """Logs once a minute which partition has stood still longest, and what it waits for."""
-        found = _stuck(engine)
-        if not found or not self._reminders.allows("stuck", now.mono):
-            return
-        stuck = found[0]
-        self._log.warning(
-            "partition stuck",
-            topic=stuck.partition.topic,
-            partition=stuck.partition.number,
-            offset=stuck.offset,
-            seconds=round(stuck.seconds),
-            reason=stuck.obstacle,
-            detail=stuck.detail,
-            others=len(found) - 1,
-        )
-
-    def _obstacle_of(self, engine: EngineStatus, problems: Mapping[str, str]) -> tuple[str | None, str | None]:
-        """What the worker waits for, as (word, sentence): the most important thing only. (None, None) if nothing."""
-        if engine.halt is not None:
-            return str(engine.halt.reason), self._detail(engine.halt)
-        return next(iter(problems.items()), (None, None))
-
-    def _status(self, now: Now, engine: EngineStatus, problems: Mapping[str, str], standing: Standing) -> Status:
+    def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return Status(
             state=_state(engine, standing),
-            halt=self._halt(engine),
+            halt=self._halt(engine, now),
             version=self._identity.version,
             instance=self._identity.instance,
             group_id=self._identity.group_id,
@@ -133,17 +94,27 @@ class Reporter:
             partitions=_partitions(engine, now, standing),
             totals=engine.totals,
             joined=standing.joined,
-            problem=next(iter(problems.values()), None) or _stuck_problem(engine),
+            problem=next(iter(problems.values()), None),
+            problems=tuple(problems),
+            destination=self._destination,
+            last_error=_last_error(engine),
+            held_bytes_max=engine.held_bytes_max,
+            letters_withheld=engine.letters_withheld,
+            partitions_subscribed=self._topics.latest,
+            retention_seconds=dict(self._topics.retention_seconds),
+            halted_seconds=dict(self._elapsed.halted_seconds),
+            calls_allowed=self._elapsed.calls_allowed,
         )
 
-    def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[str, str]:
-        """What is wrong, by a word for each: the most important first."""
+    def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
+        """What is wrong, in words: the most important first."""
         found = {
-            "retry_after": _pause_problem(engine),
-            "dead_letter_topic": engine.letters_problem,
-            "schema_registry": self._schemas.waiting() if self._schemas is not None else None,
-            "kafka": self._kafka_problem(engine, standing),
-            "no_records": self._no_records_problem(now, engine, standing),
+            Problem.RETRY_AFTER: _pause_problem(engine),
+            Problem.DEAD_LETTER_TOPIC: engine.letters_problem,
+            Problem.SCHEMA_REGISTRY: self._schemas.waiting() if self._schemas is not None else None,
+            Problem.KAFKA: self._kafka_problem(engine, standing),
+            Problem.NO_RECORDS: self._no_records_problem(now, engine, standing),
+            Problem.STUCK: _stuck_problem(engine),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
 
@@ -159,17 +130,22 @@ class Reporter:
         why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
         return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
 
-    def _halt(self, engine: EngineStatus) -> Halt | None:
+    def _halt(self, engine: EngineStatus, now: Now) -> Halt | None:
         halt = engine.halt
         if halt is None:
             return None
-        since = datetime.fromtimestamp(halt.since_ms / 1000, UTC)
-        return Halt(str(halt.reason), since, self._detail(halt))
+        probe_in = None if engine.probe_at is None else max(0.0, engine.probe_at - now.mono)
+        next_probe = None if probe_in is None else _moment(now.wall_ms + probe_in * 1000)
+        return Halt(str(halt.reason), _moment(halt.since_ms), self._advice.on(halt.reason, halt.detail), next_probe)
 
-    def _detail(self, halt: gate.Halt) -> str:
-        """What the worker met, and how to mend it."""
-        mend = _MENDS.get(halt.reason)
-        return self._token.problem or (f"{halt.detail}; {mend}" if mend else halt.detail)
+
+def _moment(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _last_error(engine: EngineStatus) -> LastError | None:
+    error = engine.latest_error
+    return None if error is None else LastError(_moment(error.at_ms), error.words)
 
 
 def _pause_problem(engine: EngineStatus) -> str | None:

@@ -125,7 +125,7 @@ class Worker:
                 parts.schemas.close()
         if drain.outcome is not DrainOutcome.DONE:
             note = "uncommitted, so it is sent again"
-            self._log.warning("stopped with work left", drain=drain.outcome, left=drain.left, note=note)
+            self._log.warning("stopped_with_work_left", drain=drain.outcome, left=drain.left, note=note)
             return False
         self._log.info("stopped", **_summary(parts.totals))
         return True
@@ -175,7 +175,7 @@ def prepare_topics(
     if outcome.problem is not None:
         raise DeadLetterTopicUnusable(f"dead letters: {outcome.problem}")
     if outcome.created:
-        log.info("dead-letter topic created", partitions=outcome.partitions)
+        log.info("dead_letter_topic_created", partitions=outcome.partitions)
 
 
 def _summary(totals: Totals) -> dict[str, int]:

@@ -6,6 +6,7 @@ attribute value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,12 +30,32 @@ class State(StrEnum):
     DRAINING = "draining"
 
 
+class Problem(StrEnum):
+    """What is wrong beside a halt. The most important first."""
+
+    RETRY_AFTER = "retry_after"  # the destination asked for a pause
+    DEAD_LETTER_TOPIC = "dead_letter_topic"  # it takes no letters
+    SCHEMA_REGISTRY = "schema_registry"
+    KAFKA = "kafka"  # brokers, topics, or the share of the rate
+    NO_RECORDS = "no_records"  # a partition has records and brings none
+    STUCK = "stuck"  # a partition does not advance
+
+
 @dataclass(frozen=True, slots=True)
 class Halt:
     """Why calls are stopped, or dead letters withheld. `reason` is one of a few fixed words, `detail` is for people."""
 
     reason: str
     since: datetime  # with a time zone
+    detail: str
+    next_probe: datetime | None = None  # when the destination is asked again; None if it is being asked, or need not be
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    """The latest call that did not deliver: when it ended, and what came, in words without anything from its body."""
+
+    at: datetime  # with a time zone
     detail: str
 
 
@@ -76,8 +97,18 @@ class PartitionStatus:
 class Status:
     """A snapshot of the worker, as in `/status`.
 
-    `joined` is true while the worker is a member of its group, even if it has no partition. `problem` says in words
-    what is wrong with Kafka, the dead-letter topic or the schema registry; None if nothing is.
+    Attributes:
+        joined: whether the worker is a member of its group, even if it has no partition.
+        problem: the most important of what is wrong beside a halt, in words. None if nothing is.
+        problems: all that is wrong.
+        destination: scheme, host and port that calls go to.
+        last_error: the latest call that did not deliver. None before the first.
+        held_bytes_max: the memory budget.
+        letters_withheld: dead letters that wait for good records.
+        partitions_subscribed: the partitions of all subscribed topics, whoever holds them. None until they are counted.
+        retention_seconds: how long each topic keeps its records. Without those that keep all, or do not tell.
+        halted_seconds: the time spent halted since the start, by reason.
+        calls_allowed: the calls that the rate allowed since the start.
     """
 
     state: State
@@ -93,6 +124,15 @@ class Status:
     totals: Totals = field(default_factory=Totals)
     joined: bool = False
     problem: str | None = None
+    problems: tuple[Problem, ...] = ()
+    destination: str = ""
+    last_error: LastError | None = None
+    held_bytes_max: int = 0
+    letters_withheld: int = 0
+    partitions_subscribed: int | None = None
+    retention_seconds: Mapping[str, float] = field(default_factory=dict)
+    halted_seconds: Mapping[str, float] = field(default_factory=dict)
+    calls_allowed: float = 0.0
 
     @classmethod
     def starting(cls, *, version: str, instance: str, group_id: str, rate_limit: float) -> Status:
@@ -113,6 +153,9 @@ class Status:
             document["totals"][name] = dict(getattr(self.totals, name))
         if self.halt is not None:
             document["halt"]["since"] = rfc3339(self.halt.since)
+            document["halt"]["next_probe"] = None if self.halt.next_probe is None else rfc3339(self.halt.next_probe)
+        if self.last_error is not None:
+            document["last_error"]["at"] = rfc3339(self.last_error.at)
         for shown, partition in zip(document["partitions"], self.partitions, strict=True):
             shown["lag"] = partition.lag
         return document

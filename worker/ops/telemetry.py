@@ -1,54 +1,44 @@
-"""All metrics in one place: an observer of facts, and instruments that read the board.
+"""The worker's metrics: an observer of facts, beside the gauges that read the board.
 
-Observable instruments read the counters in `Status` only when somebody asks `/metrics`, so these cost nothing per call.
-Only distributions (call time, age at delivery, ...) and rare events are recorded as they happen.
-
-Instrument names have no unit: the Prometheus exporter appends `_seconds`, `_bytes` and `_total`, and other exporters do
-not. With a unit in the name, the two would differ. Label values come from closed sets, HTTP statuses and assigned
-partitions, never from a record.
+What the board's status counts is read only when somebody asks `/metrics`, so it costs nothing per call. Only
+distributions (call time, age at delivery, ...) and rare events are recorded as they happen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
-from prometheus_client import CollectorRegistry
+from opentelemetry.sdk.metrics.export import MetricReader
+from prometheus_client import CollectorRegistry, ProcessCollector
 
-from worker.core.delivery.verdict import Verdict
 from worker.core.facts import (
     Assigned,
     CallEnded,
     CommitEnded,
+    DeletedUnread,
     Delivered,
     DrainEnded,
     DrainOutcome,
     Fact,
+    LeaseEnd,
+    LeaseRanOut,
     LetterFailed,
     PartitionsLost,
+    Refused,
     Revoked,
 )
+from worker.core.model import Reason
 from worker.ops.board import Board
+from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within, resource
 from worker.ops.gauges import observe_board
+from worker.ops.metrics import Kind, Metric
+from worker.ops.outcomes import OUTCOMES
 from worker.ops.variables import ignoring_unusable_variables
 
-Outcome = Literal["delivered", "refused", "dead_letter", "retry", "halted", "aborted"]
-"""What became of one call: see the table of replies."""
-
-_OUTCOMES: Final[Mapping[Verdict, Outcome]] = {
-    Verdict.DELIVERED: "delivered",
-    Verdict.REFUSED: "refused",
-    Verdict.NOT_FOUND: "dead_letter",
-    Verdict.UNEXPECTED: "dead_letter",
-    Verdict.RETRY: "retry",
-    Verdict.THROTTLED: "retry",
-    Verdict.UNAUTHORIZED: "halted",
-    Verdict.WRONG_URL: "halted",
-    Verdict.ABORTED: "aborted",
-}
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -56,99 +46,159 @@ _AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3
 _PAUSE_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 _CHANGES = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 10000.0)
 
+_BY_OUTCOME: Final = {"outcome": tuple(dict.fromkeys(OUTCOMES.values()))}
+_BY_RESULT: Final = {"result": tuple(_DRAINS.values())}
+_CALL = Metric(
+    "call_duration", Kind.HISTOGRAM, "From sending a request to its reply or failure.", "s", _BY_OUTCOME, _CALL_SECONDS
+)
+_CALLS_ENDED = Metric("calls_ended", Kind.COUNTER, "Requests that ended, by what became of them.", labels=_BY_OUTCOME)
+_REFUSED = Metric("refused_attributes", Kind.COUNTER, "Values that the destination refused alone.")
+_AGE = Metric(
+    "delivery_age",
+    Kind.HISTOGRAM,
+    "From the timestamp of an entry's oldest record to its delivery.",
+    "s",
+    buckets=_AGE_SECONDS,
+)
+_ENTRY_CHANGES = Metric("entry_changes", Kind.HISTOGRAM, "Changes that one delivered entry held.", buckets=_CHANGES)
+_COMMIT = Metric(
+    "commit_duration",
+    Kind.HISTOGRAM,
+    "Time to commit offsets at a stop or a revoke.",
+    "s",
+    {"result": ("ok", "failed")},
+    _PAUSE_SECONDS,
+)
+_DRAIN = Metric(
+    "drain_duration", Kind.HISTOGRAM, "Time to flush and settle at a stop or a revoke.", "s", _BY_RESULT, _PAUSE_SECONDS
+)
+_DRAINS_ENDED = Metric(
+    "drains", Kind.COUNTER, "Drains of a stop or a revoke. `cut` missed its deadline.", labels=_BY_RESULT
+)
+_REBALANCES = Metric(
+    "rebalances", Kind.COUNTER, "Changes of the assignment.", labels={"kind": ("assigned", "revoked", "lost")}
+)
+_LEASE_ENDS = Metric(
+    "lease_ends",
+    Kind.COUNTER,
+    "Times that the worker dropped its partitions because another one may own them.",
+    labels={"reason": tuple(LeaseEnd)},
+)
+_DELETED = Metric(
+    "records_deleted_unread",
+    Kind.COUNTER,
+    "Offsets that were deleted, by retention or somebody, before they were read: at most as many records.",
+    labels={"topic": (), "partition": ()},
+)
+_LETTER_FAILURES = Metric(
+    "dead_letter_failures",
+    Kind.COUNTER,
+    "Attempts to write a dead letter that failed; each is repeated.",
+    labels={"reason": tuple(Reason)},
+)
+
+RECORDED: Final = (
+    *(_CALL, _CALLS_ENDED, _REFUSED, _AGE, _ENTRY_CHANGES),
+    *(_COMMIT, _DRAIN, _DRAINS_ENDED, _REBALANCES, _LEASE_ENDS, _DELETED, _LETTER_FAILURES),
+)
+"""The metrics that are recorded as facts come. Those in `gauges.OBSERVED` are read from the board."""
+
 
 class Telemetry:
     """One worker's metrics, as an observer of facts. Every method may be called from any thread.
 
-    Starts no exporter: `/metrics` serves `registry`. With `OTEL_SDK_DISABLED=true` nothing is recorded, and the
-    registry is empty.
+    `/metrics` serves `registry`. With `OTEL_SDK_DISABLED=true` nothing is recorded, and the registry has only the
+    process's own metrics.
 
     Args:
         board: what the observable instruments read.
         version: the worker's version.
         instance: names this process among its replicas.
+        exporters: where metrics go besides. `close` closes them, that of spans too.
     """
 
-    def __init__(self, board: Board, *, version: str, instance: str) -> None:
-        self.registry, self._provider = ignoring_unusable_variables(lambda: _registry_and_provider(version, instance))
+    def __init__(self, board: Board, *, version: str, instance: str, exporters: Exporters) -> None:
+        self._tracing = exporters.tracing
+        self.registry, self._provider = ignoring_unusable_variables(
+            lambda: _registry_and_provider(version, instance, exporters.readers)
+        )
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
-        self._call = meter.create_histogram(
-            "attribute_worker_call_duration",
-            unit="s",
-            description="From sending a request to its reply or failure, by what became of the call.",
-            explicit_bucket_boundaries_advisory=_CALL_SECONDS,
-        )
-        self._age = meter.create_histogram(
-            "attribute_worker_delivery_age",
-            unit="s",
-            description="From the timestamp of an entry's oldest record to its delivery.",
-            explicit_bucket_boundaries_advisory=_AGE_SECONDS,
-        )
-        self._changes = meter.create_histogram(
-            "attribute_worker_entry_changes",
-            description="Changes that one delivered entry held.",
-            explicit_bucket_boundaries_advisory=_CHANGES,
-        )
-        self._commit = meter.create_histogram(
-            "attribute_worker_commit_duration",
-            unit="s",
-            description="Time to commit offsets at a stop or a revoke, by whether it succeeded.",
-            explicit_bucket_boundaries_advisory=_PAUSE_SECONDS,
-        )
-        self._drain = meter.create_histogram(
-            "attribute_worker_drain_duration",
-            unit="s",
-            description="Time to flush and settle at a stop or a revoke, by how it ended.",
-            explicit_bucket_boundaries_advisory=_PAUSE_SECONDS,
-        )
-        self._rebalances = meter.create_counter(
-            "attribute_worker_rebalances",
-            description="Changes of the assignment, by kind.",
-        )
-        self._letter_failures = meter.create_counter(
-            "attribute_worker_dead_letter_failures",
-            description="Attempts to write a dead letter that failed; each is tried again.",
-        )
+        self._call = _CALL.histogram(meter)
+        # An instrument's `add` takes some microseconds, and this is counted with every call.
+        self._calls_ended = dict.fromkeys(OUTCOMES.values(), 0)
+        _CALLS_ENDED.observe(meter, self._read_calls_ended)
+        self._refused = _REFUSED.counter(meter)
+        self._age = _AGE.histogram(meter)
+        self._changes = _ENTRY_CHANGES.histogram(meter)
+        self._commit = _COMMIT.histogram(meter)
+        self._drain = _DRAIN.histogram(meter)
+        self._drains = _DRAINS_ENDED.counter(meter)
+        self._rebalances = _REBALANCES.counter(meter)
+        self._lease_ends = _LEASE_ENDS.counter(meter)
+        self._letter_failures = _LETTER_FAILURES.counter(meter)
+        self._deleted = _DELETED.counter(meter)
 
     def observe(self, fact: Fact) -> None:
         """Records the facts that the board's status does not count."""
         match fact:
             case CallEnded():
-                self._call.record(fact.seconds, {"outcome": _OUTCOMES[fact.verdict]})
+                outcome = OUTCOMES[fact.verdict]
+                self._call.record(fact.seconds, {"outcome": outcome})
+                self._calls_ended[outcome] += 1
             case Delivered():
                 self._changes.record(fact.changes)
                 self._age.record(fact.age_seconds)
+            case Refused():
+                self._refused.add(1)
+            case LetterFailed():
+                self._letter_failures.add(1, {"reason": fact.reason})
+            case _:
+                self._observe_partitions(fact)
+
+    def _observe_partitions(self, fact: Fact) -> None:
+        match fact:
             case CommitEnded():
                 self._commit.record(fact.seconds, {"result": "ok" if fact.ok else "failed"})
             case DrainEnded():
-                self._drain.record(fact.seconds, {"result": _DRAINS[fact.outcome]})
+                by_result = {"result": _DRAINS[fact.outcome]}
+                self._drain.record(fact.seconds, by_result)
+                self._drains.add(1, by_result)
             case Assigned():
                 self._rebalances.add(1, {"kind": "assigned"})
+                for topic, number in fact.partitions:
+                    self._deleted.add(0, {"topic": topic, "partition": str(number)})
             case Revoked():
                 self._rebalances.add(1, {"kind": "revoked"})
             case PartitionsLost():
                 self._rebalances.add(1, {"kind": "lost"})
-            case LetterFailed():
-                self._letter_failures.add(1)
+            case LeaseRanOut():
+                self._lease_ends.add(1, {"reason": fact.why})
+            case DeletedUnread():
+                topic, number = fact.partition
+                self._deleted.add(fact.offsets, {"topic": topic, "partition": str(number)})
             case _:
                 pass
 
+    def _read_calls_ended(self) -> Iterable[Observation]:
+        return [Observation(count, {"outcome": outcome}) for outcome, count in self._calls_ended.items()]
+
     def close(self) -> None:
-        """Stops recording, and empties the registry. Drops whatever is recorded later."""
-        self._provider.shutdown()
+        """Exports for the last time, within `CLOSE_SECONDS`. Drops whatever is recorded later."""
+        providers = (self._provider, self._tracing)
+        close_within(CLOSE_SECONDS, [provider.shutdown for provider in providers if provider is not None])
 
 
-def _registry_and_provider(version: str, instance: str) -> tuple[CollectorRegistry, MeterProvider]:
+def _registry_and_provider(
+    version: str, instance: str, readers: Sequence[MetricReader]
+) -> tuple[CollectorRegistry, MeterProvider]:
     registry = CollectorRegistry()
-    resource = Resource.create(
-        {SERVICE_NAME: "attribute-worker", SERVICE_VERSION: version, SERVICE_INSTANCE_ID: instance}
-    )
-    reader = PrometheusMetricReader(
+    ProcessCollector(registry=registry)
+    page = PrometheusMetricReader(
         # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
         disable_target_info=True,
         scope_info_enabled=False,
         registry=registry,
     )
     # `close` shuts it down. An exit hook would do so while threads may still record.
-    return registry, MeterProvider([reader], resource, shutdown_on_exit=False)
+    return registry, MeterProvider([page, *readers], resource(version, instance), shutdown_on_exit=False)

@@ -38,6 +38,6 @@ def ignoring_unusable_variables(make: Callable[[], _Made]) -> _Made:
             continue
         for name in removed:
             # Never the value: some of these variables hold a token.
-            _log.warning("variable ignored", variable=name, detail="OpenTelemetry does not take its value: mend it")
+            _log.warning("variable_ignored", variable=name, detail="OpenTelemetry does not take its value: mend it")
         return made
     raise unusable

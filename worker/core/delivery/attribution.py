@@ -130,10 +130,12 @@ class Attribution:
             return False  # others succeed while this entry is answered so
         return self._wishes.is_everybodys(pause=pause, silence_seconds=now - self._succeeded_at)
 
-    def blame(self, entry: Entry, verdict: Verdict, reply: Reply, now: float) -> tuple[Blame, Trouble]:
+    def blame(
+        self, entry: Entry, verdict: Verdict, reply: Reply, now: float, *, alone: bool = True
+    ) -> tuple[Blame, Trouble]:
         """Who is to blame for a call that was neither delivered nor refused for its values, and the entry's trouble.
 
-        `now` is in monotonic seconds.
+        `now` is in monotonic seconds. `alone`: the call carried one attribute only.
         """
         trouble, kind = entry.trouble or Trouble(), _KINDS[verdict]
         wish = verdict is Verdict.THROTTLED or bool(reply.retry_after_seconds)
@@ -145,7 +147,7 @@ class Attribution:
             self._wishes.tried_again(same_again=wish)
         trouble.asked_to_wait, trouble.latest = wish, in_words(reply)
         if kind is Kind.ODD:
-            blame = self._blame_for_odd(entry, verdict, trouble, evidence, now)
+            blame = self._blame_for_odd(entry, verdict, trouble, evidence, now, alone=alone)
         elif self._is_poison(entry, evidence, reply, now):
             blame = Blame.USER
         elif verdict is Verdict.RETRY and self._destination_fails(entry, trouble, now):
@@ -164,25 +166,34 @@ class Attribution:
                 share.add(failed=kind is failed)
             self._wishes.call_ended(wish=wish)
 
-    def _blame_for_odd(self, entry: Entry, verdict: Verdict, trouble: Trouble, evidence: Evidence, now: float) -> Blame:
+    def _blame_for_odd(
+        self, entry: Entry, verdict: Verdict, trouble: Trouble, evidence: Evidence, now: float, *, alone: bool
+    ) -> Blame:
         """A 401 or a 404: everybody's or nobody's at first; one user's if others succeed in between, again and again.
 
-        During a search, each part that fails must be confirmed anew: the token may expire in the middle of it.
+        During a search, what fails alone must be confirmed anew: the token may expire in the middle of it.
         """
-        if not (trouble.blamed or evidence.confirmed):
+        known = trouble.blamed or evidence.confirmed > 0
+        if not known:
             self._note_news(entry)
         elif self._odd - {entry.key}:
             evidence.retract()
         elif len(self._met) < _MET_MAX:
             self._met.append(evidence)
-        if evidence.latest_bits and (trouble.blamed or evidence.beyond_chance(ODD_SECONDS, now)):
+        confirmed = evidence.latest_bits > 0.0
+        if confirmed and evidence.beyond_chance(ODD_SECONDS, now):
             trouble.blamed = trouble.blamed or verdict in _HALTING
-            if trouble.blamed:
-                evidence.begin_again()
-            return Blame.USER
-        if evidence.latest_bits or (trouble.blamed and not self._odd and self.well_lately(now)):
-            return Blame.NOBODY  # the others are well: that this user's call fails is no news
-        return Blame.DESTINATION if verdict in _HALTING or len(self._odd) >= DOUBTED_USERS else Blame.NOBODY
+            blame = Blame.USER
+        elif confirmed or (trouble.blamed and not self._odd and self.well_lately(now)):
+            # The others are well, so this is no news. A search goes on with a smaller part.
+            blame = Blame.USER if trouble.blamed and (confirmed or not alone) else Blame.NOBODY
+        elif not known and (verdict in _HALTING or len(self._odd) >= DOUBTED_USERS):
+            blame = Blame.DESTINATION
+        else:
+            blame = Blame.NOBODY
+        if trouble.blamed and blame is Blame.USER:
+            evidence.begin_again()
+        return blame
 
     def _note_news(self, entry: Entry) -> None:
         """Somebody new meets an odd answer: whoever else met it since the last success is not to blame for that."""

@@ -89,6 +89,11 @@ class Gate:
             return self._retry_after_until
         return math.inf if self._probing else max(self._retry_after_until, self._probe_at)
 
+    @property
+    def next_probe(self) -> float | None:
+        """When the next probe may go. None while the gate is open or a probe is in flight."""
+        return None if self.halt is None or self._probing else self.next_passage()
+
     def probe_started(self) -> None:
         """A probe is in flight: no other call may start before it ends."""
         self._probing = True

@@ -11,13 +11,14 @@ from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
 from worker.core.delivery.settlement import EntryOwner, Settlement
-from worker.core.delivery.verdict import Verdict, in_words, verdict_on
+from worker.core.delivery.verdict import LatestError, Verdict, in_words, verdict_on
 from worker.core.facts import CallEnded, Facts, Halted, Refused, Resumed, UnusualSuccess
 from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
 from worker.core.totals import Totals
+from worker.core.trace import CallTrace
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.trouble import Trouble
 
@@ -35,7 +36,11 @@ _LETTERS = {Verdict.NOT_FOUND: Reason.NOT_FOUND, Verdict.UNEXPECTED: Reason.UNEX
 
 
 class Judge:
-    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination."""
+    """Acts on every reply: on its entry, and on the gate, the rate and the refusals of the destination.
+
+    Attributes:
+        latest_error: the latest call that did not deliver; None before the first.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Judge:
         self._backoff = backoff
         self._attribution = destination.attribution
         self._odd_successes: set[int] = set()
+        self.latest_error: LatestError | None = None
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
         """Judges a call's reply and acts on the verdict."""
@@ -70,7 +76,10 @@ class Judge:
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
-        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds))
+        if verdict not in {Verdict.DELIVERED, Verdict.ABORTED}:
+            self.latest_error = LatestError(now.wall_ms, in_words(reply))
+        trace = self._trace(flight, now) if self._options.trace_links_max else None
+        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace))
         if flight.entry.place is Place.GONE:
             # Its partitions went away while the call was in flight: the next owner sends the same again.
             self._heed(flight.entry, verdict, reply, now)
@@ -78,6 +87,11 @@ class Judge:
             self._settlement.orphan_call_ended(flight.entry)
         else:
             self._act(flight, verdict, reply, now)
+
+    def _trace(self, flight: Flight, now: Now) -> CallTrace:
+        entry, names = flight.entry, flight.names
+        links = entry.trace_links(names, self._options.trace_links_max)
+        return CallTrace(now.wall_ms, len(names), entry.changes, entry.calls, links)
 
     def _act(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         match verdict:
@@ -181,7 +195,7 @@ class Judge:
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono)
+        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono, alone=len(flight.names) == 1)
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)

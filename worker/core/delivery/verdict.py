@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
@@ -51,6 +52,14 @@ class Verdict(Enum):
     UNAUTHORIZED = auto()  # halt; if it is the user's: search for the bad attributes
     WRONG_URL = auto()  # the same: this answer cannot come from the API
     ABORTED = auto()  # cut short by the worker itself, because its partitions went away
+
+
+@dataclass(frozen=True, slots=True)
+class LatestError:
+    """The latest call that did not deliver: when it ended, in milliseconds since the epoch, and what came, in words."""
+
+    at_ms: int
+    words: str
 
 
 # These mean the same, whether the API sends them or somebody before it.
@@ -110,4 +119,5 @@ def in_words(reply: Reply) -> str:
         words = _FAILURES[reply.failure]
         return f"{words}: {reply.cause}" if reply.cause else words
     page = ", a web page, which the API never sends" if reply.web_page else ""
-    return f"status {reply.status}{page}"
+    cause = f", {reply.cause}" if reply.cause else ""
+    return f"status {reply.status}{page}{cause}"

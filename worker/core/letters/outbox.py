@@ -107,11 +107,16 @@ class Outbox:
             self._withheld[letter] = owner.ledger
             owner.ledger.withheld += 1
 
-    def earn_and_release(self) -> None:
-        """A record was good: earns credit, and makes as many withheld letters due as the credit pays for."""
-        for letter in self.storm.earn_and_release():
+    def earn_and_release(self) -> bool:
+        """A record was good: earns credit, and makes as many withheld letters due as the credit pays for.
+
+        Returns whether this ended a storm: letters were withheld, and none is now.
+        """
+        released = self.storm.earn_and_release()
+        for letter in released:
             self._withheld.pop(letter).withheld -= 1
             self._make_due(letter)
+        return bool(released) and not self.storm.withheld
 
     def forget_dropped(self) -> None:
         """Partitions were dropped: drops their letters that are not being written. The next owner makes them again."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
+from itertools import islice
 from typing import TypeAlias
 
 from worker.core.delivery.isolation import Isolation
 from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.trace import TraceLink, link_of
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.trouble import Trouble
 
@@ -265,6 +267,12 @@ class Entry:
     def sources(self, names: Iterable[str]) -> tuple[Source, ...]:
         """The records that the named attributes' newest values came from, each once, in the order of `names`."""
         return tuple(dict.fromkeys(self.attributes[name].change.source for name in names))
+
+    def trace_links(self, names: Iterable[str], most: int) -> tuple[TraceLink, ...]:
+        """The spans that the named attributes' newest values came from, each once; at most `most`, in order."""
+        changes = dict.fromkeys(self.attributes[name].change for name in names if name in self.attributes)
+        links = (link_of(change.headers, change.source) for change in changes if change.headers)
+        return tuple(islice((link for link in links if link is not None), most))
 
     def lost(self, name: str) -> LostAttribute:
         """The named attribute for a dead letter."""

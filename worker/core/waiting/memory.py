@@ -11,15 +11,16 @@ class Memory:
     """Counts bytes in use. Whoever takes or frees memory calls `add`.
 
     Attributes:
+        max_bytes: the budget.
         held_bytes: the bytes in use now.
         short: true from when the budget is exceeded until a fifth of it is free again. With one mark instead of two,
             partitions would pause and resume at every record.
     """
 
-    __slots__ = ("_facts", "_max_bytes", "_resume_bytes", "held_bytes", "short")
+    __slots__ = ("_facts", "_resume_bytes", "held_bytes", "max_bytes", "short")
 
     def __init__(self, max_bytes: int, facts: Facts) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._resume_bytes = max_bytes * RESUME_BELOW
         self._facts = facts
         self.held_bytes = 0
@@ -28,7 +29,7 @@ class Memory:
     def add(self, size_bytes: int) -> None:
         """Adds to the bytes in use; a negative number frees them."""
         self.held_bytes += size_bytes
-        if self.held_bytes > (self._resume_bytes if self.short else self._max_bytes):
+        if self.held_bytes > (self._resume_bytes if self.short else self.max_bytes):
             if not self.short:
                 self.short = True
                 self._facts.tell(MemoryFull(self.held_bytes))

@@ -1,0 +1,87 @@
+"""Which jumps of the offsets mean that records were deleted unread."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.core.facts import DeletedUnread
+from worker.core.model import Partition
+from worker.kafka.positions import Positions
+
+P = Partition("changes", 0)
+DELETED = [DeletedUnread(P, first=10, offsets=30)]
+
+
+class Log:
+    """A partition's log; `start` is its first offset."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.positions = Positions(lambda _: self.start)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def test_records_between_the_committed_offset_and_the_start_of_the_log_are_deleted_unread(log: Log) -> None:
+    log.positions.begin({P: 10})
+    log.start = 40
+    log.positions.came(P, 40)
+    assert log.positions.deleted() == DELETED
+    log.positions.came(P, 41)
+    assert log.positions.deleted() == []
+
+
+def test_they_count_even_if_the_committed_offset_is_known_later_than_the_first_records(log: Log) -> None:
+    log.start = 40
+    log.positions.came(P, 40)
+    log.positions.came(P, 41)
+    log.start = 50  # what is deleted now was read
+    log.positions.begin({P: 10})
+    assert log.positions.deleted() == DELETED
+
+
+def test_records_deleted_while_the_partition_is_held_count(log: Log) -> None:
+    log.positions.came(P, 9)
+    log.start = 40
+    log.positions.came(P, 43)  # 40 to 42 belong to a transaction
+    assert log.positions.deleted() == DELETED
+
+
+def test_a_partition_whose_last_record_was_deleted_counts_at_its_end(log: Log) -> None:
+    log.positions.begin({P: 10})
+    log.start = 40
+    log.positions.ended(P, 40)
+    log.positions.ended(P, 40)
+    log.positions.came(P, 40)
+    assert log.positions.deleted() == DELETED
+
+
+def test_gaps_within_the_log_are_no_deletion(log: Log) -> None:
+    """Compaction and transactions leave gaps."""
+    log.start = 5
+    log.positions.begin({P: 10})
+    for offset in (12, 20):
+        log.positions.came(P, offset)
+    log.start = 15
+    log.positions.came(P, 30)
+    assert log.positions.deleted() == []
+
+
+def test_what_was_deleted_after_it_was_read_is_no_loss(log: Log) -> None:
+    log.positions.begin({P: 10})
+    log.positions.came(P, 10)
+    log.start = 11
+    log.positions.came(P, 11)
+    log.positions.came(P, 3)  # the log was truncated
+    assert log.positions.deleted() == []
+
+
+def test_a_new_assignment_expects_nothing_of_an_old_one(log: Log) -> None:
+    log.positions.came(P, 9)
+    log.positions.forget([P])
+    log.start = 40
+    log.positions.came(P, 40)
+    assert log.positions.deleted() == []

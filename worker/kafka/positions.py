@@ -1,0 +1,76 @@
+"""Where a member is in each partition, and which records were deleted before it read them, by retention or by somebody.
+
+librdkafka then goes on at `auto.offset.reset`, and says so in a log line alone. But the next record shows it: the log
+begins behind the offset that was expected. A jump alone shows nothing, since compaction and transactions leave gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from worker.core.facts import DeletedUnread
+from worker.core.model import Partition
+
+
+class Positions:
+    """Compares each record's offset with the expected one. Used by the member's thread only.
+
+        positions.begin({partition: 10})  # its committed offset
+        positions.came(partition, 40)  # and the log begins at 40
+        positions.deleted()  # [DeletedUnread(partition, first=10, offsets=30)]
+
+    Attributes:
+        passed: the end of each partition that is read to its end, if no record came since.
+    """
+
+    def __init__(self, log_start: Callable[[Partition], int]) -> None:
+        """`log_start` gives the first offset that a partition still has, as the latest fetch told. It never waits."""
+        self.passed: dict[Partition, int] = {}
+        self._log_start = log_start
+        self._expected: dict[Partition, int] = {}
+        # The first record came before the committed offset was known: its offset, and where the log began then.
+        self._early: dict[Partition, tuple[int, int]] = {}
+        self._deleted: list[DeletedUnread] = []
+
+    def begin(self, committed: Mapping[Partition, int]) -> None:
+        """These offsets were committed when the partitions were assigned. Call it before this member commits."""
+        for partition, offset in committed.items():
+            early = self._early.pop(partition, None)
+            if early is not None:
+                self._compare(partition, offset, *early)
+            else:
+                self._expected.setdefault(partition, offset)
+
+    def came(self, partition: Partition, offset: int) -> None:
+        """The partition's next record has this offset."""
+        if self.passed:
+            self.passed.pop(partition, None)
+        self._move(partition, offset, offset + 1)
+
+    def ended(self, partition: Partition, offset: int) -> None:
+        """The partition is read to its end, which is `offset`."""
+        self.passed[partition] = offset
+        self._move(partition, offset, offset)
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These partitions were assigned, or are no longer: what was expected of them holds no more."""
+        for partition in partitions:
+            for known in (self.passed, self._expected, self._early):
+                known.pop(partition, None)
+
+    def deleted(self) -> list[DeletedUnread]:
+        """What was deleted unread, since the last call."""
+        deleted, self._deleted = self._deleted, []
+        return deleted
+
+    def _move(self, partition: Partition, offset: int, following: int) -> None:
+        expected = self._expected.get(partition)
+        self._expected[partition] = following
+        if expected is None:
+            self._early[partition] = offset, self._log_start(partition)
+        elif expected < offset:
+            self._compare(partition, expected, offset, self._log_start(partition))
+
+    def _compare(self, partition: Partition, expected: int, offset: int, log_start: int) -> None:
+        if expected < log_start <= offset:
+            self._deleted.append(DeletedUnread(partition, expected, log_start - expected))

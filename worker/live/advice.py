@@ -1,0 +1,30 @@
+"""What people need to know of a halt: what the worker met, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from worker.attentive.token import Token
+from worker.core.delivery.gate import HaltReason
+
+_MENDS: Final[Mapping[HaltReason, str]] = {
+    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
+    "the worker reads a token file again by itself",
+    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
+    HaltReason.UNAVAILABLE: "the worker keeps everything, asks again and goes on by itself; "
+    "if others reach the destination, check the way there",
+    HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "
+    "raise WORKER_STORM__LETTERS_MAX and restart",
+}
+
+
+class Advice:
+    """Explains halts. A token that cannot be read explains more than the refusal that follows from it."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def on(self, reason: HaltReason, met: str) -> str:
+        """What the worker `met`, and how to mend it."""
+        return self._token.problem or f"{met}; {_MENDS[reason]}"
