@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -55,12 +56,16 @@ class Helm:
 
     def text(self, values: Path | Mapping[str, Any], *, chart: Path = CHART) -> str:
         """The rendered manifests. `values` is a file, or a mapping on top of the least that the chart needs."""
-        arguments = ["--namespace", NAMESPACE, *values_arguments(values)]
-        return self.run("template", RELEASE, chart, *arguments)
+        return _template(self, chart, tuple(values_arguments(values)))
 
     def render(self, values: Path | Mapping[str, Any], *, chart: Path = CHART) -> Objects:
         """The rendered objects."""
         return objects(self.text(values, chart=chart))
+
+
+@functools.cache  # many tests look at the same objects
+def _template(helm: Helm, chart: Path, values: tuple[str, ...]) -> str:
+    return helm.run("template", RELEASE, chart, "--namespace", NAMESPACE, *values)
 
 
 def values_arguments(values: Path | Mapping[str, Any]) -> Sequence[str]:
@@ -78,7 +83,7 @@ def objects(manifests: str) -> Objects:
         AssertionError: two have the same kind and name.
     """
     found: Objects = {}
-    for document in yaml.safe_load_all(manifests):
+    for document in yaml.load_all(manifests, Loader=yaml.CSafeLoader):
         if document is not None:
             key = (document["kind"], document["metadata"]["name"])
             assert key not in found, f"{key} is there twice"

@@ -118,6 +118,15 @@ def test_secret_properties_join_the_others_and_stay_out_of_the_file(helm: Helm, 
     assert "propert" not in settings_file(rendered, only(rendered, "Deployment"))
 
 
+def test_what_looks_like_a_variable_stays_as_it_is(helm: Helm, tmp_path: Path) -> None:
+    """The kubelet replaces `$(NAME)` and `$$` in variables, but not in the file."""
+    given = {"client.rack": "a$$b$(POD_NAME)$c"}
+    for static in (False, True):
+        rendered = helm.render({"config.kafka.properties": given, "staticMembership.enabled": static})
+        settings = loaded(rendered, "StatefulSet" if static else "Deployment", tmp_path).settings
+        assert settings.kafka.properties.items() >= given.items()
+
+
 def test_large_numbers_among_properties_stay_whole(helm: Helm, tmp_path: Path) -> None:
     """Helm reads numbers as floats, and 1.8e+06 is no number of milliseconds."""
     given = {"max.poll.interval.ms": 1_800_000, "socket.keepalive.enable": True}
