@@ -14,9 +14,11 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+IMAGE: list[str] = PROJECT["dependencies"] + EXTRAS["otlp"]
 WANTED: dict[str, list[str]] = {
-    "worker": PROJECT["dependencies"],
-    "sandbox": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["sandbox"],
+    "worker": IMAGE,
+    "sandbox": IMAGE + EXTRAS["sandbox"],
     "build": PYPROJECT["build-system"]["requires"],
     "release": PYPROJECT["dependency-groups"]["release"],
 }
