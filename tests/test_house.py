@@ -32,8 +32,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {*OUTER, "live.ports"},
     "ops": OUTER,
     "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
-    # Only the pure rules that it validates, so that `config` and `--help` start fast.
-    "settings": {"masking", "core.events.mapping", "core.rules.policy", "kafka.patterns", "kafka.properties"},
+    # Only the pure rules that it validates, so that `config` and `--help` start fast. `kafka.proof` loads librdkafka: a
+    # rule imports it when it needs it.
+    "settings": {
+        "masking",
+        "core.events.mapping",
+        "core.rules.policy",
+        "kafka.patterns",
+        "kafka.proof",
+        "kafka.properties",
+    },
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings"},

@@ -87,6 +87,8 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
         PropertiesRefused: librdkafka does not accept the Kafka properties.
         ExporterUnusable: The environment names an exporter that the worker does not have.
     """
+    if settings.schemas.registry_url is not None:
+        _prove_registry(settings)
     bearer = token(settings)
     board = Board(
         Status.starting(
@@ -319,6 +321,14 @@ def registry_client(settings: Settings) -> RegistryClient:
     return RegistryClient(chosen.registry_url or "", chosen.registry_properties, leave_out_tagged=leave_out)
 
 
+def _prove_registry(settings: Settings) -> None:
+    """Its settings are read again once the topics exist, which may be long after the start."""
+    try:
+        registry_client(settings).close()
+    except ValueError as error:
+        raise Unusable(f"schemas: {error}") from None
+
+
 def dead_letters(
     settings: Settings, who: WorkerIdentity, source: Schemas | None, log: FilteringBoundLogger
 ) -> DeadLetters:
@@ -339,6 +349,8 @@ def _schema_file(path: Path | None) -> object | None:
         schema: object = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise Unusable(f"schema {path}: {error.strerror}") from None
+    except RecursionError:
+        raise Unusable(f"schema {path}: nested too deep") from None
     except ValueError as error:
         raise Unusable(f"schema {path}: not JSON: {error}") from None
     return schema

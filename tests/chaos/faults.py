@@ -77,6 +77,8 @@ class Faults:
         for link in links:
             if manner == "CUT":
                 self._for(fault.seconds, partial(link.swallow, on=True), partial(link.swallow, on=False))
+            elif manner == "REFUSE":
+                self._for(fault.seconds, partial(link.refuse, on=True), partial(link.refuse, on=False))
             elif manner == "RESET":
                 self._wires.call(link.reset)
             elif manner == "HALF_CLOSE":

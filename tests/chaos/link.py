@@ -24,13 +24,12 @@ class Link:
         latency_seconds: added to every piece, each way.
         swallows: whether bytes vanish, both ways, while connections stay open. When it ends, connections that lost
             bytes are reset.
-        refuses: whether new connections are reset at once.
     """
 
     def __init__(self) -> None:
         self.port = 0
         self.latency_seconds = 0.0
-        self.refuses = False
+        self._refuses = False
         self._swallows = False
         self._upstream: tuple[str, int] = ("127.0.0.1", 0)
         self._listener: asyncio.Server | None = None
@@ -52,6 +51,12 @@ class Link:
         if not on:
             for connection in [found for found in self._connections if found.damaged]:
                 connection.abort()
+
+    def refuse(self, *, on: bool) -> None:
+        """Begins or ends to reset new connections at once; when it begins, resets the others, too."""
+        self._refuses = on
+        if on:
+            self.reset()
 
     def slow_down(self, latency_seconds: float) -> None:
         self.latency_seconds = latency_seconds
@@ -79,7 +84,7 @@ class Link:
         connection = _Connection(self, reader, writer)
         self._connections.add(connection)
         try:
-            if self.refuses or not self._upstream[1]:
+            if self._refuses or not self._upstream[1]:
                 return
             with suppress(OSError):
                 await connection.carry(*self._upstream)

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     KAFKA_HALF_CLOSE = "worker's connections to the brokers half closed"
     DESTINATION_CUT = "worker cut off from the destination"
     DESTINATION_RESET = "worker's connections to the destination reset"
+    DESTINATION_REFUSE = "worker's connections to the destination reset, and new ones at once"
     DESTINATION_SLOW = "worker's connections to the destination slow"
     DESTINATION_HALF_CLOSE = "worker's connections to the destination half closed"
     BROKER_KILL = "broker killed (kill -9), started again later"
@@ -65,6 +66,7 @@ _LENGTHS: dict[Kind, tuple[float, float]] = {
     Kind.KAFKA_CUT: (4.0, 14.0),
     Kind.KAFKA_SLOW: (5.0, 12.0),
     Kind.DESTINATION_CUT: (3.0, 10.0),
+    Kind.DESTINATION_REFUSE: (1.0, 8.0),
     Kind.DESTINATION_SLOW: (5.0, 12.0),
     Kind.BROKER_KILL: (1.0, 6.0),
     Kind.BROKER_FREEZE: (1.0, 9.0),

@@ -121,7 +121,7 @@ def test_config_masks_secrets() -> None:
     kafka = {"sasl.username": "me", "sasl.password": "hunter2", "ssl.key.location": "/k.pem", "ssl.key.pem": "hunter2"}
     registry = {"basic.auth.user.info": "me:hunter2", "bearer.auth.token": "hunter2"}
     properties = {
-        "WORKER_KAFKA__PROPERTIES": json.dumps(kafka | {"sasl.jaas.config": "hunter2"}),
+        "WORKER_KAFKA__PROPERTIES": json.dumps(kafka | {"sasl.oauthbearer.client.secret": "hunter2"}),
         "WORKER_SCHEMAS__REGISTRY_PROPERTIES": json.dumps(registry),
     }
     for arguments in (("config",), ("config", "--json")):

@@ -55,7 +55,8 @@ def test_properties_that_librdkafka_refuses_are_a_configuration_error(lab: Lab, 
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__PROPERTIES": json.dumps(UNUSABLE[kind])})
     assert worker.wait(30) == 2
     log = worker.log.read_text()
-    assert log.startswith("Error: kafka.properties: "), log
+    assert log.startswith("Error: The configuration has an error:"), log
+    assert "WORKER_KAFKA__PROPERTIES: " in log
     assert "uncaught" not in log
 
 

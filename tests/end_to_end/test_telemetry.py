@@ -44,7 +44,8 @@ def scraped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scrape]:
 
 def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape) -> None:
     made = list(changes(SEED, events=400, users=40))
-    lab.broker.create_topic(lab.topic, 3)
+    # Their timestamps are of now, so nothing is deleted.
+    lab.broker.create_topic(lab.topic, 3, {"retention.ms": "86400000"})
     sandbox = lab.sandbox()
     worker = lab.worker(sandbox.base_url, {"WORKER_WINDOW__SECONDS": "0.5"})
     prometheus = scraped(worker)
@@ -54,6 +55,7 @@ def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape
     until(lambda: prometheus.value("sum(attribute_worker_partition_lag)") == 0, 30, "the lag is 0")
     assert prometheus.value("attribute_worker_partitions_held") == 3
     assert prometheus.value("attribute_worker_partitions_subscribed") == 3
+    assert prometheus.query("attribute_worker_topic_retention_seconds") == {(("topic", lab.topic),): 86_400}
     assert prometheus.value("max(attribute_worker_partition_oldest_undelivered_seconds)") == 0
     delivered = prometheus.value('attribute_worker_calls_ended_total{outcome="delivered"}')
     assert delivered == prometheus.value("attribute_worker_calls_total") == sandbox.stats()["upserts"]
@@ -103,6 +105,7 @@ def test_a_receiver_gets_spans_that_link_to_the_producers_and_metrics_without_an
                 "OTEL_BSP_SCHEDULE_DELAY": "200",
             },
         )
+        until(lambda: worker.events("serving"), 60, "the worker serves: it has the exporter to load as well")
         worker.until_ready()
         sandbox.tokens("another")
         produce_traced(lab)

@@ -28,6 +28,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a secret property without its key": ({"secretProperties.kafka": {"sasl.password": {"name": "x"}}}, "key"),
     "a setting among the variables": ({"extraEnv": [{"name": "WORKER_LOG__LEVEL", "value": "debug"}]}, "put it under"),
     "one instance id for all": ({"config.kafka.properties": {"group.instance.id": "one"}}, "staticMembership.enabled"),
+    "static members that leave": (
+        {"staticMembership.enabled": True, "config.kafka.properties": {"group.protocol": "consumer"}},
+        "keep one of the two",
+    ),
     "two tokens": ({"config.attentive.token_file": "/x/y"}, "keep one"),
     "no token": ({"token.existingSecret": ""}, "token.existingSecret is required"),
     "a password in a URL": ({"config.kafka.properties": {"x": "http://u:p@host"}}, "is a secret"),

@@ -30,13 +30,6 @@ def test_both_helms_render_equal_valid_objects(helms: tuple[Helm, ...], values: 
             validate(item, version)
 
 
-def test_every_feature_that_is_off_by_default_has_a_file_of_values() -> None:
-    kinds = set()
-    for path in CASES:
-        kinds |= {key for key in ("enabled: true", "kind: hpa") if key in path.read_text()}
-    assert kinds == {"enabled: true", "kind: hpa"}
-
-
 PLANTED: dict[str, tuple[str, str, str, str]] = {
     # what goes wrong: file, text, replacement, kind of object that must be found invalid
     "a misspelt field": ("_pod.tpl", "enableServiceLinks", "enableServicelinks", "Deployment"),

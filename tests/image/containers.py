@@ -32,7 +32,7 @@ def configuration(image: str) -> dict[str, Any]:
     done = podman("image", "inspect", image)
     assert done.returncode == 0, done.stderr
     [found] = json.loads(done.stdout)
-    return {**found["Config"], "Healthcheck": found["Healthcheck"]}
+    return {**found["Config"], "Healthcheck": found.get("Healthcheck")}
 
 
 def python(image: str, program: str, *, strict: bool = True, user: Sequence[str] = ()) -> str:

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, SCHEMA, encode
+from tests.core.drive import OK, P0, P1, SCHEMA, encode, phone
 from tests.live.rig import GARBAGE, Rig, record
 from tests.support.avro import framed
 from worker.core.facts import DeletedUnread, DrainEnded, DrainOutcome
@@ -156,6 +156,22 @@ def test_a_drain_does_not_wait_if_the_destination_wants_no_call_before_its_deadl
     assert rig.finish(drain) == 0.0
     assert (drain.outcome, drain.left) == (DrainOutcome.CUT, 1)
     assert len(rig.destination.calls) == 1
+
+
+@pytest.mark.parametrize("ending", ["stop", "revoke"])
+def test_a_drain_delivers_the_others_and_does_not_wait_for_users_who_always_fail(ending: str) -> None:
+    rig = Rig(window_seconds=0.0)
+    rig.hold()
+    rig.destination.answer = lambda call: Reply(500) if call.user.phone == phone(0) else OK
+    rig.turn(record(P0, 0, encode(0, {"a": 1})))
+    for user in range(1, 30):
+        rig.advance(1.0)
+        rig.turn(record(P0, user, encode(user, {"a": 1})))
+    rig.turn(record(P0, 30, encode(30, {"a": 1})), record(P0, 31, encode(31, {"a": 1})))
+    drain = rig.membership.begin_stop() if ending == "stop" else rig.membership.begin_revoke([P0])
+    assert drain is not None
+    assert rig.finish(drain) < 2.0
+    assert (drain.outcome, drain.left) == (DrainOutcome.CUT, 1)
 
 
 def test_a_drain_sends_open_entries_even_if_withheld_letters_remain() -> None:

@@ -58,6 +58,7 @@ class Topics:
 
     problem: str | None = None
     latest: int | None = None
+    retention_seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -119,7 +120,7 @@ def test_the_board_is_updated_once_a_period_and_at_each_step_of_a_drain() -> Non
 
 def test_what_adds_up_with_time_is_added_up() -> None:
     """Halts that came and went between two scrapes count, and the use of the rate is known over any time."""
-    reported = Reported(topics=Topics(latest=6))
+    reported = Reported(topics=Topics(latest=6, retention_seconds={"changes": 60.0}))
     reported.report()
     allowed = reported.report(after=1.0).calls_allowed
     assert allowed == pytest.approx(9_500, rel=0.01)  # the limit less the headroom, for a second
@@ -127,7 +128,7 @@ def test_what_adds_up_with_time_is_added_up() -> None:
     reported.driver.reply(reported.driver.call(), Reply(401))
     status = reported.report(after=2.0)
     assert status.halted_seconds == {"unauthorized": 2.0}
-    assert status.partitions_subscribed == 6
+    assert (status.partitions_subscribed, status.retention_seconds) == (6, {"changes": 60.0})
     assert status.held_bytes_max > 0
     reported.report(after=1.0)
     assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot

@@ -62,6 +62,7 @@ BUSY = replace(
     held_bytes_max=8192,
     letters_withheld=3,
     partitions_subscribed=4,
+    retention_seconds={"changes": 604_800.0},
     halted_seconds={"wrong_url": 12.5},
     calls_allowed=50.5,
     partitions=(
@@ -222,6 +223,7 @@ def test_the_status_is_exported_even_before_any_fact(worker: Scraped) -> None:
     assert worker.value("dead_letters_withheld") == 3
     assert worker.value("partitions_held") == 2
     assert worker.value("partitions_subscribed") == 4
+    assert worker.value("topic_retention_seconds", topic="changes") == 604_800
     assert worker.value("rate_current") == 10
     assert worker.value("calls_total") == 40
     assert worker.value("calls_saved_total") == 60

@@ -31,7 +31,9 @@ def server(answer: Answering) -> Iterator[str]:
 
     def handle(connection: socket.socket) -> None:
         with connection, suppress(OSError):
-            answer(connection.recv(65_536).split()[1].decode(), connection.sendall)
+            request = connection.recv(65_536).decode()
+            if request:  # else the client gave up
+                answer(request.split()[1], connection.sendall)
 
     def accept() -> None:
         with suppress(OSError):

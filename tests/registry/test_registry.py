@@ -20,7 +20,7 @@ from worker.registry.registry import RegistrySchemas, SchemasStopped
 pytestmark = pytest.mark.slow
 
 ROW = fields(("id", "string"))
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture

@@ -169,6 +169,11 @@ def test_the_variables_of_a_kubernetes_service_are_explained() -> None:
     assert all("enableServiceLinks" in problem for problem in found)
 
 
+def _bomb(value: str) -> str:
+    """Forty keys: each value holds the one before it four times."""
+    return "".join(f"a{number + 1}: &a{number + 1} {value.format(f'a{number}')}\n" for number in range(40))
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -195,6 +200,13 @@ def test_the_variables_of_a_kubernetes_service_are_explained() -> None:
         ("kafka: {properties: {[a]: 1}}\n", ":1:22: is not YAML"),
         ("kafka: {properties: " + "[" * 5000 + "\n", "is nested too deeply"),
         ("a: b: c\n", ":1:5: is not YAML"),
+        ('attentive: {token_file: "/tmp/a\\0b"}\n', ":1: attentive.token_file: holds a NUL character"),
+        ('kafka: {group_id: "a\\0b"}\n', ":1: kafka.group_id: holds a NUL character"),
+        ('kafka: {topics: ["^a\\0"]}\n', ":1: kafka.topics: holds a NUL character"),
+        ('kafka: {properties: {client.rack: "a\\0b"}}\n', ":1: kafka.properties: holds a NUL character"),
+        ("window: &a {seconds: *a}\n", "is nested too deeply"),
+        (f"a0: &a0 {{}}\n{_bomb('[*{0},*{0},*{0},*{0}]')}", "its aliases (*…) write out to too many values"),
+        (f"a0: &a0 {{x: 1}}\n{_bomb('{{<<: [*{0},*{0},*{0},*{0}]}}')}log: {{<<: *a40}}\n", "its aliases (*…) write"),
         ("window: \x00\n", "is not YAML: it contains a character"),
     ],
 )
@@ -221,10 +233,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_yaml_accepts_the_same_texts_as_the_environment(tmp_path: Path) -> None:
-    text = "kafka:\n  topics: [a, b]\n  properties: {x: true}\nidentity:\n  order: email, phone\nmapping:\n  phone:\n"
+    text = "kafka:\n  topics: [a, b]\n  properties: {log.queue: true}\nidentity:\n  order: email, phone\n"
+    text += "mapping:\n  phone:\n"
     settings = loaded(file=yaml_file(tmp_path, text)).settings
     assert settings.kafka.topics == ("a", "b")
-    assert settings.kafka.properties == {"x": "true"}
+    assert settings.kafka.properties == {"log.queue": "true"}
     assert settings.identity.order == ("email", "phone")
     assert settings.mapping.phone == ""
 

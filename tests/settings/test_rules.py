@@ -104,6 +104,53 @@ def test_a_pattern_that_its_matcher_does_not_understand_is_refused(pattern: str,
     assert text in problems(KAFKA__TOPICS=pattern, KAFKA__PROPERTIES=properties)[0]
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize(
+    "pattern", ["^" + "(" * 20_000 + "a" + ")" * 20_000, "^((a{1,200}){1,200}){1,200}", "^" + "(" * 9 + "a" + "+)+" * 9]
+)
+def test_a_pattern_that_a_c_library_would_break_at_is_refused(pattern: str, protocol: str) -> None:
+    [problem, *_] = problems(
+        KAFKA__TOPICS=json.dumps([pattern]), KAFKA__PROPERTIES=f'{{"group.protocol": "{protocol}"}}'
+    )
+    assert "parts with its repetitions written out; write a simpler one" in problem
+    assert len(problem) < 600
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^([a-z]{1,64}-){3}$",
+        "^(a|b|(c+)*)+[[:digit:])(]+$",
+        r"^\(+[]a]{2,}.{1,249}$",
+        "^(" + "|".join(["a-long-name-of-a-topic"] * 40) + ")$",
+    ],
+)
+def test_a_pattern_of_usual_size_is_accepted(pattern: str) -> None:
+    settings(KAFKA__TOPICS=json.dumps([pattern]))
+
+
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"no.such.property": "1"}, 'No such configuration property: "no.such.property"'),
+        (
+            {"linger.ms": "900000"},
+            "`message.timeout.ms` must be greater than `linger.ms` (unless you set it, the worker",
+        ),
+        ({"partition.assignment.strategy": "range,cooperative-sticky"}, "must have the same protocol type"),
+        ({"security.protocol": "ssl", "ssl.ca.location": "/none"}, "ssl.ca.location failed"),
+        ({"compression.codec": "hunter2"}, 'Invalid value given for configuration property "compression.codec"'),
+        ({"batch.num.messages": "0"}, '"batch.num.messages" value 0 is outside allowed range'),
+        ({"oauth_cb": "name"}, "expected oauth_cb property as a callable function"),
+    ],
+)
+def test_what_librdkafka_refuses_only_when_a_client_is_made_is_a_problem(properties: dict[str, str], text: str) -> None:
+    [problem] = problems(KAFKA__PROPERTIES=json.dumps(properties))
+    assert problem.startswith("environment variable WORKER_KAFKA__PROPERTIES: ")
+    assert text in problem
+    assert "hunter2" not in problem
+
+
 @pytest.mark.parametrize(
     ("properties", "text"),
     [
@@ -155,7 +202,37 @@ def test_each_framing_needs_its_source_of_schemas(tmp_path: Path) -> None:
 def test_paths_must_exist(tmp_path: Path) -> None:
     assert "does not exist" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path / "none"))[0]
     assert "is not a file" in problems(SCHEMAS__READER_SCHEMA=str(tmp_path))[0]
-    assert "is not a directory" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(tmp_path / "none"))[0]
+    assert "does not exist" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(tmp_path / "none"))[0]
+    file = tmp_path / "file"
+    file.touch()
+    assert "is not a directory" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=str(file))[0]
+
+
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    name = str(tmp_path / ("x" * 300))
+    assert "can't be read: file name too long" in problems(SCHEMAS__READER_SCHEMA=name)[0]
+    assert "file name too long" in problems(SCHEMAS__REGISTRY_URL=None, SCHEMAS__DIRECTORY=name)[0]
+    assert "file name too long" in problems(ATTENTIVE__TOKEN=None, ATTENTIVE__TOKEN_FILE=f"{name}/token")[0]
+    assert "bytes that are not UTF-8" in problems(SCHEMAS__READER_SCHEMA="/nowhere/\udcff")[0]
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", ".".join(["a" * 63] * 5)], ids=["label", "empty", "long"])
+def test_a_host_name_that_nobody_can_have_is_refused(host: str) -> None:
+    assert "host name" in problems(HTTP__HOST=host)[0]
+    assert "host that can't exist" in problems(ATTENTIVE__BASE_URL=f"https://{host}/v1")[0]
+    assert "host that can't exist" in problems(SCHEMAS__REGISTRY_URL=f"http://a,http://{host}")[0]
+    assert "is not a broker" in problems(KAFKA__BOOTSTRAP_SERVERS=f"a:9092,{host}:9092")[0]
+
+
+@pytest.mark.parametrize("host", ["::", "127.0.0.1", "localhost", "my_host.example.", "bücher.example", "fe80::1%eth0"])
+def test_every_other_host_may_be_listened_on(host: str) -> None:
+    assert settings(HTTP__HOST=host).http.host == host
+
+
+@pytest.mark.parametrize("name", ["KAFKA__PROPERTIES", "SCHEMAS__REGISTRY_PROPERTIES", "MAPPING__RENAME"])
+def test_json_that_is_nested_too_deeply_is_refused(name: str) -> None:
+    assert "not nested so deeply" in problems(**{name: '{"a":' * 20_000})[0]
+    assert "not nested so deeply" in problems(KAFKA__TOPICS="[" * 20_000)[0]
 
 
 def test_the_first_pause_may_not_be_longer_than_the_longest() -> None:

@@ -24,7 +24,7 @@ COMMIT_SECONDS = 2.0
 # When all faults are over, healthy users change again, round by round: some halts end only with a success.
 CLOSER = 900  # the first healthy user's number
 CLOSERS = 6  # healthy users in each partition
-CLOSING_SECONDS = 5.0  # from one round to the next
+CLOSING_SECONDS = 10.0  # from one round to the next
 
 GOOD_TIERS = ("gold", "silver", "bronze")
 BAD_TIERS = ("lead", "tin")

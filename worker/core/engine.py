@@ -142,6 +142,17 @@ class Engine:
         ledgers = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         return all(ledger.unsettled == ledger.withheld for ledger in ledgers)
 
+    def only_failing(self, partitions: Iterable[Partition], now: Now) -> bool:
+        """Whether only users are left in these partitions that fail while others succeed, and none is due again."""
+        ledgers = {self._ledgers[partition] for partition in partitions if partition in self._ledgers}
+        found = False
+        for entry in self._window.entries():
+            if not ledgers.isdisjoint(entry.holds):
+                found = True
+                if entry.trouble is None or not entry.trouble.known or entry.not_before <= now.mono:
+                    return False
+        return found and not self.missing_schemas
+
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: from now on nothing from them is sent, settled or committed.
 

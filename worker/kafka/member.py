@@ -27,8 +27,8 @@ COMMIT_SECONDS: Final = 5.0
 
 CLOSE_SECONDS: Final = 10.0
 _BOUNDS_SECONDS: Final = 2.0
-# Classic protocol: during a rebalance the coordinator answers no member until all have joined. Its silence is normal
-# then, and it does not expel the members that wait.
+# Classic protocol: during a rebalance the coordinator answers no member until all have joined. So its silence is normal
+# for a member that holds nothing. One that keeps partitions cannot know whether its own request to join arrived.
 _COORDINATOR_WAITS: Final = frozenset({"wait-join", "wait-metadata", "wait-sync"})
 
 
@@ -56,6 +56,7 @@ class Subscription:
         self._idle_member = False
         self._in_callback = self._closing = False
         self._kip_848 = uses_kip_848(properties)
+        self._stays = "group.instance.id" in properties and not self._kip_848  # in the group, when it closes
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
         self._heard_at = time.monotonic()
@@ -216,14 +217,17 @@ class Subscription:
         return ends
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Leaves the group. Calls the listener's `revoked` for what is still assigned; its commits do not wait.
+        """Leaves the group. A static member does not: its partitions wait for it to come back.
 
-        Returns after `timeout_seconds` at the latest. A consumer that has not closed by then lives until the process
-        ends, and the group waits for its session time-out.
+        Calls `revoked` for what is assigned; its commits do not wait. Returns after `timeout_seconds` at the latest. A
+        consumer that has not closed by then lives until the process ends, and the group waits for its session time-out.
         """
         deadline = time.monotonic() + timeout_seconds
         self._closing = True
-        self._consumer.unsubscribe()
+        if self._stays:
+            self._leave(self._give_up, list(self._assigned))
+        else:
+            self._consumer.unsubscribe()  # leaves the group, whoever calls it
         while self._assigned and time.monotonic() < deadline:
             self._consumer.consume(1, 0.05)  # runs the revoke in this thread. Drops a record: the next owner reads it
         # librdkafka's close has no time-out. If a broker is frozen, it waits minutes for the answers to commits.
@@ -289,7 +293,7 @@ class Subscription:
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
         if self._kip_848:
             self._idle_member = group.get("state") == "up" and self.problem is None
-        elif group.get("join_state") in _COORDINATOR_WAITS:
+        elif group.get("join_state") in _COORDINATOR_WAITS and not self._assigned:
             self._heard_at = time.monotonic()
             return
         # Only the group's requests use this connection, mostly heartbeats. A new connection has received nothing: -1.
@@ -307,7 +311,8 @@ class Subscription:
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._leave(self._give_up, _partitions_of(partitions))
+        if not (self._stays and self._closing):  # then `close` has done it
+            self._leave(self._give_up, _partitions_of(partitions))
 
     def _give_up(self, partitions: list[Partition]) -> None:
         self._listener.revoked(partitions)

@@ -35,6 +35,13 @@ _CLASSES: Final = {
 }
 _CLASS: Final = re.compile(r"\[:(\w+):\]")
 _PYTHON_ONLY: Final = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P[=>])|\\[1-9Z]|[*+?}]\+")
+# Parts of a POSIX expression, as far as they count for its size.
+_PARTS: Final = re.compile(
+    r"\\.|\[\^?\]?(?:\[[:.=].*?[:.=]\]|[^\]])*\]|(?P<opens>\()|(?P<closes>\))|\{(?P<least>\d+),?(?P<most>\d*)\}|(?P<repeats>[*+])|.",
+    re.DOTALL,
+)
+_SIZE_MAX: Final = 2_000
+_DEPTH_MAX: Final = 10
 
 
 class PatternRefused(ValueError):
@@ -53,6 +60,7 @@ def matcher(pattern: str, *, kip_848: bool) -> Matcher:
     Raises:
         PatternRefused: See there.
     """
+    _check_size(pattern)
     return _re2(pattern) if kip_848 else _posix(pattern)
 
 
@@ -60,6 +68,30 @@ def matchers(topics: Sequence[str], properties: Properties) -> dict[str, Matcher
     """Each of the patterns among `topics`, with its matcher. Errors as `matcher`."""
     kip_848 = uses_kip_848(properties)
     return {topic: matcher(topic, kip_848=kip_848) for topic in topics if is_pattern(topic)}
+
+
+def _check_size(pattern: str) -> None:
+    """Refuses what ends the process, or takes all its memory: C libraries recurse, and write repetitions out."""
+    sizes, last = [0], 0  # of each open group, and of the part before
+    for part in _PARTS.finditer(pattern):
+        if part["opens"]:
+            sizes.append(0)
+            last = 0
+        elif part["closes"] and len(sizes) > 1:
+            last = sizes.pop()
+            sizes[-1] += last
+        elif part["least"] or part["repeats"]:
+            times = 2 if part["repeats"] else max(int(part["least"][:6]) + 1, int(part["most"][:6] or 0))
+            sizes[-1] += last * (times - 1)
+            last *= times
+        else:
+            last = 1
+            sizes[-1] += 1
+        if len(sizes) - 1 > _DEPTH_MAX or sum(sizes) > _SIZE_MAX:
+            raise PatternRefused(
+                f"it has groups more than {_DEPTH_MAX} deep, or more than {_SIZE_MAX} parts with its repetitions "
+                "written out; write a simpler one"
+            )
 
 
 def _posix(pattern: str) -> Matcher:

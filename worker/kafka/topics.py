@@ -18,6 +18,7 @@ from worker.backoff import patiently
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.patterns import is_pattern, matcher, matchers
 from worker.kafka.properties import Properties, admin_properties, uses_kip_848
+from worker.kafka.retention import Retention
 from worker.logs import LogLimiter
 
 BROKER_DEFAULT_REPLICATION: Final = -1
@@ -231,6 +232,7 @@ class PartitionTotal:
         self._renewed = renewed
         self._limit = LogLimiter()
         self._ids: dict[str, str] = {}
+        self._retention = Retention(admin.client)
         self.latest: int | None = None
         self.problem: str | None = None
 
@@ -245,8 +247,14 @@ class PartitionTotal:
             return None
         self.problem = unmatched(self._topics, counts, self._admin.properties)
         self._compare_ids(counts)
+        self._retention.ask(counts)
         self.latest = sum(counts.values())
         return self.latest
+
+    @property
+    def retention_seconds(self) -> Mapping[str, float]:
+        """How long each topic keeps its records, as far as the brokers tell. Asked again at each count; never waits."""
+        return self._retention.seconds
 
     def _compare_ids(self, topics: Iterable[str]) -> None:
         for topic, now in topic_ids(self._admin, topics, self._timeout_seconds).items():

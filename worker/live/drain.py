@@ -99,8 +99,9 @@ class Drain:
         """Whether waiting longer would settle nothing more.
 
         Only dead letters are left that wait for credit: good records would earn it, but a drain reads none. Or no call,
-        letter or schema is under way, and the worker is halted until somebody mends the token or the URL, or may send
-        nothing before the deadline (a long Retry-After, a share of 0).
+        letter or schema is under way, and the worker is halted until somebody mends the token or the URL, or only users
+        are left whose calls fail while others succeed, or nothing may be sent before the deadline (a long Retry-After,
+        a share of 0).
         """
         engine = self._engine
         if engine.awaits_good_records(self.partitions):
@@ -108,6 +109,8 @@ class Drain:
         if engine.in_flight or engine.letters_waiting:
             return False
         if engine.halt is not None and engine.halt.reason in _LASTING_HALTS:
+            return True
+        if engine.only_failing(self.partitions, now):
             return True
         return not engine.missing_schemas and engine.next_wakeup(now) >= self.deadline
 

@@ -34,6 +34,10 @@ class Counted(Protocol):
     def latest(self) -> int | None:
         """How many partitions they have, by the latest count. None before the first."""
 
+    @property
+    def retention_seconds(self) -> Mapping[str, float]:
+        """How long each keeps its records, as far as it is known."""
+
 
 class Reporter:
     """Reports a few times a second. The main thread calls it at every turn."""
@@ -97,6 +101,7 @@ class Reporter:
             held_bytes_max=engine.held_bytes_max,
             letters_withheld=engine.letters_withheld,
             partitions_subscribed=self._topics.latest,
+            retention_seconds=dict(self._topics.retention_seconds),
             halted_seconds=dict(self._elapsed.halted_seconds),
             calls_allowed=self._elapsed.calls_allowed,
         )

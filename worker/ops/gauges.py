@@ -171,6 +171,16 @@ _PARTITIONS: Final = (
         "Partitions of all subscribed topics, whoever holds them. Absent until they are counted.",
         lambda s: s.partitions_subscribed,
     ),
+    _labelled(
+        Metric(
+            "topic_retention",
+            Kind.GAUGE,
+            "How long a subscribed topic keeps its records. Absent if it keeps all, or if the brokers do not tell.",
+            "s",
+            {"topic": ()},
+        ),
+        lambda s: s.retention_seconds,
+    ),
     _partition("position", "Offset of the next record to read.", lambda p: p.position),
     _partition("committed", "Committed offset.", lambda p: p.committed),
     _partition("end", "High watermark.", lambda p: p.end),

@@ -106,6 +106,7 @@ class Status:
         held_bytes_max: the memory budget.
         letters_withheld: dead letters that wait for good records.
         partitions_subscribed: the partitions of all subscribed topics, whoever holds them. None until they are counted.
+        retention_seconds: how long each topic keeps its records. Without those that keep all, or do not tell.
         halted_seconds: the time spent halted since the start, by reason.
         calls_allowed: the calls that the rate allowed since the start.
     """
@@ -129,6 +130,7 @@ class Status:
     held_bytes_max: int = 0
     letters_withheld: int = 0
     partitions_subscribed: int | None = None
+    retention_seconds: Mapping[str, float] = field(default_factory=dict)
     halted_seconds: Mapping[str, float] = field(default_factory=dict)
     calls_allowed: float = 0.0
 

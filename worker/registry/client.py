@@ -66,6 +66,9 @@ class RegistryClient:
             self._client = AsyncSchemaRegistryClient(settings)
         except (ValueError, TypeError, OSError) as error:
             raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+        except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises; its text may hold a password
+            where = "its proxy in these settings, or one in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
+            raise ValueError(f"the schema registry's settings: {where}, is none ({type(error).__name__})") from None
         rest = self._client._rest_client  # noqa: SLF001 - all requests go through it
         clients = [rest.session, getattr(rest.bearer_field_provider, "client", None)]
         self._rest, self._exchanges = rest, Exchanges(filter(None, clients), settings["timeout"])

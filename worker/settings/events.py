@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import DEBEZIUM_UNAVAILABLE, FORBIDDEN
@@ -19,6 +19,7 @@ from worker.settings.values import (
     Pairs,
     PropertyPairs,
     Texts,
+    is_text,
 )
 
 Identifier = Literal["phone", "email", "client_user_id", "custom"]
@@ -31,6 +32,13 @@ class Section(BaseModel):
     """A group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _has_text(cls, value: object) -> object:
+        if not is_text(value):
+            raise ValueError("holds a NUL character, or bytes that are not UTF-8; write it again")
+        return value
 
 
 class SchemaSettings(Section):

@@ -18,6 +18,7 @@ from worker.settings.values import (
     ANY_CASE,
     EMPTY_IS_NONE,
     Count,
+    Host,
     Number,
     OptionalPath,
     PropertyPairs,
@@ -186,7 +187,7 @@ class HttpSettings(Section):
     """The server for health, metrics and status."""
 
     # Probes and scrapes come from outside the pod. Nothing served there changes state.
-    host: Text = Field(
+    host: Host = Field(
         default="::",
         description="listen address for health, metrics and status; `::` is every address, of IPv6 and of IPv4",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +21,13 @@ from worker.kafka.patterns import PatternRefused, is_pattern, matcher
 from worker.kafka.properties import DEFAULTS_MS, Properties, milliseconds, refused, uses_kip_848
 from worker.settings.model import Settings
 from worker.settings.names import NAMES
+from worker.settings.values import is_host
 
+_SHOWN_MAX = 249  # as a topic's name
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # As librdkafka reads it: a protocol may stand before the host, and the port may be left out.
 _BROKER = re.compile(
-    r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?", re.IGNORECASE
+    r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(?P<host>\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?", re.IGNORECASE
 )
 
 
@@ -52,9 +55,9 @@ def _token(settings: Settings) -> Iterator[Finding]:
     if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
         text = "holds a space or another character that no token contains; copy it again"
         yield Finding(("attentive.token",), text)
-    if token_file and not token_file.parent.is_dir():
-        # The file itself may come later, or be missing for a moment while it is replaced.
-        yield Finding(("attentive.token_file",), f"the directory {token_file.parent} does not exist; mend the path")
+    # The file itself may come later, or be missing for a moment while it is replaced.
+    if token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
+        yield Finding(("attentive.token_file",), f"the directory {trouble}; mend the path")
 
 
 def _base_url(settings: Settings) -> Iterator[Finding]:
@@ -81,7 +84,8 @@ def _retries(settings: Settings) -> Iterator[Finding]:
 def _brokers(settings: Settings) -> Iterator[Finding]:
     """Librdkafka accepts any text here, and then waits for ever for brokers that it cannot reach."""
     for number, broker in enumerate(settings.kafka.bootstrap_servers.split(","), 1):
-        if not _BROKER.fullmatch(broker.strip()):
+        found = _BROKER.fullmatch(broker.strip())
+        if found is None or not is_host(found["host"].strip("[]")):
             text = f"number {number} in the list is not a broker: give host:port, separated by commas"
             yield Finding(("kafka.bootstrap_servers",), text)
 
@@ -90,13 +94,17 @@ def _topics(settings: Settings) -> Iterator[Finding]:
     for topic in settings.kafka.topics:
         if not is_pattern(topic):
             if not _TOPIC.fullmatch(topic):
-                text = f"{topic!r} is not a topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
-                yield Finding(("kafka.topics",), text)
+                text = "is not a topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
+                yield Finding(("kafka.topics",), f"{_cut(topic)!r} {text}")
             continue
         try:
             matcher(topic, kip_848=uses_kip_848(settings.kafka.properties))
         except PatternRefused as why:
-            yield Finding(("kafka.topics",), f"the pattern {topic!r}: {why}")
+            yield Finding(("kafka.topics",), f"the pattern {_cut(topic)!r}: {why}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
 
 
 def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
@@ -125,6 +133,17 @@ def _matches(pattern: str, topic: str, properties: Properties) -> bool:
 def _properties(settings: Settings) -> Iterator[Finding]:
     for message in refused(settings.kafka.properties):
         yield Finding(("kafka.properties",), message)
+
+
+def _clients(settings: Settings) -> Iterator[Finding]:
+    """What librdkafka refuses, if the other rules find nothing in the properties."""
+    given = settings.kafka.properties
+    others = (finding for rule in (_properties, _deadlines) for finding in rule(settings))
+    if given and not any("kafka.properties" in finding.names for finding in others):
+        from worker.kafka.proof import refusal  # noqa: PLC0415 - loads librdkafka: `--help` and most starts need not wait
+
+        if (why := refusal({**given, "group.id": settings.kafka.group_id})) is not None:
+            yield Finding(("kafka.properties", "kafka.group_id"), why)
 
 
 def _deadlines(settings: Settings) -> Iterator[Finding]:
@@ -208,18 +227,24 @@ def _read_rules(settings: Settings) -> Iterator[Finding]:
 def _paths(settings: Settings) -> Iterator[Finding]:
     schemas = settings.schemas
     for name, path in (("writer_schema", schemas.writer_schema), ("reader_schema", schemas.reader_schema)):
-        if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-            yield Finding((f"schemas.{name}",), f"{_trouble(path)}; mend the path")
+        if path is not None and (trouble := _trouble(path, os.R_OK)) is not None:
+            yield Finding((f"schemas.{name}",), f"{trouble}; mend the path")
     directory = schemas.directory
-    if directory is not None and not (directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)):
-        text = f"{directory} is not a directory that can be read; mend the path"
-        yield Finding(("schemas.directory",), text)
+    if directory is not None and (trouble := _trouble(directory, os.R_OK | os.X_OK, is_directory=True)) is not None:
+        yield Finding(("schemas.directory",), f"{trouble}; mend the path")
 
 
-def _trouble(path: Path) -> str:
-    if not path.exists():
+def _trouble(path: Path, access: int, *, is_directory: bool = False) -> str | None:
+    """Why a file or directory can't be used so. None if it can."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
         return f"{path} does not exist"
-    return f"{path} can't be read by this user" if path.is_file() else f"{path} is not a file"
+    except OSError as error:  # a name that is too long, a directory that may not be entered
+        return f"{_cut(str(path))} can't be read: {(error.strerror or type(error).__name__).lower()}"
+    if not (stat.S_ISDIR(mode) if is_directory else stat.S_ISREG(mode)):
+        return f"{path} is not a {'directory' if is_directory else 'file'}"
+    return None if os.access(path, access) else f"{path} can't be read by this user"
 
 
 def _mapping(settings: Settings) -> Iterator[Finding]:
@@ -268,4 +293,5 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _token,
     _retries,
     _deadlines,
+    _clients,
 )

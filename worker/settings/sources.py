@@ -6,6 +6,7 @@ them at once.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from worker.masking import is_secret
 from worker.settings.names import ENVIRONMENT_PREFIX, FILE_VARIABLE, NAMES, nearest, section_models
 
 _SERVICE_LINK = re.compile(r"WORKER_(SERVICE_(HOST|PORT)|PORT$|PORT_\d+_)")
+_NODES_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def from_flags(flags: Mapping[str, object]) -> Layer:
 def _pairs(value: object) -> Iterator[tuple[str, str]]:
     try:
         pairs = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         return  # not JSON: the check of the value reports it
     if isinstance(pairs, dict):
         yield from ((str(key), str(item)) for key, item in pairs.items())
@@ -107,11 +109,21 @@ def from_file(path: Path) -> Layer:
             raise yaml.constructor.ConstructorError(None, None, "tag", tag.start_mark)
         loader = _Loader(text)
         node = loader.get_single_node()
+        if node is not None and _size(node, {}) > _NODES_MAX:
+            return _only(Problem(str(path), "its aliases (*…) write out to too many values; write out what you need"))
         return Layer() if node is None else _sections(path, loader, node)
     except yaml.YAMLError as error:
         return _only(_yaml_problem(path, error))
     except RecursionError:
         return _only(Problem(str(path), "is nested too deeply"))
+
+
+def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """The number of values, with all aliases written out, as merges (`<<`) do."""
+    if node not in known:
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[node] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(_size(part, known) for part in parts))
+    return known[node]
 
 
 def _only(problem: Problem) -> Layer:

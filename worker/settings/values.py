@@ -7,12 +7,17 @@ the name of the setting. No message repeats a value, because any value could be 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+_HOST_LENGTH_MAX = 253
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""NUL, and what Python makes of bytes that are not UTF-8."""
 
 
 class Secret:
@@ -56,6 +61,16 @@ def _property_values(value: object) -> object:
     }
 
 
+def is_text(value: object) -> bool:
+    """Whether each text in a setting's value is one that files, names and headers can hold."""
+    if isinstance(value, Mapping):
+        return is_text((*value.keys(), *value.values()))
+    if isinstance(value, tuple):
+        return all(map(is_text, value))
+    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return _NO_TEXT.search(text) is None
+
+
 def _from_json(text: str, kind: type[list[object] | dict[str, object]]) -> object:
     """Raises ValueError, with the position, if `text` is not JSON of that kind."""
     wanted = "list" if kind is list else "object"
@@ -63,6 +78,8 @@ def _from_json(text: str, kind: type[list[object] | dict[str, object]]) -> objec
         value = json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise ValueError(f"must be a JSON {wanted}: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError(f"must be a JSON {wanted}, and not nested so deeply") from None
     if not isinstance(value, kind):
         raise ValueError(f"must be a JSON {wanted}")  # noqa: TRY004 - pydantic collects ValueError, not TypeError
     return value
@@ -104,11 +121,27 @@ def _url(value: str) -> str:
         raise ValueError("is not a URL") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or any(map(str.isspace, value)):
         raise ValueError("must be a URL that starts with https:// or http:// and names a host")
+    if not is_host(parts.hostname):
+        raise ValueError("names a host that can't exist: labels of a host name have 1 to 63 characters")
     if "@" in parts.netloc:
         raise ValueError("must not contain a user name or password: logs would show them")
     if "?" in value or "#" in value:
         raise ValueError("must have no query and no fragment (a part after ? or #)")
     return value.rstrip("/")
+
+
+def is_host(name: str) -> bool:
+    """Whether a name can be looked up at all. Python raises odd errors for one that can't."""
+    try:
+        return len(name.encode("idna")) <= _HOST_LENGTH_MAX
+    except UnicodeError:
+        return False
+
+
+def _host(value: str) -> str:
+    if not is_host(value):
+        raise ValueError("must be an address or a host name: labels of 1 to 63 characters with dots between them")
+    return value
 
 
 def _urls(value: str) -> str:
@@ -118,6 +151,7 @@ def _urls(value: str) -> str:
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+Host: TypeAlias = Annotated[Text, AfterValidator(_host)]
 FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]

@@ -22,6 +22,9 @@
 {{- if hasKey (default dict $kafka.properties) "group.instance.id" -}}
 {{- fail "config.kafka.properties: group.instance.id would be the same in all replicas; set staticMembership.enabled instead" -}}
 {{- end -}}
+{{- if and .Values.staticMembership.enabled (eq (toString (get (default dict $kafka.properties) "group.protocol")) "consumer") -}}
+{{- fail "staticMembership.enabled: under group.protocol=consumer, librdkafka leaves the group at every stop, so partitions would move all the same; keep one of the two" -}}
+{{- end -}}
 {{- range .Values.extraEnv -}}
 {{- if hasPrefix "WORKER_" .name -}}
 {{- fail (printf "extraEnv: %s is a setting; put it under config, or a secret property under secretProperties" .name) -}}

@@ -1,4 +1,4 @@
-"""Records deleted before a member read them, on a real Kafka: the embedded mock deletes none."""
+"""Retention on a real Kafka, and records deleted before a member read them: the embedded mock deletes none."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from confluent_kafka import TopicPartition
 
 from tests.kafka.member import Member, numbered, produce, until
 from tests.support.brokers import RunningBroker, unique_name
+from tests.support.processes import until as wait_until
 from worker.core.facts import DeletedUnread
 from worker.core.model import Partition
+from worker.kafka.retention import Retention
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -34,6 +36,17 @@ def test_they_are_told_at_the_start_and_while_the_partition_is_held(real_kafka: 
         member.subscription.resume([partition])
         until(lambda: member.offsets(partition)[-1] == 119, member)
         assert member.subscription.deleted_unread() == [DeletedUnread(partition, 100, 15)]
+
+
+def test_the_retention_of_topics_is_told_if_they_have_one(real_kafka: RunningBroker) -> None:
+    kept = {"retention.ms": "60000"}, {"retention.ms": "-1"}, {"retention.ms": "60000", "cleanup.policy": "compact"}
+    topics = [unique_name("profile-changes") for _ in kept]
+    for topic, settings in zip(topics, kept, strict=True):
+        real_kafka.create_topic(topic, 1, settings)
+    retention = Retention(real_kafka.admin)
+    retention.ask([*topics, "absent"])
+    wait_until(lambda: bool(retention.seconds), 20, "an answer")
+    assert retention.seconds == {topics[0]: 60.0}
 
 
 def delete_before(broker: RunningBroker, partition: Partition, offset: int) -> None:
