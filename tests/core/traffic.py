@@ -23,12 +23,20 @@ def entry(user: int) -> Entry:
 class Traffic:
     """New users at a steady pace, each with one change, and a destination that takes its time."""
 
-    def __init__(self, answer: Callable[[Call, float], Reply], per_second: int = PER_SECOND, **limits: Any) -> None:  # noqa: ANN401 - the driver's own
+    def __init__(
+        self,
+        answer: Callable[[Call, float], Reply],
+        per_second: int = PER_SECOND,
+        *,
+        latency_seconds: Callable[[Call], float] = lambda _: LATENCY_SECONDS,
+        **limits: Any,  # noqa: ANN401 - the driver's own
+    ) -> None:
         self.driver = Driver(requests_per_second=150.0, concurrency=32, backoff=jittered(), **limits)
         self.began = self.driver.now.mono
         self.users = 0
         self.delivered: set[str] = set()
         self._answer = answer
+        self._latency_seconds = latency_seconds
         self._per_second = per_second
         self._under_way: list[tuple[float, Call]] = []
 
@@ -52,7 +60,8 @@ class Traffic:
             if reply.status == 200:
                 self.delivered.add(str(call.user.phone))
             driver.reply(call, reply)
-        self._under_way += [(now + LATENCY_SECONDS, call) for call in driver.calls(32 - len(self._under_way))]
+        calls = driver.calls(32 - len(self._under_way))
+        self._under_way += [(now + self._latency_seconds(call), call) for call in calls]
         driver.post()
         driver.facts += driver.engine.facts()
 
