@@ -100,3 +100,13 @@ def test_a_fact_that_people_should_know_is_one_log_line(
 @pytest.mark.parametrize("fact", QUIET, ids=lambda fact: type(fact).__name__)
 def test_a_fact_of_everyday_work_is_not_logged(fact: facts.Fact) -> None:
     assert lines(fact) == []
+
+
+def test_a_halt_that_comes_and_goes_is_told_once_a_minute() -> None:
+    """Reminders say once a minute what the worker waits for: a halt for each bad user would fill the log."""
+    log, instants = CapturingLogger(), iter((0.0, 5.0, 59.0, 61.0))
+    narrator = Narrator(log, Advice(Token.given("t")), lambda: next(instants))
+    for _ in range(4):
+        narrator.observe(facts.Halted(HaltReason.UNAUTHORIZED, "status 403"))
+        narrator.observe(facts.Resumed(HaltReason.UNAUTHORIZED, 0.1))
+    assert [call.args[0] for call in log.calls] == ["halted", "resumed", "halted", "resumed"]

@@ -16,6 +16,7 @@ from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
 from worker.live.report import REPORT_SECONDS, Reporter
+from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
 from worker.ops.status import LastError, Problem, State, Status
@@ -223,6 +224,25 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert [(line["topic"], line["partition"], line["offset"], line["others"]) for line in lines] == [
         ("profile-changes", 0, 0, 1)
     ] * 2
+
+
+def test_a_pause_that_the_destination_asked_for_is_told() -> None:
+    reported = Reported(Driver(retry_after_max_seconds=300.0))
+    reported.driver.change(1, {"a": 1})
+    reported.driver.reply(reported.driver.call(), Reply(503, retry_after_seconds=300.0))
+    status = reported.report()
+    assert (status.problems, status.state) == ((Problem.RETRY_AFTER,), State.THROTTLED)
+    assert "Retry-After" in str(status.problem)
+    assert reported.reminders == ["retry_after"]
+
+
+def test_records_that_do_not_come_are_told() -> None:
+    """As behind a transaction that its producer never ended."""
+    reported = Reported()
+    reported.report()
+    status = reported.report(after=SILENT_SECONDS)
+    assert status.problems == (Problem.NO_RECORDS,)
+    assert "transaction" in str(status.problem)
 
 
 def test_a_pattern_that_matches_nothing_is_a_problem_and_logged_once_a_minute() -> None:
