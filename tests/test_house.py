@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(page for room in ("bench", "docs", "helm") for page in (ROOT / room).rglob("*.md"))]
+)
 # A room is a package or a file directly under worker/. This says what each may import of worker/, besides itself.
 OUTER = {"core", "asides", "backoff", "logs", "masking"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -81,9 +84,15 @@ def tracked_paths() -> list[Path]:
 
 
 def test_the_settings_table_is_what_the_code_says() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert settings_table() in readme, "README.md's table is old: run scripts/settings-table"
-    assert with_table(readme) == readme
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert settings_table() in page, "docs/settings.md is old: run scripts/settings-table"
+    assert with_table(page) == page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_link_to_a_file_of_the_repository_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#\s]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_a_readme_without_the_markers_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 No other module repeats a default of these.
 
-The environment variables, the flags, `attribute-worker config` and the table in README.md are made from these models.
+The environment variables, the flags, `attribute-worker config` and docs/settings.md's table are made from these models.
 Users read the descriptions; a description states the trade-off if there is one.
 """
 

@@ -1,4 +1,4 @@
-"""The settings as text: single values, and the table in README.md (`scripts/settings-table` writes it)."""
+"""The settings as text: single values, and the table in docs/settings.md (`scripts/settings-table` writes it)."""
 
 from __future__ import annotations
 
