@@ -92,7 +92,9 @@ def test_the_rule_has_the_files_alerts(helm: Helm) -> None:
     assert "AttributeWorkerHalted" in {rule["alert"] for rule in alerts}
     assert "AttributeWorkerDeadLetters" not in {rule["alert"] for rule in alerts}
     assert {rule["labels"]["team"] for rule in alerts} == {"crm"}
-    assert {rule["labels"]["severity"] for rule in alerts} <= {"critical", "warning"}
+    page = "https://wiki.example.com/attribute-worker/{}.md"
+    assert all(rule["annotations"]["runbook_url"] == page.format(rule["alert"]) for rule in alerts)
+    assert all(rule["annotations"].keys() == {"summary", "description", "runbook_url"} for rule in alerts)
 
 
 def test_dashboards_are_taken_from_files(helm: Helm, tmp_path: Path) -> None:

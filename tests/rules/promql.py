@@ -1,0 +1,86 @@
+"""What an expression of an alert, a panel or a page names, compared with what the worker serves; and promtool."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.support.java import Unavailable
+from worker.ops.metrics import Kind
+from worker.ops.metrics_table import METRICS
+
+ADDED_BY_SCRAPES = {"namespace", "job", "pod", "instance"}
+_SELECTED = re.compile(r"(attribute_worker_\w+)(?:\{([^}]*)\})?")
+_MATCHED = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+_GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")
+
+
+def served() -> dict[str, dict[str, tuple[str, ...]]]:
+    """The labels of every metric, each with its values if they are a closed set."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for metric in METRICS:
+        labels = {name: tuple(map(str, values)) for name, values in metric.labels.items()}
+        if metric.kind is Kind.HISTOGRAM:
+            found |= {f"{metric.shown_name}_{part}": labels for part in ("sum", "count")}
+            labels = {**labels, "le": ()}
+        found[f"{metric.shown_name}_bucket" if metric.kind is Kind.HISTOGRAM else metric.shown_name] = labels
+    return found
+
+
+def unknown_names(expression: str) -> set[str]:
+    """Names of metrics and labels, and values of labels, in an expression that the worker does not serve."""
+    metrics, unknown, labels = served(), set(), set(ADDED_BY_SCRAPES)
+    for name, matchers in _SELECTED.findall(expression):
+        if name not in metrics:
+            unknown.add(name)
+            continue
+        labels |= metrics[name].keys()
+        for label, how, value in _MATCHED.findall(matchers):
+            if label not in metrics[name].keys() | ADDED_BY_SCRAPES:
+                unknown.add(label)
+            elif how in {"=", "!="} and metrics[name].get(label) and value not in metrics[name][label]:
+                unknown.add(value)
+    grouped = {label.strip() for group in _GROUPED.findall(expression) for label in group.split(",")} - {""}
+    return unknown | (grouped - labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Promtool:
+    """Debian's promtool, or any.
+
+    Raises:
+        Unavailable: this machine has none.
+    """
+
+    binary: str
+
+    @classmethod
+    def found(cls) -> Promtool:
+        binary = shutil.which("promtool")
+        if binary is None:
+            raise Unavailable("there is no promtool on the PATH; on Debian and Ubuntu: apt-get install prometheus")
+        return cls(binary)
+
+    def test(self, path: Path) -> str:
+        """Runs the tests in a file. What failed, or nothing."""
+        return self._run("test", "rules", str(path))
+
+    def check(self, path: Path) -> str:
+        """What is wrong with a file of rules, or nothing."""
+        return self._run("check", "rules", "--lint-fatal", str(path))
+
+    def parse(self, expressions: list[str], directory: Path) -> str:
+        """What is wrong with these expressions, or nothing."""
+        rules = [{"record": f"expression:{number}", "expr": each} for number, each in enumerate(expressions)]
+        path = directory / "expressions.yaml"
+        path.write_text(yaml.safe_dump({"groups": [{"name": "expressions", "rules": rules}]}))
+        return self._run("check", "rules", "--lint=none", str(path))
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run([self.binary, *arguments], capture_output=True, text=True, check=False, timeout=60)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
