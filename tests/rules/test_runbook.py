@@ -96,9 +96,3 @@ def test_a_page_names_events_that_are_logged_and_their_fields(page: str) -> None
 def test_a_page_names_settings_that_exist(page: str) -> None:
     settings = set(re.findall(r"`(WORKER_\w+[A-Z])`", PAGES[page]))
     assert {each for each in settings if f"`{each}`" not in settings_table()} == set()
-
-
-@pytest.mark.parametrize("page", [*PAGES, "README"])
-def test_a_page_links_to_files_that_exist(page: str) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", PAGES.get(page, INDEX))
-    assert [link for link in links if not (ROOT / "docs/runbook" / link).is_file()] == []
