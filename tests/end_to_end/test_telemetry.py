@@ -10,6 +10,7 @@ from confluent_kafka import Producer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.end_to_end.conftest import Lab
+from tests.rules.promql import ALERTS, TARGETS, by_grafana
 from tests.support.absent import absent
 from tests.support.java import Unavailable
 from tests.support.otlp import otlp_sink, plain
@@ -42,6 +43,16 @@ def scraped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scrape]:
         prometheus.stop()
 
 
+def blank(prometheus: Prometheus) -> list[str]:
+    """The panels' targets without any series."""
+    return [name for name, target in TARGETS.items() if not prometheus.query(by_grafana(target["expr"]))]
+
+
+def firing(prometheus: Prometheus) -> list[str]:
+    """The alerts that would fire if it stayed as it is now."""
+    return [alert for alert, rule in ALERTS.items() if prometheus.query(rule["expr"])]
+
+
 def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape) -> None:
     made = list(changes(SEED, events=400, users=40))
     # Their timestamps are of now, so nothing is deleted.
@@ -63,6 +74,8 @@ def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape
     assert prometheus.value("attribute_worker_held_max_bytes / 1024 / 1024") == 256
     assert prometheus.value("sum(attribute_worker_halted)") == 0
     assert (prometheus.value("process_resident_memory_bytes") or 0) > 10_000_000
+    until(lambda: blank(prometheus) == [], 30, "every panel of the dashboard shows something")
+    assert firing(prometheus) == []
 
     sandbox.tokens("another")
     lab.produce([Change(phone(1), {"vip": True}, 1000)])
@@ -70,6 +83,7 @@ def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape
     until(lambda: prometheus.value(halted) == 1, 30, "the halt is seen")
     oldest = "max(attribute_worker_partition_oldest_undelivered_seconds)"
     until(lambda: (prometheus.value(oldest) or 0) > 1, 30, "the age of the oldest change grows")
+    assert firing(prometheus) == ["AttributeWorkerHalted"]
     sandbox.tokens(TOKEN)
     until(lambda: prometheus.value(halted) == 0, 60, "the end of the halt is seen")
     assert (prometheus.value('attribute_worker_halted_time_seconds_total{reason="unauthorized"}') or 0) > 1

@@ -1,19 +1,30 @@
-"""What an expression of an alert, a panel or a page names, compared with what the worker serves; and promtool."""
+"""The alerts and the panels; what an expression names, compared with what the worker serves; and promtool."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from helm.dashboard import PATH
 from tests.support.java import Unavailable
 from worker.ops.metrics import Kind
 from worker.ops.metrics_table import METRICS
 
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "helm/attribute-worker/rules/attribute-worker.yaml"
+ALERTS: dict[str, dict[str, Any]] = {
+    rule["alert"]: rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+}
+DASHBOARD: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+TARGETS = {f"{panel['title']} {target['refId']}": target for panel in PANELS for target in panel["targets"]}
 ADDED_BY_SCRAPES = {"namespace", "job", "pod", "instance"}
 _SELECTED = re.compile(r"(attribute_worker_\w+)(?:\{([^}]*)\})?")
 _MATCHED = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -47,6 +58,11 @@ def unknown_names(expression: str) -> set[str]:
                 unknown.add(value)
     grouped = {label.strip() for group in _GROUPED.findall(expression) for label in group.split(",")} - {""}
     return unknown | (grouped - labels)
+
+
+def by_grafana(expression: str) -> str:
+    """What Grafana sends to Prometheus for a panel's expression, if the reader chose all workers."""
+    return expression.replace("$namespace", ".*").replace("$job", ".*").replace("$__rate_interval", "1m")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -11,14 +10,9 @@ from typing import Any
 import pytest
 
 from helm.dashboard import PATH, document
-from tests.rules.promql import Promtool, unknown_names
+from tests.rules.promql import DASHBOARD, PANELS, TARGETS, Promtool, by_grafana, unknown_names
 
-DASHBOARD: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-TARGETS = [
-    pytest.param(target, id=f"{panel['title']} {target['refId']}") for panel in PANELS for target in panel["targets"]
-]
-every_target = pytest.mark.parametrize("target", TARGETS)
+every_target = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 
 
 def test_the_file_is_what_the_code_makes() -> None:
@@ -66,8 +60,7 @@ def test_a_legend_names_labels_that_the_expression_keeps(target: dict[str, Any])
 
 
 def test_every_expression_is_one(promtool: Promtool, tmp_path: Path) -> None:
-    expressions = [target["expr"] for panel in PANELS for target in panel["targets"]]
-    assert promtool.parse([each.replace("$__rate_interval", "5m") for each in expressions], tmp_path) == ""
+    assert promtool.parse([by_grafana(target["expr"]) for target in TARGETS.values()], tmp_path) == ""
 
 
 def test_what_is_no_expression_is_found(promtool: Promtool, tmp_path: Path) -> None:

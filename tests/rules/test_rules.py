@@ -11,20 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.rules.promql import Promtool, unknown_names
+from tests.rules.promql import ALERTS, ROOT, RULES, Promtool, unknown_names
 
-ROOT = Path(__file__).parents[2]
-RULES = ROOT / "helm/attribute-worker/rules/attribute-worker.yaml"
 TESTS = sorted(Path(__file__).parent.glob("*.yaml"))
 NEVER, ALWAYS = "vector(0) > 1", "vector(1)"
-
-
-def groups() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
-    return found
-
-
-ALERTS = {rule["alert"]: rule for group in groups() for rule in group["rules"]}
 
 
 def test_the_file_is_valid(promtool: Promtool) -> None:

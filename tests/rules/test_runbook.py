@@ -10,20 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry
 
-from tests.rules.promql import Promtool, served, unknown_names
+from tests.rules.promql import ALERTS, ROOT, Promtool, served, unknown_names
 from worker.ops.answers import Answers
 from worker.ops.board import Board
 from worker.ops.status import Halt, LastError, PartitionStatus, Status
 from worker.settings.table import settings_table
 
-ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs/runbook").glob("[!R]*.md"))}
 INDEX = (ROOT / "docs/runbook/README.md").read_text(encoding="utf-8")
-RULES = yaml.safe_load((ROOT / "helm/attribute-worker/rules/attribute-worker.yaml").read_text(encoding="utf-8"))
-ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"]}
 EVENTS = (ROOT / "docs/logs.md").read_text(encoding="utf-8")
 SECTIONS = ["Symptom", "Meaning", "Look here first", "Mend", "Don't do this"]
 every_page = pytest.mark.parametrize("page", PAGES)
