@@ -67,6 +67,7 @@ def test_a_file_tests_its_alert_firing_waiting_and_silent(path: Path) -> None:
     assert any(not any(case) for case in fires), "no case is steady"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", ALERTS)
 def test_the_tests_of_an_alert_can_fail(alert: str, promtool: Promtool, tmp_path: Path) -> None:
     changes: list[dict[str, Any]] = [{"expr": NEVER}, {"expr": ALWAYS}, {"annotations": {"summary": ""}}]
