@@ -25,7 +25,7 @@ def test_the_new_topic_is_read_from_its_beginning(lab: Lab) -> None:
     _renew(lab)
     lab.produce(new)
     lab.worker(sandbox.base_url).until_ready()
-    until(lambda: worker.events("topic was deleted and made anew, read as a new topic"), 70, "the warning")
+    until(lambda: worker.events("topic_made_anew"), 70, "the warning")
     lab.until_committed(60)
     assert final_state(sandbox) == fold([*old, *new])
     assert lab.dead_letters() == []

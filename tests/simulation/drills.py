@@ -58,9 +58,9 @@ FREEZE_AMID_A_STOP: Final = replace(
 """The worker freezes while it drains, and its lease runs out: on waking, its partitions have another owner."""
 
 
-def _traffic(**changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
-    """Ninety users, one change each, at a steady pace; and what the destination does with them."""
-    records = tuple(_record(user * 18.0 / 90, user) for user in range(90))
+def _traffic(changes_made: int = 90, **changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
+    """Ninety users in turn, so many changes in all, at a steady pace; and what the destination does with them."""
+    records = tuple(_record(index * 18.0 / changes_made, index % 90) for index in range(changes_made))
     options = replace(_CALM.options, storm_letters_max=40)
     return replace(_CALM, records=records, options=options, delivered_share_min=0.95, **changes)
 
@@ -70,6 +70,8 @@ LIVELY: Final[tuple[Plan, ...]] = (
     *(_traffic(odd_users=dict.fromkeys(range(20, 35), status)) for status in (500, 403)),
     *(_traffic(failing_share=share) for share in (0.05, 0.3)),
     replace(_traffic(odd_users=dict.fromkeys(range(1, 90, 4), 429)), delivered_share_min=1.0),
+    replace(_traffic(900, failing_share=0.3), delivered_share_min=0.6),
+    *(_traffic(900, odd_users=dict.fromkeys(range(3, 90, 10), status)) for status in (500, 403, 429)),
     replace(_traffic(failing_share=0.5, seed=1), delivered_share_min=0.9),
     *(
         replace(_traffic(faults=(_fault(6.0, 4.0, FOREIGN, how),)), delivered_share_min=0.6)

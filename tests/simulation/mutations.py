@@ -282,19 +282,20 @@ def closes_at_each_failure(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attribution, "FAILURES_IN_A_ROW", 1)
 
 
-def takes_known_failures_for_news(patch: pytest.MonkeyPatch) -> None:
-    """Users that are known to fail close the gate, slow the rate and hold everybody back."""
-    patch.setattr(Trouble, "known", property(lambda _: False))
-    patch.setattr(Trouble, "confirmed", lambda *_: False)
+def takes_each_429_for_everybodys(patch: pytest.MonkeyPatch) -> None:
+    """A few users that are always answered 429 slow the rate for all."""
+    patch.setattr(Attribution, "holds_for_everybody", lambda *_, **__: True)
 
 
 def puts_failed_entries_first(patch: pytest.MonkeyPatch) -> None:
     """An entry that failed is tried again before others have their first call."""
     original = Window.take
 
-    def take(self: Window, now: float, *, hurry: bool = False, failed_first: bool = False) -> Entry | None:
-        del failed_first
-        return original(self, now, hurry=hurry, failed_first=True)
+    def take(
+        self: Window, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool
+    ) -> Entry | None:
+        del failed_first, failed
+        return original(self, now, hurry=hurry, failed_first=True, newest=newest)
 
     patch.setattr(Window, "take", take)
 
@@ -340,7 +341,7 @@ ALL: Sequence[Mutation] = (
     blames_the_user_without_the_others_successes,
     takes_every_failure_for_rare,
     closes_at_each_failure,
-    takes_known_failures_for_news,
+    takes_each_429_for_everybodys,
     puts_failed_entries_first,
     takes_a_web_page_for_a_success,
 )
