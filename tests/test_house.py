@@ -25,6 +25,7 @@ PAGES = sorted(
 OUTER = {"core", "asides", "backoff", "logs", "masking"}
 MAY_IMPORT: dict[str, set[str]] = {
     "masking": set(),
+    "pages": set(),
     "asides": set(),
     "backoff": set(),
     "logs": {"masking"},
@@ -33,12 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attentive": {*OUTER, "live.ports"},
     "kafka": {*OUTER, "live.ports"},
     "registry": {*OUTER, "live.ports"},
-    "ops": OUTER,
+    "ops": {*OUTER, "pages"},
     "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
     # Only the pure rules that it validates, so that `config` and `--help` start fast. `kafka.proof` loads librdkafka: a
     # rule imports it when it needs it.
     "settings": {
         "masking",
+        "pages",
         "core.events.mapping",
         "core.rules.policy",
         "kafka.patterns",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from worker import pages
 from worker.ops.gauges import OBSERVED
 from worker.ops.metrics import Metric
 from worker.ops.telemetry import RECORDED
 
 METRICS = (*(observed.metric for observed in OBSERVED), *RECORDED)
-_BEGIN, _END = "<!-- metrics:begin -->", "<!-- metrics:end -->"
 _UNITS = {"s": "seconds", "By": "bytes", "": ""}
 
 
@@ -26,15 +25,8 @@ def metrics_table() -> str:
 
 
 def with_table(page: str) -> str:
-    """The text with a new table between its markers.
-
-    Raises:
-        ValueError: A marker is missing.
-    """
-    if _BEGIN not in page or _END not in page:
-        raise ValueError(f"the markers {_BEGIN} and {_END} are missing")
-    table = f"{_BEGIN}\n{metrics_table()}\n{_END}"
-    return re.sub(f"{_BEGIN}.*{_END}", lambda _: table, page, flags=re.DOTALL)
+    """The page with a new table between its markers; errors as `pages.with_table`."""
+    return pages.with_table(page, "metrics", metrics_table())
 
 
 def _row(metric: Metric) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from worker import pages
 from worker.masking import MASK, masked
 from worker.settings.names import NAMES, Name
-
-_BEGIN, _END = "<!-- settings:begin -->", "<!-- settings:end -->"
 
 
 def shown(name: Name, value: object) -> object:
@@ -60,16 +58,9 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str) -> str:
-    """The text with a new table between its markers.
-
-    Raises:
-        ValueError: A marker is missing.
-    """
-    if _BEGIN not in readme or _END not in readme:
-        raise ValueError(f"the markers {_BEGIN} and {_END} are missing")
-    table = f"{_BEGIN}\n{settings_table()}\n{_END}"
-    return re.sub(f"{_BEGIN}.*{_END}", lambda _: table, readme, flags=re.DOTALL)
+def with_table(page: str) -> str:
+    """The page with a new table between its markers; errors as `pages.with_table`."""
+    return pages.with_table(page, "settings", settings_table())
 
 
 if __name__ == "__main__":
