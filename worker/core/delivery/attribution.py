@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from worker.core.delivery.shares import Share, WaitWishes
+from worker.core.delivery.shares import OWN_ENTRY_ALONE, Heed, Share, WaitWishes
 from worker.core.delivery.verdict import Verdict, in_words
 from worker.core.model import Failure, Reply, UserKey
 from worker.core.waiting.entry import Entry
@@ -121,13 +121,13 @@ class Attribution:
         """Whether a call succeeded just now: a sudden halt may be one user's, and another user can tell at once."""
         return now - self._succeeded_at <= LONG_SILENCE_SECONDS
 
-    def holds_for_everybody(self, entry: Entry, verdict: Verdict, now: float, *, pause: bool) -> bool:
-        """Whether a 429, or a Retry-After (`pause`), is about everybody and not about this entry's user."""
+    def heed(self, entry: Entry, verdict: Verdict, now: float, *, pause: bool) -> Heed:
+        """How far to heed a 429, or a Retry-After (`pause`): it may be about everybody, or about this entry's user."""
         if _KINDS.get(verdict) is not Kind.FAILING:
-            return False  # of other answers only a redirect may ask for a pause, and that one halts everybody anyway
+            return OWN_ENTRY_ALONE  # of the others only a redirect may ask for a pause, and it halts everybody anyway
         if entry.trouble is not None and entry.trouble.confirmed(Kind.FAILING):
-            return False  # others succeed while this entry is answered so
-        return self._wishes.is_everybodys(pause=pause, silence_seconds=now - self._succeeded_at)
+            return OWN_ENTRY_ALONE  # others succeed while this entry is answered so
+        return self._wishes.heed(pause=pause, silence_seconds=now - self._succeeded_at)
 
     def blame(
         self, entry: Entry, verdict: Verdict, reply: Reply, now: float, *, alone: bool = True
