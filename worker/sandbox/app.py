@@ -161,8 +161,6 @@ async def _read_request(scope: Scope, receive: Receive) -> Request | None:
 
 def _headers(answer: Answer) -> Mapping[str, str]:
     """The answer's headers, with a Date: the one that a fault gives it, else the time."""
-    if any(name.lower() == "date" for name in answer.headers):
-        return answer.headers
     return {"date": formatdate(usegmt=True), **answer.headers}
 
 
