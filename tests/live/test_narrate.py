@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from structlog.testing import CapturingLogger
 
@@ -110,3 +112,12 @@ def test_a_halt_that_comes_and_goes_is_told_once_a_minute() -> None:
         narrator.observe(facts.Halted(HaltReason.UNAUTHORIZED, "status 403"))
         narrator.observe(facts.Resumed(HaltReason.UNAUTHORIZED, 0.1))
     assert [call.args[0] for call in log.calls] == ["halted", "resumed", "halted", "resumed"]
+
+
+def test_whether_a_new_token_needs_a_restart_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t")
+    assert "needs a restart" in Advice(Token.given("t")).on(HaltReason.UNAUTHORIZED, "status 401")
+    told = Advice(Token.from_file(file)).on(HaltReason.UNAUTHORIZED, "status 401")
+    assert "reads the token's file again by itself" in told
+    assert "restart" not in told

@@ -11,11 +11,13 @@ from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
-from worker.core.model import Partition, Reply, WorkerIdentity
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.model import Partition, Record, Reply, WorkerIdentity
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
-from worker.live.report import REPORT_SECONDS, Reporter
+from worker.live.report import OUTSIDE_SECONDS, REPORT_SECONDS, Reporter
 from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
@@ -243,6 +245,33 @@ def test_records_that_do_not_come_are_told() -> None:
     status = reported.report(after=SILENT_SECONDS)
     assert status.problems == (Problem.NO_RECORDS,)
     assert "transaction" in str(status.problem)
+
+
+def test_records_of_which_none_has_anything_to_send_are_told() -> None:
+    reported = Reported()
+    reported.driver.engine.totals.records = reported.driver.engine.totals.ignored = 500
+    reported.driver.engine.totals.empty = 500
+    assert reported.report().problems == (Problem.NO_EFFECT,)
+
+
+def test_a_group_that_lets_nobody_in_for_long_is_a_problem() -> None:
+    """After a crash it waits for the session time-out of the member that is gone."""
+    reported = Reported()
+    assert reported.report(Standing()).problem is None
+    status = reported.report(Standing(), after=OUTSIDE_SECONDS)
+    assert (status.state, status.problems) == (State.STARTING, (Problem.KAFKA,))
+    assert "session.timeout.ms" in str(status.problem)
+    assert reported.report().problem is None
+    assert reported.report(Standing()).problem is None, "it has just left"
+    assert reported.report(Standing(problem="no broker answers"), after=OUTSIDE_SECONDS).problem == "no broker answers"
+
+
+def test_a_partition_whose_first_record_waits_for_its_schema_has_a_lag() -> None:
+    driver = Driver(decoder=Decoder(FieldMapping()))
+    reported = Reported(driver)
+    driver.engine.receive([Record(P0, 2, 0, b"k", b"\0\0\0\0\x63x")], driver.now)
+    [shown] = reported.report(Standing(joined=True, ends={P0: 5})).partitions
+    assert (shown.position, shown.lag) == (2, 3)
 
 
 def test_a_pattern_that_matches_nothing_is_a_problem_and_logged_once_a_minute() -> None:

@@ -130,6 +130,12 @@ def test_the_message_about_a_wrong_value_says_what_is_right(environ: dict[str, s
     assert told in problem
 
 
+def test_of_a_file_that_cannot_be_read_nothing_else_is_told(tmp_path: Path) -> None:
+    """What it sets would look as if it were missing."""
+    [problem] = problems({}, tmp_path / "absent.yaml")
+    assert "absent.yaml" in problem
+
+
 def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "window:\n  second: 1\nhttp:\n  port: high\n")
     environ = {"WORKER_KAFKA__TOPIC": "x", "WORKER_SHUTDOWN__DRAIN_SECONDS": "400"}

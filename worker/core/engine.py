@@ -270,14 +270,16 @@ class Engine:
 
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
-        return {
-            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
-            for partition, ledger in self._ledgers.items()
-        }
+        return {partition: self._progress(ledger) for partition, ledger in self._ledgers.items()}
 
-    def _oldest_ms(self, ledger: Ledger) -> int | None:
-        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
-        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
+    def _progress(self, ledger: Ledger) -> PartitionProgress:
+        stalled = self._intake.first_stalled(ledger)
+        position, oldest_ms = ledger.position, ledger.oldest_timestamp_ms
+        if stalled is not None and ledger.idle:
+            oldest_ms = stalled.timestamp_ms
+        if stalled is not None and position is None:
+            position = stalled.offset
+        return PartitionProgress(position, ledger.committable, oldest_ms)
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""

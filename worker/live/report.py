@@ -13,6 +13,7 @@ from worker.core.model import Now, WorkerIdentity
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
 from worker.live.advice import Advice
+from worker.live.effect import Effect
 from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
 from worker.live.reminders import Reminders
@@ -21,6 +22,11 @@ from worker.ops.board import Board
 from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
 REPORT_SECONDS = 0.25
+OUTSIDE_SECONDS = 10.0
+_OUTSIDE = (
+    "not in the consumer group for {:.0f} s: it waits for members that ended without leaving it, after a crash for "
+    "the whole session.timeout.ms (45 s by default)"
+)
 
 
 class Counted(Protocol):
@@ -66,6 +72,8 @@ class Reporter:
         self._reminders = Reminders(log)
         self._elapsed = Elapsed()
         self._silence = Silence()
+        self._effect = Effect()
+        self._outside_since: float | None = None  # not a member of the group
 
     def report(self, now: Now, standing: Standing) -> None:
         """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what is due."""
@@ -112,8 +120,9 @@ class Reporter:
             Problem.RETRY_AFTER: _pause_problem(engine),
             Problem.DEAD_LETTER_TOPIC: engine.letters_problem,
             Problem.SCHEMA_REGISTRY: self._schemas.waiting() if self._schemas is not None else None,
-            Problem.KAFKA: self._kafka_problem(engine, standing),
+            Problem.KAFKA: self._kafka_problem(now, engine, standing),
             Problem.NO_RECORDS: self._no_records_problem(now, engine, standing),
+            Problem.NO_EFFECT: self._effect.problem(engine.totals),
             Problem.STUCK: _stuck_problem(engine),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
@@ -122,13 +131,22 @@ class Reporter:
         explained = {*standing.paused, *(stuck.partition for stuck in engine.stuck)}
         return self._silence.problem(engine.progress, standing.end_offsets(), explained, now.mono)
 
-    def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
-        problem = standing.problem or self._topics.problem
+    def _kafka_problem(self, now: Now, engine: EngineStatus, standing: Standing) -> str | None:
+        problem = standing.problem or self._topics.problem or self._outside(now, standing)
         if engine.rate_share > 0 or not engine.progress or standing.draining:
             return problem
         held = min(engine.progress)
         why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
         return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
+
+    def _outside(self, now: Now, standing: Standing) -> str | None:
+        """Why the group does not let this worker in, if that lasts."""
+        if standing.joined or standing.draining:
+            self._outside_since = None
+            return None
+        self._outside_since = now.mono if self._outside_since is None else self._outside_since
+        seconds = now.mono - self._outside_since
+        return _OUTSIDE.format(seconds) if seconds >= OUTSIDE_SECONDS else None
 
     def _halt(self, engine: EngineStatus, now: Now) -> Halt | None:
         halt = engine.halt

@@ -38,6 +38,7 @@ class Problem(StrEnum):
     SCHEMA_REGISTRY = "schema_registry"
     KAFKA = "kafka"  # brokers, topics, or the share of the rate
     NO_RECORDS = "no_records"  # a partition has records and brings none
+    NO_EFFECT = "no_effect"  # records are read, and nothing in them can be sent
     STUCK = "stuck"  # a partition does not advance
 
 
