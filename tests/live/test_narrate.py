@@ -18,7 +18,7 @@ QUIET = (
     facts.CallEnded(Verdict.DELIVERED, 200, None, 0.1),
     facts.Delivered(2, 1, 0.5),
     facts.Refused(stepped_back=True),
-    facts.LetterWritten(Reason.REJECTED, 1, 2),
+    facts.LetterWritten(Reason.REJECTED, ("tier",), 2, 1_000, Partition("changes", 0), 7),
     facts.LetterFailed(Reason.REJECTED, "down"),
     facts.CommitEnded(0.1, ok=True),
     facts.DrainEnded(facts.DrainOutcome.DONE, 0.1, 0),

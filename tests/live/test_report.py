@@ -11,7 +11,7 @@ from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
-from worker.core.model import Partition, Reply, WorkerIdentity
+from worker.core.model import Partition, Reply
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
@@ -19,6 +19,7 @@ from worker.live.report import REPORT_SECONDS, Reporter
 from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
+from worker.ops.letters import LatestLetters
 from worker.ops.status import LastError, Problem, State, Status
 
 
@@ -69,6 +70,8 @@ class Reported:
     driver: Driver = field(default_factory=Driver)
     schemas: Schemas = field(default_factory=Schemas)
     topics: Topics = field(default_factory=Topics)
+    calls_ended: dict[str, int] = field(default_factory=dict)
+    letters: LatestLetters = field(default_factory=LatestLetters)
     log: CapturingLogger = field(default_factory=CapturingLogger)
     board: Board = field(
         default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
@@ -77,12 +80,12 @@ class Reported:
     def __post_init__(self) -> None:
         self.reporter = Reporter(
             self.driver.engine,
-            WorkerIdentity("1", "a", "g"),
             advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
+            calls_ended=self.calls_ended,
+            letters=self.letters,
             board=self.board,
-            destination="https://api.example.com",
             log=cast("Any", self.log),
         )
 
@@ -153,7 +156,7 @@ def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_tol
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
     assert status.halt.next_probe == status.halt.since + timedelta(seconds=1)
     assert status.last_error == LastError(status.halt.since, "status 401")
-    assert status.destination == "https://api.example.com"
+    assert (status.version, status.group_id) == ("1", "g")  # what the board had from the start
     for _ in range(8):
         reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2

@@ -134,7 +134,8 @@ def test_readyz_says_since_when(client: Client, board: Board) -> None:
 def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
     totals = Totals(records=9, calls=2, dead_letters=Counter({"rejected": 1}), replies=Counter({"200": 2}))
-    halt = replace(HALTED.halt or Halt("", SINCE, ""), next_probe=SINCE + timedelta(minutes=1))
+    probe_at = SINCE + timedelta(minutes=1)
+    halt = Halt("unauthorized", SINCE, "401 from the destination", "mend the token", probe_at)
     board.publish(
         replace(
             HALTED,
@@ -158,7 +159,9 @@ def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     assert document["halt"] == {
         "reason": "unauthorized",
         "since": "2026-05-04T03:02:01Z",
-        "detail": "401 from the destination",
+        "detail": "401 from the destination; mend the token",
+        "met": "401 from the destination",
+        "mend": "mend the token",
         "next_probe": "2026-05-04T03:03:01Z",
     }
     assert document["last_error"] == {"at": "2026-05-04T03:02:01Z", "detail": "status 401"}

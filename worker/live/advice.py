@@ -8,7 +8,7 @@ from typing import Final
 from worker.attentive.token import Token
 from worker.core.delivery.gate import HaltReason
 
-_MENDS: Final[Mapping[HaltReason, str]] = {
+MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
     "the worker reads a token file again by itself",
     HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
@@ -25,6 +25,10 @@ class Advice:
     def __init__(self, token: Token) -> None:
         self._token = token
 
-    def on(self, reason: HaltReason, met: str) -> str:
-        """What the worker `met`, and how to mend it."""
-        return self._token.problem or f"{met}; {_MENDS[reason]}"
+    def on(self, reason: HaltReason, met: str) -> tuple[str, str]:
+        """What the worker `met`, and how to mend it. The second is empty if the first says that, too."""
+        return (self._token.problem, "") if self._token.problem else (met, MENDS[reason])
+
+    def in_one(self, reason: HaltReason, met: str) -> str:
+        """The same as one text."""
+        return "; ".join(filter(None, self.on(reason, met)))
