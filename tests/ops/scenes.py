@@ -11,7 +11,7 @@ from worker.core.delivery.gate import HaltReason
 from worker.core.totals import Totals
 from worker.live.advice import MENDS
 from worker.ops.history import STEP_SECONDS, STEPS, History, LastMinute, Step
-from worker.ops.status import DeadLetter, Halt, LastError, PartitionStatus, Rate, State, Status
+from worker.ops.status import DeadLetter, Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
 SINCE = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
@@ -26,6 +26,7 @@ STARTING = replace(
         "attentive.base_url": "https://api.attentivemobile.com/v1",
         "attentive.requests_per_second": 150.0,
         "window.seconds": 5.0,
+        "shutdown.drain_seconds": 20.0,
         "window.max_bytes": 256 * MIB,
     },
 )
@@ -72,7 +73,7 @@ MET = {
 def halted(reason: HaltReason) -> Status:
     """As it stands eight seconds before the next probe."""
     since, probe_at = NOW - timedelta(minutes=12), NOW + timedelta(seconds=8)
-    error = LastError(NOW - timedelta(seconds=2), MET[reason])
+    error = LastError(NOW - timedelta(seconds=2), "status 400" if MET[reason] == STORM else MET[reason])
     halt = Halt(reason.value, since, MET[reason], MENDS[reason], None if MET[reason] == STORM else probe_at)
     return replace(RUNNING, state=State.HALTED, halt=halt, last_error=error, held_bytes=211 * MIB)
 
@@ -85,9 +86,13 @@ class Scene:
 
 SCENES = {
     "starting": Scene(STARTING),
-    "starting-without-brokers": Scene(replace(STARTING, problem="no broker answers at kafka-0.example.com:9093")),
+    "starting-without-brokers": Scene(
+        replace(STARTING, problem="no broker answers at kafka-0.example.com:9093", problems=(Problem.KAFKA,))
+    ),
     "running": Scene(RUNNING),
-    "running-with-a-problem": Scene(replace(RUNNING, problem="the registry at http://registry:8081 does not answer")),
+    "running-with-a-problem": Scene(
+        replace(RUNNING, problem="the registry at http://registry does not answer", problems=(Problem.SCHEMA_REGISTRY,))
+    ),
     "running-late": Scene(
         replace(RUNNING, partitions=(replace(RUNNING.partitions[0], oldest_undelivered_seconds=9_000.0),))
     ),

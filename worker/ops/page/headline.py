@@ -9,13 +9,22 @@ from typing import Final
 
 from worker.core.delivery.gate import HaltReason
 from worker.ops.page.words import duration
-from worker.ops.status import Halt, State, Status
+from worker.ops.status import Halt, Problem, State, Status
 
 LATE_SECONDS: Final = 900
 """As the alert about late delivery has it. The window comes on top."""
 
 _LOST: Final = "Nothing is lost, and delivery goes on by itself once the cause is gone."
 _MEND: Final = "Mend that. The worker tries again by itself."
+
+_MENDS: Final[Mapping[Problem, str]] = {
+    Problem.RETRY_AFTER: "Nothing, if it passes. If it stays, look who else uses the token.",
+    Problem.DEAD_LETTER_TOPIC: "Create the dead-letter topic, or let the worker write to it.",
+    Problem.SCHEMA_REGISTRY: "Make the registry reachable. Look at its password and its certificate.",
+    Problem.KAFKA: "Look at brokers, password, ACLs and topics. attribute-worker check tries them all.",
+    Problem.NO_RECORDS: "Look for READ on the topic, a broker that does not answer, or a transaction that hangs.",
+    Problem.STUCK: "Look at what the partition waits for. Don't skip the offset: it would be lost.",
+}
 
 _HALTS: Final[Mapping[str, str]] = {
     HaltReason.UNAUTHORIZED: "Halted: the destination refuses the token, so nothing is delivered.",
@@ -77,7 +86,7 @@ def _starting(status: Status, since: datetime) -> Headline:
         "warn",
         "Starting: not a member of its consumer group yet, so nothing is delivered.",
         since,
-        _MEND if status.problem else "Wait some minutes. If it stays, run attribute-worker check with these settings.",
+        _mend(status) or "Wait some minutes. If it stays, run attribute-worker check with these settings.",
         (status.problem or "It waits for brokers, topics and the group.",),
         "AttributeWorkerPartitionsUnread",
     )
@@ -87,8 +96,8 @@ def _running(status: Status, since: datetime) -> Headline:
     oldest = status.oldest_undelivered_seconds or 0.0
     if status.problem:
         sentence, page = "Running, but a part of the work waits.", "AttributeWorkerProblem"
-        return Headline("running", "warn", sentence, since, _MEND, (status.problem,), page)
-    if oldest > LATE_SECONDS + _window_seconds(status):
+        return Headline("running", "warn", sentence, since, _mend(status) or _MEND, (status.problem,), page)
+    if oldest > LATE_SECONDS + _setting(status, "window.seconds"):
         why = f"The oldest change that was read has waited for {duration(oldest)}."
         to_do = "Find out what holds it back: the rate, slow calls, or one partition."
         return Headline(
@@ -97,8 +106,13 @@ def _running(status: Status, since: datetime) -> Headline:
     return Headline("running", "good", "Running: changes are delivered.", since, "Nothing.")
 
 
-def _window_seconds(status: Status) -> float:
-    seconds = status.settings.get("window.seconds")
+def _mend(status: Status) -> str | None:
+    """What to do about the most important problem."""
+    return _MENDS[status.problems[0]] if status.problems else None
+
+
+def _setting(status: Status, name: str) -> float:
+    seconds = status.settings.get(name)
     return seconds if isinstance(seconds, int | float) else 0.0
 
 
@@ -144,7 +158,7 @@ def _draining(status: Status, since: datetime) -> Headline:
         "warn",
         "Draining: it delivers and commits what it has read.",
         since,
-        "Nothing: it ends by itself within WORKER_SHUTDOWN__DRAIN_SECONDS.",
+        f"Nothing: it ends by itself within {duration(_setting(status, 'shutdown.drain_seconds'))}.",
         tuple(why),
         "AttributeWorkerDrainCut",
     )

@@ -39,11 +39,13 @@ svg { display: block; width: 100%; height: auto; margin: .25rem 0; } svg text { 
 .key::before { content: ""; display: inline-block; width: .7em; height: .7em; margin-right: .35em;
   background: var(--of); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; min-width: 20rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
+  vertical-align: top; }
 th { font-weight: 600; font-size: .85rem; } .name { text-align: left; } caption { text-align: left; padding: 0; }
 .long { white-space: normal; min-width: 8rem; max-width: 30rem; } footer { margin-top: 2rem; }
 @media (max-width: 40rem) { body { padding: .75rem; } .state { padding: .75rem; } .state dl { gap: 0;
   grid-template-columns: 1fr; } .state dd { margin-bottom: .5rem; }
   .cards { grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }
-  .cards.text { grid-template-columns: 1fr; } th, td { padding: .35rem .5rem; } }
+  .cards.text { grid-template-columns: 1fr; } th, td { padding: .35rem .5rem; }
+  .long { min-width: 6.5rem; } }
 """

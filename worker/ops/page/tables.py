@@ -10,7 +10,7 @@ from typing import Final
 from worker.ops.page.words import NONE, duration
 from worker.ops.status import DeadLetter, PartitionStatus
 
-_LINE_CHARACTERS: Final = 20
+_LINE_CHARACTERS: Final = 16
 
 
 def counts(title: str, label: str, found: Mapping[str, int], *, nothing: str) -> str:
@@ -41,18 +41,17 @@ def latest_letters(letters: Iterable[DeadLetter], now: datetime) -> str:
     """Why, where from and which attributes; no value."""
     rows = [
         _row(
-            [
-                f"{duration((now - letter.at).total_seconds())} ago",
-                letter.reason,
-                NONE if letter.topic is None else f"{letter.topic}-{letter.partition}@{letter.offset}",
-                ", ".join(letter.attributes) or NONE,
-            ],
-            [],
+            [letter.reason, _source(letter), ", ".join(letter.attributes) or NONE],
+            [f"{duration((now - letter.at).total_seconds())} ago"],
         )
         for letter in letters
     ]
-    head = _head(["written", "reason", "source", "attributes"], [])
+    head = _head(["reason", "source", "attributes"], ["written"])
     return _table("Latest dead letters", head, rows, nothing="None.")
+
+
+def _source(letter: DeadLetter) -> str:
+    return NONE if letter.topic is None else f"{letter.topic}-{letter.partition}@{letter.offset}"
 
 
 def settings(values: Mapping[str, str]) -> str:
