@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -52,7 +51,7 @@ from worker.ops.telemetry import Telemetry
 from worker.ops.traces import LINKS_MAX, Traces
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient
-from worker.registry.directory import DirectorySchemas
+from worker.registry.directory import DirectorySchemas, read_schema
 from worker.registry.registry import RegistrySchemas
 from worker.settings.derived import contact_seconds, kafka_properties, lease_seconds, member_properties
 from worker.settings.model import Settings
@@ -207,12 +206,12 @@ def decoder(settings: Settings) -> Decoder:
         Unusable: A schema file cannot be read or is not Avro, or the mapping does not fit it.
     """
     schemas = settings.schemas
-    writer = _schema_file(schemas.writer_schema) if schemas.framing == "none" else None
+    writer, reader = schemas.writer_schema if schemas.framing == "none" else None, schemas.reader_schema
     try:
         return Decoder(
             FieldMapping(**settings.mapping.model_dump()),
-            writer_schema=writer,
-            reader_schema=_schema_file(schemas.reader_schema),
+            writer_schema=None if writer is None else read_schema(writer),
+            reader_schema=None if reader is None else read_schema(reader),
         )
     except ValueError as error:
         raise Unusable(f"schemas or mapping: {error}") from None
@@ -337,17 +336,3 @@ def dead_letters(
         return encode(letter, worker=who, schema=schema, schema_id=schema_id, max_bytes=max_bytes)
 
     return DeadLetters(kafka_properties(settings), settings.kafka.dead_letter_topic, write, log)
-
-
-def _schema_file(path: Path | None) -> object | None:
-    if path is None:
-        return None
-    try:
-        schema: object = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise Unusable(f"schema {path}: {error.strerror}") from None
-    except RecursionError:
-        raise Unusable(f"schema {path}: nested too deep") from None
-    except ValueError as error:
-        raise Unusable(f"schema {path}: not JSON: {error}") from None
-    return schema

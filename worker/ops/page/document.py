@@ -42,8 +42,6 @@ def render(
     """
     first = headline(status, since, now, stall)
     again = f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if refresh else ""
-    other = '<a href="?refresh=off">stop</a>' if refresh else '<a href="?">refresh by itself</a>'
-    rhythm = f"Refreshed every {_REFRESH_SECONDS} s ({other})." if refresh else f"Not refreshed ({other})."
     who = f"version {escape(status.version)} · instance {escape(status.instance)} · group {escape(status.group_id)}"
     return f"""<!doctype html>
 <html lang="en">
@@ -74,12 +72,18 @@ def render(
 {tables.counts("Replies", "status", status.totals.replies, nothing="None yet.")}
 {tables.settings({name: _setting(name, value) for name, value in status.settings.items()})}
 </main>
-<footer><p class="soft">As of {moment(now)}. {rhythm}
-The same for programs: <a href="status">/status</a>, <a href="metrics">/metrics</a>,
-<a href="readyz">/readyz</a>, <a href="livez">/livez</a>.</p></footer>
+{_footer(now, refresh=refresh)}
 </body>
 </html>
 """
+
+
+def _footer(now: datetime, *, refresh: bool) -> str:
+    other = '<a href="?refresh=off">stop</a>' if refresh else '<a href="?">refresh by itself</a>'
+    rhythm = f"Refreshed every {_REFRESH_SECONDS} s ({other})." if refresh else f"Not refreshed ({other})."
+    return f"""<footer><p class="soft">As of {moment(now)}. {rhythm}
+The same for programs: <a href="status">/status</a>, <a href="metrics">/metrics</a>,
+<a href="readyz">/readyz</a>, <a href="livez">/livez</a>.</p></footer>"""
 
 
 def _first(first: Headline, now: datetime) -> str:
