@@ -11,7 +11,8 @@ from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
-from worker.core.model import Partition, Reply
+from worker.core.facts import LetterWritten
+from worker.core.model import Partition, Reason, Reply
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
@@ -136,6 +137,17 @@ def test_what_adds_up_with_time_is_added_up() -> None:
     assert status.held_bytes_max > 0
     reported.report(after=1.0)
     assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot
+
+
+def test_calls_by_outcome_and_the_latest_letters_are_on_the_board_as_they_were() -> None:
+    reported = Reported(calls_ended={"delivered": 3})
+    reported.letters.observe(LetterWritten(Reason.REJECTED, ("tier",), 1, 0, P0, 7))
+    status = reported.report()
+    reported.calls_ended["delivered"] += 1
+    assert status.calls_ended == {"delivered": 3}
+    assert [letter.offset for letter in status.latest_dead_letters] == [7]
+    steps = [step for step in reported.board.history.steps() if step is not None]
+    assert sum(step.calls["delivered"] for step in steps) == 3
 
 
 def test_a_throttled_worker_says_so() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from worker.core.delivery.gate import HaltReason
 from worker.core.totals import Totals
 from worker.live.advice import MENDS
+from worker.ops.board import Board
 from worker.ops.history import STEP_SECONDS, STEPS, History, LastMinute, Step
 from worker.ops.status import DeadLetter, Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
@@ -163,3 +164,17 @@ def past(status: Status) -> tuple[tuple[Step | None, ...], LastMinute]:
     """What the page is told of that half hour."""
     history = lived(status)
     return history.steps(), history.last_minute()
+
+
+class Staged(Board):
+    """The board of a worker in a scene, which stalls if the scene is about that."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(STARTING)
+        self.publish(scene.status)
+        self.history = lived(scene.status)
+        self._idle_seconds = 90.0 if scene.stall else 0.0
+
+    @property
+    def seconds_since_turn(self) -> float:
+        return self._idle_seconds

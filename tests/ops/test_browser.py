@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.ops.scenes import SCENES, SINCE, STARTING, Scene, full_of, halted, lived
+from tests.ops.scenes import SCENES, SINCE, Scene, Staged, full_of, halted
 from tests.support.absent import absent
 from tests.support.chromium import Chromium
 from tests.support.java import Unavailable
 from worker.core.delivery.gate import HaltReason
 from worker.core.model import Reason
-from worker.ops.board import Board
 from worker.ops.server import OpsServer
-from worker.ops.status import DeadLetter, PartitionStatus, Status
+from worker.ops.status import DeadLetter, PartitionStatus
 
 pytestmark = pytest.mark.slow
 
@@ -70,28 +69,10 @@ def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield chromium
 
 
-@dataclass
-class Stalling(Board):
-    """A board whose main loop may stand still."""
-
-    idle_seconds: float = 0.0
-
-    def __init__(self, status: Status, idle_seconds: float) -> None:
-        super().__init__(STARTING)
-        self.publish(status)
-        self.history = lived(status)
-        self.idle_seconds = idle_seconds
-
-    @property
-    def seconds_since_turn(self) -> float:
-        return self.idle_seconds
-
-
 @contextmanager
 def serving(scene: Scene) -> Iterator[str]:
     """The real server with its real headers, at this address."""
-    board = Stalling(scene.status, 90.0 if scene.stall else 0.0)
-    server = OpsServer("127.0.0.1", 0, board=board, registry=CollectorRegistry())
+    server = OpsServer("127.0.0.1", 0, board=Staged(scene), registry=CollectorRegistry())
     host, port = server.start()
     try:
         yield f"http://{host}:{port}/"

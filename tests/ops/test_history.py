@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import replace
 
@@ -67,10 +68,16 @@ def test_where_nobody_looked_is_a_gap_also_at_the_end() -> None:
     assert lived.history.steps() == (None,) * STEPS
 
 
+def steps_alive() -> int:
+    gc.collect()
+    return sum(isinstance(each, Step) for each in gc.get_objects())
+
+
 def test_the_history_is_bounded() -> None:
-    lived = Lived()
+    lived, before = Lived(), steps_alive()
     for count in range(3 * STEPS):
         lived.look(status(delivered=count), after=STEP_SECONDS)
+    assert steps_alive() - before == STEPS
     steps = lived.history.steps()
     assert len(steps) == STEPS
     assert [step.calls["delivered"] for step in steps if step is not None] == [1] * STEPS

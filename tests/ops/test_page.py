@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tests.ops.outline import Outline
-from tests.ops.scenes import NOW, RUNNING, SCENES, SINCE, STARTING, Scene, full_of, halted, past
+from tests.ops.scenes import NOW, RUNNING, SCENES, SINCE, STARTING, Scene, Staged, full_of, halted, past
 from tests.rules.promql import ALERTS, ROOT
 from worker.core.delivery.gate import HaltReason
 from worker.ops.answers import Answers
@@ -97,6 +97,12 @@ def test_each_problem_has_its_own_advice(problem: Problem, status: Status) -> No
 
 def test_a_drain_says_how_long_it_takes_at_most() -> None:
     assert "Nothing: it ends by itself within 20 s." in outline(SCENES["draining"].status).text
+
+
+def test_a_stall_began_when_the_loop_turned_last() -> None:
+    """Whenever the state was reached that the board still shows."""
+    answers = Answers(Staged(SCENES["stalled"]), CollectorRegistry(), stalled_after_seconds=60)
+    assert ", for 1 min 30 s" in Outline(answers.answer("/", "", "").body.decode()).words
 
 
 def test_a_window_that_is_longer_than_an_alert_waits_makes_no_change_late() -> None:
