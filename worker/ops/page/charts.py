@@ -33,6 +33,7 @@ class _Chart:
         values: one a step, the oldest first; None where nobody looked.
         top: the value at its upper edge.
         shown: a value in words.
+        adds_up: whether a value grows until its step is over, so that the last one does not count yet.
     """
 
     name: str
@@ -40,6 +41,7 @@ class _Chart:
     values: Values
     top: float
     shown: Callable[[float], str]
+    adds_up: bool = False
 
     def figure(self, marks: str, *, text: str = "", keys: str = "") -> str:
         """The whole figure around what is drawn of the values."""
@@ -63,17 +65,17 @@ class _Chart:
         return round((_BOTTOM - _TOP) * min(value / self.top, 1.0), 1)
 
     def _summary(self) -> str:
-        known = [(value, at) for at, value in enumerate(self.values) if value is not None]
+        final = self.values[:-1] if self.adds_up else self.values
+        known = [(value, at) for at, value in enumerate(final) if value is not None]
         if not known:
             return "No data yet."
         most, at = max(known)
-        newest = self.values[-1]
-        now = "" if newest is None else f"Now {self.shown(newest)}. "
+        now = "" if final[-1] is None else f"Now {self.shown(final[-1])}. "
         ago = (STEPS - 1 - at) * STEP_SECONDS
         when = f"{duration(ago)} ago" if ago else "now"
-        missing = (STEPS - len(known)) * STEP_SECONDS
+        missing = (len(final) - len(known)) * STEP_SECONDS
         gap = f" No data for {duration(missing)}." if missing else ""
-        return f"{now}At most {self.shown(most)}, {when}.{gap}" if most else f"{now}All of it 0.{gap}"
+        return f"{now}At most {self.shown(most)}, {when}.{gap}" if most else f"Always {self.shown(0)}.{gap}"
 
     def _gaps(self) -> str:
         height = _BOTTOM - _TOP
@@ -91,7 +93,7 @@ def charts(steps: Sequence[Step | None], held_bytes_max: int) -> str:
 
 def _calls(steps: Sequence[Step | None]) -> str:
     sums = [None if step is None else sum(step.calls.values()) / STEP_SECONDS for step in steps]
-    chart = _Chart("calls", "Calls by outcome", sums, _rate_top(_largest(sums)), per_second)
+    chart = _Chart("calls", "Calls by outcome", sums, _rate_top(_largest(sums)), per_second, adds_up=True)
     totals = {name: sum(step.calls.get(name, 0) for step in steps if step is not None) for name in _OUTCOMES}
     keys = "".join(
         f'<span class="key" style="--of: var(--{name})">{name.replace("_", " ")} {count:,}</span>'
