@@ -13,7 +13,8 @@ from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.model import Partition, Record, Reply, WorkerIdentity
+from worker.core.facts import LetterWritten
+from worker.core.model import Partition, Reason, Record, Reply
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
@@ -21,6 +22,7 @@ from worker.live.report import OUTSIDE_SECONDS, REPORT_SECONDS, Reporter
 from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
+from worker.ops.letters import LatestLetters
 from worker.ops.status import LastError, Problem, State, Status
 
 
@@ -71,6 +73,8 @@ class Reported:
     driver: Driver = field(default_factory=Driver)
     schemas: Schemas = field(default_factory=Schemas)
     topics: Topics = field(default_factory=Topics)
+    calls_ended: dict[str, int] = field(default_factory=dict)
+    letters: LatestLetters = field(default_factory=LatestLetters)
     log: CapturingLogger = field(default_factory=CapturingLogger)
     board: Board = field(
         default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
@@ -79,12 +83,12 @@ class Reported:
     def __post_init__(self) -> None:
         self.reporter = Reporter(
             self.driver.engine,
-            WorkerIdentity("1", "a", "g"),
             advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
+            calls_ended=self.calls_ended,
+            letters=self.letters,
             board=self.board,
-            destination="https://api.example.com",
             log=cast("Any", self.log),
         )
 
@@ -137,6 +141,17 @@ def test_what_adds_up_with_time_is_added_up() -> None:
     assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot
 
 
+def test_calls_by_outcome_and_the_latest_letters_are_on_the_board_as_they_were() -> None:
+    reported = Reported(calls_ended={"delivered": 3})
+    reported.letters.observe(LetterWritten(Reason.REJECTED, ("tier",), 1, 0, P0, 7))
+    status = reported.report()
+    reported.calls_ended["delivered"] += 1
+    assert status.calls_ended == {"delivered": 3}
+    assert [letter.offset for letter in status.latest_dead_letters] == [7]
+    steps = [step for step in reported.board.history.steps() if step is not None]
+    assert sum(step.calls["delivered"] for step in steps) == 3
+
+
 def test_a_throttled_worker_says_so() -> None:
     reported = Reported()
     reported.driver.change(1, {"a": 1})
@@ -155,7 +170,7 @@ def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_tol
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
     assert status.halt.next_probe == status.halt.since + timedelta(seconds=1)
     assert status.last_error == LastError(status.halt.since, "status 401")
-    assert status.destination == "https://api.example.com"
+    assert (status.version, status.group_id) == ("1", "g")  # what the board had from the start
     for _ in range(8):
         reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2

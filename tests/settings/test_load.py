@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from worker.settings.load import ConfigurationError, Loaded, load
 from worker.settings.names import NAMES
+from worker.settings.table import ON_CALL, on_call
 
 TOKEN = "tk-3f9a-not-to-be-shown"
 MINIMAL = {
@@ -306,3 +307,11 @@ def test_settings_are_frozen() -> None:
     settings = loaded().settings
     with pytest.raises(ValueError, match="frozen"):
         settings.window.seconds = 1
+
+
+def test_the_settings_for_people_on_call_are_the_effective_ones_and_hold_no_secret() -> None:
+    shown = on_call(loaded({"WORKER_WINDOW__SECONDS": "30"}).settings)
+    assert tuple(shown) == ON_CALL
+    assert (shown["window.seconds"], shown["kafka.topics"]) == (30.0, ["profile-changes"])
+    assert json.loads(json.dumps(shown)) == shown
+    assert not any(NAMES[path].secret or NAMES[path].properties for path in ON_CALL)

@@ -8,7 +8,7 @@ from typing import Final
 from worker.attentive.token import Token
 from worker.core.delivery.gate import HaltReason
 
-_MENDS: Final[Mapping[HaltReason, str]] = {
+MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write",
     HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
     HaltReason.UNAVAILABLE: "the worker keeps everything, asks again and goes on by itself; "
@@ -29,9 +29,13 @@ class Advice:
     def __init__(self, token: Token) -> None:
         self._token = token
 
-    def on(self, reason: HaltReason, met: str) -> str:
-        """What the worker `met`, and how to mend it."""
+    def on(self, reason: HaltReason, met: str) -> tuple[str, str]:
+        """What the worker `met`, and how to mend it. The second is empty if the first says that, too."""
         if self._token.problem is not None:
-            return self._token.problem
+            return self._token.problem, ""
         then = _NEW_TOKEN[self._token.renewable] if reason is HaltReason.UNAUTHORIZED else ""
-        return f"{met}; {_MENDS[reason]}{then}"
+        return met, MENDS[reason] + then
+
+    def in_one(self, reason: HaltReason, met: str) -> str:
+        """The same as one text."""
+        return "; ".join(filter(None, self.on(reason, met)))
