@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.avro import body, fields, record
+from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder, Undecodable
-from worker.core.events.mapping import Mapping
+from worker.core.events.mapping import Mapping, find
 from worker.core.model import Event
 
 NOTHING: dict[str, Any] = {
@@ -293,3 +294,12 @@ def test_a_value_without_a_form_as_text_matches_nothing() -> None:
 def test_an_ignore_when_that_is_no_pair_is_refused(pair: str) -> None:
     with pytest.raises(ValueError, match="ignore_when"):
         Mapping(ignore_when=(pair,))
+
+
+def test_a_path_through_unions_of_many_records_finds_each_type_once() -> None:
+    """A schema of 2 MiB has millions of ways to a few hundred types."""
+    inner = [{"type": "fixed", "name": f"C{n}", "size": 1} for n in range(9)]
+    middle = [fields(("phone", inner if not n else [f"C{m}" for m in range(9)]), name=f"B{n}") for n in range(9)]
+    outer = [fields(("user", middle if not n else [f"B{m}" for m in range(9)]), name=f"A{n}") for n in range(9)]
+    [found] = find(AvroType(outer), "user.phone")
+    assert len(found.types) == 9

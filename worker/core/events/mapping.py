@@ -172,16 +172,18 @@ def names_of(declared: dict[str, Any]) -> Iterator[str]:
 
 
 def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str, *, left_out: bool) -> dict[Keys, list[Any]]:
-    onward: dict[Keys, list[Any]] = {}
+    onward: dict[Keys, dict[int, Any]] = {}  # each type once: a union of unions has many ways to the same one
     for keys, types in ways.items():
         for schema in types:
             if is_record(schema):
                 declared = _field(schema, part, left_out=left_out)
                 if declared is not None:
-                    onward.setdefault((*keys, declared["name"]), []).extend(avro.branches(declared["type"]))
+                    found = onward.setdefault((*keys, declared["name"]), {})
+                    found.update((id(branch), branch) for branch in avro.branches(declared["type"]))
             elif kind_of(schema) == "map":
-                onward.setdefault((*keys, part), []).extend(avro.branches(schema["values"]))
-    return onward
+                found = onward.setdefault((*keys, part), {})
+                found.update((id(branch), branch) for branch in avro.branches(schema["values"]))
+    return {keys: list(types.values()) for keys, types in onward.items()}
 
 
 def _field(record: dict[str, Any], name: str, *, left_out: bool) -> dict[str, Any] | None:
