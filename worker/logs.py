@@ -47,10 +47,12 @@ _PRIVATE: Final = frozenset(
         *("body", "record_key", "record_value"),
     }
 )
-_PRIVATE_TEXT: Final = re.compile(
-    r"(?i:bearer)\s+[!-~]+"  # a token
-    r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # an email address
-    r"|\+\d{8,15}\b"  # a phone number in E.164
+# One after the other. Each reads a text once: an address is looked for only where a run of its characters begins, and a
+# match ends with such a run, so that no later address hides behind it.
+_PRIVATE_TEXTS: Final = (
+    re.compile(r"(?i:bearer)\s+[!-~]+"),  # a token
+    re.compile(r"(?<![\w.+%-])[\w.+%-]++@[\w-]++\.[\w.+%@-]*"),  # an email address
+    re.compile(r"\+\d{8,15}\b"),  # a phone number in E.164
 )
 
 # Our own exceptions, and Kafka's (from the C module of confluent_kafka): their messages hold no value.
@@ -219,7 +221,10 @@ def _clean(key: str, value: object, depth: int) -> object:
 
 def _clean_text(text: str) -> str:
     # Cut before the search too: a search through megabytes takes long, and what is cut is not shown anyway.
-    return _cut(_PRIVATE_TEXT.sub(MASK, text[: 2 * TEXT_MAX]), TEXT_MAX)
+    masked = text[: 2 * TEXT_MAX]
+    for private in _PRIVATE_TEXTS:
+        masked = private.sub(MASK, masked)
+    return _cut(masked, TEXT_MAX)
 
 
 def _cut(text: str, limit: int) -> str:
