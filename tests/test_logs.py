@@ -75,6 +75,29 @@ def test_a_collector_that_is_away_is_a_line_a_minute() -> None:
     assert len(found) == 6
 
 
+def test_what_the_collectors_address_and_headers_hold_is_masked_in_lines_of_the_exporter() -> None:
+    done = run(
+        """
+        logs.configure('info', 'json', 'a')
+        for name, text in {
+            'format': 'Header format invalid! %s',
+            'value': 'Invalid header value: %r',
+            'url': 'Max retries exceeded with url: /v1/traces?%s (Caused by nobody)',
+            'host': 'Invalid URL %s: no host',
+        }.items():
+            given = {'format': 'api-key: s3cret one', 'value': 'Bearer s3cret/two', 'url': 'key=s3cret', 'host':
+                     'http://me:s3cret@host/v1'}[name]
+            logging.getLogger(f'opentelemetry.{name}').warning(text, given)
+        """,
+        OTEL_EXPORTER_OTLP_HEADERS="api-key: s3cret one,x=1",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="authorization=Bearer%20s3cret%2Ftwo",
+    )
+    assert "s3cret" not in done.stderr
+    assert len(done.stderr.splitlines()) == 4
+    assert "(Caused by nobody)" in done.stderr
+    assert "@host/v1: no host" in done.stderr
+
+
 def test_a_line_has_the_ids_of_the_current_span_if_that_is_sampled() -> None:
     found = lines("""
         from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
