@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,61 +10,16 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from tests.attentive.certificates import Authority
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.support import topics
-from tests.support.absent import absent
-from tests.support.java import Unavailable
 from tests.support.processes import WorkerCommand, until
 from tests.support.profiles import changes
-from tests.support.secured_broker import MUTUAL, SCRAM, SecuredBroker
+from tests.support.secured_broker import MUTUAL, PASSWORD, SCRAM, USER, Secured
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 SEED = 20_261_129
-USER, PASSWORD, WRONG_PASSWORD = "worker", "planted-broker-password", "planted-other-password"
-PROTOCOLS = {SCRAM: "SASL_SSL", MUTUAL: "SSL"}
-
-
-@dataclass(frozen=True)
-class Secured:
-    """The broker, and a client's properties: those that it lets in, and those of strangers."""
-
-    broker: SecuredBroker
-    trust: Path
-    certificate: Path
-    foreign_trust: Path
-    foreign_certificate: Path
-
-    def properties(self, listener: str) -> dict[str, str]:
-        """With these, the listener lets the worker in."""
-        tls = {"security.protocol": PROTOCOLS[listener], "ssl.ca.location": str(self.trust)}
-        if listener == MUTUAL:
-            return tls | self.shown(self.certificate)
-        return tls | {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": USER, "sasl.password": PASSWORD}
-
-    def shown(self, certificate: Path) -> dict[str, str]:
-        return {"ssl.certificate.location": str(certificate), "ssl.key.location": str(certificate)}
-
-    def environment(self, listener: str, properties: Mapping[str, str]) -> dict[str, str]:
-        return {
-            "WORKER_KAFKA__BOOTSTRAP_SERVERS": self.broker.address(listener),
-            "WORKER_KAFKA__PROPERTIES": json.dumps(properties),
-        }
-
-
-@pytest.fixture(scope="module")
-def secured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    ours, foreign = (Authority(tmp_path_factory.mktemp(name), name) for name in ("ours", "foreign"))
-    trust = ours.trust()
-    try:
-        broker = SecuredBroker(tmp_path_factory.mktemp("secured-kafka"), ours.certificate(), trust)
-        broker.start()
-    except Unavailable as reason:
-        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
-    broker.add_user(USER, PASSWORD)
-    yield Secured(broker, trust, ours.certificate(), foreign.trust(), foreign.certificate())
-    broker.stop()
+WRONG_PASSWORD = "planted-other-password"
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
@@ -9,6 +12,9 @@ from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScram
 from tests.support.brokers import LocalBroker
 
 SCRAM, MUTUAL = "SCRAM", "MUTUAL"
+USER, PASSWORD = "worker", "planted-broker-password"
+
+_PROTOCOLS = {SCRAM: "SASL_SSL", MUTUAL: "SSL"}
 
 _MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 _ITERATIONS = 4096
@@ -41,3 +47,30 @@ class SecuredBroker(LocalBroker):
         credentials = UserScramCredentialUpsertion(name, how, password.encode())
         for answer in self.admin.alter_user_scram_credentials([credentials]).values():
             answer.result(30)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """The broker, and a client's properties: those that it lets in, and those of strangers."""
+
+    broker: SecuredBroker
+    trust: Path
+    certificate: Path
+    foreign_trust: Path
+    foreign_certificate: Path
+
+    def properties(self, listener: str) -> dict[str, str]:
+        """With these, the listener lets the worker in."""
+        tls = {"security.protocol": _PROTOCOLS[listener], "ssl.ca.location": str(self.trust)}
+        if listener == MUTUAL:
+            return tls | self.shown(self.certificate)
+        return tls | {"sasl.mechanism": "SCRAM-SHA-512", "sasl.username": USER, "sasl.password": PASSWORD}
+
+    def shown(self, certificate: Path) -> dict[str, str]:
+        return {"ssl.certificate.location": str(certificate), "ssl.key.location": str(certificate)}
+
+    def environment(self, listener: str, properties: Mapping[str, str]) -> dict[str, str]:
+        return {
+            "WORKER_KAFKA__BOOTSTRAP_SERVERS": self.broker.address(listener),
+            "WORKER_KAFKA__PROPERTIES": json.dumps(properties),
+        }
