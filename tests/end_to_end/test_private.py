@@ -161,7 +161,7 @@ class Scenes:
 
     def play(self) -> None:
         for scene in (
-            *(self.delivered, self.refused, self.not_found, self.unexpected, self.failing),
+            *(self.delivered, self.refused, self.not_found, self.failing),
             *(self.unreadable, self.no_good_user, self.denied, self.registry_in_trouble),
             *(self.unauthorized, self.redirected, self.throttled),
         ):
@@ -181,11 +181,6 @@ class Scenes:
         self._answers({"user": PHONE}, 404)
         self._write.change({"found": VALUE})
         self._until_letters("not_found")
-
-    def unexpected(self) -> None:
-        self._answers({"user": PHONE}, 418)
-        self._write.change({"teapot": VALUE})
-        self._until_letters("unexpected_status")
 
     def failing(self) -> None:
         self._answers({"user": PHONE}, 503, times=2)
@@ -287,7 +282,7 @@ def test_a_running_worker_shows_nothing_private(
         search.look("letter's headers", json.dumps(letter["headers"]))
         search.look("letter's detail", str(letter["detail"]))
     assert all(search.characters.values()), search.characters
-    assert {letter["reason"] for letter in letters} >= {"rejected", "not_found", "unexpected_status", "undecodable"}
+    assert {letter["reason"] for letter in letters} >= {"rejected", "not_found", "undecodable"}
     assert VALUE in [attribute["value"] for letter in letters for attribute in letter["attributes"]]
     assert search.found == set()
 
