@@ -202,9 +202,9 @@ class Scenes:
         self._until_letters("sensitive_data")
 
     def registry_in_trouble(self) -> None:
-        """It fails, refuses, redirects, and answers what is no schema. Each answer repeats what it was asked with."""
+        """It fails, refuses, and answers what is no schema. Each answer repeats what it was asked with."""
         said = {"error_code": 50001, "message": f"{QUOTED} {REGISTRY_PASSWORD}"}
-        answers: list[Answer] = [(500, said), (401, said), (301, said), (200, json.dumps(said).encode())]
+        answers: list[Answer] = [(500, said), (401, said), (200, json.dumps(said).encode())]
         for answer in answers:
             self._stub.fault = partial(_for_schemas, answer)
             if answer is answers[0]:
