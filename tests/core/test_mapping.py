@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,11 +86,49 @@ def test_a_map_takes_the_same_settings() -> None:
     }
 
 
-def test_a_record_needs_no_star_and_an_absent_one_is_empty() -> None:
+def test_a_record_needs_no_star_and_null_is_empty() -> None:
     schema = fields(("profile", ["null", fields(("city", "string"), name="Profile")]))
     assert attributes(schema, {"profile": {"city": "Lyon"}}, attributes="profile") == {"city": "Lyon"}
     assert attributes(schema, {"profile": None}, attributes="profile.*") == {}
-    assert attributes(schema, {"profile": None}, attributes="elsewhere.*") == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("profil.*", "this schema has no profil"),
+        ("profile.adress", "has no profile.adress"),
+        ("before|after", "no before|after"),
+        ("profile", "no field of profile is a scalar"),
+    ],
+)
+def test_a_record_whose_schema_has_nothing_at_the_attributes_path_is_not_passed_over(path: str, why: str) -> None:
+    """A typo, or a producer's renamed field, would lose every change in silence."""
+    inner = fields(("tags", {"type": "array", "items": "string"}), name="Profile")
+    with pytest.raises(Undecodable, match=f"{re.escape(why)}.*WORKER_MAPPING__ATTRIBUTES"):
+        attributes(fields(("profile", inner)), {"profile": {"tags": []}}, attributes=path)
+
+
+def test_rules_leave_a_record_out_before_its_attributes_are_looked_for() -> None:
+    schema = fields(("kind", "string"), ("row", ["null", "string"]))
+    for rule in ({"ignore_when": ("kind=deleted",)}, {"ignore_when_null": "row"}, {"records": ("Other", "*.Changed")}):
+        mapping = Mapping(**{**NOTHING, "attributes": "after.*", **rule})
+        assert (
+            Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"kind": "deleted", "row": None})))
+            is None
+        )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "taken"), [((), True), (("Chang*",), True), (("crm.v1.*",), True), (("Deleted", "crm.v2.*"), False)]
+)
+def test_record_types_are_taken_by_name(patterns: tuple[str, ...], taken: bool) -> None:  # noqa: FBT001 - an expected result
+    schema = {**fields(("tier", "string"), name="Changed"), "namespace": "crm.v1"}
+    mapping = Mapping(**{**NOTHING, "attributes": "*", "records": patterns})
+    event = Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"tier": "gold"})))
+    assert (event is not None) is taken
+    union = [fields(("x", "int"), name="Deleted"), schema]
+    event = Decoder(mapping, writer_schema=union).decode(record(body(union, {"tier": "gold"})))
+    assert event is not None
 
 
 def test_a_mapping_that_does_not_fit_a_schema_says_why() -> None:

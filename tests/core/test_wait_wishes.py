@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -44,6 +46,12 @@ def test_one_new_user_in_a_hundred_gets_a_pause() -> None:
     assert good_share(traffic, 100, 100.0) >= 0.95
 
 
+def test_one_new_user_in_a_hundred_gets_429_and_a_pause_so_long_that_nobody_knows_whose_it_is() -> None:
+    traffic = Traffic(bad_one_in(100, Reply(429, retry_after_seconds=120.0)))
+    traffic.run(125.0)
+    assert good_share(traffic, 100, 100.0) >= 0.6
+
+
 @pytest.mark.parametrize("one_in", [100, 20])
 @pytest.mark.parametrize("reply", [Reply(429), Reply(429, rate_remaining=0)], ids=["bare", "nothing-remains"])
 def test_some_new_users_are_always_answered_429(one_in: int, reply: Reply) -> None:
@@ -74,6 +82,29 @@ def test_a_rate_that_is_too_high_is_noticed_also_beside_users_that_always_get_42
     late = sum(at > 30.0 for at in calls) / 60.0
     assert late <= 60.0, f"{late:.0f} calls a second, where 30 are taken"
     assert len(traffic.delivered) >= 0.5 * 30 * 90
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0], ids=["bare", "with-a-pause"])
+def test_a_429_because_another_program_uses_the_token_slows_the_worker_before_there_are_many(
+    retry_after: float | None,
+) -> None:
+    """The destination takes 50 calls in each second of its clock; the other program makes half of them."""
+    counts: Counter[int] = Counter()
+    answered: list[int] = []
+
+    def answer(_: Call, seconds: float) -> Reply:
+        second, part = divmod(seconds + 0.35, 1.0)
+        counts[int(second)] += 1
+        remaining = 50 - counts[int(second)] - math.ceil(25 * part)
+        answered.append(200 if remaining >= 0 else 429)
+        pause = retry_after if remaining < 0 else None
+        return Reply(answered[-1], retry_after_seconds=pause, rate_limit=50, rate_remaining=max(0, remaining))
+
+    traffic = Traffic(answer, requests_per_second=50.0)
+    traffic.run(40.0)
+    late = answered[len(answered) // 4 :]
+    assert late.count(429) < 0.02 * len(late), (late.count(429), len(late))
+    assert len(late) >= 20 * 30
 
 
 @pytest.mark.parametrize("answers", [(403, 302), (404, 403), (302, 404)])

@@ -31,7 +31,7 @@ class Traffic:
         latency_seconds: Callable[[Call], float] = lambda _: LATENCY_SECONDS,
         **limits: Any,  # noqa: ANN401 - the driver's own
     ) -> None:
-        self.driver = Driver(requests_per_second=150.0, concurrency=32, backoff=jittered(), **limits)
+        self.driver = Driver(**{"requests_per_second": 150.0, "concurrency": 32, "backoff": jittered(), **limits})
         self.began = self.driver.now.mono
         self.users = 0
         self.delivered: set[str] = set()

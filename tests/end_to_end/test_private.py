@@ -213,7 +213,7 @@ class Scenes:
             until(
                 partial(self._registry_asked, asked_before + 2), 60, "the worker asks, and has taken the answer before"
             )
-            assert self._worker.status()["problem"]
+            until(lambda: self._worker.status()["problem"], 10, "the registry's trouble")
             self.look()
         self._stub.hold(8, PROFILE_CHANGED)
         self._stub.fault = lambda _: None
@@ -230,7 +230,8 @@ class Scenes:
 
     def redirected(self) -> None:
         login, query = quote(f"{EMAIL}:{TOKEN}", safe=":"), quote(f"{TOKEN} {VALUE}")
-        there = f"https://{login}@elsewhere.example/{quote(PHONE)}?token={query}#{CLIENT_ID}"
+        path = "/".join(map(quote, (PHONE, EMAIL, VALUE, CUSTOM, TOKEN)))
+        there = f"https://{login}@elsewhere.example/login/{path}?token={query}#{CLIENT_ID}"
         self._answers({}, 302, headers={"Location": there})
         self._write.change({"redirected": VALUE})
         self._until_halted("wrong_url")

@@ -91,8 +91,7 @@ def test_the_worker_yields_to_another_program_with_the_same_token(lab: Lab) -> N
     throttled = worker_after["replies"].get("429", 0) - worker_before["replies"].get("429", 0)
     calls = worker_after["calls"] - worker_before["calls"]
     assert requests > 0.6 * LIMIT * 20, requests
-    # A lone 429 amid successes slows its own user only. Without any heed it is one in three.
-    assert throttled < 0.05 * calls, (throttled, calls)
+    assert throttled < 0.02 * calls, (throttled, calls)
     quick = 0.85 * LIMIT
     until(lambda: worker.status()["rate"]["current"] > quick, 60, "the whole share again")
 

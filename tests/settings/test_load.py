@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from worker.settings.load import ConfigurationError, Loaded, load
 from worker.settings.names import NAMES
+from worker.settings.table import ON_CALL, on_call
 
 TOKEN = "tk-3f9a-not-to-be-shown"
 MINIMAL = {
@@ -130,6 +131,12 @@ def test_the_message_about_a_wrong_value_says_what_is_right(environ: dict[str, s
     assert told in problem
 
 
+def test_of_a_file_that_cannot_be_read_nothing_else_is_told(tmp_path: Path) -> None:
+    """What it sets would look as if it were missing."""
+    [problem] = problems({}, tmp_path / "absent.yaml")
+    assert "absent.yaml" in problem
+
+
 def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "window:\n  second: 1\nhttp:\n  port: high\n")
     environ = {"WORKER_KAFKA__TOPIC": "x", "WORKER_SHUTDOWN__DRAIN_SECONDS": "400"}
@@ -242,6 +249,13 @@ def test_yaml_accepts_the_same_texts_as_the_environment(tmp_path: Path) -> None:
     assert settings.mapping.phone == ""
 
 
+def test_an_id_of_digits_is_text_in_yaml_too(tmp_path: Path) -> None:
+    written = yaml_file(tmp_path, "attentive: {company_id: 123456789}")
+    assert loaded(file=written).settings.attentive.company_id == "123456789"
+    assert loaded({"WORKER_ATTENTIVE__COMPANY_ID": " "}).settings.attentive.company_id is None
+    assert "attentive.company_id" in problems(file=yaml_file(tmp_path, "attentive: {company_id: true}"))[0]
+
+
 def test_secrets_are_refused_in_flags() -> None:
     assert "WORKER_ATTENTIVE__TOKEN or the file" in problems(attentive__token="x")[0]
     [problem] = problems(kafka__properties='{"sasl.password": "hunter2"}')
@@ -293,3 +307,11 @@ def test_settings_are_frozen() -> None:
     settings = loaded().settings
     with pytest.raises(ValueError, match="frozen"):
         settings.window.seconds = 1
+
+
+def test_the_settings_for_people_on_call_are_the_effective_ones_and_hold_no_secret() -> None:
+    shown = on_call(loaded({"WORKER_WINDOW__SECONDS": "30"}).settings)
+    assert tuple(shown) == ON_CALL
+    assert (shown["window.seconds"], shown["kafka.topics"]) == (30.0, ["profile-changes"])
+    assert json.loads(json.dumps(shown)) == shown
+    assert not any(NAMES[path].secret or NAMES[path].properties for path in ON_CALL)

@@ -11,6 +11,7 @@ from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.schedule import Flight, Schedule
 from worker.core.delivery.settlement import EntryOwner, Settlement
+from worker.core.delivery.shares import Slowing
 from worker.core.delivery.verdict import LatestError, Verdict, in_words, verdict_on
 from worker.core.facts import CallEnded, Facts, Halted, Refused, Resumed, UnusualSuccess
 from worker.core.letters.letter import letter_of_entry
@@ -219,10 +220,13 @@ class Judge:
         pause = min(reply.retry_after_seconds or 0.0, self._options.retry_after_max_seconds)
         if verdict is not Verdict.THROTTLED and not pause:
             return 0.0
-        if not self._attribution.holds_for_everybody(entry, verdict, now.mono, pause=pause > 0.0):
-            return pause
-        if verdict is Verdict.THROTTLED:
+        heed = self._attribution.heed(entry, verdict, now.mono, pause=pause > 0.0)
+        if verdict is Verdict.THROTTLED and heed.slowing is Slowing.LOWER:
             self._rate.throttled(now.mono)
+        elif verdict is Verdict.THROTTLED and heed.slowing is Slowing.SECOND:
+            self._rate.wait_for_next_second(now.mono)
+        if not heed.everybody_pauses:
+            return pause
         self._gate.retry_after(pause, now.mono)
         return 0.0
 

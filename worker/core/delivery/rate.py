@@ -105,7 +105,7 @@ class Rate:
             self._window_seen_at = now
         self._remaining = reply.rate_remaining
         if reply.rate_remaining <= 0:
-            self._wait_for_next_second(now)
+            self.wait_for_next_second(now)
 
     def _take_announcement(self, limit: int | None, now: float) -> None:
         """A success announced a limit, or none."""
@@ -120,7 +120,7 @@ class Rate:
 
     def throttled(self, now: float) -> None:
         """A 429 came: slow down."""
-        self._wait_for_next_second(now)
+        self.wait_for_next_second(now)
         if now - self._decreased_at < _SECOND:
             return
         self._fill(now)
@@ -128,7 +128,7 @@ class Rate:
         self._factor = max(FLOOR, self._factor * DECREASE)
         self._tokens = min(self._tokens, 0.0)
 
-    def _wait_for_next_second(self, now: float) -> None:
+    def wait_for_next_second(self, now: float) -> None:
         """No call until the destination's next second. Its replies show only about when that begins."""
         elapsed = now - self._window_seen_at
         self._quiet_until = self._window_seen_at + (math.floor(elapsed / _SECOND) + 1) * _SECOND
