@@ -36,7 +36,7 @@ def reply_of(came: Answer | Unanswered, *, sent: bytes = b"", now_seconds: float
 
     Args:
         came: not checked yet.
-        sent: the request's body. None of it is told again.
+        sent: what the request held that is private. None of it is told again.
         now_seconds: the wall clock. A Retry-After that is a date counts from it, if the answer has no Date header.
         seconds: how long the request took.
     """
