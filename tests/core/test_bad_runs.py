@@ -59,7 +59,10 @@ def test_a_run_of_a_thousand_users_that_fail(reply: Reply) -> None:
 
 
 def test_users_that_hang_beside_users_that_halt_hold_nobody_else() -> None:
-    """One in twenty is always answered 403, one in twenty hangs. A single 403 amid successes must not close the gate: its probe may hang."""
+    """One in twenty is always answered 403, one in twenty hangs.
+
+    A single 403 amid successes must not close the gate: its probe may be one that hangs.
+    """
 
     def share(user: int) -> float:
         return random.Random(user).random()
