@@ -65,11 +65,12 @@ class GateCheck:
         tells = not (call in self._forgotten or cut_short or way == "aborted")
         if tells and self._success_started_at > self._failed_at.get((user, way), now):
             self._known.add((user, way))
-        doubtful = self._paused and now - self._succeeded_at <= _SILENCE_SECONDS  # it may be this user's alone
-        if reply.retry_after_seconds and way == "failing" and (user, way) not in self._known and not doubtful:
+        if reply.retry_after_seconds and way == "failing":
+            doubtful = self._paused and now - self._succeeded_at <= _SILENCE_SECONDS  # it may be this user's alone
             self._paused = True
-            wait_seconds = min(reply.retry_after_seconds, options.retry_after_max_seconds)
-            self.wait_until = max(self.wait_until, now + wait_seconds)
+            if (user, way) not in self._known and not doubtful:
+                wait_seconds = min(reply.retry_after_seconds, options.retry_after_max_seconds)
+                self.wait_until = max(self.wait_until, now + wait_seconds)
         if not tells:
             return
         if way == "delivered":
