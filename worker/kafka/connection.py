@@ -63,6 +63,7 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another member has this group.instance.id: give each replica its own",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "not authorised for the cluster: check the ACLs",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it or check its name",
+    KafkaError._NOENT: "the topic or the partition does not exist: check its name and number",  # noqa: SLF001 - as above
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
 }
 
