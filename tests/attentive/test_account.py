@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,30 @@ def test_account_of_the_token() -> None:
         b'{"applicationName": "Profiles", "companyName": "Acme\\u001b", "attentiveDomainName": "acme", "companyId": 1}'
     )
     with serving(answering(answer("200 OK", body))) as server:
-        assert ask(server.base_url) == Account("Profiles", "Acme", "acme")
+        assert ask(server.base_url) == Account("Profiles", "Acme", "1", "acme")
         [received] = server.requests
     assert received.line == "GET /v1/me HTTP/1.1"
     assert received.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "least", "most"), [(0, 0, 0), (3_600, 3_598, 3_600), (-3_600, -3_600, -3_598)]
+)
+def test_the_date_tells_how_far_the_clock_is_off(ahead_seconds: int, least: float, most: float) -> None:
+    date = formatdate(time.time() - ahead_seconds, usegmt=True)
+    with serving(answering(answer("200 OK", b"{}", f"Date: {date}\r\n"))) as server:
+        account = ask(server.base_url)
+    assert isinstance(account, Account)
+    assert account.clock_ahead_seconds is not None
+    assert least <= account.clock_ahead_seconds <= most
+
+
+@pytest.mark.parametrize("date", ["", "Date: soon\r\n"])
+def test_without_a_date_nothing_is_said_of_the_clock(date: str) -> None:
+    with serving(answering(answer("200 OK", b"{}", date))) as server:
+        account = ask(server.base_url)
+    assert isinstance(account, Account)
+    assert account.clock_ahead_seconds is None
 
 
 @pytest.mark.parametrize(

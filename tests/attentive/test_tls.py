@@ -90,7 +90,7 @@ def test_connections_inside_tls_close_without_a_fault(tmp_path: Path, monkeypatc
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with serving(authority.serves(answering(answer))) as server:
         base_url = f"https://127.0.0.1:{server.port}/v1"
-        assert whoami(base_url, Token.given("t"), 5, user_agent="worker/0") == Account("a", "b", "c")
+        assert whoami(base_url, Token.given("t"), 5, user_agent="worker/0") == Account("a", "b", "", "c")
         with running(base_url) as senders:
             assert outcome(senders, call(timeout_seconds=5)).status == 200
         assert senders.replies() == []

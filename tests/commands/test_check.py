@@ -1,91 +1,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
+from tests.commands.checking import WRONG_TOKEN, bad, findings, run
 from tests.support.brokers import RunningBroker, unique_name
-from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, schema_directory
+from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
 from tests.support.registry import Registry
 from worker.sandbox.server import Sandbox
-from worker.sandbox.service import Settings
-
-TOKEN = "the-right-token"
-WRONG_TOKEN = "a-wrong-token"
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(Settings(tokens=(TOKEN,))) as served:
-        yield served
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that refuses connections: it is bound, but nothing listens on it."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
-
-
-@pytest.fixture
-def no_kafka(closed_port: int, sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    """Good settings, except that no broker answers."""
-    return {
-        "WORKER_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{closed_port}",
-        "WORKER_SCHEMAS__DIRECTORY": str(schema_directory(tmp_path / "schemas")),
-        "WORKER_ATTENTIVE__BASE_URL": sandbox.url,
-        "WORKER_ATTENTIVE__TOKEN": TOKEN,
-    }
-
-
-@pytest.fixture
-def sound(no_kafka: dict[str, str], real_kafka: RunningBroker) -> dict[str, str]:
-    """Good settings. The dead-letter topic does not exist yet."""
-    topic = unique_name("changes")
-    real_kafka.create_topic(topic, 3)
-    return no_kafka | {
-        "WORKER_KAFKA__BOOTSTRAP_SERVERS": real_kafka.bootstrap_servers,
-        "WORKER_KAFKA__TOPICS": topic,
-        "WORKER_KAFKA__GROUP_ID": unique_name("group"),
-        "WORKER_KAFKA__DEAD_LETTER_TOPIC": f"{topic}.dead-letter",
-    }
-
-
-def run(settings: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-    return subprocess.run(
-        [sys.executable, "-m", "worker", "check", *arguments],
-        env={**inherited, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
-
-
-def findings(settings: Mapping[str, str], exit_status: int) -> list[dict[str, Any]]:
-    done = run(settings, "--json")
-    assert done.returncode == exit_status, done.stdout + done.stderr
-    assert done.stderr == ""
-    for secret in (TOKEN, WRONG_TOKEN):
-        assert secret not in done.stdout
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def bad(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The findings that are not ok, by check; at most one for each check."""
-    by_check = {finding["check"]: finding for finding in found if finding["level"] != "ok"}
-    assert len(by_check) == sum(finding["level"] != "ok" for finding in found)
-    return by_check
 
 
 @pytest.mark.kafka
@@ -100,14 +25,18 @@ def test_every_check_of_a_good_configuration_is_ok_and_nothing_is_created(
     assert [line.split()[:2] for line in lines] == [
         ["ok", "settings"],
         ["ok", "brokers"],
+        ["ok", "time-outs"],
         ["ok", "topics"],
+        ["ok", "retention"],
         ["ok", "group"],
         ["ok", "dead"],
         ["ok", "schemas"],
         ["ok", "token"],
+        ["ok", "company"],
+        ["ok", "clock"],
     ]
-    assert "3 partitions" in lines[2]
-    assert "only the first call shows whether it has the permission attributes:write" in lines[6]
+    assert "3 partitions" in lines[3]
+    assert "only the first call shows whether it has the permission attributes:write" in lines[8]
     assert sound["WORKER_KAFKA__DEAD_LETTER_TOPIC"] not in real_kafka.admin.list_topics(timeout=10).topics
 
 
@@ -127,9 +56,10 @@ def test_a_missing_topic_fails_and_a_pattern_without_a_match_warns(sound: dict[s
     assert [(one["level"], one["check"]) for one in found if one["level"] != "ok"] == [
         ("fail", "topics"),
         ("warn", "topics"),
+        ("warn", "retention"),
     ]
-    assert missing in found[2]["what"]
-    assert "does not exist" in found[2]["what"]
+    assert missing in found[3]["what"]
+    assert "does not exist" in found[3]["what"]
 
 
 @pytest.mark.kafka
@@ -144,9 +74,15 @@ def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real
 @pytest.mark.slow
 def test_every_check_is_made_even_if_no_broker_answers(no_kafka: dict[str, str]) -> None:
     found = findings(no_kafka, 1)
-    assert bad(found).keys() == {"brokers", "topics", "group", "dead letters"}
+    assert bad(found).keys() == {"brokers", "time-outs", "topics", "retention", "group", "dead letters"}
     assert "no broker answers" in bad(found)["brokers"]["what"]
-    assert {one["check"] for one in found if one["level"] == "ok"} == {"settings", "schemas", "token"}
+    assert {one["check"] for one in found if one["level"] == "ok"} == {
+        "settings",
+        "schemas",
+        "token",
+        "company",
+        "clock",
+    }
 
 
 @pytest.mark.kafka
@@ -243,7 +179,7 @@ def test_a_registry_is_asked_for_the_topics_subject_and_nothing_is_registered(
         client.register_schema(f"{topic}-value", Schema(json.dumps(PROFILE_CHANGED), "AVRO"))
         found = findings(sound, 0)
         assert not bad(found)
-        assert f"{topic}-value, version" in found[5]["what"]
+        assert f"{topic}-value, version" in found[7]["what"]
         assert f"{topic}.dead-letter-value" not in client.get_subjects()
         other = {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}]}
         client.register_schema(f"{topic}.dead-letter-value", Schema(json.dumps(other), "AVRO"))

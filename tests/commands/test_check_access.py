@@ -46,6 +46,7 @@ _GRANTS = (
     ("worker", ResourceType.TOPIC, f"{TOPIC}.dead-letter", AclOperation.WRITE),
     ("worker", ResourceType.TOPIC, f"{TOPIC}.dead-letter", AclOperation.CREATE),
     ("worker", ResourceType.TOPIC, f"{TOPIC}.elsewhere", AclOperation.WRITE),
+    ("worker", ResourceType.TOPIC, f"{TOPIC}.writable", AclOperation.WRITE),
     ("guest", ResourceType.TOPIC, TOPIC, AclOperation.DESCRIBE),
     ("guest", ResourceType.TOPIC, f"{TOPIC}.readable", AclOperation.READ),
 )
@@ -63,6 +64,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(f"needs local Kafka: {reason}")
     broker.create_topic(TOPIC, 2)
     broker.create_topic(f"{TOPIC}.readable", 2)
+    broker.create_topic(f"{TOPIC}.writable", 2)
     grant(broker.admin)
     yield broker.address(LISTENER)
     broker.stop()
@@ -118,6 +120,19 @@ def test_the_grants_that_the_worker_needs_are_enough(guarded: str, tmp_path: Pat
     found = findings(guarded, tmp_path, "worker", PASSWORD)
     assert failed(found) == {}
     assert "may create it" in next(one["what"] for one in found if one["check"] == "dead letters")
+
+
+@pytest.mark.kafka
+def test_settings_that_may_not_be_read_are_a_warning_that_names_the_grant(guarded: str, tmp_path: Path) -> None:
+    found = findings(guarded, tmp_path, "worker", PASSWORD, WORKER_KAFKA__DEAD_LETTER_TOPIC=f"{TOPIC}.writable")
+    assert failed(found) == {}
+    warned = [(one["check"], one["what"], one["mend"]) for one in found if one["level"] == "warn"]
+    assert [(check, mend) for check, _, mend in warned] == [
+        ("time-outs", "grant the worker DESCRIBE_CONFIGS on the cluster"),
+        ("retention", "grant the worker DESCRIBE_CONFIGS on the topic"),
+        ("dead letters", "grant the worker DESCRIBE_CONFIGS on the topic"),
+    ]
+    assert all("settings" in what and "do not show" in what for _, what, _ in warned)
 
 
 @pytest.mark.kafka

@@ -47,6 +47,23 @@ def test_an_outage_between_two_brownouts() -> None:
     assert traffic.driver.written == []
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_after_a_halt_calls_fail_at_random_and_no_user_is_fresh(seed: int) -> None:
+    """All users met the halt, and nothing new comes: only the calls that are made again show how many fail."""
+    rng = random.Random(seed)
+
+    def answer(_: Call, seconds: float) -> Reply:
+        if seconds < 60.0:
+            return WEB_PAGE_403
+        return Reply(503) if rng.random() < 0.7 else Reply(200)
+
+    traffic = Traffic(answer, per_second=4, server_error_seconds=5.0, probe_max_seconds=1.0)
+    traffic.run(6.0)
+    traffic.run(400.0, silent=True)
+    assert traffic.driver.written == []
+    assert len(traffic.delivered) == traffic.users
+
+
 def test_half_of_all_calls_fail_for_ten_minutes() -> None:
     traffic = Traffic(failing(lambda _: 0.5, Reply(503)), per_second=20, server_error_seconds=60.0)
     traffic.run(600.0)

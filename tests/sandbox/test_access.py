@@ -102,3 +102,13 @@ def test_each_token_and_endpoint_has_its_own_limit(serve: Callable[[Settings], R
         if int(time.time()) == second and statuses[0].status_code == 200:
             break
     assert [response.status_code for response in statuses] == [200, 200, 200, 200]
+
+
+def test_every_answer_has_one_date_and_a_fault_may_set_it(rig: Rig) -> None:
+    assert len(rig.client.get("/me").headers.get_list("date")) == 1
+    said = "Fri, 01 Jan 2021 00:00:00 GMT"
+    for how in ({"status": 200}, {"status": 503, "drip": 100_000}):
+        rig.sandbox.set_faults([{**how, "headers": {"Date": said}}])
+        assert rig.client.get("/me").headers.get_list("date") == [said]
+    rig.sandbox.set_faults([{"drip": 100_000}])
+    assert rig.client.get("/me").headers.get_list("date") != []

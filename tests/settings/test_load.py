@@ -242,6 +242,13 @@ def test_yaml_accepts_the_same_texts_as_the_environment(tmp_path: Path) -> None:
     assert settings.mapping.phone == ""
 
 
+def test_an_id_of_digits_is_text_in_yaml_too(tmp_path: Path) -> None:
+    written = yaml_file(tmp_path, "attentive: {company_id: 123456789}")
+    assert loaded(file=written).settings.attentive.company_id == "123456789"
+    assert loaded({"WORKER_ATTENTIVE__COMPANY_ID": " "}).settings.attentive.company_id is None
+    assert "attentive.company_id" in problems(file=yaml_file(tmp_path, "attentive: {company_id: true}"))[0]
+
+
 def test_secrets_are_refused_in_flags() -> None:
     assert "WORKER_ATTENTIVE__TOKEN or the file" in problems(attentive__token="x")[0]
     [problem] = problems(kafka__properties='{"sasl.password": "hunter2"}')

@@ -32,5 +32,6 @@ KEPT: Final[dict[int, str]] = {
     930000207: "a user with 403 for good, few calls of others: each part of its search waited for another success",
     940001008: "as 930000207",
     1100003800: "403s of one user counted as evidence for a 404 that everybody met",
+    2200002747: "after a halt all calls were made again, and what the few first calls showed before it gave a user up",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
 }

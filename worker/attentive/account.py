@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worker.attentive import request
 from worker.attentive.message import Answer, Message, Unanswered
-from worker.attentive.replies import printable
+from worker.attentive.replies import http_date, printable
 from worker.attentive.token import Token
 from worker.attentive.transport import Transport, endpoint
 from worker.core.delivery.verdict import in_words
@@ -31,11 +32,16 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What `GET /me` says. It lists no scopes: it cannot prove `attributes:write`."""
+    """What `GET /me` says. It lists no scopes: it cannot prove `attributes:write`.
+
+    `clock_ahead_seconds` compares this machine's clock with the answer's Date: below 0 if behind, None without one.
+    """
 
     application: str
     company: str
+    company_id: str
     domain: str
+    clock_ahead_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +65,14 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
         return Problem(token.problem or "no token", "put the token of the Attentive app there")
     transport = Transport(age_max_seconds=timeout_seconds)
     transport.prove(url)
+    asked_at = time.time()
     came = _ask(transport, request.get(url, value, user_agent), timeout_seconds)
     if isinstance(came, Unanswered):
         mend = f"{_MEND_PATH}; {_MEND_CERTIFICATE}" if came.failure is Failure.CONNECT else _MEND_PATH
         return Problem(in_words(Reply(None, came.failure, cause=came.cause)), mend)
-    return _account(came.body) if came.status == 200 else _problem(came.status)  # noqa: PLR2004 - OK
+    if came.status != 200:  # noqa: PLR2004 - OK
+        return _problem(came.status)
+    return _account(came.body, _ahead_seconds(came.headers.get("date", ""), asked_at, time.time()))
 
 
 def _ask(transport: Transport, message: Message, timeout_seconds: float) -> Answer | Unanswered:
@@ -82,18 +91,26 @@ def _ask(transport: Transport, message: Message, timeout_seconds: float) -> Answ
         loop.close()
 
 
-def _account(body: bytes) -> Account | Problem:
+def _account(body: bytes, clock_ahead_seconds: float | None) -> Account | Problem:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, Mapping):
         return Problem("GET /me answered 200 without a JSON object", f"is this Attentive's API? {_MEND_URL}")
-    application, company, domain = (
-        printable(text if isinstance(text := document.get(name), str) else "", NAME_CHARACTERS_MAX)
-        for name in ("applicationName", "companyName", "attentiveDomainName")
+    application, company, company_id, domain = (
+        printable(str(given) if isinstance(given := document.get(name), str | int) else "", NAME_CHARACTERS_MAX)
+        for name in ("applicationName", "companyName", "companyId", "attentiveDomainName")
     )
-    return Account(application, company, domain)
+    return Account(application, company, company_id, domain, clock_ahead_seconds)
+
+
+def _ahead_seconds(date: str, asked_at: float, answered_at: float) -> float | None:
+    """How far our clock is ahead, at the least: the answer was written while we waited, in the second of its Date."""
+    said = http_date(date)
+    if said is None:
+        return None
+    return max(0.0, asked_at - (said + 1)) + min(0.0, answered_at - said)
 
 
 def _problem(status: int) -> Problem:

@@ -137,14 +137,15 @@ def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
     if _SECONDS.fullmatch(value):
         seconds = float(value)
         return max(0.0, seconds) if math.isfinite(seconds) else None
-    until = _date(value)
+    until = http_date(value)
     if until is None:
         return None
-    sent = _date(headers.get("date", ""))  # the destination's own clock: ours may be wrong
+    sent = http_date(headers.get("date", ""))  # the destination's own clock: ours may be wrong
     return max(0.0, until - (now_seconds if sent is None else sent))
 
 
-def _date(value: str) -> float | None:
+def http_date(value: str) -> float | None:
+    """The Unix time of a header such as Date. None if it is none."""
     try:
         moment = parsedate_to_datetime(value)
         # An HTTP date is in GMT, even if it does not say so.

@@ -15,7 +15,8 @@ from worker.core.model import Letter
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, producer_properties
 
-_LARGEST_BYTES: Final = 1_000_000  # just under the brokers' default of message.max.bytes
+LARGEST_BYTES: Final = 1_000_000
+"""A larger letter is cut. Just under the brokers' default of message.max.bytes."""
 _SMALLEST_BYTES: Final = 2048
 _TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
@@ -44,7 +45,7 @@ class DeadLetters:
         self._in_flight: set[Letter] = set()
         self._results: list[tuple[Letter, str | None]] = []
         # Shrinks with each refusal: a topic may accept less than the brokers' default.
-        self._max_bytes = _LARGEST_BYTES
+        self._max_bytes = LARGEST_BYTES
         self._connection, self._producer = self._connect()
 
     @property

@@ -134,6 +134,16 @@ def exists(admin: Admin, topic: str, timeout_seconds: float) -> bool:
     return error is None
 
 
+def replicas(admin: Admin, topic: str, timeout_seconds: float) -> int | None:
+    """The number of copies of the topic's least copied partition. None if the brokers name no partition.
+
+    Raises:
+        TopicsUnavailable: No broker answered.
+    """
+    partitions = admin.metadata(topic, timeout_seconds).topics[topic].partitions.values()
+    return min((len(partition.replicas) for partition in partitions), default=None)
+
+
 def partition_total(admin: Admin, topics: Iterable[str], timeout_seconds: float = 10.0) -> int:
     """The number of partitions of all subscribed topics together. Errors as `partition_counts`."""
     return sum(partition_counts(admin, topics, timeout_seconds).values())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from email.utils import formatdate
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -117,7 +118,7 @@ class _Wire:
         self._send = send
 
     async def send(self, answer: Answer) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+        headers = [(name.encode(), value.encode()) for name, value in _headers(answer).items()]
         if answer.status not in (204, 304):
             headers.append((b"content-length", str(len(answer.body)).encode()))
         await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -158,8 +159,13 @@ async def _read_request(scope: Scope, receive: Receive) -> Request | None:
     )
 
 
+def _headers(answer: Answer) -> Mapping[str, str]:
+    """The answer's headers, with a Date: the one that a fault gives it, else the time."""
+    return {"date": formatdate(usegmt=True), **answer.headers}
+
+
 def _as_bytes(answer: Answer) -> bytes:
     head = [f"HTTP/1.1 {answer.status} {phrase(answer.status)}"]
-    head += [f"{name}: {value}" for name, value in answer.headers.items()]
+    head += [f"{name}: {value}" for name, value in _headers(answer).items()]
     head += [f"content-length: {len(answer.body)}", "connection: close", "", ""]
     return "\r\n".join(head).encode() + answer.body

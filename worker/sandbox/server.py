@@ -165,6 +165,7 @@ class _Server(Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            date_header=False,  # the application writes it: a fault may set it
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
             backlog=BACKLOG,

@@ -20,6 +20,7 @@ from worker.settings.values import (
     Count,
     Host,
     Number,
+    OptionalId,
     OptionalPath,
     PropertyPairs,
     Secret,
@@ -106,6 +107,11 @@ class AttentiveSettings(Section):
     )
     token_file: OptionalPath = Field(
         default=None, description="file with the token; read again when it changes, and before a halt ends"
+    )
+    company_id: OptionalId = Field(
+        default=None,
+        description="id of the company that the token must belong to: `attribute-worker check` prints it, and fails if "
+        "it is another; `run` does not ask",
     )
     requests_per_second: Number = Field(
         default=150.0,

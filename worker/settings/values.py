@@ -97,6 +97,11 @@ def _none_when_empty(value: object) -> object:
     return (value.strip() or None) if isinstance(value, str) else value
 
 
+def _id(value: object) -> object:
+    """Reads YAML's number as the text it is."""
+    return str(value) if type(value) is int else _none_when_empty(value)
+
+
 def _stripped(value: object) -> object:
     """Strips text. YAML's empty value means the same as empty text."""
     return "" if value is None else value.strip() if isinstance(value, str) else value
@@ -151,6 +156,7 @@ def _urls(value: str) -> str:
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_boolean)]
 Text: TypeAlias = Annotated[str, Field(min_length=1)]
+OptionalId: TypeAlias = Annotated[str | None, BeforeValidator(_id, json_schema_input_type=str | int | None)]
 Host: TypeAlias = Annotated[Text, AfterValidator(_host)]
 FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]

@@ -11,13 +11,12 @@ import click
 import structlog
 
 from worker import logs, wiring
-from worker.attentive.account import Problem, whoami
-from worker.commands.check.finding import ASK_SECONDS, Finding, Level
+from worker.commands.check.account import check_account
+from worker.commands.check.finding import Finding, Level
 from worker.commands.check.kafka import check_kafka
 from worker.commands.check.schemas import check_schemas
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import DEFAULT, Loaded
-from worker.settings.model import Settings
 from worker.wiring import Unusable
 
 FAILED_EXIT = 1
@@ -37,8 +36,9 @@ Examples:
 def command(loaded: Loaded, *, as_json: bool) -> None:
     """Prove a configuration before a deploy.
 
-    Asks the brokers, the schema registry and Attentive for everything that `run` needs from them. Writes, registers and
-    creates nothing. Prints one line for each check, with `ok`, `warn` or `fail`. Makes every check, even if one fails.
+    Asks the brokers, the schema registry and Attentive for everything that `run` needs from them, and looks for
+    settings of brokers and topics that would lose something on a bad day. Writes, registers and creates nothing. Prints
+    a line or more for each check, with `ok`, `warn` or `fail`. Makes every check, even if one fails.
 
     Exit status: 0 no check failed; 1 a check failed; 2 the configuration itself is wrong.
     """
@@ -49,7 +49,7 @@ def command(loaded: Loaded, *, as_json: bool) -> None:
         "settings": lambda: _check_settings(loaded),
         "brokers": lambda: check_kafka(settings, structlog.get_logger("worker")),
         "schemas": lambda: check_schemas(settings),
-        "token": lambda: _check_token(settings),
+        "token": lambda: check_account(settings),
     }
     failed = False
     for name, check in checks.items():
@@ -77,24 +77,6 @@ def _check_settings(loaded: Loaded) -> Iterator[Finding]:
         return
     given = sum(source != DEFAULT for source in loaded.sources.values())
     yield Finding.ok("settings", f"{given} set, the others have their defaults; `attribute-worker config` shows them")
-
-
-def _check_token(settings: Settings) -> Iterator[Finding]:
-    attentive = settings.attentive
-    seconds = min(attentive.timeout_seconds, ASK_SECONDS)
-    try:
-        answer = whoami(attentive.base_url, wiring.token(settings), seconds, user_agent=wiring.USER_AGENT)
-    except ValueError as error:  # HTTPS_PROXY, SSL_CERT_FILE …: its text names which, without a password
-        yield Finding.fail("token", str(error), "correct that variable of the environment")
-        return
-    if isinstance(answer, Problem):
-        yield Finding.fail("token", answer.what, answer.mend)
-        return
-    yield Finding.ok(
-        "token",
-        f"application '{answer.application}' of '{answer.company}'; "
-        "only the first call shows whether it has the permission attributes:write",
-    )
 
 
 def _line(finding: Finding) -> str:

@@ -18,6 +18,14 @@ class Level(StrEnum):
     FAIL = "fail"
 
 
+def period(milliseconds: int) -> str:
+    """A time in words, by the largest unit that it is a multiple of: `7 days`, `90 s`."""
+    for unit, size in (("days", 86_400_000), ("hours", 3_600_000), ("minutes", 60_000)):
+        if milliseconds >= 2 * size and milliseconds % size == 0:
+            return f"{milliseconds // size} {unit}"
+    return f"{milliseconds / 1000:g} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line: which check, what it found, and how to mend it. Contains no secret and no identifier."""

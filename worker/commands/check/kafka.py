@@ -2,62 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
 from worker import wiring
+from worker.commands.check.dead_letters import Cluster, check_dead_letters
 from worker.commands.check.finding import ASK_SECONDS, Finding
-from worker.kafka.access import (
-    GroupForbidden,
-    GroupUnavailable,
-    creation_problem,
-    group_members,
-    read_problem,
-    write_problem,
-)
+from worker.commands.check.retention import check_retention
+from worker.commands.check.timeouts import check_timeouts
+from worker.kafka.access import GroupForbidden, GroupUnavailable, group_members, read_problem
+from worker.kafka.configs import broker_configs, group_configs, topic_configs
 from worker.kafka.connection import PropertiesRefused
-from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable, compaction_problem, exists, partition_counts
-from worker.settings.model import KafkaSettings, Settings
+from worker.kafka.properties import uses_kip_848
+from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
+from worker.settings.model import Settings
 
 
 def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Finding]:
-    """One line each for the brokers, every topic, the group and the dead-letter topic."""
+    """A line or more each: the brokers, their time-outs, the topics, their retention, the group, the dead letters."""
     kafka = settings.kafka
     try:
         admin = wiring.admin(settings, log)
-        cluster = admin.metadata(None, ASK_SECONDS)
+        metadata = admin.metadata(None, ASK_SECONDS)
     except (TopicsUnavailable, PropertiesRefused) as problem:
         mend = "check WORKER_KAFKA__BOOTSTRAP_SERVERS and WORKER_KAFKA__PROPERTIES"
         yield Finding.fail("brokers", str(problem), mend)
-        for check in ("topics", "group", "dead letters"):
+        for check in ("time-outs", "topics", "retention", "group", "dead letters"):
             yield Finding.fail(check, "not checked: no broker answers", "mend 'brokers' first")
         return
-    yield Finding.ok("brokers", f"{_counted(len(cluster.brokers), 'broker')} in the cluster")
-    partitions = 1
+    yield Finding.ok("brokers", f"{_counted(len(metadata.brokers), 'broker')} in the cluster")
+    cluster = Cluster(len(metadata.brokers), broker_configs(admin, min(metadata.brokers), ASK_SECONDS))
+    is_new = uses_kip_848(kafka.properties)
+    own = group_configs(admin, kafka.group_id, ASK_SECONDS) if is_new else None
+    yield from check_timeouts(settings, cluster.configs, own)
+    partitions: dict[str, int] = {}
     for topic in kafka.topics:
         finding, found = _topic(admin, topic)
-        partitions = max(partitions, found)
+        partitions.update(found)
         yield finding
+    if not partitions:
+        yield Finding.warn("retention", "not checked: there is no topic to read", "mend 'topics' first")
+    yield from check_retention(settings, topic_configs(admin, sorted(partitions), ASK_SECONDS), cluster.configs)
     yield _group(admin, kafka.group_id)
-    yield _dead_letters(admin, kafka, partitions)
+    yield from check_dead_letters(admin, kafka, max(partitions.values(), default=1), cluster)
 
 
-def _topic(admin: Admin, topic: str) -> tuple[Finding, int]:
-    """The finding, and the number of partitions of the largest topic."""
+def _topic(admin: Admin, topic: str) -> tuple[Finding, Mapping[str, int]]:
+    """The finding, and the number of partitions of each topic that may be read."""
     try:
         counts = partition_counts(admin, [topic], ASK_SECONDS)
     except TopicsUnavailable as problem:
-        return Finding.fail("topics", str(problem), "set WORKER_KAFKA__TOPICS to topics that exist"), 0
+        return Finding.fail("topics", str(problem), "set WORKER_KAFKA__TOPICS to topics that exist"), {}
     if not counts:
-        return Finding.warn("topics", f"the pattern {topic} matches no topic yet", "check WORKER_KAFKA__TOPICS"), 0
+        return Finding.warn("topics", f"the pattern {topic} matches no topic yet", "check WORKER_KAFKA__TOPICS"), {}
     unreadable = read_problem(admin, list(counts), ASK_SECONDS)
     if unreadable is not None:
-        return Finding.fail("topics", unreadable), 0
+        return Finding.fail("topics", unreadable), {}
     what = f"{topic}: {_counted(sum(counts.values()), 'partition')}"
-    return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), max(
-        counts.values()
-    )
+    return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), counts
 
 
 def _group(admin: Admin, group_id: str) -> Finding:
@@ -70,30 +73,6 @@ def _group(admin: Admin, group_id: str) -> Finding:
     if members is None:
         return Finding.ok("group", f"{group_id}: new, so it reads the topics from their beginning unless set otherwise")
     return Finding.ok("group", f"{group_id}: {_counted(members, 'member')} now")
-
-
-def _dead_letters(admin: Admin, kafka: KafkaSettings, partitions: int) -> Finding:
-    topic = kafka.dead_letter_topic
-    try:
-        found = exists(admin, topic, ASK_SECONDS)
-    except TopicRefused as problem:
-        mend = "grant the worker WRITE on it, and CREATE if it does not exist"
-        return Finding.fail("dead letters", str(problem), mend)
-    except TopicsUnavailable as problem:
-        return Finding.fail("dead letters", str(problem))
-    if found:
-        why = write_problem(admin, topic, ASK_SECONDS) or compaction_problem(admin, topic, ASK_SECONDS)
-        if why is not None:
-            return Finding.fail("dead letters", why)
-        return Finding.ok("dead letters", f"{topic}: may be written")
-    why = creation_problem(admin, topic, partitions, ASK_SECONDS)
-    if why is None:
-        return Finding.ok("dead letters", f"{topic}: does not exist; the worker may create it, and does when it starts")
-    return Finding.fail(
-        "dead letters",
-        f"{topic}: does not exist, and cannot be created: {why}",
-        f"create it with {partitions} partitions, or grant the worker CREATE",
-    )
 
 
 def _counted(number: int, what: str) -> str:

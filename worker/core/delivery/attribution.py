@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Final
 
-from worker.core.delivery.shares import OWN_ENTRY_ALONE, Heed, Share, WaitWishes
+from worker.core.delivery.shares import OWN_ENTRY_ALONE, Heed, Shares, WaitWishes
 from worker.core.delivery.verdict import Verdict, in_words
 from worker.core.model import Failure, Reply, UserKey
 from worker.core.waiting.entry import Entry
@@ -75,7 +75,7 @@ class Attribution:
         self.successes = 0
         self._succeeded_at = -math.inf
         self._success_started_at = -math.inf  # of the successful calls, the latest start
-        self._shares = {kind: Share() for kind in Kind}
+        self._shares = Shares()
         self._wishes = WaitWishes()
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=_WINDOW_CALLS_MAX)  # of users not known to fail
         self._failed_in_window = 0
@@ -102,7 +102,7 @@ class Attribution:
 
         But the search for what halts this user alone goes on: some of its calls succeed, and others do not.
         """
-        self._count(entry.trouble, failed=None, wish=False)
+        self._count(entry, failed=None, wish=False)
         if entry.trouble is None:
             return
         if entry.trouble.asked_to_wait:
@@ -115,7 +115,7 @@ class Attribution:
     @property
     def many_fail(self) -> bool:
         """Whether so many calls fail just now that those which wait longest may all be of users that fail."""
-        return max(share.value for share in self._shares.values()) >= MANY
+        return self._shares.most >= MANY
 
     def well_lately(self, now: float) -> bool:
         """Whether a call succeeded just now: a sudden halt may be one user's, and another user can tell at once."""
@@ -138,15 +138,16 @@ class Attribution:
         """
         trouble, kind = entry.trouble or Trouble(), _KINDS[verdict]
         wish = verdict is Verdict.THROTTLED or bool(reply.retry_after_seconds)
-        bits = self._shares[kind].bits
-        self._count(entry.trouble, failed=kind, wish=wish)
+        evidence = trouble.failed(kind, self._shares.first_calls[kind])
+        bits = self._shares.bits(entry.key, kind, evidence.first_calls_before)
+        evidence.add(bits, others_started_at=self._success_started_at, now=now)
+        self._count(entry, failed=kind, wish=wish)
         entry.trouble = trouble
-        evidence = trouble.add(kind, bits, others_started_at=self._success_started_at, now=now)
         if trouble.asked_to_wait and evidence.latest_bits:
             self._wishes.tried_again(same_again=wish)
         trouble.asked_to_wait, trouble.latest = wish, in_words(reply)
         if kind is not Kind.FAILING:
-            blame = self._blame_for_odd(entry, kind, evidence, now, alone=alone)
+            blame = self._blame_for_odd(entry, trouble, kind, evidence, now, alone=alone)
         elif self._is_poison(entry, evidence, reply, now):
             blame = Blame.USER
         elif verdict is Verdict.RETRY and self._destination_fails(entry, trouble, now):
@@ -155,19 +156,17 @@ class Attribution:
             blame = Blame.NOBODY
         return blame, trouble
 
-    def _count(self, trouble: Trouble | None, *, failed: Kind | None, wish: bool) -> None:
-        """A call ended: in a failure of the kind `failed`, or well. Only an entry that did not fail before counts.
-
-        So the shares are what a call meets by chance, and a user that always fails does not raise them.
-        """
-        if trouble is None:
-            for kind, share in self._shares.items():
-                share.add(failed=kind is failed)
+    def _count(self, entry: Entry, *, failed: Kind | None, wish: bool) -> None:
+        """A call of the entry ended: in a failure of the kind `failed`, or well."""
+        first = entry.trouble is None
+        self._shares.ended(entry.key, failed, first=first)
+        if first:
             self._wishes.call_ended(wish=wish)
 
-    def _blame_for_odd(self, entry: Entry, kind: Kind, evidence: Evidence, now: float, *, alone: bool) -> Blame:
+    def _blame_for_odd(
+        self, entry: Entry, trouble: Trouble, kind: Kind, evidence: Evidence, now: float, *, alone: bool
+    ) -> Blame:
         """A 401 or a 404: everybody's or nobody's at first, one user's if others succeed in between again and again."""
-        trouble = entry.trouble or Trouble()
         known = trouble.blamed or trouble.confirmed(Kind.HALTING) or trouble.confirmed(Kind.DOUBTED)
         if not known:
             self._note_news(entry)

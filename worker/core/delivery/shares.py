@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-_CALLS: Final = 20.0  # the last so many calls count most
+from worker.core.model import UserKey
+from worker.core.waiting.trouble import Kind
+
+_CALLS: Final = 20  # the last so many calls count most
 _BITS_MAX: Final = 5.0  # so few calls don't show a share below 1 in 32
+_SHARE_MIN: Final = math.exp2(-_BITS_MAX)
 # A wish for fewer calls after so many successes, the last of them just now, may be about one user. If it is about the
 # rate, more will follow.
 _SUCCESSES_BETWEEN: Final = 20
@@ -20,7 +25,7 @@ class Share:
     """The share of recent calls that failed in one way: an exponentially weighted mean."""
 
     def __init__(self) -> None:
-        self.value = math.exp2(-_BITS_MAX)
+        self.value = _SHARE_MIN
 
     def add(self, *, failed: bool) -> None:
         """One more call ended."""
@@ -30,6 +35,48 @@ class Share:
     def bits(self) -> float:
         """How surprising one more such failure is: 1 bit at a share of a half, 2 bits at a quarter, 5 bits at most."""
         return min(_BITS_MAX, -math.log2(self.value))
+
+
+class Shares:
+    """How often calls fail just now, by kind of failure, and so how much one more failure shows.
+
+    What counts is the share of first calls: those of users that did not fail before. So a user that always fails does
+    not raise it. But an outage may leave nobody who did not fail before. As long as too few first calls have ended, the
+    latest calls of all other users are asked as well. A call that fails in another way shows nothing of this one.
+
+    Attributes:
+        first_calls: how many first calls ended well or in this kind of failure, since the start.
+    """
+
+    def __init__(self) -> None:
+        self.first_calls = dict.fromkeys(Kind, 0)
+        self._of_first = {kind: Share() for kind in Kind}
+        self._latest: deque[tuple[UserKey, Kind | None]] = deque(maxlen=2 * _CALLS)
+
+    def ended(self, key: UserKey, failed: Kind | None, *, first: bool) -> None:
+        """A call for this user ended: in a failure of the kind `failed`, or well."""
+        self._latest.append((key, failed))
+        if not first:
+            return
+        for kind in Kind if failed is None else [failed]:
+            self.first_calls[kind] += 1
+            self._of_first[kind].add(failed=failed is not None)
+
+    def bits(self, key: UserKey, kind: Kind, first_calls_before: int) -> float:
+        """How much a further failure of this user shows.
+
+        `first_calls_before`: so many `first_calls` had ended when this user first failed in this way.
+        """
+        bits = self._of_first[kind].bits
+        if self.first_calls[kind] - first_calls_before >= _CALLS:
+            return bits
+        others = [failed is kind for other, failed in self._latest if other != key and failed in {None, kind}]
+        return min(bits, -math.log2((sum(others) + _SHARE_MIN) / (len(others) + 1)))
+
+    @property
+    def most(self) -> float:
+        """The share of first calls that fail in the way in which most do."""
+        return max(share.value for share in self._of_first.values())
 
 
 class Slowing(Enum):

@@ -29,6 +29,7 @@ class Evidence:
     shows: 1 bit where every second call fails, 5 bits where 1 in 32 or fewer do.
 
     Attributes:
+        first_calls_before: how many first calls had ended before it began, for `Shares.bits`.
         failed_at: the latest failure.
         confirmed: how many are confirmed.
         bits: what they show in all.
@@ -36,6 +37,7 @@ class Evidence:
         since: the first confirmed one. Before that a bad destination explains everything, so the clock does not run.
     """
 
+    first_calls_before: int
     failed_at: float = math.inf
     confirmed: int = 0
     bits: float = 0.0
@@ -85,19 +87,16 @@ class Trouble:
     latest: str = ""
     _evidence: dict[Kind, Evidence] = field(default_factory=dict)
 
-    def add(self, kind: Kind, bits: float, *, others_started_at: float, now: float) -> Evidence:
-        """The entry failed. Returns what is known of this kind by now.
+    def failed(self, kind: Kind, first_calls: int) -> Evidence:
+        """The entry failed in this way. Returns what is known of that so far.
 
-        `bits` is what the failure shows if it is confirmed. The latest call that succeeded for anyone started at
-        `others_started_at`. `FAILING` erases what is known of the other kinds: a user that always fails must not come
-        to be blamed for halts that it met from time to time, as everybody did.
+        `FAILING` erases what is known of the other kinds: a user that always fails must not come to be blamed for halts
+        that it met from time to time, as everybody did.
         """
         self.failures += 1
         if kind is Kind.FAILING and not self.blamed:
             self._evidence = {known: of for known, of in self._evidence.items() if known is Kind.FAILING}
-        evidence = self._evidence.setdefault(kind, Evidence())
-        evidence.add(bits, others_started_at=others_started_at, now=now)
-        return evidence
+        return self._evidence.setdefault(kind, Evidence(first_calls))
 
     @property
     def known(self) -> bool:

@@ -1,0 +1,80 @@
+"""Every recipe of docs/mapping.md, read from the page: its settings make the calls that it shows of its records."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.support.avro import body, framed, record
+from worker import wiring
+from worker.attentive import request
+from worker.settings.load import load
+
+PAGE = (Path(__file__).parents[2] / "docs/mapping.md").read_text(encoding="utf-8")
+REQUIRED = {
+    "WORKER_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+    "WORKER_SCHEMAS__REGISTRY_URL": "http://registry:8081",
+    "WORKER_ATTENTIVE__TOKEN": "token",
+}
+
+
+class Recipe(NamedTuple):
+    schema: Any
+    settings: str
+    records: list[tuple[Any, Any]]
+    """Each with the call that it becomes, or None."""
+
+
+def recipes(page: str) -> dict[str, Recipe]:
+    """By heading. A section with settings has a JSON block for the schema, then two for each record."""
+    found = {}
+    for section in page.split("\n## ")[1:]:
+        heading, _, text = section.partition("\n")
+        settings = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        if settings:
+            blocks = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+            schema, *others = map(json.loads, blocks)
+            assert len(settings) == 1
+            assert others
+            found[heading] = Recipe(schema, settings[0], list(zip(others[::2], others[1::2], strict=True)))
+    return found
+
+
+RECIPES = recipes(PAGE)
+
+
+def test_the_page_lists_its_sections_and_most_have_a_recipe() -> None:
+    sections = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert re.findall(r"^\d\. \[(.+?)\]", PAGE, re.MULTILINE) == sections
+    assert list(RECIPES) == sections[:-1]
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+def test_a_recipe_does_what_it_says(heading: str, tmp_path: Path) -> None:
+    recipe = RECIPES[heading]
+    file = tmp_path / "worker.yaml"
+    file.write_text(recipe.settings)
+    settings = load(file, {}, REQUIRED).settings
+    decoder, preflight = wiring.decoder(settings), wiring.preflight(settings)
+    decoder.add(3, recipe.schema)
+    for datum, call in recipe.records:
+        event = decoder.decode(record(framed(3, body(recipe.schema, datum))))
+        if event is None:
+            assert call is None
+            continue
+        checked = preflight.check(event)
+        assert checked.refusals == ()
+        assert json.loads(request.body(checked.user, checked.accepted)) == call
+        assert (event.occurred_at_ms is None) is (settings.mapping.occurred_at == "")
+        assert (event.event_id is None) is (settings.mapping.event_id == "")
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+def test_check_finds_every_path_of_a_recipe_in_its_schema(heading: str, tmp_path: Path) -> None:
+    recipe = RECIPES[heading]
+    (tmp_path / "worker.yaml").write_text(recipe.settings)
+    assert wiring.decoder(load(tmp_path / "worker.yaml", {}, REQUIRED).settings).absent_paths(recipe.schema) == ()
