@@ -55,8 +55,11 @@ def _token(settings: Settings) -> Iterator[Finding]:
     if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
         text = "holds a space or another character that no token contains; copy it again"
         yield Finding(("attentive.token",), text)
+    if token_file and not token_file.is_absolute() and _trouble(token_file, os.F_OK) is not None:
+        text = "names no file here; give its whole path (the token itself belongs in WORKER_ATTENTIVE__TOKEN)"
+        yield Finding(("attentive.token_file",), text)
     # The file itself may come later, or be missing for a moment while it is replaced.
-    if token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
+    elif token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
         yield Finding(("attentive.token_file",), f"the directory {trouble}; mend the path")
 
 
