@@ -18,7 +18,7 @@ from worker.commands.demo import EVENTS_MAX, EVENTS_MIN, proof
 from worker.commands.demo.figures import Figures, look
 from worker.commands.demo.traffic import REFUSED_TIER, TIER, TIERS, Person, fold, plan
 from worker.commands.demo.view import LiveView
-from worker.core.model import Reason
+from worker.core.model import Letter, LostAttribute, Partition, Reason
 from worker.registry.bundled import bundled
 
 ANNA = Person("phone", "+13115550042")
@@ -27,7 +27,15 @@ STATE: dict[Person, dict[str, object]] = {
     ANNA: {"vip": True, "loyalty_points": 1, "last_order_total": 12.25},
     BERT: {"favourite_store": "North"},
 }
-LETTER: dict[str, Any] = {"reason": "rejected", "attributes": [{"partition": 2, "offset": 7}]}
+LETTER = Letter(
+    reason=Reason.REJECTED,
+    detail="",
+    failed_at_ms=0,
+    attempts=1,
+    sources=(),
+    user=None,
+    attributes=(LostAttribute("tier", "gold", None, Partition("profile-changes", 2), 7),),
+)
 
 
 def test_states_are_equal_even_if_a_number_is_read_as_another_python_type() -> None:

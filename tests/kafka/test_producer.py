@@ -20,7 +20,8 @@ from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, R
 from tests.kafka.member import LOG, Member, until
 from tests.support.brokers import Broker, LocalBroker, RunningBroker, unique_name
 from tests.support.topics import dead_letters as dead_letters_in
-from worker.core.letters.codec import Encoded, encode, letter_id
+from worker.core.letters.codec import Encoded, encode
+from worker.core.letters.datum import letter_id
 from worker.core.model import Letter, Partition, Reason, Record, Source, WorkerIdentity
 from worker.kafka.access import write_problem
 from worker.kafka.producer import DeadLetters
@@ -156,8 +157,8 @@ class TestRealBroker:
             for each in (letter(1), letter(2, noise), letter(3)):
                 publisher.publish(each)
             assert {error for _, error in decided(publisher, 3)} == {None}
-        details = {datum["id"]: datum["detail"] for _, datum in read(real_kafka, topic, 3)}
-        assert sorted(map(str, details.values())) == ["bad framing", "bad framing", "bad framing [cut to fit: value]"]
+        cuts = {datum["id"]: datum["cut"] for _, datum in read(real_kafka, topic, 3)}
+        assert sorted(map(str, cuts.values())) == ["['value']", "[]", "[]"]
 
     def test_a_missing_topic_is_an_error_in_words(self, real_kafka: RunningBroker) -> None:
         with dead_letters(

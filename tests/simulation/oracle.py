@@ -195,7 +195,7 @@ class Oracle:
             if letter.reason is Reason.REJECTED or letter.reason in _ENTRY_REASONS:
                 self._lost(letter, lost)
             else:
-                self._preflight_letter(letter, lost.name, lost.partition, lost.offset)
+                self._preflight_letter(letter, lost.name, lost.partition.number, lost.offset)
 
     def _preflight_letter(self, letter: Letter, name: str, partition: int, offset: int) -> None:
         duty = self._duty(partition, offset)
@@ -204,7 +204,7 @@ class Oracle:
         duty.lettered.add(name)
 
     def _lost(self, letter: Letter, lost: LostAttribute) -> None:
-        duty = self._duty(lost.partition, lost.offset)
+        duty = self._duty(lost.partition.number, lost.offset)
         for lane, index in duty.sends:
             if lane.name != lost.name:
                 continue
@@ -223,7 +223,7 @@ class Oracle:
             else:
                 raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: a good value was dead-lettered")
             return
-        if self._logs[lost.partition].start <= lost.offset:
+        if self._logs[lost.partition.number].start <= lost.offset:
             raise PromiseBroken("bad letter", f"{lost.name} is not in the record that the letter names")
 
     def _duty(self, partition: int, offset: int) -> Duty:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from sys import getsizeof
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Scalar: TypeAlias = bool | int | float | str | Decimal | None
 """An attribute's value as the destination takes it. Dates and timestamps are already strings."""
@@ -105,7 +105,7 @@ class Event:
 
 
 class Reason(StrEnum):
-    """Why a dead letter was written."""
+    """Why a dead letter was written. `RESOLVED` is no failure: it ends the letter with the same id."""
 
     UNDECODABLE = "undecodable"
     NO_IDENTITY = "no_identity"
@@ -117,6 +117,11 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
     SERVER_ERROR = "server_error"
     UNEXPECTED_STATUS = "unexpected_status"
+    RESOLVED = "resolved"
+
+
+LOSSES: Final = tuple(reason for reason in Reason if reason is not Reason.RESOLVED)
+"""The reasons for which something was not delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,7 @@ class LostAttribute:
     name: str
     value: object = field(repr=False)
     occurred_at_ms: int | None
-    partition: int
+    partition: Partition
     offset: int
 
 
@@ -177,12 +182,22 @@ class Answer:
     body: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """Which process this is, among all replicas and restarts."""
+
+    version: str
+    instance: str
+    group_id: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Letter:
-    """A dead letter to write. Letters compare by identity, because each settles its own owner.
+    """A dead letter, to write or read back. Letters compare by identity, because each settles its own owner.
 
     `record_key` is the source record's key. The letter gets the same key. Only an `undecodable` letter has a
-    `record_value`.
+    `record_value`. `id`, `cut` (the fields that were cut to fit) and `worker` (who wrote it) are known once it is
+    written. Only a `resolved` letter has its `id` before: that of the letter which it ends.
     """
 
     reason: Reason
@@ -196,15 +211,9 @@ class Letter:
     record_key: bytes | None = field(default=None, repr=False)
     record_value: bytes | None = field(default=None, repr=False)
     headers: Headers = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerIdentity:
-    """Which process this is, among all replicas and restarts."""
-
-    version: str
-    instance: str
-    group_id: str
+    id: str = ""
+    cut: tuple[str, ...] = ()
+    worker: WorkerIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -64,6 +64,7 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another member has this group.instance.id: give each replica its own",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "not authorised for the cluster: check the ACLs",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it or check its name",
+    KafkaError._NOENT: "the topic or the partition does not exist: check its name and number",  # noqa: SLF001 - as above
     KafkaError._BAD_COMPRESSION: "this client cannot unpack the next batch: it is damaged, or larger than "  # noqa: SLF001 - as above
     "receive.message.max.bytes (100 MB by default). Raise that; or write its records again in smaller batches, stop "
     "the group and set its offset behind the batch",

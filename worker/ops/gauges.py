@@ -10,7 +10,7 @@ from typing import Final
 from opentelemetry.metrics import Meter, Observation
 
 from worker.core.delivery.gate import HaltReason
-from worker.core.model import Reason
+from worker.core.model import LOSSES
 from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.metrics import Kind, Metric
@@ -134,7 +134,7 @@ _WORK: Final = (
 
 _LETTERS: Final = (
     _labelled(
-        Metric("dead_letters", Kind.COUNTER, "Dead letters written.", labels={"reason": tuple(Reason)}),
+        Metric("dead_letters", Kind.COUNTER, "Dead letters written.", labels={"reason": LOSSES}),
         lambda s: s.totals.dead_letters,
     ),
     _gauge(

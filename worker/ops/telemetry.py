@@ -31,7 +31,7 @@ from worker.core.facts import (
     Refused,
     Revoked,
 )
-from worker.core.model import Reason
+from worker.core.model import LOSSES
 from worker.ops.board import Board
 from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within, resource
 from worker.ops.gauges import observe_board
@@ -94,7 +94,7 @@ _LETTER_FAILURES = Metric(
     "dead_letter_failures",
     Kind.COUNTER,
     "Attempts to write a dead letter that failed; each is repeated.",
-    labels={"reason": tuple(Reason)},
+    labels={"reason": LOSSES},
 )
 
 RECORDED: Final = (

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from worker.commands.demo.stage import Provoked
 from worker.commands.demo.traffic import Person
+from worker.core.model import Letter
 
 _NAMED_MAX = 5
 
@@ -34,12 +35,12 @@ def users(expected: Mapping[Person, Mapping[str, object]], found: Mapping[Person
     )
 
 
-def dead_letters(provoked: Provoked, letters: Iterable[Mapping[str, Any]]) -> Finding:
+def dead_letters(provoked: Provoked, letters: Iterable[Letter]) -> Finding:
     """Compares the dead letters with those provoked, by reason and by partition and offset of each change."""
     found = {
-        (letter["reason"], attribute["partition"], attribute["offset"])
+        (letter.reason.value, attribute.partition.number, attribute.offset)
         for letter in letters
-        for attribute in letter["attributes"]
+        for attribute in letter.attributes
     }
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(Counter(one[0] for one in provoked).items()))
     if found == provoked:

@@ -12,16 +12,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from fastavro import parse_schema, schemaless_reader
+from structlog.typing import FilteringBoundLogger
 
 from worker.commands.demo.traffic import SCHEMA_ID, Planned
-from worker.core.model import Reason
+from worker.core.avro.framing import HEADER_BYTES
+from worker.core.letters.codec import LetterReader
+from worker.core.model import Letter, Partition, Reason, Record
+from worker.kafka.bounds import ends
+from worker.kafka.range import Range, Span
+from worker.kafka.topics import Admin
 from worker.registry.bundled import bundled
 from worker.settings.model import KafkaSettings
 
@@ -34,7 +39,6 @@ _READ_SECONDS = 10.0
 _FLUSH_SECONDS = 10.0
 _STATUS_SECONDS = 2.0
 _KILL_AFTER_SECONDS = 10.0
-_FRAME_BYTES = 5
 _QUIET = {"log_level": "2"}  # otherwise the mock announces itself on stderr
 
 Provoked = frozenset[tuple[str, int, int]]
@@ -89,26 +93,21 @@ class EmbeddedKafka:
         """The dead letters that the events written so far must cause."""
         return frozenset(self._provoked)
 
-    def dead_letters(self) -> list[Mapping[str, Any]]:
+    def dead_letters(self) -> list[Letter]:
         """Every dead letter in the topic.
 
         Raises:
             StageFailed: The topic could not be read to its end.
         """
-        schema = parse_schema(bundled("dead_letter"))
-        return [
-            schemaless_reader(BytesIO((message.value() or b"")[_FRAME_BYTES:]), schema, None)  # type: ignore[misc]  # a record schema gives a dict
-            for message in self._read(DEAD_LETTER_TOPIC)
-        ]
+        reader = LetterReader(bundled("dead_letter"))
+        return [reader.read(record, HEADER_BYTES) for record in self._read(DEAD_LETTER_TOPIC)]
 
     def committed(self) -> int:
         """How many events are before the offsets that the worker's group has committed."""
-        consumer = self._consumer(GROUP)
-        try:
-            offsets = consumer.committed(self._partitions(TOPIC), timeout=_READ_SECONDS)
-            return sum(max(0, offset.offset) for offset in offsets)
-        finally:
-            consumer.close()
+        consumer = Consumer({"bootstrap.servers": self.bootstrap_servers, "group.id": GROUP, **_QUIET})
+        with closing(consumer):
+            asked = [TopicPartition(*partition) for partition in self._partitions(TOPIC)]
+            return sum(max(0, offset.offset) for offset in consumer.committed(asked, timeout=_READ_SECONDS))
 
     def _arrived(self, error: KafkaError | None, message: Message, reason: Reason | None) -> None:
         if error is not None:
@@ -118,41 +117,22 @@ class EmbeddedKafka:
         if reason is not None:
             self._provoked.add((reason.value, message.partition() or 0, message.offset() or 0))
 
-    def _partitions(self, topic: str) -> list[TopicPartition]:
+    def _partitions(self, topic: str) -> list[Partition]:
         described = self._producer.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic]
-        return [TopicPartition(topic, number, 0) for number in described.partitions]
+        return [Partition(topic, number) for number in described.partitions]
 
-    def _read(self, topic: str) -> list[Message]:
-        consumer = self._consumer("demo-proof")
-        open_partitions = self._partitions(topic)
-        left = {partition.partition for partition in open_partitions}
-        consumer.assign(open_partitions)
-        messages: list[Message] = []
+    def _read(self, topic: str) -> list[Record]:
+        properties = {"bootstrap.servers": self.bootstrap_servers, "group.id": "demo-proof", **_QUIET}
+        log: FilteringBoundLogger = structlog.get_logger()
+        stops = ends(Admin(properties, log), self._partitions(topic), _READ_SECONDS)
+        records: list[Record] = []
         deadline = time.monotonic() + _READ_SECONDS
-        try:
-            while left:
+        with Range(properties, {partition: Span(0, stop) for partition, stop in stops.items()}, log) as reader:
+            while reader.unread:
                 if time.monotonic() > deadline:
                     raise StageFailed(f"{topic} could not be read to its end")
-                for message in consumer.consume(500, 0.1):
-                    error = message.error()
-                    if error is None:
-                        messages.append(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public name for it
-                        left.discard(message.partition() or 0)
-        finally:
-            consumer.close()
-        return messages
-
-    def _consumer(self, group: str) -> Consumer:
-        return Consumer(
-            {
-                "bootstrap.servers": self.bootstrap_servers,
-                "group.id": group,
-                "enable.auto.commit": "false",
-                "enable.partition.eof": "true",
-                **_QUIET,
-            }
-        )
+                records += reader.poll(0.1)
+        return records
 
 
 class WorkerDied(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
+from worker.core.avro.framing import HEADER_BYTES, schema_id_of
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
 from worker.core.events.extract import extractor, naming
@@ -17,8 +18,6 @@ from worker.core.model import Event, Record
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
-_MAGIC = 0
-_HEADER_BYTES = 5
 _ID_MAX = 2**31 - 1
 """A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
@@ -117,12 +116,10 @@ class Decoder:
             raise ValueError("a tombstone has nothing to decode; pass it over before")
         if self._bare is not None:
             return self._bare(value, 0)
-        if len(value) < _HEADER_BYTES or value[0] != _MAGIC:
-            raise Undecodable(_framing_fault(value))
-        schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
+        schema_id = schema_id_of(value)
         plan = self._plans.get(schema_id)
         if plan is not None:
-            return plan(value, _HEADER_BYTES)
+            return plan(value, HEADER_BYTES)
         reason = self._unusable.get(schema_id)
         if schema_id > _ID_MAX:
             raise Undecodable(f"schema id {schema_id} is larger than any that a registry gives")
@@ -192,11 +189,3 @@ def _resolver(writer: AvroType, reader: AvroType) -> Callable[[bytes, int], Any]
             raise Undecodable(f"it does not resolve to the reader schema ({type(error).__name__})") from None
 
     return resolve
-
-
-def _framing_fault(value: bytes) -> str:
-    if not value:
-        return "the record is empty: no magic byte and schema id"
-    if value[0] != _MAGIC:
-        return "the first byte is not the magic byte 0 of Confluent framing (is it bare Avro, JSON or plain text?)"
-    return f"{len(value)} bytes are too few for the magic byte and a 4-byte schema id"

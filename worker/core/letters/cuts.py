@@ -112,21 +112,21 @@ _Cuts = tuple[tuple[str, Callable[[Datum, int], bool]], ...]
 
 CUTS: Final[_Cuts] = (
     ("value", _cut_value),
-    ("response body", _cut_body),
-    ("text", _cut_text),
-    ("string values", _cut_strings),
+    ("response.body", _cut_body),
+    ("attributes.text", _cut_text),
+    ("attributes.value", _cut_strings),
     ("sources", _cut_sources),
-    ("key in the letter", _cut_key),
+    ("key", _cut_key),
 )
-"""The cuts, in this order, each with its name for `detail`.
+"""The cuts, in this order, each with the field that it cuts, as the letter's `cut` names it.
 
 A cut gets the excess in bytes, changes the datum, and returns whether it cut anything. The source record's value goes
 first: while Kafka retains the record, its offset still leads there.
 """
 LAST_CUTS: Final[_Cuts] = (
-    ("event ids", _cut_event_ids),
+    ("sources.event_id", _cut_event_ids),
     ("attributes", _cut_whole_attributes),
-    ("identifiers", _cut_user),
+    ("user", _cut_user),
 )
 """Cuts for a letter that is still too large without its own key. They are needed: a letter that the topic never takes
 would keep its source's offset uncommitted for ever."""

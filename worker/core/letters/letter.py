@@ -61,7 +61,7 @@ def letter_of_refusal(record: Record, event: Event, refusal: Refusal, now: Now) 
         sources=(source_of(record, event.event_id),),
         user=event.user,
         attributes=tuple(
-            LostAttribute(name, compact(value), event.occurred_at_ms, record.partition.number, record.offset)
+            LostAttribute(name, compact(value), event.occurred_at_ms, record.partition, record.offset)
             for name, value in refusal.attributes.items()
         ),
         record_key=record.key,

@@ -282,6 +282,6 @@ class Entry:
             name,
             attribute.value,
             attribute.change.occurred_at_ms,
-            partition=source.partition.number,
+            partition=source.partition,
             offset=source.offset,
         )
