@@ -35,5 +35,8 @@ KEPT: Final[dict[int, str]] = {
     2200002747: "after a halt all calls were made again, and what the few first calls showed before it gave a user up",
     2300012581: "model: a user that always gets 409 was given up as server_error in a brownout, which is no lost value",
     2600004464: "model: a user known to fail got the first pause; the worker obeyed it, the oracle did not count it",
+    2500019281: "users known for other answers met a wrong URL after one new user did, and the gate stayed open",
+    2600008197: "as 2500019281, with web pages",
+    9130: "users that had met a halt before met the next one first, as no news, and the gate stayed open",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
 }

@@ -38,6 +38,7 @@ _MET_MAX: Final = 16
 ODD_SECONDS: Final = 10.0
 # If so many users got such an answer since the last success, it is not about users.
 DOUBTED_USERS: Final = 3
+_HALTED_MAX: Final = 2  # one of them at least is another user than the next one
 # Many calls fail just now if such a share of those that were made for the first time does.
 MANY: Final = 0.25
 
@@ -81,7 +82,8 @@ class Attribution:
         self._failed_in_window = 0
         self._failed_in_a_row = 0
         self._failing: set[UserKey] = set()  # the first few users that failed since the last success
-        self._odd: set[UserKey] = set()  # the same for odd answers
+        self._odd: set[UserKey] = set()  # the same for odd answers, of users not known for them
+        self._halted: set[UserKey] = set()  # the first two for answers that halt, known or not
         self._met: list[Evidence] = []  # of users known for odd answers, since the last success
 
     def succeeded(self, entry: Entry, started_at: float, now: float) -> None:
@@ -93,6 +95,7 @@ class Attribution:
         self._failed_in_a_row = 0
         self._failing.clear()
         self._odd.clear()
+        self._halted.clear()
         self._met.clear()
         self._remember(now, failed=False)
         self.answered(entry)
@@ -194,9 +197,12 @@ class Attribution:
         if trouble.blamed and others_are_well and (confirmed or not alone):
             evidence.begin_again()
             return Blame.USER
-        # One user alone, while others succeed: the next replies tell.
-        first_to_meet_it = self._odd == {entry.key} and now - self._succeeded_at <= SILENCE_SECONDS
-        return Blame.NOBODY if known or first_to_meet_it else Blame.DESTINATION
+        if len(self._halted) < _HALTED_MAX:
+            self._halted.add(entry.key)
+        if self._halted - {entry.key}:
+            return Blame.DESTINATION
+        # One user alone: if others succeed, the next replies tell.
+        return Blame.NOBODY if known or now - self._succeeded_at <= SILENCE_SECONDS else Blame.DESTINATION
 
     def _note_news(self, entry: Entry) -> None:
         """Somebody new meets an odd answer: whoever else met it since the last success is not to blame for that."""
