@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
 from typing import Any
+
+import pytest
 
 from worker.logs import LINE_MAX, TEXT_MAX, LogLimiter
 
@@ -72,6 +75,29 @@ def test_a_collector_that_is_away_is_a_line_a_minute() -> None:
     assert len(found) == 6
 
 
+def test_what_the_collectors_address_and_headers_hold_is_masked_in_lines_of_the_exporter() -> None:
+    done = run(
+        """
+        logs.configure('info', 'json', 'a')
+        for name, text in {
+            'format': 'Header format invalid! %s',
+            'value': 'Invalid header value: %r',
+            'url': 'Max retries exceeded with url: /v1/traces?%s (Caused by nobody)',
+            'host': 'Invalid URL %s: no host',
+        }.items():
+            given = {'format': 'api-key: s3cret one', 'value': 'Bearer s3cret/two', 'url': 'key=s3cret', 'host':
+                     'http://me:s3cret@host/v1'}[name]
+            logging.getLogger(f'opentelemetry.{name}').warning(text, given)
+        """,
+        OTEL_EXPORTER_OTLP_HEADERS="api-key: s3cret one,x=1",
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="authorization=Bearer%20s3cret%2Ftwo",
+    )
+    assert "s3cret" not in done.stderr
+    assert len(done.stderr.splitlines()) == 4
+    assert "(Caused by nobody)" in done.stderr
+    assert "@host/v1: no host" in done.stderr
+
+
 def test_a_line_has_the_ids_of_the_current_span_if_that_is_sampled() -> None:
     found = lines("""
         from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
@@ -95,6 +121,42 @@ def test_private_fields_and_private_text_are_masked_at_any_depth() -> None:
     for private in ("s3cret", "me@example.com", "5551234567", "x@y.zz"):
         assert private not in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "two of them, me@example.com+you@example.org, asked",
+        "me@example.com%you@example.org",
+        "m\xe9@example.com.",
+        "Bearer s3cret\xe9me@example.com",
+        "Bearer s3cret,+15551234567",
+        "me@x.y+15551234567",
+        "a+15551234567%me@x.y",
+    ],
+)
+def test_private_text_is_masked_though_other_private_text_stands_beside_it(text: str) -> None:
+    [line] = lines(f"log.info({text!r})")
+    assert not re.search(r"s3cret|@|5551234567|example", line["event"]), line["event"]
+
+
+def test_the_search_for_private_text_takes_no_longer_where_a_long_text_nearly_matches() -> None:
+    """Compared with a plain text of that length, in the process's own CPU time, and the best of several tries."""
+    [line] = lines("""
+        import time
+        def seconds(piece):
+            text, tries = (piece * 20_000)[:20_000], []
+            for _ in range(5):
+                began = time.process_time()
+                logs._clean_text(text)
+                tries.append(time.process_time() - began)
+            return min(tries)
+        logs.TEXT_MAX = 10_000
+        plain = seconds('plain text, ')
+        pieces = ['a', 'a.', '+1', 'a@', '@a', 'a@a.', 'bearer', 'bearer ', ' ']
+        log.info('took', slow=[piece for piece in pieces if seconds(piece) > 30 * plain])
+    """)
+    assert line["slow"] == []
 
 
 def test_an_exception_is_logged_without_its_message_which_may_hold_a_value() -> None:

@@ -137,6 +137,9 @@ def main() -> None:
     # Until a command brings a handler of its own, SIGTERM ends the program as SIGINT does. Without any handler, the
     # first process of a container would never notice it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # OpenTelemetry reads this one while it is imported, and prints a traceback at a name that it does not know. The
+    # worker needs the context that it has without it.
+    os.environ.pop("OTEL_PYTHON_CONTEXT", None)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -15,10 +15,11 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from types import TracebackType
 from typing import Final, Literal
+from urllib.parse import unquote
 
 import structlog
 from opentelemetry import trace
@@ -35,6 +36,8 @@ LINE_SECONDS: Final = 60.0
 """The period in which one line of a kind is enough."""
 
 _FRAMES_MAX: Final = 30
+_SECRET_MIN: Final = 5
+"""A shorter text is no secret, and stands in many lines by chance."""
 _DEPTH_MAX: Final = 3
 _ITEMS_MAX: Final = 100
 _HEAD: Final = ("timestamp", "level", "event", "logger", "instance")
@@ -47,11 +50,16 @@ _PRIVATE: Final = frozenset(
         *("body", "record_key", "record_value"),
     }
 )
-_PRIVATE_TEXT: Final = re.compile(
-    r"(?i:bearer)\s+[!-~]+"  # a token
-    r"|[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"  # an email address
-    r"|\+\d{8,15}\b"  # a phone number in E.164
+# One after the other. Each reads a text once: an address is looked for only where a run of its characters begins, and a
+# match ends with such a run, so that no later address hides behind it.
+_PRIVATE_TEXTS: Final = (
+    re.compile(r"(?i:bearer)\s+[!-~]+"),  # a token
+    re.compile(r"(?<![\w.+%-])[\w.+%-]++@[\w-]++\.[\w.+%@-]*"),  # an email address
+    re.compile(r"\+\d{8,15}\b"),  # a phone number in E.164
 )
+
+# A name with a password before a host, and a query.
+_URL_SECRETS: Final = re.compile(r"(//)[^/\s]*(?=@)|(\?)[^\s'\")]+")
 
 # Our own exceptions, and Kafka's (from the C module of confluent_kafka): their messages hold no value.
 _SAFE_EXCEPTIONS: Final = frozenset({"worker", "cimpl"})
@@ -131,15 +139,33 @@ class LogLimiter:
 
 
 class _SeldomTelemetry(logging.Filter):
-    """Lets one line a minute of each of OpenTelemetry's loggers through: an absent collector is tried all the time."""
+    """Lets one line a minute of each of OpenTelemetry's loggers through: an absent collector is tried all the time.
+
+    These lines repeat what they could not use of the collector's address, and of the headers, which hold a token.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._limit = LogLimiter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = record.name.partition(".")[0] != "opentelemetry"
-        return ours or self._limit.allows(record.name, time.monotonic())
+        if record.name.partition(".")[0] != "opentelemetry":
+            return True
+        text = _URL_SECRETS.sub(rf"\1\2{MASK}", record.getMessage())
+        for secret in _telemetry_secrets(os.environ):
+            text = text.replace(secret, MASK)
+        record.msg, record.args = text, ()
+        return self._limit.allows(record.name, time.monotonic())
+
+
+def _telemetry_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """What OTEL_EXPORTER_OTLP_HEADERS and its forms for one signal hold, as it stands there and as it is sent."""
+    headers = (value for name, value in environ.items() if name.startswith("OTEL_") and name.endswith("_HEADERS"))
+    for header in ",".join(headers).split(","):
+        for text in (header, header.partition("=")[2]):
+            for secret in (text.strip(), unquote(text).strip()):
+                if len(secret) >= _SECRET_MIN:
+                    yield secret
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -219,7 +245,10 @@ def _clean(key: str, value: object, depth: int) -> object:
 
 def _clean_text(text: str) -> str:
     # Cut before the search too: a search through megabytes takes long, and what is cut is not shown anyway.
-    return _cut(_PRIVATE_TEXT.sub(MASK, text[: 2 * TEXT_MAX]), TEXT_MAX)
+    masked = text[: 2 * TEXT_MAX]
+    for private in _PRIVATE_TEXTS:
+        masked = private.sub(MASK, masked)
+    return _cut(masked, TEXT_MAX)
 
 
 def _cut(text: str, limit: int) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -45,16 +44,18 @@ from worker.live.share import Share
 from worker.live.startup import METADATA_SECONDS, Parts, Topics, Worker
 from worker.ops import exporters
 from worker.ops.board import Board
+from worker.ops.letters import LatestLetters
 from worker.ops.server import OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
 from worker.ops.traces import LINKS_MAX, Traces
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient
-from worker.registry.directory import DirectorySchemas
+from worker.registry.directory import DirectorySchemas, read_schema
 from worker.registry.registry import RegistrySchemas
 from worker.settings.derived import contact_seconds, kafka_properties, lease_seconds, member_properties
 from worker.settings.model import Settings
+from worker.settings.table import on_call
 
 USER_AGENT: Final = f"attentive-attribute-worker/{package.__version__}"
 
@@ -92,7 +93,7 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
     bearer = token(settings)
     limit = settings.attentive.requests_per_second
     starting = Status.starting(version=who.version, instance=who.instance, group_id=who.group_id, rate_limit=limit)
-    board = Board(starting)
+    board = Board(replace(starting, destination=origin(settings.attentive.base_url), settings=on_call(settings)))
     exported = exporters.named(version=who.version, instance=who.instance)
     lease = Lease(lease_seconds(settings), contact_seconds=contact_seconds(settings))
     shared = _Shared(
@@ -130,6 +131,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     source = schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)
+    latest = LatestLetters()
     total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log, renewed=group.renewed)
     exchange = Exchange(
         shared.engine,
@@ -138,7 +140,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         schemas=source,
         token=shared.token,
         clock=clock,
-        observer=_observer(settings, shared),
+        observer=_observer(settings, shared, latest),
     )
     membership = Membership(
         exchange,
@@ -148,12 +150,12 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         pace=Pace(commit_seconds=kafka.commit_interval_seconds, drain_seconds=settings.shutdown.drain_seconds),
         reporter=Reporter(
             shared.engine,
-            shared.identity,
             advice=Advice(shared.token),
             schemas=source,
             topics=total,
+            calls_ended=shared.telemetry.calls_ended,
+            letters=latest,
             board=shared.board,
-            destination=origin(settings.attentive.base_url),
             log=log,
         ),
     )
@@ -167,8 +169,8 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     )
 
 
-def _observer(settings: Settings, shared: _Shared) -> Observer:
-    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry)
+def _observer(settings: Settings, shared: _Shared, latest: LatestLetters) -> Observer:
+    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry, latest)
     if shared.tracing is None:
         return observers
     url = endpoint(settings.attentive.base_url, ATTRIBUTES_PATH)
@@ -204,12 +206,12 @@ def decoder(settings: Settings) -> Decoder:
         Unusable: A schema file cannot be read or is not Avro, or the mapping does not fit it.
     """
     schemas = settings.schemas
-    writer = _schema_file(schemas.writer_schema) if schemas.framing == "none" else None
+    writer, reader = schemas.writer_schema if schemas.framing == "none" else None, schemas.reader_schema
     try:
         return Decoder(
             FieldMapping(**settings.mapping.model_dump()),
-            writer_schema=writer,
-            reader_schema=_schema_file(schemas.reader_schema),
+            writer_schema=None if writer is None else read_schema(writer),
+            reader_schema=None if reader is None else read_schema(reader),
         )
     except ValueError as error:
         raise Unusable(f"schemas or mapping: {error}") from None
@@ -334,17 +336,3 @@ def dead_letters(
         return encode(letter, worker=who, schema=schema, schema_id=schema_id, max_bytes=max_bytes)
 
     return DeadLetters(kafka_properties(settings), settings.kafka.dead_letter_topic, write, log)
-
-
-def _schema_file(path: Path | None) -> object | None:
-    if path is None:
-        return None
-    try:
-        schema: object = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise Unusable(f"schema {path}: {error.strerror}") from None
-    except RecursionError:
-        raise Unusable(f"schema {path}: nested too deep") from None
-    except ValueError as error:
-        raise Unusable(f"schema {path}: not JSON: {error}") from None
-    return schema

@@ -34,13 +34,10 @@ class Authority:
         path.write_bytes(self.pem)
         return path
 
-    def serves(
-        self,
-        script: Script,
-        names: Sequence[str] = ("127.0.0.1",),
-        valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY),
-    ) -> Script:
-        """The script inside TLS, with a certificate for `names`, valid from and to the offsets from now."""
+    def certificate(
+        self, names: Sequence[str] = ("127.0.0.1",), valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY)
+    ) -> Path:
+        """A file with a key and its certificate for `names`, valid from and to the offsets from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = _signed(_named("leaf"), self._name, key.public_key(), self._key, names, valid)
         secret = key.private_bytes(
@@ -48,6 +45,16 @@ class Authority:
         )
         path = self._folder / f"{leaf.serial_number}.pem"
         path.write_bytes(secret + leaf.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def serves(
+        self,
+        script: Script,
+        names: Sequence[str] = ("127.0.0.1",),
+        valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY),
+    ) -> Script:
+        """The script inside TLS, with such a certificate."""
+        path = self.certificate(names, valid)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
 

@@ -34,6 +34,7 @@ from tests.attentive.scripted import (
     resets,
     serving,
 )
+from worker.attentive.token import Token
 from worker.core.model import Failure, Reply
 
 
@@ -125,6 +126,12 @@ def test_redirect_is_not_followed() -> None:
         with serving(answering(redirect)) as server, running(server.base_url) as senders:
             assert outcome(senders, call()).status == 307
         assert not elsewhere.connections
+
+
+def test_redirect_that_repeats_token_or_value_is_told_without_them() -> None:
+    redirect = b"HTTP/1.1 302 Go\r\nLocation: /login/hushhush/gold/page\r\nContent-Length: 0\r\n\r\n"
+    with serving(answering(redirect)) as server, running(server.base_url, Token.given("HushHush")) as senders:
+        assert outcome(senders, call()).cause == "which points to another path, /login/…/…/page"
 
 
 def test_compressed_body_is_not_unpacked() -> None:

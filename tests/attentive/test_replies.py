@@ -17,7 +17,8 @@ NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 def reply(status: int = 400, content: bytes = b"", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return reply_of(Answer(status, named, content), now_seconds=NOW_SECONDS, seconds=0.5)
+    sent = b'{"user": {"client_user_id": "Jane.Doe"}}'
+    return reply_of(Answer(status, named, content), sent=sent, now_seconds=NOW_SECONDS, seconds=0.5)
 
 
 def test_nothing_that_the_destination_wrote_is_shown() -> None:
@@ -35,10 +36,15 @@ def test_no_answer_keeps_its_kind_and_cause() -> None:
 @pytest.mark.parametrize(
     ("location", "words"),
     [
-        ("https://login.example.com/u/+13115550001?email=me@example.com", ", which points to login.example.com"),
+        ("https://login.example.com/u/+13115550001?email=me@example.com", ", which points to login.example.com/u/…"),
         ("http://me@example.com:8443/", ", which points to example.com:8443"),
-        ("//other.example.com/x", ", which points to other.example.com"),
-        ("/login/+13115550001", ", which points to another path"),
+        ("//other.example.com/V1/Sign-In.html#me", ", which points to other.example.com/v1/sign-in.html"),
+        ("/login/+13115550001", ", which points to another path, /login/…"),
+        ("/login/u-4711/me%40example.com/<b>", ", which points to another path, /login/…/…/…"),
+        ("/" + "a/" * 50, ", which points to another path, " + "/a" * 8 + "/…"),
+        ("/" + "a" * 50, ", which points to another path, /…"),
+        ("/login/Jane/jane.doe", ", which points to another path, /login/…/…"),
+        ("?email=me@example.com", ", which points to another path"),
         ("", ""),
         ("https://[bad", ""),
         ("https://a b/", ""),
@@ -46,7 +52,8 @@ def test_no_answer_keeps_its_kind_and_cause() -> None:
         ("mailto:me@example.com", ""),
     ],
 )
-def test_a_redirect_is_told_by_its_host_alone(location: str, words: str) -> None:
+def test_a_redirect_is_told_by_its_host_and_the_words_of_its_path(location: str, words: str) -> None:
+    """Not by what may name somebody: what is no word, and what the request itself says."""
     assert in_words(reply(302, location=location)) == f"status 302{words}"
     assert in_words(reply(400, location=location)) == "status 400"
 

@@ -13,7 +13,7 @@ from fastavro import parse_schema, schemaless_reader
 from tests.chaos.cast import Cast
 from tests.chaos.history import History, Item, Place
 from tests.chaos.reading import messages
-from tests.chaos.traffic import REJECTED, SENSITIVE_DATA, SERVER_ERROR, UNDECODABLE
+from tests.chaos.traffic import DENIED, REJECTED, SENSITIVE_DATA, SERVER_ERROR, UNDECODABLE
 from tests.support.profiles import DEAD_LETTER
 
 _PARSED = parse_schema(DEAD_LETTER)
@@ -105,7 +105,7 @@ def _fault(letter: Letter, expected: str | None, item: Item, value: object) -> s
         return f"is {expected}"
     if letter.user != item.user:
         return f"is in a letter about user {letter.user[-4:]}"
-    lost = None if letter.reason == SENSITIVE_DATA else item.value
+    lost = None if letter.reason == SENSITIVE_DATA or item.name == DENIED else item.value
     if (type(value), value) != (type(lost), lost):
         return f"is in a letter about {value!r}"
     return None

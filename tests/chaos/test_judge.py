@@ -225,6 +225,13 @@ def test_a_commit_that_is_too_early_is_found(commit: Commit, early: int) -> None
     assert len(found.broken) == 1
 
 
+def test_a_denied_value_is_in_no_letter_also_of_a_record_that_names_nobody() -> None:
+    log = [Logged(0, 2, 2.0, "", {"ssn": "078-05-1120"}, {"ssn": "no_identity"})]
+    for value, wrong in ((None, 0), ("078-05-1120", 1)):
+        found = Letter("id", 5.0, "no_identity", "", {(0, 2, "ssn"): value}, [(0, 2)])
+        assert len(judged([], log=log, letters=[found], final=None).invented) == wrong
+
+
 def test_a_seed_makes_the_same_plan_every_time_and_it_holds_every_kind() -> None:
     plan = make(7, 300)
     assert plan == make(7, 300)

@@ -14,6 +14,8 @@ from tests.chaos.cast import Cast
 from tests.chaos.reading import messages
 from tests.support.profiles import Change, encode, phone
 
+DENIED = "ssn"
+"""An attribute that policy forbids: its value is in no letter."""
 REJECTED, SERVER_ERROR, SENSITIVE_DATA = "rejected", "server_error", "sensitive_data"
 UNDECODABLE = ""
 """The name under which a record that cannot be decoded stands as a whole, as if it were an attribute."""
@@ -80,7 +82,7 @@ def _bad(number: int, dice: random.Random) -> tuple[str, object, str]:
             (f"field_{dice.randrange(6)}", f"wrong {number}", REJECTED),
             ("note", number, REJECTED),
             ("tier", f"tier {number}", REJECTED),
-            ("ssn", f"ssn {number}", SENSITIVE_DATA),
+            (DENIED, f"ssn {number}", SENSITIVE_DATA),
             ("n" * 201, number, "invalid_attribute_name"),
             ("ratio", inf, "unsupported_value"),
         )

@@ -223,6 +223,12 @@ def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_a_variable_that_opentelemetry_does_not_know_while_it_is_imported_causes_no_traceback() -> None:
+    done = start("run", environ={"OTEL_PYTHON_CONTEXT": "bogus"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: The configuration has 3 errors:"), done.stderr
+
+
 def test_help_groups_a_flag_for_every_setting_but_the_token() -> None:
     text = invoke("config", "--help").stdout
     for name in NAMES.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -13,11 +14,15 @@ TIMEOUT_SECONDS = 10.0
 TIMED_OUT = Reply(None, Failure.TIMEOUT)
 
 
+def number(call: Call) -> int:
+    return int(str(call.user.phone)[5:])
+
+
 def traffic_with(bad: Callable[[int], bool], reply: Reply) -> Traffic:
     """Traffic in which some users always get this reply. A time-out takes as long as it says."""
 
     def is_bad(call: Call) -> bool:
-        return bad(int(str(call.user.phone)[5:]))
+        return bad(number(call))
 
     return Traffic(
         lambda call, _: reply if is_bad(call) else Reply(200),
@@ -51,3 +56,25 @@ def test_a_run_of_a_thousand_users_that_fail(reply: Reply) -> None:
     traffic = traffic_with(lambda user: 600 <= user < 1_600, reply)
     traffic.run(1_600 / PER_SECOND + 10.0)
     assert delivered_per_second(traffic, 50.0) >= 0.6 * PER_SECOND
+
+
+def test_users_that_hang_beside_users_that_halt_hold_nobody_else() -> None:
+    """One in twenty is always answered 403, one in twenty hangs.
+
+    A single 403 amid successes must not close the gate: its probe may be one that hangs.
+    """
+
+    def share(user: int) -> float:
+        return random.Random(user).random()
+
+    def answer(call: Call, _: float) -> Reply:
+        part = share(number(call))
+        return Reply(403) if part < 0.05 else Reply(None, Failure.TIMEOUT) if part < 0.1 else Reply(200)
+
+    def latency(call: Call) -> float:
+        return 10.0 if 0.05 <= share(number(call)) < 0.1 else LATENCY_SECONDS
+
+    traffic = Traffic(answer, 40, latency_seconds=latency, timeout_seconds=10.0)
+    traffic.run(200.0)
+    good = sum(share(user) >= 0.1 for user in range(traffic.users))
+    assert len(traffic.delivered) >= 0.7 * good

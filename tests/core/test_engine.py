@@ -276,6 +276,7 @@ def test_the_counts_add_up() -> None:
         "records": 15,
         "tombstones": 1,
         "ignored": 2,
+        "empty": 1,
         "passed_over": 11,
         "changes": 12,
         "shared_users": 1,

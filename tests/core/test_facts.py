@@ -15,7 +15,11 @@ from worker.core.model import Failure, Partition, Reason, Reply
 from worker.core.trace import CallTrace, TraceLink
 
 KINDS = get_args(facts.Fact)
-TEXTS = {"detail", "error"}  # text for people: the worker or Kafka's client wrote it; never from a record
+TEXTS = {
+    "detail",  # for people: the worker or Kafka's client wrote it; never from a record
+    "error",  # the same
+    "names",  # of attributes, whose values are not told
+}
 
 
 class Ears:
@@ -46,10 +50,12 @@ def test_a_refusal_is_reported_with_its_dead_letter() -> None:
     driver.post()
     driver.letters_fail = False
     driver.advance(1.0)
-    driver.post()
+    (letter,) = driver.post()
     assert driver.told(facts.Refused) == [facts.Refused(stepped_back=False)]
     assert driver.told(facts.LetterFailed) == [facts.LetterFailed(Reason.REJECTED, "the topic is down")]
-    assert driver.told(facts.LetterWritten) == [facts.LetterWritten(Reason.REJECTED, attributes=1, calls=1)]
+    assert driver.told(facts.LetterWritten) == [
+        facts.LetterWritten(Reason.REJECTED, ("a",), 1, letter.failed_at_ms, P0, offset=0)
+    ]
     assert driver.told(facts.Delivered) == []
 
 

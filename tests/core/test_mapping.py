@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tests.support.avro import body, fields, record
+from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder, Undecodable
-from worker.core.events.mapping import Mapping
+from worker.core.events.mapping import Mapping, find
 from worker.core.model import Event
 
 NOTHING: dict[str, Any] = {
@@ -85,11 +87,49 @@ def test_a_map_takes_the_same_settings() -> None:
     }
 
 
-def test_a_record_needs_no_star_and_an_absent_one_is_empty() -> None:
+def test_a_record_needs_no_star_and_null_is_empty() -> None:
     schema = fields(("profile", ["null", fields(("city", "string"), name="Profile")]))
     assert attributes(schema, {"profile": {"city": "Lyon"}}, attributes="profile") == {"city": "Lyon"}
     assert attributes(schema, {"profile": None}, attributes="profile.*") == {}
-    assert attributes(schema, {"profile": None}, attributes="elsewhere.*") == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("profil.*", "this schema has no profil"),
+        ("profile.adress", "has no profile.adress"),
+        ("before|after", "no before|after"),
+        ("profile", "no field of profile is a scalar"),
+    ],
+)
+def test_a_record_whose_schema_has_nothing_at_the_attributes_path_is_not_passed_over(path: str, why: str) -> None:
+    """A typo, or a producer's renamed field, would lose every change in silence."""
+    inner = fields(("tags", {"type": "array", "items": "string"}), name="Profile")
+    with pytest.raises(Undecodable, match=f"{re.escape(why)}.*WORKER_MAPPING__ATTRIBUTES"):
+        attributes(fields(("profile", inner)), {"profile": {"tags": []}}, attributes=path)
+
+
+def test_rules_leave_a_record_out_before_its_attributes_are_looked_for() -> None:
+    schema = fields(("kind", "string"), ("row", ["null", "string"]))
+    for rule in ({"ignore_when": ("kind=deleted",)}, {"ignore_when_null": "row"}, {"records": ("Other", "*.Changed")}):
+        mapping = Mapping(**{**NOTHING, "attributes": "after.*", **rule})
+        assert (
+            Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"kind": "deleted", "row": None})))
+            is None
+        )
+
+
+@pytest.mark.parametrize(
+    ("patterns", "taken"), [((), True), (("Chang*",), True), (("crm.v1.*",), True), (("Deleted", "crm.v2.*"), False)]
+)
+def test_record_types_are_taken_by_name(patterns: tuple[str, ...], taken: bool) -> None:  # noqa: FBT001 - an expected result
+    schema = {**fields(("tier", "string"), name="Changed"), "namespace": "crm.v1"}
+    mapping = Mapping(**{**NOTHING, "attributes": "*", "records": patterns})
+    event = Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"tier": "gold"})))
+    assert (event is not None) is taken
+    union = [fields(("x", "int"), name="Deleted"), schema]
+    event = Decoder(mapping, writer_schema=union).decode(record(body(union, {"tier": "gold"})))
+    assert event is not None
 
 
 def test_a_mapping_that_does_not_fit_a_schema_says_why() -> None:
@@ -254,3 +294,12 @@ def test_a_value_without_a_form_as_text_matches_nothing() -> None:
 def test_an_ignore_when_that_is_no_pair_is_refused(pair: str) -> None:
     with pytest.raises(ValueError, match="ignore_when"):
         Mapping(ignore_when=(pair,))
+
+
+def test_a_path_through_unions_of_many_records_finds_each_type_once() -> None:
+    """A schema of 2 MiB has millions of ways to a few hundred types."""
+    inner = [{"type": "fixed", "name": f"C{n}", "size": 1} for n in range(9)]
+    middle = [fields(("phone", inner if not n else [f"C{m}" for m in range(9)]), name=f"B{n}") for n in range(9)]
+    outer = [fields(("user", middle if not n else [f"B{m}" for m in range(9)]), name=f"A{n}") for n in range(9)]
+    [found] = find(AvroType(outer), "user.phone")
+    assert len(found.types) == 9

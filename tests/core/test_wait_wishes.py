@@ -46,6 +46,29 @@ def test_one_new_user_in_a_hundred_gets_a_pause() -> None:
     assert good_share(traffic, 100, 100.0) >= 0.95
 
 
+@pytest.mark.parametrize(("status", "one_in", "pause"), [(503, 20, 30.0), (503, 20, 120.0), (429, 50, 300.0)])
+def test_pauses_of_some_users_stop_everybody_once(status: int, one_in: int, pause: float) -> None:
+    """A pause teaches of one user only. So not each of them may cost everybody one."""
+    bad = {user for user in range(20_000) if random.Random(user).random() < 1 / one_in}
+    answer = Reply(status, retry_after_seconds=pause)
+    traffic = Traffic(lambda call, _: answer if int(str(call.user.phone)[5:]) in bad else Reply(200), per_second=20)
+    traffic.run(3 * pause)
+    assert len(traffic.delivered) >= 0.6 * traffic.users
+
+
+def test_a_destination_that_asks_for_a_pause_is_left_alone_by_all() -> None:
+    """Also the second time, when it is no news that pauses are asked for."""
+    calls: list[float] = []
+
+    def answer(_: Call, seconds: float) -> Reply:
+        calls.append(seconds)
+        return Reply(503, retry_after_seconds=30.0) if int(seconds) in {20, 80} else Reply(200)
+
+    Traffic(answer).run(105.0)
+    assert sum(21.0 < at < 50.0 for at in calls) <= 32
+    assert sum(81.0 < at < 110.0 for at in calls) <= 64, "a share of the calls must ask for it first"
+
+
 def test_one_new_user_in_a_hundred_gets_429_and_a_pause_so_long_that_nobody_knows_whose_it_is() -> None:
     traffic = Traffic(bad_one_in(100, Reply(429, retry_after_seconds=120.0)))
     traffic.run(125.0)

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.attentive.certificates import Authority
 from tests.support import topics
+from tests.support.absent import absent
 from tests.support.brokers import RunningBroker
+from tests.support.java import Unavailable
 from tests.support.processes import TOKEN, Command, SandboxCommand, WorkerCommand, until
 from tests.support.profiles import Change, fold, produce, schema_directory
+from tests.support.secured_broker import PASSWORD, USER, Secured, SecuredBroker
 
 # Short, so that a killed worker's partitions soon move; requests must be shorter still. Only for tests that kill or
 # freeze: on a machine short of CPU, a short session ends without a fault, and open entries are sent again.
@@ -67,12 +71,17 @@ class Lab:
         self._commands.append(worker)
         return worker
 
+    def command(self, *arguments: str, environment: Mapping[str, str]) -> Command:
+        """Any other command, to its end."""
+        command = Command(arguments, self._fresh(arguments[0]), environment)
+        self._commands.append(command)
+        command.wait()
+        return command
+
     def check(self, base_url: str, extra: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
         """What `check` finds, by the check's name; the last one of a name."""
         environment = {name: value for name, value in self.environment(base_url, extra).items() if value}
-        command = Command(["check", "--json"], self._fresh("check"), environment)
-        self._commands.append(command)
-        command.wait()
+        command = self.command("check", "--json", environment=environment)
         found = [json.loads(line) for line in command.output.read_text().splitlines()]
         return {finding["check"]: finding for finding in found}
 
@@ -113,3 +122,18 @@ def assert_equivalent(sandbox: SandboxCommand, made: Iterable[Change]) -> None:
     expected, found = fold(made), final_state(sandbox)
     differing = [user for user in expected.keys() | found.keys() if expected.get(user) != found.get(user)]
     assert not differing, f"{len(differing)} of {len(expected)} users differ, such as {differing[0]}"
+
+
+@pytest.fixture(scope="session")
+def secured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A real Kafka with listeners that speak TLS, one for the session."""
+    ours, foreign = (Authority(tmp_path_factory.mktemp(name), name) for name in ("ours", "foreign"))
+    trust = ours.trust()
+    try:
+        broker = SecuredBroker(tmp_path_factory.mktemp("secured-kafka"), ours.certificate(), trust)
+        broker.start()
+    except Unavailable as reason:
+        absent(request.config, "REQUIRE_KAFKA", "local Kafka", reason)
+    broker.add_user(USER, PASSWORD)
+    yield Secured(broker, trust, ours.certificate(), foreign.trust(), foreign.certificate())
+    broker.stop()

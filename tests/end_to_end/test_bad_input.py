@@ -8,13 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab, final_state
-from tests.support.processes import until
+from tests.support.processes import WorkerCommand, until
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, STARTED_MS, Change, changes, fold, phone
+from worker.ops.letters import LATEST_MAX
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -98,6 +100,7 @@ def test_every_kind_of_bad_input_is_one_dead_letter(lab: Lab, tmp_path: Path) ->
     _assert_the_good_arrived(final_state(sandbox), made)
     assert worker.status()["totals"]["dead_letters"] == dict(Counter(reason for _, reason in BAD.values()))
     assert "078-05-1120" not in json.dumps(letters) + worker.log.read_text()
+    _assert_the_page_tells_of(letters, worker)
     assert worker.stop() == 0
 
 
@@ -105,6 +108,23 @@ def _assert_the_good_arrived(state: dict[str, dict[str, object]], made: list[Cha
     """The good changes arrived completely, and the refused user's good attribute too."""
     assert state.pop(REJECTED) == GOOD
     assert state == fold(made)
+
+
+def _assert_the_page_tells_of(letters: list[dict[str, Any]], worker: WorkerCommand) -> None:
+    """Of the latest letters, the calls and the settings; of no identifier and no value."""
+    status, page = worker.status(), httpx.get(worker.url).text
+    told = {
+        (each["reason"], each["topic"], each["partition"], each["offset"]) for each in status["latest_dead_letters"]
+    }
+    assert len(told) == LATEST_MAX
+    sources = [(letter["reason"], letter["sources"][0]) for letter in letters]
+    assert told <= {(reason, of["topic"], of["partition"], of["offset"]) for reason, of in sources}
+    assert all(f"{topic}-{partition}@{offset}" in page for _, topic, partition, offset in told)
+    assert sum(status["calls_ended"].values()) == status["totals"]["calls"]
+    assert status["settings"]["attentive.base_url"].startswith(status["destination"])
+    assert "Running: changes are delivered." in page
+    for secret in (*(phone(9_000_000 + number) for number in range(4)), "555-0100", "Platinum", "078-05-1120"):
+        assert secret not in page + json.dumps(status)
 
 
 def _produce_bad(lab: Lab) -> None:

@@ -105,6 +105,34 @@ def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None
     assert "Connection refused" in connection.problem
 
 
+ALERT = "ssl://b:1: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42"
+
+
+def test_a_certificate_that_the_broker_refuses_is_trouble_with_tls_though_only_the_connection_breaks(
+    connection: Connection,
+) -> None:
+    connection.failed(KafkaError(KafkaError._TRANSPORT, f"{ALERT} (after 3ms in state APIVERSION_QUERY)"))
+    connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert (connection.problem or "").startswith("TLS failed: check")
+
+
+def test_a_connection_inside_tls_that_ends_in_an_outage_is_no_trouble_with_tls(connection: Connection) -> None:
+    connection.failed(KafkaError(KafkaError._TRANSPORT, "ssl://b:1: Disconnected: SSL connection closed by peer"))
+    connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert (connection.problem or "").startswith("no broker answers")
+
+
+@pytest.mark.parametrize("code", [KafkaError._AUTHENTICATION, KafkaError._TRANSPORT, KafkaError._FAIL])
+def test_the_same_trouble_has_the_same_words_each_time(connection: Connection, code: int) -> None:
+    """A line a minute of each kind passes, so the words must not hold how long an attempt took."""
+    heard = set()
+    for when in ("after 304ms in state AUTH_REQ", "after 7ms in state AUTH_REQ, 1 identical error(s) suppressed"):
+        connection.failed(KafkaError(code, f"sasl_ssl://b:1/1: Failed ({when})"))
+        connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+        heard.add(connection.problem)
+    assert len(heard) == 1
+
+
 def test_an_outage_is_logged_once_a_minute_for_each_kind(connection: Connection) -> None:
     with capture_logs() as lines:
         for _ in range(100):

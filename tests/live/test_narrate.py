@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from structlog.testing import CapturingLogger
 
@@ -18,7 +20,7 @@ QUIET = (
     facts.CallEnded(Verdict.DELIVERED, 200, None, 0.1),
     facts.Delivered(2, 1, 0.5),
     facts.Refused(stepped_back=True),
-    facts.LetterWritten(Reason.REJECTED, 1, 2),
+    facts.LetterWritten(Reason.REJECTED, ("tier",), 2, 1_000, Partition("changes", 0), 7),
     facts.LetterFailed(Reason.REJECTED, "down"),
     facts.CommitEnded(0.1, ok=True),
     facts.DrainEnded(facts.DrainOutcome.DONE, 0.1, 0),
@@ -110,3 +112,12 @@ def test_a_halt_that_comes_and_goes_is_told_once_a_minute() -> None:
         narrator.observe(facts.Halted(HaltReason.UNAUTHORIZED, "status 403"))
         narrator.observe(facts.Resumed(HaltReason.UNAUTHORIZED, 0.1))
     assert [call.args[0] for call in log.calls] == ["halted", "resumed", "halted", "resumed"]
+
+
+def test_whether_a_new_token_needs_a_restart_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t")
+    assert "needs a restart" in Advice(Token.given("t")).in_one(HaltReason.UNAUTHORIZED, "status 401")
+    told = Advice(Token.from_file(file)).in_one(HaltReason.UNAUTHORIZED, "status 401")
+    assert "reads the token's file again by itself" in told
+    assert "restart" not in told

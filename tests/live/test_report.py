@@ -11,14 +11,18 @@ from structlog.testing import CapturingLogger
 
 from tests.core.drive import P0, P1, Driver
 from worker.attentive.token import Token
-from worker.core.model import Partition, Reply, WorkerIdentity
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.facts import LetterWritten
+from worker.core.model import Partition, Reason, Record, Reply
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
-from worker.live.report import REPORT_SECONDS, Reporter
+from worker.live.report import OUTSIDE_SECONDS, REPORT_SECONDS, Reporter
 from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
+from worker.ops.letters import LatestLetters
 from worker.ops.status import LastError, Problem, State, Status
 
 
@@ -69,6 +73,8 @@ class Reported:
     driver: Driver = field(default_factory=Driver)
     schemas: Schemas = field(default_factory=Schemas)
     topics: Topics = field(default_factory=Topics)
+    calls_ended: dict[str, int] = field(default_factory=dict)
+    letters: LatestLetters = field(default_factory=LatestLetters)
     log: CapturingLogger = field(default_factory=CapturingLogger)
     board: Board = field(
         default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
@@ -77,12 +83,12 @@ class Reported:
     def __post_init__(self) -> None:
         self.reporter = Reporter(
             self.driver.engine,
-            WorkerIdentity("1", "a", "g"),
             advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
+            calls_ended=self.calls_ended,
+            letters=self.letters,
             board=self.board,
-            destination="https://api.example.com",
             log=cast("Any", self.log),
         )
 
@@ -135,6 +141,17 @@ def test_what_adds_up_with_time_is_added_up() -> None:
     assert status.halted_seconds == {"unauthorized": 2.0}  # a snapshot
 
 
+def test_calls_by_outcome_and_the_latest_letters_are_on_the_board_as_they_were() -> None:
+    reported = Reported(calls_ended={"delivered": 3})
+    reported.letters.observe(LetterWritten(Reason.REJECTED, ("tier",), 1, 0, P0, 7))
+    status = reported.report()
+    reported.calls_ended["delivered"] += 1
+    assert status.calls_ended == {"delivered": 3}
+    assert [letter.offset for letter in status.latest_dead_letters] == [7]
+    steps = [step for step in reported.board.history.steps() if step is not None]
+    assert sum(step.calls["delivered"] for step in steps) == 3
+
+
 def test_a_throttled_worker_says_so() -> None:
     reported = Reported()
     reported.driver.change(1, {"a": 1})
@@ -153,7 +170,7 @@ def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_tol
     assert (status.halt.reason, "check that the token" in status.halt.detail) == ("unauthorized", True)
     assert status.halt.next_probe == status.halt.since + timedelta(seconds=1)
     assert status.last_error == LastError(status.halt.since, "status 401")
-    assert status.destination == "https://api.example.com"
+    assert (status.version, status.group_id) == ("1", "g")  # what the board had from the start
     for _ in range(8):
         reported.report(after=LINE_SECONDS / 4)
     assert reported.reminders == ["unauthorized"] * 2
@@ -243,6 +260,33 @@ def test_records_that_do_not_come_are_told() -> None:
     status = reported.report(after=SILENT_SECONDS)
     assert status.problems == (Problem.NO_RECORDS,)
     assert "transaction" in str(status.problem)
+
+
+def test_records_of_which_none_has_anything_to_send_are_told() -> None:
+    reported = Reported()
+    reported.driver.engine.totals.records = reported.driver.engine.totals.ignored = 500
+    reported.driver.engine.totals.empty = 500
+    assert reported.report().problems == (Problem.NO_EFFECT,)
+
+
+def test_a_group_that_lets_nobody_in_for_long_is_a_problem() -> None:
+    """After a crash it waits for the session time-out of the member that is gone."""
+    reported = Reported()
+    assert reported.report(Standing()).problem is None
+    status = reported.report(Standing(), after=OUTSIDE_SECONDS)
+    assert (status.state, status.problems) == (State.STARTING, (Problem.KAFKA,))
+    assert "session.timeout.ms" in str(status.problem)
+    assert reported.report().problem is None
+    assert reported.report(Standing()).problem is None, "it has just left"
+    assert reported.report(Standing(problem="no broker answers"), after=OUTSIDE_SECONDS).problem == "no broker answers"
+
+
+def test_a_partition_whose_first_record_waits_for_its_schema_has_a_lag() -> None:
+    driver = Driver(decoder=Decoder(FieldMapping()))
+    reported = Reported(driver)
+    driver.engine.receive([Record(P0, 2, 0, b"k", b"\0\0\0\0\x63x")], driver.now)
+    [shown] = reported.report(Standing(joined=True, ends={P0: 5})).partitions
+    assert (shown.position, shown.lag) == (2, 3)
 
 
 def test_a_pattern_that_matches_nothing_is_a_problem_and_logged_once_a_minute() -> None:

@@ -15,7 +15,7 @@ from worker.backoff import StopRequested
 from worker.kafka.topics import Admin, partition_total
 from worker.live.startup import Topics, prepare_topics
 from worker.ops.board import Board
-from worker.ops.status import Status
+from worker.ops.status import Problem, Status
 
 LOG = structlog.get_logger()
 
@@ -47,6 +47,7 @@ def test_it_waits_for_a_missing_topic_says_so_once_and_then_creates_the_dead_let
     def sleep(seconds: float) -> None:
         assert seconds > 0
         assert "does not exist" in str(board.status.problem)
+        assert board.status.problems == (Problem.KAFKA,)
         if next(waits) == 3:
             broker.create_topic(topics.subscribed[0], 4)
 

@@ -2,141 +2,177 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
-from worker.core.totals import Totals
-from worker.ops.page import duration, render, size
-from worker.ops.status import Halt, PartitionStatus, Rate, State, Status
+from tests.ops.outline import Outline
+from tests.ops.scenes import NOW, RUNNING, SCENES, SINCE, STARTING, Scene, Staged, full_of, halted, past
+from tests.rules.promql import ALERTS, ROOT
+from worker.core.delivery.gate import HaltReason
+from worker.ops.answers import Answers
+from worker.ops.board import Board
+from worker.ops.page.document import render
+from worker.ops.page.headline import headline
+from worker.ops.page.words import duration, per_second, size
+from worker.ops.status import Halt, Problem, State, Status
 
-NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
-SINCE = datetime(2026, 5, 4, 9, 30, 0, tzinfo=UTC)
-VOID = {"meta", "br"}
-STATUS = replace(
-    Status.starting(version="1.2.3", instance="worker-0", group_id="group", rate_limit=150.0),
-    state=State.RUNNING,
-    joined=True,
-    rate=Rate(150.0, 75.0),
-    partitions=(PartitionStatus("profile-changes", 7, 90, 80, 1100, paused=True, oldest_undelivered_seconds=3700.0),),
-    totals=Totals(records=1000, calls=100, calls_saved=900, dead_letters=Counter({"rejected": 12, "undecodable": 0})),
-)
-
-
-class Outline(HTMLParser):
-    """A page's elements and visible text. Also checks that the elements nest properly."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
-            self.text += data
+PAST = past(RUNNING)
+every_scene = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 
 
 def outline(status: Status, *, stall: str | None = None, refresh: bool = True) -> Outline:
-    return Outline(render(status, SINCE, now=NOW, stall=stall, refresh=refresh))
+    return Outline(render(status, SINCE, *PAST, now=NOW, stall=stall, refresh=refresh))
 
 
-def test_the_page_shows_state_totals_partitions_and_dead_letters() -> None:
-    text = " ".join(outline(STATUS).text.split())
-    assert "running for 2 h 30 min, since 2026-05-04T09:30:00Z" in text
-    assert "Calls saved90.0%" in text
-    for shown in ("1,020", "1 h 1 min", "paused", "rejected", "12"):
-        assert shown in text
-    assert "undecodable" not in text
+@every_scene
+def test_the_state_is_one_sentence_with_why_since_when_and_what_to_do(scene: Scene) -> None:
+    page, first = outline(scene.status, stall=scene.stall), headline(scene.status, SINCE, NOW, scene.stall)
+    assert first.sentence.count(".") == 1
+    assert page.words.index(first.sentence) < page.words.index("Now")
+    assert ("section", {"class": f"state {first.tone}", "aria-labelledby": "state"}) in page.tags
+    assert all(line in page.text for line in first.why)
+    assert "What to do" in page.text
+    assert "for 2 h 30 min" in page.text or "for 12 min" in page.text
+    if first.tone != "good":
+        assert first.why
+        assert f"docs/runbook/{first.page}.md" in page.links
 
 
-def test_a_halt_stands_out_with_its_reason_and_its_start() -> None:
-    halt = Halt("unauthorized", datetime(2026, 5, 4, 11, 59, 0, tzinfo=UTC), "401; mend the token file")
-    page = outline(replace(STATUS, state=State.HALTED, halt=halt))
-    assert "halted: unauthorized for 1 min 0 s, since 2026-05-04T11:59:00Z" in " ".join(page.text.split())
-    assert "401; mend the token file" in page.text
-    assert ("section", {"class": "state bad", "aria-label": "State"}) in page.tags
+def test_a_link_to_the_runbook_is_that_of_an_alert_and_its_page_is_served() -> None:
+    answers = Answers(Board(STARTING), CollectorRegistry(), stalled_after_seconds=60)
+    runbook = {rule["annotations"]["runbook_url"] for rule in ALERTS.values()}
+    found = {link for scene in SCENES.values() for link in outline(scene.status, stall=scene.stall).links}
+    pages = {link for link in found if "runbook" in link}
+    assert pages <= runbook
+    assert len(pages) == 7
+    for link in found:
+        path, _, query = f"/{link}".partition("?")
+        assert answers.answer(path, query, "").status in {200, 503}, link
+    for page in runbook:
+        answer = answers.answer(f"/{page}", "", "")
+        assert (answer.status, answer.body.decode().strip()) == (200, (ROOT / page).read_text("utf-8").strip())
+    assert answers.answer("/docs/runbook/../logs.md", "", "").status == 404
 
 
-def test_a_stall_is_shown_instead_of_the_old_state() -> None:
-    page = outline(STATUS, stall="The main loop has not turned for 90 s.")
-    assert "stalled" in page.text
-    assert "has not turned for 90 s" in page.text
-    assert "Delivering" not in page.text
+@pytest.mark.parametrize("reason", HaltReason)
+def test_each_halt_says_what_it_is_what_was_met_and_how_to_mend_it(reason: HaltReason) -> None:
+    status = halted(reason)
+    first = headline(status, SINCE, NOW, None)
+    assert status.halt is not None
+    others = [headline(halted(other), SINCE, NOW, None) for other in HaltReason if other != reason]
+    assert first.sentence not in {other.sentence for other in others}
+    assert (first.since, first.why[0], first.to_do) == (status.halt.since, status.halt.met, status.halt.mend)
+    assert ("asked again in 8 s" in outline(status).text) == (status.halt.next_probe is not None)
 
 
-def test_the_page_says_what_is_wrong_with_kafka() -> None:
-    page = outline(replace(STATUS, joined=False, problem="no broker answers"))
-    assert "no broker answers" in page.text
-    assert "Not a member of the consumer group" in page.text
-    assert ("section", {"class": "state warn", "aria-label": "State"}) in page.tags
+def test_an_unknown_halt_without_advice_is_told_all_the_same() -> None:
+    page = outline(replace(RUNNING, state=State.HALTED, halt=Halt("odd", SINCE, "the token file: empty"), problem="p"))
+    assert "Halted: calls or dead letters are held back." in page.text
+    assert "the token file: empty" in page.text
+    assert "Mend that." in page.text
 
 
-def test_the_page_is_self_contained_and_accessible() -> None:
-    page = outline(STATUS)
+def test_what_else_is_in_the_way_is_told_in_every_state() -> None:
+    for state in State:
+        halt = Halt("unauthorized", SINCE, "status 401") if state is State.HALTED else None
+        page = outline(replace(RUNNING, state=state, halt=halt, problem="no broker answers"))
+        assert "no broker answers" in page.text
+    refused = halted(HaltReason.UNAUTHORIZED)
+    assert "Its calls are halted (unauthorized)" in outline(replace(refused, state=State.DRAINING)).text
+    assert "not a member" in outline(replace(refused, joined=False)).text
+
+
+@pytest.mark.parametrize("problem", Problem)
+@pytest.mark.parametrize("status", [STARTING, RUNNING], ids=lambda status: str(status.state))
+def test_each_problem_has_its_own_advice(problem: Problem, status: Status) -> None:
+    def advice(kind: Problem) -> str:
+        return headline(replace(status, problem="it waits", problems=(kind,)), SINCE, NOW, None).to_do
+
+    assert advice(problem) not in {advice(other) for other in Problem if other != problem}
+
+
+def test_a_drain_says_how_long_it_takes_at_most() -> None:
+    assert "Nothing: it ends by itself within 20 s." in outline(SCENES["draining"].status).text
+
+
+def test_a_stall_began_when_the_loop_turned_last() -> None:
+    """Whenever the state was reached that the board still shows."""
+    answers = Answers(Staged(SCENES["stalled"]), CollectorRegistry(), stalled_after_seconds=60)
+    assert ", for 1 min 30 s" in Outline(answers.answer("/", "", "").body.decode()).words
+
+
+def test_a_window_that_is_longer_than_an_alert_waits_makes_no_change_late() -> None:
+    late = SCENES["running-late"].status
+    assert headline(late, SINCE, NOW, None).tone == "warn"
+    patient = replace(late, settings={"window.seconds": 10_000.0})
+    assert headline(patient, SINCE, NOW, None).tone == "good"
+
+
+def test_the_page_shows_totals_partitions_and_dead_letters() -> None:
+    page = outline(RUNNING)
+    for shown in ("87.8%", "9,200", "paused", "rejected 12", "undecodable 3", "31.0 MiB", "of 256.0 MiB"):
+        assert shown in page.words
+    assert "rejected profile-changes-0@9000 loyalty_tier, store 1 min ago" in page.words
+    assert "undecodable profile-changes-1@9001 – 8 min ago" in page.words  # noqa: RUF001 - the sign for no value
+
+
+def test_the_page_shows_the_destination_and_the_settings() -> None:
+    page = outline(halted(HaltReason.WRONG_URL))
+    assert "Calls go to https://api.attentivemobile.com" in page.words
+    assert "In the last minute 40.7/s 2,442 calls ended, 2,384 delivered" in page.words
+    assert "Last error status 302, which points to login.example.com/sign-in/… 2 s ago" in page.words
+    assert "Next probe in 8 s 2026-05-04T12:00:08Z" in page.words
+    settings = {"window.seconds": "5", "window.max_bytes": "256.0 MiB", "kafka.topics": "profile-changes"}
+    for name, value in settings.items():
+        assert f"{name} {value}" in page.words
+
+
+def test_before_the_first_report_the_page_says_so() -> None:
+    history = Board(STARTING).history
+    page = Outline(render(STARTING, SINCE, history.steps(), history.last_minute(), now=NOW, stall=None, refresh=True))
+    assert page.words.count("No data yet.") == 2 * 3  # each for the eye and as the picture's text
+    assert "None assigned." in page.text
+
+
+@every_scene
+def test_the_page_is_self_contained_and_accessible(scene: Scene) -> None:
+    page = outline(scene.status, stall=scene.stall)
     names = [tag for tag, _ in page.tags]
     assert not {"script", "link", "img", "iframe", "form"} & set(names)
     assert all("src" not in attributes and "onclick" not in attributes for _, attributes in page.tags)
     assert ("html", {"lang": "en"}) in page.tags
     assert names.count("h1") == names.count("main") == 1
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
-    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    assert all(attributes.get("aria-labelledby", "now") in ids for _, attributes in page.tags)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for relation in ("aria-labelledby", "aria-describedby"):
+        assert {attributes[relation] for _, attributes in page.tags if relation in attributes} <= set(ids)
+    assert names.count("svg") == names.count("desc") == names.count("figcaption") == 3
 
 
 def test_the_reader_can_stop_the_refresh() -> None:
-    assert ("meta", {"http-equiv": "refresh", "content": "5"}) in outline(STATUS).tags
-    still = outline(STATUS, refresh=False)
+    assert ("meta", {"http-equiv": "refresh", "content": "5"}) in outline(RUNNING).tags
+    still = outline(RUNNING, refresh=False)
     assert all(attributes.get("http-equiv") != "refresh" for _, attributes in still.tags)
 
 
-@given(st.text(alphabet="<>&\"'/ax=", min_size=1))
+@given(st.text(alphabet="<>&\"'/ax=", min_size=1, max_size=20))
 def test_no_text_becomes_markup(text: str) -> None:
-    hostile = replace(
-        STATUS,
-        state=State.HALTED,
-        version=text,
-        instance=text,
-        group_id=text,
-        problem=text,
-        halt=Halt(text, SINCE, text),
-        partitions=(replace(STATUS.partitions[0], topic=text),),
-        totals=Totals(dead_letters=Counter({text: 1}), replies=Counter({text: 1})),
-    )
-    plain = replace(
-        hostile,
-        version="x",
-        instance="x",
-        group_id="x",
-        problem="x",
-        halt=Halt("x", SINCE, "x"),
-        partitions=(replace(STATUS.partitions[0], topic="x"),),
-        totals=Totals(dead_letters=Counter({"x": 1}), replies=Counter({"x": 1})),
-    )
-    shown = outline(hostile)
-    assert shown.tags == outline(plain).tags
-    assert shown.text.count(text) >= 8
+    shown = outline(full_of(text))
+    assert shown.tags == outline(full_of("x" * len(text))).tags
+    assert shown.text.count(text) >= 16
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "0 s"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3_599, "59 min 59 s"), (90_000, "1 d 1 h")],
+    [
+        *((-1, "0 s"), (0.4, "0 s"), (59.9, "59 s"), (60, "1 min"), (61, "1 min 1 s"), (3_599, "59 min 59 s")),
+        *((3_605, "1 h"), (90_000, "1 d 1 h"), (86_460, "1 d")),
+    ],
 )
 def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
@@ -148,3 +184,8 @@ def test_a_duration_is_shown_in_its_two_largest_units(seconds: float, words: str
 )
 def test_a_size_is_shown_in_binary_units(count: int, words: str) -> None:
     assert size(count) == words
+
+
+@pytest.mark.parametrize(("rate", "words"), [(0, "0/s"), (0.0625, "0.0625/s"), (47.26, "47.3/s"), (1234.5, "1,234/s")])
+def test_a_rate_is_shown_in_three_digits(rate: float, words: str) -> None:
+    assert per_second(rate) == words

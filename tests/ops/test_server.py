@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from worker.core.totals import Totals
 from worker.ops.board import Board
 from worker.ops.server import ANY, AddressUnavailableError, OpsServer
-from worker.ops.status import Halt, LastError, PartitionStatus, Problem, State, Status
+from worker.ops.status import DeadLetter, Halt, LastError, PartitionStatus, Problem, State, Status
 
 STARTING = Status.starting(version="1.2.3", instance="worker-0", group_id="attribute-worker", rate_limit=150.0)
 RUNNING = replace(STARTING, state=State.RUNNING, joined=True)
@@ -100,7 +100,7 @@ def test_livez_answers_200_while_the_main_loop_turns_and_503_once_it_stalls() ->
         until(lambda: client.ask("/livez")[0] == 503)
         assert "has not turned for" in client.ask("/livez")[1]
         assert readyz(client)[:2] == (503, "stalled")
-        assert "stalled" in client.ask("/")[1]
+        assert "Stalled: the main loop stands still" in client.ask("/")[1]
     with serving(board) as client:
         board.turn()
         assert client.ask("/livez") == (200, "ok\n")
@@ -134,7 +134,8 @@ def test_readyz_says_since_when(client: Client, board: Board) -> None:
 def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     partitions = (PartitionStatus("profile-changes", 3, 90, 80, 100, paused=True, oldest_undelivered_seconds=1.5),)
     totals = Totals(records=9, calls=2, dead_letters=Counter({"rejected": 1}), replies=Counter({"200": 2}))
-    halt = replace(HALTED.halt or Halt("", SINCE, ""), next_probe=SINCE + timedelta(minutes=1))
+    probe_at = SINCE + timedelta(minutes=1)
+    halt = Halt("unauthorized", SINCE, "401 from the destination", "mend the token", probe_at)
     board.publish(
         replace(
             HALTED,
@@ -149,6 +150,9 @@ def test_status_has_every_promised_key(client: Client, board: Board) -> None:
             open_entries=4,
             in_flight=1,
             held_bytes=77,
+            calls_ended={"delivered": 2},
+            latest_dead_letters=(DeadLetter(SINCE, "rejected", "profile-changes", 3, 81, ("tier",)),),
+            settings={"window.seconds": 5.0},
         )
     )
     code, body, headers = client.reply("/status")
@@ -158,7 +162,9 @@ def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     assert document["halt"] == {
         "reason": "unauthorized",
         "since": "2026-05-04T03:02:01Z",
-        "detail": "401 from the destination",
+        "detail": "401 from the destination; mend the token",
+        "met": "401 from the destination",
+        "mend": "mend the token",
         "next_probe": "2026-05-04T03:03:01Z",
     }
     assert document["last_error"] == {"at": "2026-05-04T03:02:01Z", "detail": "status 401"}
@@ -190,6 +196,18 @@ def test_status_has_every_promised_key(client: Client, board: Board) -> None:
     promised = {"records", "changes", "calls", "calls_saved", "delivered_entries", "retries", "ignored"}
     assert promised <= document["totals"].keys()
     assert document["totals"]["dead_letters"] == {"rejected": 1}
+    assert document["latest_dead_letters"] == [
+        {
+            "at": "2026-05-04T03:02:01Z",
+            "reason": "rejected",
+            "topic": "profile-changes",
+            "partition": 3,
+            "offset": 81,
+            "attributes": ["tier"],
+        }
+    ]
+    assert (document["calls_ended"], document["settings"]) == ({"delivered": 2}, {"window.seconds": 5.0})
+    assert document["last_minute"].keys() == {"seconds", "records", "calls"}
 
 
 def test_without_a_halt_the_status_says_null(client: Client) -> None:

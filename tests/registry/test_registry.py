@@ -270,7 +270,7 @@ def test_the_clients_own_properties_pass_through(stub: StubRegistry) -> None:
         ("ftp://bob:hunter2@registry", {}, "ftp://registry"),
         ("http://registry", {"no.such.property": "hunter2"}, "no.such.property"),
         ("http://registry", {"ssl.ca.location": "/no/such/file"}, "settings"),
-        ("http://registry", {"timeout": "soon"}, "timeout: 'soon' is not a number"),
+        ("http://registry", {"timeout": "hunter2"}, "timeout: must be a number above 0"),
     ],
 )
 def test_settings_that_the_client_refuses_are_explained_without_secrets(

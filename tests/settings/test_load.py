@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from worker.settings.load import ConfigurationError, Loaded, load
 from worker.settings.names import NAMES
+from worker.settings.table import ON_CALL, on_call
 
 TOKEN = "tk-3f9a-not-to-be-shown"
 MINIMAL = {
@@ -128,6 +129,12 @@ def test_the_message_about_a_wrong_value_says_what_is_right(environ: dict[str, s
     [variable] = environ
     assert problem.startswith(f"environment variable {variable}: ")
     assert told in problem
+
+
+def test_of_a_file_that_cannot_be_read_nothing_else_is_told(tmp_path: Path) -> None:
+    """What it sets would look as if it were missing."""
+    [problem] = problems({}, tmp_path / "absent.yaml")
+    assert "absent.yaml" in problem
 
 
 def test_one_load_reports_every_problem_of_every_source(tmp_path: Path) -> None:
@@ -268,7 +275,7 @@ SECRET = "hunter2-Zq"
 def test_no_error_repeats_the_value_of_a_setting_that_may_be_secret(path: str, shape: str) -> None:
     """Whatever a secret looks like, and whichever setting got it by mistake, except those shown by design."""
     shown_by_design = {"kafka.topics", "schemas.directory", "schemas.writer_schema", "schemas.reader_schema"}
-    if path in shown_by_design | {"attentive.token_file"}:
+    if path in shown_by_design:
         return
     value = shape.format(SECRET, SECRET)
     told = ""
@@ -300,3 +307,11 @@ def test_settings_are_frozen() -> None:
     settings = loaded().settings
     with pytest.raises(ValueError, match="frozen"):
         settings.window.seconds = 1
+
+
+def test_the_settings_for_people_on_call_are_the_effective_ones_and_hold_no_secret() -> None:
+    shown = on_call(loaded({"WORKER_WINDOW__SECONDS": "30"}).settings)
+    assert tuple(shown) == ON_CALL
+    assert (shown["window.seconds"], shown["kafka.topics"]) == (30.0, ["profile-changes"])
+    assert json.loads(json.dumps(shown)) == shown
+    assert not any(NAMES[path].secret or NAMES[path].properties for path in ON_CALL)

@@ -184,6 +184,7 @@ def test_a_file_that_this_user_may_not_read_is_a_problem(tmp_path: Path) -> None
         ("heartbeat.interval.ms=50000", 1, "heartbeat.interval.ms: must be below session.timeout.ms"),
         ("acks=all\nmax.poll.interval.ms=1000\nsession.timeout.ms=2000", 3, "session.timeout.ms: must not be above"),
         (f"\ncompression.codec={SECRET}", 2, 'Invalid value given for configuration property "compression.codec"'),
+        (f"acks=all\nsasl.mechanism={SECRET} x", 2, 'Invalid value for configuration property "sasl.mechanisms"'),
         (f"security.protocol=ssl\nssl.ca.location={SECRET}", 2, "Failed to create consumer: ssl.ca.location failed"),
     ],
 )

@@ -139,6 +139,8 @@ def test_a_pattern_of_usual_size_is_accepted(pattern: str) -> None:
         ),
         ({"partition.assignment.strategy": "range,cooperative-sticky"}, "must have the same protocol type"),
         ({"security.protocol": "ssl", "ssl.ca.location": "/none"}, "ssl.ca.location failed"),
+        ({"sasl.mechanism": "hunter2 is one"}, 'Invalid value for configuration property "sasl.mechanisms"'),
+        ({"partition.assignment.strategy": "hunter2"}, "Unsupported partition.assignment.strategy"),
         ({"compression.codec": "hunter2"}, 'Invalid value given for configuration property "compression.codec"'),
         ({"batch.num.messages": "0"}, '"batch.num.messages" value 0 is outside allowed range'),
         ({"oauth_cb": "name"}, "expected oauth_cb property as a callable function"),

@@ -33,5 +33,6 @@ KEPT: Final[dict[int, str]] = {
     940001008: "as 930000207",
     1100003800: "403s of one user counted as evidence for a 404 that everybody met",
     2200002747: "after a halt all calls were made again, and what the few first calls showed before it gave a user up",
+    2300012581: "model: a user that always gets 409 was given up as server_error in a brownout, which is no lost value",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
 }

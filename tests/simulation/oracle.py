@@ -179,7 +179,7 @@ class Oracle:
             raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that another member owns")
         if letter.reason is Reason.SERVER_ERROR and user not in self._plan.shared:
             user_calls = self._users[user]
-            good = user not in self._plan.poison and user not in self._plan.odd_users  # others fail by chance alone
+            good = user not in self._plan.poison and not self._is_hopeless(user)  # it fails by chance alone
             if good or now - user_calls.failing_since < self._plan.options.server_error_seconds:
                 raise PromiseBroken("bad destination", f"user {user} is given up after {user_calls.failures} failures")
         about_the_user = {*self._plan.not_found, *self._plan.unexpected}  # amid a fault one may get the other's answer

@@ -139,5 +139,7 @@ class Process:
 
 if __name__ == "__main__":  # `scripts/fetch-kafka`: fill the cache ahead of the tests
     fetchers = {"kafka": kafka_jars, "registry": registry_app}
+    if unknown := set(sys.argv[1:]) - fetchers.keys():
+        sys.exit(f"usage: scripts/fetch-kafka [kafka] [registry]; not {', '.join(sorted(unknown))}")
     for wanted in sys.argv[1:] or fetchers:
         sys.stdout.write(f"{wanted}: {fetchers[wanted]()}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,9 +56,14 @@ class StubRegistry:
         return 200, version
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Quiet about clients that break off, as at a certificate that they do not trust."""
+
+
 @contextmanager
-def stub_registry() -> Iterator[StubRegistry]:
-    """Serves a stub registry on a free loopback port."""
+def stub_registry(tls: ssl.SSLContext | None = None) -> Iterator[StubRegistry]:
+    """Serves a stub registry on a free loopback port, inside TLS if there is a context for it."""
     stub = StubRegistry()
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,9 +83,13 @@ def stub_registry() -> Iterator[StubRegistry]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     stub.url = f"http://127.0.0.1:{server.server_port}"
+    if tls is not None:
+        # Each connection's own thread makes the handshake, and is the one to hear that it failed.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        stub.url = f"https://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -24,6 +24,11 @@ class Message:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
 
+    @property
+    def private(self) -> bytes:
+        """What an answer may repeat, and nobody may show: the token, identifiers and values."""
+        return b" ".join([*(value.encode() for name, value in self.headers if name == "Authorization"), self.body])
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -19,6 +19,9 @@ MESSAGE_CHARACTERS_MAX = 1_000
 REQUEST_ID_CHARACTERS_MAX = 200
 _SUCCESS = range(200, 300)
 _REDIRECT = range(300, 400)
+_SEGMENTS_MAX = 8
+_SEGMENT = re.compile(r"[a-z][a-z._-]{0,31}|v[0-9]{1,2}", re.ASCII)
+_WORD = re.compile(r"[a-z]+", re.ASCII)
 _HOST = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,10}", re.ASCII)
 
 _Headers: TypeAlias = Mapping[str, str]  # names in lower case
@@ -28,11 +31,12 @@ _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
-def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -> Reply:
+def reply_of(came: Answer | Unanswered, *, sent: bytes = b"", now_seconds: float, seconds: float) -> Reply:
     """The reply. Never raises, whatever the destination sent.
 
     Args:
         came: not checked yet.
+        sent: what the request held that is private. None of it is told again.
         now_seconds: the wall clock. A Retry-After that is a date counts from it, if the answer has no Date header.
         seconds: how long the request took.
     """
@@ -54,21 +58,35 @@ def reply_of(came: Answer | Unanswered, *, now_seconds: float, seconds: float) -
         no_such_path=status == HTTPStatus.NOT_FOUND and message.startswith("No static resource"),
         web_page=_is_web_page(status, headers, body),
         seconds=seconds,
-        cause=_points_to(headers) if status in _REDIRECT else "",
+        cause=_points_to(headers, sent) if status in _REDIRECT else "",
     )
 
 
-def _points_to(headers: _Headers) -> str:
-    """Where a redirect points: its host alone, since the rest may name anything. Empty if it does not say."""
+def _points_to(headers: _Headers, sent: bytes) -> str:
+    """Where a redirect points: its host and the words of its path. Empty if it does not say."""
     location = headers.get("location", "").strip()
     try:
         parts = urlsplit(location)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
+    path = _words_of(parts.path, sent)
     if _HOST.fullmatch(host) and parts.scheme in {"http", "https", ""}:
-        return f"which points to {host}" + (f":{port}" if port else "")
-    return "which points to another path" if location and not (parts.scheme or parts.netloc) else ""
+        return f"which points to {host}" + (f":{port}" if port else "") + path
+    if not location or parts.scheme or parts.netloc:
+        return ""
+    return f"which points to another path, {path}" if path else "which points to another path"
+
+
+def _words_of(path: str, sent: bytes) -> str:
+    """A path without whatever may name somebody: what is no plain word, or has a word of the request."""
+    segments = [segment.lower() for segment in path.split("/") if segment]
+    asked = set(_WORD.findall(sent.decode("utf-8", "replace").lower()))
+    words = [
+        each if _SEGMENT.fullmatch(each) and asked.isdisjoint(_WORD.findall(each)) else "…"
+        for each in segments[:_SEGMENTS_MAX]
+    ]
+    return "".join(f"/{word}" for word in words) + ("/…" if len(segments) > _SEGMENTS_MAX else "")
 
 
 def _body(headers: _Headers, content: bytes) -> str:

@@ -213,7 +213,7 @@ class Senders:
             # Keep this order. The main thread cuts calls, then begins a new lease. If we see the lease, we see the cut.
             may_send=lambda: self._may_send() and call not in self._cut,
         )
-        return reply_of(came, now_seconds=time.time(), seconds=self._loop.time() - started)
+        return reply_of(came, sent=message.private, now_seconds=time.time(), seconds=self._loop.time() - started)
 
     def _ended(self, call: Call, task: asyncio.Task[Reply]) -> None:
         # A callback, not a `finally` in the task: a task that is cancelled before its first step runs no code at all.

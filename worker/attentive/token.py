@@ -37,6 +37,11 @@ class Token:
     def __repr__(self) -> str:
         return f"Token({'given' if self._path is None else str(self._path)})"
 
+    @property
+    def renewable(self) -> bool:
+        """Whether it may change while the worker runs: it is in a file."""
+        return self._path is not None
+
     def value(self) -> str | None:
         """The token. None if there is none; `problem` then says why.
 

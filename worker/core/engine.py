@@ -231,7 +231,9 @@ class Engine:
     def letter_written(self, letter: Letter, now: Now) -> None:
         """The dead-letter topic acknowledged the letter: settles the letter's owner (an entry or an offset)."""
         self.totals.dead_letters[letter.reason] += 1
-        self._facts.tell(LetterWritten(letter.reason, len(letter.attributes), letter.attempts))
+        names = tuple(attribute.name for attribute in letter.attributes)
+        where = (letter.sources[0].partition, letter.sources[0].offset) if letter.sources else (None, None)
+        self._facts.tell(LetterWritten(letter.reason, names, letter.attempts, letter.failed_at_ms, *where))
         self._outbox.acknowledged(letter, now)
 
     def letter_failed(self, letter: Letter, error: str, now: Now) -> None:
@@ -270,14 +272,16 @@ class Engine:
 
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
-        return {
-            partition: PartitionProgress(ledger.position, ledger.committable, self._oldest_ms(ledger))
-            for partition, ledger in self._ledgers.items()
-        }
+        return {partition: self._progress(ledger) for partition, ledger in self._ledgers.items()}
 
-    def _oldest_ms(self, ledger: Ledger) -> int | None:
-        stalled = self._intake.first_stalled(ledger) if ledger.idle else None
-        return ledger.oldest_timestamp_ms if stalled is None else stalled.timestamp_ms
+    def _progress(self, ledger: Ledger) -> PartitionProgress:
+        stalled = self._intake.first_stalled(ledger)
+        position, oldest_ms = ledger.position, ledger.oldest_timestamp_ms
+        if stalled is not None and ledger.idle:
+            oldest_ms = stalled.timestamp_ms
+        if stalled is not None and position is None:
+            position = stalled.offset
+        return PartitionProgress(position, ledger.committable, oldest_ms)
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""

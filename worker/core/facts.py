@@ -89,11 +89,17 @@ class SharedUser:
 
 @dataclass(frozen=True, slots=True)
 class LetterWritten:
-    """The dead-letter topic acknowledged a letter with `attributes` attributes, given up after `calls` calls."""
+    """The dead-letter topic acknowledged a letter, given up after `calls` calls, at `failed_at_ms` since the epoch.
+
+    `names` are those of its attributes; `partition` and `offset` say where its first source lies, if it has one.
+    """
 
     reason: Reason
-    attributes: int
+    names: tuple[str, ...]
     calls: int
+    failed_at_ms: int
+    partition: Partition | None
+    offset: int | None
 
 
 @dataclass(frozen=True, slots=True)

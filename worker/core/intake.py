@@ -150,7 +150,9 @@ class Intake:
         for refusal in checked.refusals:
             self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:
-            self._totals.ignored += not checked.refusals
+            if not checked.refusals:
+                self._totals.ignored += 1
+                self._totals.empty += 1
             return
         change = Change(
             ledger,

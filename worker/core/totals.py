@@ -14,6 +14,7 @@ class Totals:
         records: records taken in, of every kind.
         tombstones: records without a value, which the worker ignores.
         ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
+        empty: those of them that no rule left out as a whole, but all their attributes, or that had none.
         passed_over: attributes left out by a rule (nulls dropped, names not on the allow-list).
         changes: changes of users that went into an entry.
         shared_users: changes that went into an entry with changes of another partition.
@@ -28,6 +29,7 @@ class Totals:
     records: int = 0
     tombstones: int = 0
     ignored: int = 0
+    empty: int = 0
     passed_over: int = 0
     changes: int = 0
     shared_users: int = 0

@@ -132,7 +132,7 @@ class Watchdog:
         allowed = self._destination.rate.per_second
         if self._destination.rate.slowed:
             wishes = "the destination answers 429 (too many calls)"
-            return Obstacle.THROTTLED, f"{wishes}, so this worker makes {allowed:.1f} calls a second for now"
+            return Obstacle.THROTTLED, f"{wishes}, so this worker makes at most {allowed:.1f} calls a second for now"
         if entry is not None and entry.calls:
             latest = f" (latest: {entry.trouble.latest})" if entry.trouble is not None else ""
             return Obstacle.USER, f"{entry.calls} calls for its user have not delivered it{latest}; {_ENDS}"

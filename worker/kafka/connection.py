@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError.UNRELEASED_INSTANCE_ID: "another member has this group.instance.id: give each replica its own",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "not authorised for the cluster: check the ACLs",
     KafkaError.UNKNOWN_TOPIC_OR_PART: "the topic does not exist: create it or check its name",
+    KafkaError._BAD_COMPRESSION: "this client cannot unpack the next batch: it is damaged, or larger than "  # noqa: SLF001 - as above
+    "receive.message.max.bytes (100 MB by default). Raise that; or write its records again in smaller batches, stop "
+    "the group and set its offset behind the batch",
+    KafkaError._BAD_MSG: "the next batch is damaged. If its records are needed, write them again; then stop the "  # noqa: SLF001 - as above
+    "group and set its offset behind the batch",
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
 }
 
@@ -80,10 +86,23 @@ _REFUSALS: Final = frozenset(
 )
 
 
+# librdkafka's texts end so. The numbers differ each time, though the trouble is the same.
+_WHEN: Final = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)$")
+
+
 def in_words(error: KafkaError) -> str:
     """Says what happened and what to do about it, with librdkafka's own text in brackets."""
-    advice = _ADVICE.get(error.code())
-    return f"{advice} ({error.str()})" if advice else f"{error.name()}: {error.str()}"
+    advice = _ADVICE.get(KafkaError._SSL if _is_tls(error) else error.code())  # noqa: SLF001 - how the library names its local errors, which are public
+    return f"{advice} ({_text(error)})" if advice else f"{error.name()}: {_text(error)}"
+
+
+def _text(error: KafkaError) -> str:
+    return _WHEN.sub("", error.str())
+
+
+def _is_tls(error: KafkaError) -> bool:
+    """Whether TLS failed. A broker refuses a client's certificate by an alert, once the handshake is over."""
+    return error.code() == KafkaError._SSL or "SSL alert number" in error.str()  # noqa: SLF001 - as above
 
 
 class Connection:
@@ -126,14 +145,14 @@ class Connection:
             case code if code in _REFUSALS:
                 self.refusal = words  # the reporter logs it once a minute, as long as it lasts
                 return
-            case KafkaError._TRANSPORT:  # noqa: SLF001 - how the library names its local errors, which are public
+            case KafkaError._TRANSPORT if not _is_tls(error):  # noqa: SLF001 - how the library names its local errors, which are public
                 # One broker's connection. Keep the text: if an outage follows, it explains that.
-                self._detail = error.str()
+                self._detail = _text(error)
                 self.problem = self.problem or words
             case KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
                 # A consequence of something else. Keep a known cause (a bad password): it says more than this.
                 if self._detail is not None or self.problem is None:
-                    self.problem = f"{_ADVICE[error.code()]} ({self._detail or error.str()})"
+                    self.problem = f"{_ADVICE[error.code()]} ({self._detail or _text(error)})"
             case KafkaError.UNKNOWN_TOPIC_OR_PART if self._on_topic_gone is not None:
                 # Not a problem of the connection: an answer from a broker does not mend it.
                 self._on_topic_gone(error)

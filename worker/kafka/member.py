@@ -98,7 +98,8 @@ class Subscription:
     @property
     def problem(self) -> str | None:
         """The latest connection, authentication or topic problem in words. None if all is well again."""
-        return self._connection.refusal or self._connection.problem or self._missing.problem
+        connection = self._connection
+        return connection.refusal or connection.problem or self._positions.problem or self._missing.problem
 
     def poll(self, timeout_seconds: float) -> list[Record]:
         """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
@@ -256,12 +257,11 @@ class Subscription:
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()
-        topic = message.topic() or ""
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
                 self._end_reached(message)
             else:
-                self._record_failed(topic, error)
+                self._record_failed(message.topic() or "", message.partition(), error)
             return None
         record = record_of(message)
         self._positions.came(record.partition, record.offset)
@@ -276,12 +276,14 @@ class Subscription:
             self._positions.ended(partition, offset)
             self._missing.found([topic])
 
-    def _record_failed(self, topic: str, error: KafkaError) -> None:
+    def _record_failed(self, topic: str, number: int | None, error: KafkaError) -> None:
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
         if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._missing.add(topic, error)
+        elif number is not None and (partition := Partition(topic, number)) in self._assigned:
+            self._positions.failed(partition, in_words(error))
         else:
             self._connection.failed(error)
 

@@ -6,10 +6,14 @@ begins behind the offset that was expected. A jump alone shows nothing, since co
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from worker.core.facts import DeletedUnread
 from worker.core.model import Partition
+
+_FAULT_SECONDS: Final = 60.0  # librdkafka reports a batch that it cannot read again every few seconds
 
 
 class Positions:
@@ -31,6 +35,7 @@ class Positions:
         # The first record came before the committed offset was known: its offset, and where the log began then.
         self._early: dict[Partition, tuple[int, int]] = {}
         self._deleted: list[DeletedUnread] = []
+        self._faults: dict[Partition, tuple[str, float]] = {}  # why nothing is read, and when that was last reported
 
     def begin(self, committed: Mapping[Partition, int]) -> None:
         """These offsets were committed when the partitions were assigned. Call it before this member commits."""
@@ -45,18 +50,36 @@ class Positions:
         """The partition's next record has this offset."""
         if self.passed:
             self.passed.pop(partition, None)
+        if self._faults:
+            self._faults.pop(partition, None)
         self._move(partition, offset, offset + 1)
 
     def ended(self, partition: Partition, offset: int) -> None:
         """The partition is read to its end, which is `offset`."""
         self.passed[partition] = offset
+        self._faults.pop(partition, None)
         self._move(partition, offset, offset)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions were assigned, or are no longer: what was expected of them holds no more."""
         for partition in partitions:
-            for known in (self.passed, self._expected, self._early):
+            for known in (self.passed, self._expected, self._early, self._faults):
                 known.pop(partition, None)
+
+    def failed(self, partition: Partition, why: str) -> None:
+        """The partition's next batch cannot be read."""
+        self._faults[partition] = why, time.monotonic()
+
+    @property
+    def problem(self) -> str | None:
+        """Which partition cannot be read on, and why, in words. None if none is known."""
+        since = time.monotonic() - _FAULT_SECONDS
+        for (topic, number), (why, at) in self._faults.items():
+            if at >= since:
+                reached = self._expected.get(Partition(topic, number))
+                where = f"{topic}[{number}]" + ("" if reached is None else f" offset {reached}")
+                return f"{where} cannot be read, nor anything behind it: {why}"
+        return None
 
     def deleted(self) -> list[DeletedUnread]:
         """What was deleted unread, since the last call."""

@@ -32,7 +32,7 @@ def refusal(properties: Properties) -> str | None:
         except PropertiesRefused as error:
             why = " ".join(str(error).removeprefix("kafka.properties: ").split())
             for value in filter(None, alone.values()):  # it may be a secret
-                why = why.replace(f'"{value}"', "given")
+                why = why.replace(f'"{value}"', "given").removesuffix(f": {' '.join(value.split())}")
             ours = [f"{name}={whole[name]}" for name in whole.keys() - alone.keys() if f"`{name}`" in why]
             return why + (f" (unless you set it, the worker sets {', '.join(ours)})" if ours else "")
     return None

@@ -8,14 +8,18 @@ from typing import Final
 from worker.attentive.token import Token
 from worker.core.delivery.gate import HaltReason
 
-_MENDS: Final[Mapping[HaltReason, str]] = {
-    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write; "
-    "the worker reads a token file again by itself",
+MENDS: Final[Mapping[HaltReason, str]] = {
+    HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write",
     HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
     HaltReason.UNAVAILABLE: "the worker keeps everything, asks again and goes on by itself; "
     "if others reach the destination, check the way there",
     HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "
     "raise WORKER_STORM__LETTERS_MAX and restart",
+}
+
+_NEW_TOKEN: Final = {
+    True: "; the worker reads the token's file again by itself",
+    False: "; a new token in WORKER_ATTENTIVE__TOKEN needs a restart, one in WORKER_ATTENTIVE__TOKEN_FILE does not",
 }
 
 
@@ -25,6 +29,13 @@ class Advice:
     def __init__(self, token: Token) -> None:
         self._token = token
 
-    def on(self, reason: HaltReason, met: str) -> str:
-        """What the worker `met`, and how to mend it."""
-        return self._token.problem or f"{met}; {_MENDS[reason]}"
+    def on(self, reason: HaltReason, met: str) -> tuple[str, str]:
+        """What the worker `met`, and how to mend it. The second is empty if the first says that, too."""
+        if self._token.problem is not None:
+            return self._token.problem, ""
+        then = _NEW_TOKEN[self._token.renewable] if reason is HaltReason.UNAUTHORIZED else ""
+        return met, MENDS[reason] + then
+
+    def in_one(self, reason: HaltReason, met: str) -> str:
+        """The same as one text."""
+        return "; ".join(filter(None, self.on(reason, met)))

@@ -48,7 +48,7 @@ class Narrator:
             case Halted():
                 self._halt_told = self._halts.allows(fact.reason, self._clock())
                 if self._halt_told:
-                    log.warning("halted", reason=fact.reason, detail=self._advice.on(fact.reason, fact.detail))
+                    log.warning("halted", reason=fact.reason, detail=self._advice.in_one(fact.reason, fact.detail))
             case Resumed() if self._halt_told:
                 log.info("resumed", reason=fact.reason, halted_seconds=fact.halted_seconds)
             case UnusualSuccess():

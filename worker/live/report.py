@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.engine import Engine
-from worker.core.model import Now, WorkerIdentity
+from worker.core.model import Now
 from worker.core.status import EngineStatus
 from worker.core.watchdog import Obstacle, Stuck
 from worker.live.advice import Advice
+from worker.live.effect import Effect
 from worker.live.elapsed import Elapsed
 from worker.live.ports import Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.live.silence import Silence
 from worker.ops.board import Board
+from worker.ops.letters import LatestLetters
 from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
 
 REPORT_SECONDS = 0.25
+OUTSIDE_SECONDS = 10.0
+_OUTSIDE = (
+    "not in the consumer group for {:.0f} s: it waits for members that ended without leaving it, after a crash for "
+    "the whole session.timeout.ms (45 s by default)"
+)
 
 
 class Counted(Protocol):
@@ -45,27 +53,29 @@ class Reporter:
     def __init__(
         self,
         engine: Engine,
-        identity: WorkerIdentity,
         *,
         advice: Advice,
         schemas: Schemas | None,
         topics: Counted,
+        calls_ended: Mapping[str, int],
+        letters: LatestLetters,
         board: Board,
-        destination: str,
         log: FilteringBoundLogger,
     ) -> None:
-        """`destination` is the scheme, host and port that calls go to."""
+        """What never changes is on the board already. `calls_ended` goes on counting, by what became of the calls."""
         self._engine = engine
-        self._identity = identity
         self._advice = advice
         self._schemas = schemas
         self._topics = topics
+        self._calls_ended = calls_ended
+        self._letters = letters
         self._board = board
-        self._destination = destination
         self._report_at = 0.0
         self._reminders = Reminders(log)
         self._elapsed = Elapsed()
         self._silence = Silence()
+        self._effect = Effect()
+        self._outside_since: float | None = None  # not a member of the group
 
     def report(self, now: Now, standing: Standing) -> None:
         """Notes the turn. Every `REPORT_SECONDS`, also publishes the status and logs what is due."""
@@ -81,12 +91,10 @@ class Reporter:
         self._reminders.look(now, status, _stuck(engine))
 
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
-        return Status(
+        return replace(
+            self._board.status,
             state=_state(engine, standing),
             halt=self._halt(engine, now),
-            version=self._identity.version,
-            instance=self._identity.instance,
-            group_id=self._identity.group_id,
             rate=Rate(limit=engine.rate_limit, share=engine.rate_share, current=engine.rate_allowed),
             open_entries=engine.open_entries,
             in_flight=engine.in_flight,
@@ -96,7 +104,6 @@ class Reporter:
             joined=standing.joined,
             problem=next(iter(problems.values()), None),
             problems=tuple(problems),
-            destination=self._destination,
             last_error=_last_error(engine),
             held_bytes_max=engine.held_bytes_max,
             letters_withheld=engine.letters_withheld,
@@ -104,6 +111,8 @@ class Reporter:
             retention_seconds=dict(self._topics.retention_seconds),
             halted_seconds=dict(self._elapsed.halted_seconds),
             calls_allowed=self._elapsed.calls_allowed,
+            calls_ended=dict(self._calls_ended),
+            latest_dead_letters=self._letters.latest,
         )
 
     def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
@@ -112,8 +121,9 @@ class Reporter:
             Problem.RETRY_AFTER: _pause_problem(engine),
             Problem.DEAD_LETTER_TOPIC: engine.letters_problem,
             Problem.SCHEMA_REGISTRY: self._schemas.waiting() if self._schemas is not None else None,
-            Problem.KAFKA: self._kafka_problem(engine, standing),
+            Problem.KAFKA: self._kafka_problem(now, engine, standing),
             Problem.NO_RECORDS: self._no_records_problem(now, engine, standing),
+            Problem.NO_EFFECT: self._effect.problem(engine.totals),
             Problem.STUCK: _stuck_problem(engine),
         }
         return {word: problem for word, problem in found.items() if problem is not None}
@@ -122,13 +132,22 @@ class Reporter:
         explained = {*standing.paused, *(stuck.partition for stuck in engine.stuck)}
         return self._silence.problem(engine.progress, standing.end_offsets(), explained, now.mono)
 
-    def _kafka_problem(self, engine: EngineStatus, standing: Standing) -> str | None:
-        problem = standing.problem or self._topics.problem
+    def _kafka_problem(self, now: Now, engine: EngineStatus, standing: Standing) -> str | None:
+        problem = standing.problem or self._topics.problem or self._outside(now, standing)
         if engine.rate_share > 0 or not engine.progress or standing.draining:
             return problem
         held = min(engine.progress)
         why = problem or "the brokers count no partition of WORKER_KAFKA__TOPICS"
         return f"no share of the rate, so {held.topic}/{held.number} and others held here are not delivered: {why}"
+
+    def _outside(self, now: Now, standing: Standing) -> str | None:
+        """Why the group does not let this worker in, if that lasts."""
+        if standing.joined or standing.draining:
+            self._outside_since = None
+            return None
+        self._outside_since = now.mono if self._outside_since is None else self._outside_since
+        seconds = now.mono - self._outside_since
+        return _OUTSIDE.format(seconds) if seconds >= OUTSIDE_SECONDS else None
 
     def _halt(self, engine: EngineStatus, now: Now) -> Halt | None:
         halt = engine.halt
@@ -136,7 +155,8 @@ class Reporter:
             return None
         probe_in = None if engine.probe_at is None else max(0.0, engine.probe_at - now.mono)
         next_probe = None if probe_in is None else _moment(now.wall_ms + probe_in * 1000)
-        return Halt(str(halt.reason), _moment(halt.since_ms), self._advice.on(halt.reason, halt.detail), next_probe)
+        met, mend = self._advice.on(halt.reason, halt.detail)
+        return Halt(str(halt.reason), _moment(halt.since_ms), met, mend, next_probe)
 
 
 def _moment(milliseconds: float) -> datetime:

@@ -23,7 +23,7 @@ from worker.live.ports import Schemas
 from worker.logs import LogLimiter
 from worker.ops.board import Board
 from worker.ops.server import OpsServer
-from worker.ops.status import rfc3339
+from worker.ops.status import Problem, rfc3339
 from worker.ops.telemetry import Telemetry
 
 METADATA_SECONDS: Final = 2.0
@@ -151,7 +151,7 @@ def prepare_topics(
 
     def waiting(problem: Exception) -> None:
         detail = str(problem)
-        board.publish(replace(board.status, problem=detail))
+        board.publish(replace(board.status, problem=detail, problems=(Problem.KAFKA,)))
         if limiter.allows(detail, time.monotonic()):
             log.warning("waiting", reason="kafka", since=rfc3339(since), detail=detail)
 

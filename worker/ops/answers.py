@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from worker.ops.board import Board
-from worker.ops.page import render
+from worker.ops.page.document import render
+from worker.ops.runbook import FOLDER, pages
 from worker.ops.status import State, rfc3339
 
 _TEXT = "text/plain; charset=utf-8"
@@ -26,6 +27,7 @@ PATHS = {
     "/readyz": "200 while joined to the group and the destination takes calls",
     "/metrics": "Prometheus",
     "/status": "this worker's status, as JSON",
+    f"/{FOLDER}/README.md": "what to do about each alert",
 }
 
 
@@ -73,8 +75,7 @@ class Answers:
                 return self._metrics(accept)
             case "/status":
                 return self._status()
-        known = "\n".join(f"{name:<9} {meaning}" for name, meaning in PATHS.items())
-        return plain(HTTPStatus.NOT_FOUND, f"Not found. There is:\n{known}")
+        return _written(path)
 
     def _stall(self) -> str | None:
         idle_seconds = self._board.seconds_since_turn
@@ -121,13 +122,34 @@ class Answers:
 
     def _status(self) -> Answer:
         status, since = self._board.latest
-        extra = {"state_since": rfc3339(since), "seconds_since_turn": round(self._board.seconds_since_turn, 3)}
+        extra = {
+            "state_since": rfc3339(since),
+            "seconds_since_turn": round(self._board.seconds_since_turn, 3),
+            "last_minute": asdict(self._board.history.last_minute()),
+        }
         return _json(HTTPStatus.OK, status.to_json() | extra)
 
     def _page(self, query: str) -> Answer:
         status, since = self._board.latest
-        page = render(status, since, now=datetime.now(UTC), stall=self._stall(), refresh=query != "refresh=off")
+        now, stall, history = datetime.now(UTC), self._stall(), self._board.history
+        page = render(
+            status,
+            since if stall is None else now - timedelta(seconds=self._board.seconds_since_turn),
+            history.steps(),
+            history.last_minute(),
+            now=now,
+            stall=stall,
+            refresh=query != "refresh=off",
+        )
         return Answer(HTTPStatus.OK, _HTML, page.encode())
+
+
+def _written(path: str) -> Answer:
+    """A page of the runbook, or 404."""
+    if path in pages():
+        return plain(HTTPStatus.OK, pages()[path])
+    known = "\n".join(f"{name:<23} {meaning}" for name, meaning in PATHS.items())
+    return plain(HTTPStatus.NOT_FOUND, f"Not found. There is:\n{known}")
 
 
 def _json(status: HTTPStatus, document: dict[str, Any]) -> Answer:

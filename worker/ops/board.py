@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from worker.ops.history import History
 from worker.ops.status import Status
 
 
@@ -16,9 +17,13 @@ class Board:
 
     Args:
         initial: the status until the first `publish`, usually `Status.starting(...)`.
+
+    Attributes:
+        history: what was published in the last half hour, in steps.
     """
 
     def __init__(self, initial: Status) -> None:
+        self.history = History(initial)
         self._latest = (initial, datetime.now(UTC))
         self._turned_at = time.monotonic()
 
@@ -28,6 +33,7 @@ class Board:
         if _condition(before) != _condition(status):
             since = datetime.now(UTC)
         self._latest = (status, since)
+        self.history.look(status)
 
     def turn(self) -> None:
         """Notes that the main loop turned. Cheap enough for every turn."""

@@ -38,17 +38,24 @@ class Problem(StrEnum):
     SCHEMA_REGISTRY = "schema_registry"
     KAFKA = "kafka"  # brokers, topics, or the share of the rate
     NO_RECORDS = "no_records"  # a partition has records and brings none
+    NO_EFFECT = "no_effect"  # records are read, and nothing in them can be sent
     STUCK = "stuck"  # a partition does not advance
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Why calls are stopped, or dead letters withheld. `reason` is one of a few fixed words, `detail` is for people."""
+    """Why calls are stopped, or dead letters withheld. `reason` is one of a few fixed words."""
 
     reason: str
     since: datetime  # with a time zone
-    detail: str
+    met: str  # what the worker met, for people
+    mend: str = ""  # what to do about it; empty if `met` says that, too
     next_probe: datetime | None = None  # when the destination is asked again; None if it is being asked, or need not be
+
+    @property
+    def detail(self) -> str:
+        """What the worker met, and what to do about it."""
+        return f"{self.met}; {self.mend}" if self.mend else self.met
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,18 @@ class LastError:
 
     at: datetime  # with a time zone
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A written dead letter: where its first source lies (None if it has none), and its attributes' names, no value."""
+
+    at: datetime  # with a time zone
+    reason: str
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    attributes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,9 @@ class Status:
         retention_seconds: how long each topic keeps its records. Without those that keep all, or do not tell.
         halted_seconds: the time spent halted since the start, by reason.
         calls_allowed: the calls that the rate allowed since the start.
+        calls_ended: requests that ended since the start, by what became of them.
+        latest_dead_letters: a few, the latest first.
+        settings: the effective settings that matter on call, by their names.
     """
 
     state: State
@@ -133,12 +155,22 @@ class Status:
     retention_seconds: Mapping[str, float] = field(default_factory=dict)
     halted_seconds: Mapping[str, float] = field(default_factory=dict)
     calls_allowed: float = 0.0
+    calls_ended: Mapping[str, int] = field(default_factory=dict)
+    latest_dead_letters: tuple[DeadLetter, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def starting(cls, *, version: str, instance: str, group_id: str, rate_limit: float) -> Status:
         """The status before the main loop's first report."""
         rate = Rate(limit=rate_limit, share=0.0)
         return cls(state=State.STARTING, version=version, instance=instance, group_id=group_id, rate=rate)
+
+    @property
+    def oldest_undelivered_seconds(self) -> float | None:
+        """The largest of the partitions' ages, 0 if nothing waits; None without a partition."""
+        if not self.partitions:
+            return None
+        return max(partition.oldest_undelivered_seconds or 0.0 for partition in self.partitions)
 
     @property
     def ready(self) -> bool:
@@ -152,10 +184,13 @@ class Status:
         for name in ("replies", "dead_letters"):  # `asdict` copies a Counter wrongly: it counts the pairs
             document["totals"][name] = dict(getattr(self.totals, name))
         if self.halt is not None:
+            document["halt"]["detail"] = self.halt.detail
             document["halt"]["since"] = rfc3339(self.halt.since)
             document["halt"]["next_probe"] = None if self.halt.next_probe is None else rfc3339(self.halt.next_probe)
         if self.last_error is not None:
             document["last_error"]["at"] = rfc3339(self.last_error.at)
         for shown, partition in zip(document["partitions"], self.partitions, strict=True):
             shown["lag"] = partition.lag
+        for shown, letter in zip(document["latest_dead_letters"], self.latest_dead_letters, strict=True):
+            shown["at"] = rfc3339(letter.at)
         return document

@@ -115,6 +115,9 @@ class Telemetry:
         version: the worker's version.
         instance: names this process among its replicas.
         exporters: where metrics go besides. `close` closes them, that of spans too.
+
+    Attributes:
+        calls_ended: requests that ended, by what became of them.
     """
 
     def __init__(self, board: Board, *, version: str, instance: str, exporters: Exporters) -> None:
@@ -126,7 +129,7 @@ class Telemetry:
         observe_board(meter, board)
         self._call = _CALL.histogram(meter)
         # An instrument's `add` takes some microseconds, and this is counted with every call.
-        self._calls_ended = dict.fromkeys(OUTCOMES.values(), 0)
+        self.calls_ended: dict[str, int] = dict.fromkeys(OUTCOMES.values(), 0)
         _CALLS_ENDED.observe(meter, self._read_calls_ended)
         self._refused = _REFUSED.counter(meter)
         self._age = _AGE.histogram(meter)
@@ -145,7 +148,7 @@ class Telemetry:
             case CallEnded():
                 outcome = OUTCOMES[fact.verdict]
                 self._call.record(fact.seconds, {"outcome": outcome})
-                self._calls_ended[outcome] += 1
+                self.calls_ended[outcome] += 1
             case Delivered():
                 self._changes.record(fact.changes)
                 self._age.record(fact.age_seconds)
@@ -181,7 +184,7 @@ class Telemetry:
                 pass
 
     def _read_calls_ended(self) -> Iterable[Observation]:
-        return [Observation(count, {"outcome": outcome}) for outcome, count in self._calls_ended.items()]
+        return [Observation(count, {"outcome": outcome}) for outcome, count in self.calls_ended.items()]
 
     def close(self) -> None:
         """Exports for the last time, within `CLOSE_SECONDS`. Drops whatever is recorded later."""

@@ -185,7 +185,7 @@ def _number(name: str, value: object) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise ValueError(f"the schema registry's settings: {name}: {value!r} is not a number above 0")
+        raise ValueError(f"the schema registry's settings: {name}: must be a number above 0")
     return number
 
 

@@ -47,7 +47,7 @@ class DirectorySchemas:
             raise ValueError(f"the schema directory {directory} cannot be read; mend the path or its permissions")
         for path in sorted(directory.glob("*.avsc")):
             schema_id = _id_of(path)
-            if full_name(_read(path)) == _DEAD_LETTER:
+            if full_name(read_schema(path)) == _DEAD_LETTER:
                 self._dead_letter_id = schema_id
 
     def request(self, schema_id: int) -> None:
@@ -55,7 +55,7 @@ class DirectorySchemas:
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
         try:
-            schema: object | None = _read(path) if path.is_file() else None
+            schema: object | None = read_schema(path) if path.is_file() else None
         except ValueError as error:
             self._problems[schema_id] = str(error)
             return
@@ -125,7 +125,12 @@ def _id_of(path: Path) -> int:
     return int(path.stem)
 
 
-def _read(path: Path) -> object:
+def read_schema(path: Path) -> object:
+    """The schema in a file.
+
+    Raises:
+        ValueError: The file cannot be read, or its content is not a valid Avro schema.
+    """
     try:
         schema: object = json.loads(path.read_text(encoding="utf-8"))
         AvroType(schema)

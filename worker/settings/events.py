@@ -96,6 +96,11 @@ class MappingSettings(Section):
     The defaults fit `schemas/profile_changed.avsc`. An empty path means that there is no such field.
     """
 
+    records: Texts = Field(
+        default=(),
+        description="record types to take, by name (`CustomerChanged`, `crm.v1.*`), comma-separated or a JSON list; "
+        "records of other types are skipped; empty means all",
+    )
     phone: FieldPath = Field(
         default=_MAPPING.phone,
         description="path of the phone number, with dots; here and below: `|` separates alternatives, empty means none",

@@ -72,6 +72,9 @@ def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping
         from_flags(flags),
     )
     problems = [problem for layer in weakest_first for problem in layer.problems]
+    if weakest_first[0].problems and not weakest_first[0].given:
+        # The file could not be read: what it sets would look as if it were missing.
+        raise ConfigurationError([str(problem) for problem in problems])
     given: dict[str, Given] = {}
     for layer in weakest_first:
         given |= layer.given

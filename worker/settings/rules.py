@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import AttributeRules
+from worker.kafka.known import one_name
 from worker.kafka.patterns import PatternRefused, is_pattern, matcher
 from worker.kafka.properties import DEFAULTS_MS, Properties, milliseconds, refused, uses_kip_848
 from worker.settings.model import Settings
@@ -58,8 +59,11 @@ def _token(settings: Settings) -> Iterator[Finding]:
     if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
         text = "holds a space or another character that no token contains; copy it again"
         yield Finding(("attentive.token",), text)
+    if token_file and not token_file.is_absolute() and _trouble(token_file, os.F_OK) is not None:
+        text = "names no file here; give its whole path (the token itself belongs in WORKER_ATTENTIVE__TOKEN)"
+        yield Finding(("attentive.token_file",), text)
     # The file itself may come later, or be missing for a moment while it is replaced.
-    if token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
+    elif token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
         yield Finding(("attentive.token_file",), f"the directory {trouble}; mend the path")
 
 
@@ -150,7 +154,8 @@ def _clients(settings: Settings) -> Iterator[Finding]:
         from worker.kafka.proof import refusal  # noqa: PLC0415 - loads librdkafka: `--help` and most starts need not wait
 
         if (why := refusal({**given, "group.id": settings.kafka.group_id})) is not None:
-            about = next((name for name in given if name in _WORDS.findall(why)), "")
+            words = set(map(one_name, _WORDS.findall(why)))
+            about = next((name for name in given if one_name(name) in words), "")
             yield Finding(("kafka.properties", "kafka.group_id"), why, about)
 
 

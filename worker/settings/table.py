@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from worker import pages
 from worker.masking import MASK, masked
+from worker.settings.model import Settings
 from worker.settings.names import NAMES, Name
 
 
@@ -38,6 +39,20 @@ def as_text(value: object) -> str:
         # An item that contains a comma, such as a pattern, must be written as JSON.
         return json.dumps(value) if any("," in item for item in value) else ",".join(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+ON_CALL = (
+    *("kafka.bootstrap_servers", "kafka.topics", "kafka.dead_letter_topic"),
+    *("attentive.base_url", "attentive.requests_per_second", "attentive.concurrency", "attentive.timeout_seconds"),
+    *("window.seconds", "window.max_bytes", "storm.letters_max", "storm.share_max", "shutdown.drain_seconds"),
+)
+"""The settings that somebody on call wants to see first. `attribute-worker config` shows all."""
+
+
+def on_call(settings: Settings) -> dict[str, object]:
+    """The effective values of these, as JSON can hold them."""
+    names = (NAMES[path] for path in ON_CALL)
+    return {name.path: shown(name, getattr(getattr(settings, name.section), name.field)) for name in names}
 
 
 def default_text(name: Name) -> str:

@@ -194,7 +194,9 @@ class Attribution:
         if trouble.blamed and others_are_well and (confirmed or not alone):
             evidence.begin_again()
             return Blame.USER
-        return Blame.NOBODY if known else Blame.DESTINATION
+        # One user alone, while others succeed: the next replies tell.
+        first_to_meet_it = self._odd == {entry.key} and now - self._succeeded_at <= SILENCE_SECONDS
+        return Blame.NOBODY if known or first_to_meet_it else Blame.DESTINATION
 
     def _note_news(self, entry: Entry) -> None:
         """Somebody new meets an odd answer: whoever else met it since the last success is not to blame for that."""

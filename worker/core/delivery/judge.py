@@ -228,6 +228,7 @@ class Judge:
         if not heed.everybody_pauses:
             return pause
         self._gate.retry_after(pause, now.mono)
+        self._schedule.fresh_first()  # else whoever asked is the first one to be asked again
         return 0.0
 
     def _give_up_on_user(self, flight: Flight, trouble: Trouble, verdict: Verdict, reply: Reply, now: Now) -> None:

@@ -142,6 +142,10 @@ class Schedule:
             return False
         return 2 * self._newest_in_flight <= len(self._flights)
 
+    def fresh_first(self) -> None:
+        """The next few calls are not for entries that failed: first others must show whether it is well."""
+        self._fresh_in_a_row = 0
+
     def ended(self, call: Call) -> Flight:
         """The call ended: removes and returns its flight.
 

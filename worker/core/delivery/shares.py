@@ -18,6 +18,8 @@ _SHARE_MIN: Final = math.exp2(-_BITS_MAX)
 # rate, more will follow.
 _SUCCESSES_BETWEEN: Final = 20
 _JUST_NOW_SECONDS: Final = 1.0
+# A pause that a smaller share of first calls is asked for is about their users: each of them obeys it.
+_PAUSED_SHARE: Final = 0.3
 _RETRIES: Final = 5.0  # the last so many entries that were asked to wait, and were tried again, count most
 
 
@@ -107,9 +109,9 @@ class WaitWishes:
     """Answers that ask for fewer calls (429) or for a pause (Retry-After): is that about everybody, or about one user?
 
     The entries that were asked to wait show it, when they are tried again while others succeed. If most get the same
-    answer again, it is about them; if most succeed, it is about the rate. As long as too few were tried again, a wish
-    amid successes, and far from the one before, costs everybody the rest of a second at most. The first pause always
-    holds for everybody.
+    answer again, it is about them; if most succeed, it is about the rate. As long as too few were tried again, a 429
+    amid successes, and far from the one before, costs everybody the rest of a second. A pause holds for everybody if a
+    large share of the first calls is asked for one, and the very first one always does.
     """
 
     def __init__(self) -> None:
@@ -145,7 +147,5 @@ class WaitWishes:
         by_chance = self._share.value  # so often an entry gets the same again if it is about the rate
         if self._same_again > (1.0 + by_chance) / 2:
             return OWN_ENTRY_ALONE
-        if between < _SUCCESSES_BETWEEN:
-            return Heed(Slowing.LOWER, everybody_pauses=True)
-        known = self._tried_again >= _RETRIES
-        return Heed(Slowing.LOWER if known else Slowing.SECOND, everybody_pauses=False)
+        lower = between < _SUCCESSES_BETWEEN or self._tried_again >= _RETRIES
+        return Heed(Slowing.LOWER if lower else Slowing.SECOND, everybody_pauses=by_chance >= _PAUSED_SHARE)

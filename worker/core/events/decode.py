@@ -158,6 +158,8 @@ class Decoder:
     def _compiled(self, writer: AvroType, what: str) -> Plan:
         if not any(is_record(branch) for branch in writer.branches(writer.root)):
             raise Undecodable("it is not the schema of a record")
+        if not self._mapping.takes(writer):
+            return lambda _value, _start: None
         reader = Reader(writer)
         extract = extractor(self._mapping, self._reader or writer, self._named)
         resolve = None if self._reader is None else _resolver(writer, self._reader)

@@ -200,6 +200,8 @@ def _attributes(mapping: Mapping, avro: AvroType, named: Naming) -> _Attributes:
     if not mapping.attributes:
         return lambda _data: {}
     readers = [(_by_keys(found.keys), _fields(mapping, avro, found, named)) for found in find(avro, mapping.attributes)]
+    if not readers and not find(avro, mapping.attributes, left_out=True):
+        return _none_there(f"this schema has no {mapping.attributes}")
 
     def attributes(data: Decoded) -> dict[str, object]:
         for get, read in readers:
@@ -209,6 +211,15 @@ def _attributes(mapping: Mapping, avro: AvroType, named: Naming) -> _Attributes:
         return {}
 
     return attributes
+
+
+def _none_there(why: str) -> _Attributes:
+    """A function that refuses each record: to pass it over would lose what it says, in silence."""
+
+    def refuse(_data: Decoded) -> dict[str, object]:
+        raise Undecodable(f"attributes: {why}; mend WORKER_MAPPING__ATTRIBUTES, or leave such records out by its rules")
+
+    return refuse
 
 
 def _fields(mapping: Mapping, avro: AvroType, found: Found, named: Naming) -> _Attributes:
@@ -230,6 +241,8 @@ def _of_record(mapping: Mapping, avro: AvroType, at: Keys, records: list[dict[st
         if setting != "attributes"
         for one in find(avro, path)
     }  # fmt: skip
+    if not any(_may_be_scalar(avro, declared["type"]) for record in records for declared in record["fields"]):
+        return _none_there(f"no field of {mapping.attributes} is a scalar in this schema")
     names: dict[str, str] = {}
     for record in records:
         for declared in record["fields"]:

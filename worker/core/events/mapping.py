@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
-from worker.core.avro.schema import AvroType, is_record, kind_of
+from worker.core.avro.preparation import plain_name
+from worker.core.avro.schema import AvroType, full_name, is_record, kind_of
 
 _PATHS = (
     "phone", "email", "client_user_id", "custom_identifiers",
@@ -45,7 +47,8 @@ class Mapping:
             pairs: `loyalty_id=after.loyalty_number,crm=after.crm_id`.
         attributes: The path of a map (each entry) or of a record (each scalar field). `*` is the record itself, and
             `after.*` the same as `after`. Leaves out a record's fields that this mapping uses for something else, and
-            those that are never scalar: records, arrays, maps, bytes.
+            those that are never scalar: records, arrays, maps, bytes. A record whose schema has nothing there is
+            undecodable.
         occurred_at: A timestamp, a whole number of milliseconds since 1970, or ISO 8601 text.
         event_id: Text or a whole number.
         exclude: Patterns (`*`, `?`, `[…]`; case-sensitive) of attributes to leave out, by their names in the schema.
@@ -55,6 +58,8 @@ class Mapping:
         ignore_when: Pairs `path=value`. A record is ignored if one of its paths has its value, such as
             `__deleted=true`. Values are compared as text: `true`, `false`, `null`, numbers in their shortest form,
             dates as they are sent. A path that a schema lacks has no value.
+        records: Patterns (`*`, `?`, `[…]`; case-sensitive) of record types to take, by name or by name with namespace.
+            Records of other types are ignored. Empty: all types are taken.
 
     Raises:
         ValueError: A path is malformed; says which.
@@ -72,6 +77,7 @@ class Mapping:
     rename: AbstractMapping[str, str] = field(default_factory=dict)
     ignore_when_null: str = ""
     ignore_when: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not all("=" in pair for pair in self.ignore_when):
@@ -112,6 +118,12 @@ class Mapping:
             path, _, wanted = pair.partition("=")
             yield path.strip(), wanted.strip()
 
+    def takes(self, avro: AvroType) -> bool:
+        """Whether records of this schema are taken, by `records`. Of a union, if one of its types is."""
+        types = [branch for branch in avro.branches(avro.root) if is_record(branch)]
+        names = {name for each in types for name in (plain_name(each), full_name(each))}
+        return not self.records or any(fnmatchcase(name, pattern) for name in names for pattern in self.records)
+
     def paths(self) -> Iterator[tuple[str, str]]:
         """Every path in use, with the name of its setting."""
         for name in _PATHS:
@@ -134,13 +146,16 @@ def alternatives(path: str) -> Iterator[Keys]:
         yield parts[:-1] if parts[-1] == "*" else parts
 
 
-def find(avro: AvroType, path: str) -> list[Found]:
-    """Every place where a path leads in a schema. Empty if the schema lacks it; several by alternatives and unions."""
+def find(avro: AvroType, path: str, *, left_out: bool = False) -> list[Found]:
+    """Every place where a path leads in a schema. Empty if the schema lacks it; several by alternatives and unions.
+
+    With `left_out`, a path may lead through fields that are left out.
+    """
     found: dict[Keys, list[Any]] = {}
     for parts in alternatives(path):
         ways: dict[Keys, list[Any]] = {(): list(avro.branches(avro.root))}
         for part in parts:
-            ways = _step(avro, ways, part)
+            ways = _step(avro, ways, part, left_out=left_out)
         found |= ways
     return [Found(keys, tuple(types)) for keys, types in found.items()]
 
@@ -156,23 +171,25 @@ def names_of(declared: dict[str, Any]) -> Iterator[str]:
     yield from declared.get("aliases", ())
 
 
-def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str) -> dict[Keys, list[Any]]:
-    onward: dict[Keys, list[Any]] = {}
+def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str, *, left_out: bool) -> dict[Keys, list[Any]]:
+    onward: dict[Keys, dict[int, Any]] = {}  # each type once: a union of unions has many ways to the same one
     for keys, types in ways.items():
         for schema in types:
             if is_record(schema):
-                declared = _field(schema, part)
+                declared = _field(schema, part, left_out=left_out)
                 if declared is not None:
-                    onward.setdefault((*keys, declared["name"]), []).extend(avro.branches(declared["type"]))
+                    found = onward.setdefault((*keys, declared["name"]), {})
+                    found.update((id(branch), branch) for branch in avro.branches(declared["type"]))
             elif kind_of(schema) == "map":
-                onward.setdefault((*keys, part), []).extend(avro.branches(schema["values"]))
-    return onward
+                found = onward.setdefault((*keys, part), {})
+                found.update((id(branch), branch) for branch in avro.branches(schema["values"]))
+    return {keys: list(types.values()) for keys, types in onward.items()}
 
 
-def _field(record: dict[str, Any], name: str) -> dict[str, Any] | None:
+def _field(record: dict[str, Any], name: str, *, left_out: bool) -> dict[str, Any] | None:
     for wanted in (lambda declared: declared["name"] == name, lambda declared: name in declared.get("aliases", ())):
         for declared in record["fields"]:
-            if wanted(declared) and LEFT_OUT not in declared:
+            if wanted(declared) and (left_out or LEFT_OUT not in declared):
                 return dict(declared)
     return None
 
