@@ -43,9 +43,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "pages",
         "core.events.mapping",
         "core.rules.policy",
+        "kafka.known",
         "kafka.patterns",
         "kafka.proof",
         "kafka.properties",
+        "registry.known",
     },
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),

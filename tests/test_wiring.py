@@ -37,8 +37,8 @@ def test_a_schema_file_that_is_nested_too_deep_is_refused(tmp_path: Path, depth:
     ("properties", "text"),
     [
         ({"basic.auth.user.info": "hunter2"}, "basic.auth.user.info must be in the form"),
-        ({"timeout": "nan"}, "timeout: 'nan' is not a number above 0"),
-        ({"timeout": "-1"}, "timeout: '-1' is not a number above 0"),
+        ({"timeout": "nan"}, "timeout: must be a number above 0"),
+        ({"timeout": "-1"}, "timeout: must be a number above 0"),
     ],
 )
 def test_registry_settings_are_refused_at_the_start_not_once_the_topics_exist(

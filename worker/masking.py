@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 MASK = "********"
 
-_SECRET_NAME = re.compile(r"passw|passphrase|secret|token|credential|jaas|user\.?info|oauthbearer\.config|\bkey\b")
-_PLAIN_NAME = re.compile(r"(location|url|file|name|type|ms)$")
-_URL_WITH_PASSWORD = re.compile(r"://[^/\s]*@")
+_SECRET_PART = re.compile(r"pass|pwd|secret|token|credential|jaas|user[._-]?info|key|oauthbearer\.config|\bcmd\b")
+_NAMES_A_PLACE = re.compile(r"\.(location|url|file|source|keytab)$")
+_SECRET_VALUE = re.compile(r"://[^/\s]*@|PRIVATE KEY-----")
 
 
 def is_secret(name: str, value: str = "") -> bool:
@@ -18,10 +18,13 @@ def is_secret(name: str, value: str = "") -> bool:
     When in doubt, yes: a masked value costs a look at the source, a printed one costs a new key.
     """
     folded = name.casefold()
-    named = bool(_SECRET_NAME.search(folded)) and not _PLAIN_NAME.search(folded)
-    return named or bool(_URL_WITH_PASSWORD.search(value))
+    named = bool(_SECRET_PART.search(folded)) and not _NAMES_A_PLACE.search(folded)
+    return named or bool(_SECRET_VALUE.search(value))
 
 
-def masked(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties with the value of every secret replaced by `MASK`."""
-    return {name: MASK if is_secret(name, value) else value for name, value in properties.items()}
+def masked(properties: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """The properties, with `MASK` for the value of every secret, and of every property whose name is not a known one.
+
+    A misspelt name may be meant for a secret.
+    """
+    return {name: value if name in known and not is_secret(name, value) else MASK for name, value in properties.items()}

@@ -116,6 +116,27 @@ def failed(found: list[dict[str, Any]]) -> dict[str, str]:
 
 
 @pytest.mark.kafka
+def test_the_password_may_come_from_a_file(guarded: str, tmp_path: Path) -> None:
+    """A file of its own, as Kubernetes mounts a Secret, or one in the form of Java's clients."""
+    java = tmp_path / "client.properties"
+    java.write_text(
+        "security.protocol = SASL_PLAINTEXT\nsasl.mechanism: PLAIN\n# whose?\n"
+        f"sasl.username worker\nsasl.password={PASSWORD[:3]}\\\n    {PASSWORD[3:]}\n"
+    )
+    password = tmp_path / "password"
+    password.write_text(f"{PASSWORD}\n")
+    plain = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "worker"}
+    for given in (
+        {"WORKER_KAFKA__PROPERTIES": "{}", "WORKER_KAFKA__PROPERTIES_FILE": str(java)},
+        {
+            "WORKER_KAFKA__PROPERTIES": json.dumps(plain),
+            "WORKER_KAFKA__PROPERTY_FILES": json.dumps({"sasl.password": str(password)}),
+        },
+    ):
+        assert failed(findings(guarded, tmp_path, "worker", PASSWORD, **given)) == {}
+
+
+@pytest.mark.kafka
 def test_the_grants_that_the_worker_needs_are_enough(guarded: str, tmp_path: Path) -> None:
     found = findings(guarded, tmp_path, "worker", PASSWORD)
     assert failed(found) == {}

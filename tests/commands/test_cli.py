@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import worker
 from worker.cli import group, main
-from worker.masking import is_secret
+from worker.masking import MASK, is_secret, masked
 from worker.settings.names import NAMES
 
 TOKEN = "tk-3f9a-not-to-be-shown"
@@ -143,6 +143,25 @@ def test_config_masks_secrets() -> None:
         ("bearer.auth.token", "x", True),
         ("basic.auth.user.info", "x", True),
         ("proxy", "http://me:x@proxy:3128", True),
+        ("ssl.certificate.pem", "-----BEGIN RSA PRIVATE KEY-----", True),
+        ("SASL.PASSWORD", "x", True),
+        ("sasl_passwd", "x", True),
+        ("db-pwd", "x", True),
+        ("passphrase2", "x", True),
+        ("clientSecret", "x", True),
+        ("secretname", "x", True),
+        ("x.accesstoken.ms", "x", True),
+        ("aws.credentials", "x", True),
+        ("api_key", "x", True),
+        ("apikey.name", "x", True),
+        ("sasl.jaas.config", "x", True),
+        ("basic_auth_user_info", "x", True),
+        ("userinfo", "x", True),
+        ("sasl.oauthbearer.config", "x", True),
+        ("sasl.kerberos.kinit.cmd", "x", True),
+        ("sasl.kerberos.keytab", "/k.keytab", False),
+        ("bearer.auth.credentials.source", "STATIC_TOKEN", False),
+        ("ssl.certificate.pem", "-----BEGIN CERTIFICATE-----", False),
         ("ssl.key.location", "/k.pem", False),
         ("sasl.oauthbearer.token.endpoint.url", "https://login", False),
         ("sasl.username", "x", False),
@@ -151,6 +170,21 @@ def test_config_masks_secrets() -> None:
 )
 def test_a_property_is_secret_by_its_name_or_by_a_password_in_a_url(name: str, value: str, secret: bool) -> None:  # noqa: FBT001 - a row's expectation
     assert is_secret(name, value) is secret
+
+
+def test_config_masks_properties_that_nobody_knows() -> None:
+    """A misspelt name may be meant for a secret."""
+    registry = {"basic.auth.usr.inf": "me:hunter2", "proxy": "http://proxy:3128", "password.file": "hunter2"}
+    result = invoke("config", environ=MINIMAL | {"WORKER_SCHEMAS__REGISTRY_PROPERTIES": json.dumps(registry)})
+    assert result.exit_code == 0, result.stderr
+    assert "hunter2" not in result.output
+    assert "http://proxy:3128" in result.stdout
+    result = invoke("config", environ=MINIMAL | {"WORKER_KAFKA__PROPERTIES": '{"sasl.pasword": "hunter2"}'})
+    assert result.exit_code == 2
+    assert "sasl.pasword" in result.stderr
+    assert "hunter2" not in result.output
+    plain = masked({"sasl.pasword": "hunter2", "client.rack": "a", "a.b": "hunter2"}, {"client.rack"})
+    assert plain == {"sasl.pasword": MASK, "client.rack": "a", "a.b": MASK}
 
 
 def test_a_terminal_that_cannot_show_a_character_causes_no_traceback() -> None:

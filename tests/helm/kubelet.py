@@ -1,37 +1,32 @@
-"""What a kubelet makes of a pod before its process starts: the environment and the mounted settings."""
+"""What a kubelet makes of a pod before its process starts: the environment, the mounted settings and other files."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from tests.helm.charts import Object, Objects, container
+from tests.helm.charts import Object, Objects, container, pod_of
+
+Secrets = Mapping[tuple[str, str], str]
+"""The values of Secrets, by name and key."""
 
 
-def environment(item: Object, *, pod: str, secrets: Mapping[tuple[str, str], str]) -> dict[str, str]:
-    """The environment of the first container, with the values of Secrets by (name, key)."""
-    made: dict[str, str] = {}
-    for variable in container(item).get("env", []):
-        origin = variable.get("valueFrom", {})
-        if "fieldRef" in origin:
-            assert origin["fieldRef"]["fieldPath"] == "metadata.name"
-            made[variable["name"]] = pod
-        elif "secretKeyRef" in origin:
-            made[variable["name"]] = secrets[origin["secretKeyRef"]["name"], origin["secretKeyRef"]["key"]]
-        else:
-            made[variable["name"]] = expanded(variable["value"], made)
-    return made
+def environment(item: Object) -> dict[str, str]:
+    """The environment of the first container."""
+    return {variable["name"]: variable["value"] for variable in container(item).get("env", [])}
 
 
-def expanded(text: str, before: Mapping[str, str]) -> str:
-    """`$(NAME)` becomes the variable that stands before, if there is one, and `$$` becomes `$`."""
-
-    def replace(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        return before.get(match[1], match[0])
-
-    return re.sub(r"\$\$|\$\(([^)]*)\)", replace, text)
+def projected_files(item: Object, *, pod: str, secrets: Secrets) -> dict[str, str]:
+    """The content of the files that projected volumes bring, by their paths in the first container."""
+    files: dict[str, str] = {}
+    folders = {mount["name"]: mount["mountPath"] for mount in container(item)["volumeMounts"]}
+    for volume in pod_of(item)["volumes"]:
+        for source in volume.get("projected", {}).get("sources", []):
+            for part in source.get("secret", {}).get("items", []):
+                files[f"{folders[volume['name']]}/{part['path']}"] = secrets[source["secret"]["name"], part["key"]]
+            for part in source.get("downwardAPI", {}).get("items", []):
+                assert part["fieldRef"] == {"fieldPath": "metadata.name"}
+                files[f"{folders[volume['name']]}/{part['path']}"] = pod
+    return files
 
 
 def settings_file(rendered: Objects, item: Object) -> str:

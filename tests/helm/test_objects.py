@@ -138,6 +138,30 @@ def test_the_token_is_a_file_that_kubernetes_can_replace(helm: Helm) -> None:
     assert settings["attentive"]["token_file"] == "/run/secrets/attentive/api"
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_secret_properties_are_files_of_the_worker_and_of_the_check_and_no_variables(helm: Helm, kind: str) -> None:
+    """A variable would show in `kubectl describe`, in crash dumps and to every process in the container."""
+    rendered = helm.render(case("tls-sasl"))
+    item = only(rendered, kind)
+    assert [variable["name"] for variable in container(item)["env"]] == ["WORKER_CONFIG"]
+    (mount,) = [each for each in container(item)["volumeMounts"] if each["name"] == "properties"]
+    assert mount == {"name": "properties", "mountPath": "/run/secrets/properties", "readOnly": True}
+    (volume,) = [each for each in pod_of(item)["volumes"] if each["name"] == "properties"]
+    kafka = {"name": "kafka-user", "items": [{"key": "password", "path": "kafka/sasl.password"}]}
+    registry = {"name": "registry-user", "items": [{"key": "user-info", "path": "registry/basic.auth.user.info"}]}
+    assert volume["projected"] == {"defaultMode": 0o440, "sources": [{"secret": kafka}, {"secret": registry}]}
+    settings = yaml.safe_load(rendered["ConfigMap", NAME]["data"]["worker.yaml"])
+    files = {"sasl.password": "/run/secrets/properties/kafka/sasl.password"}
+    assert settings["kafka"]["property_files"] == files
+    files = {"basic.auth.user.info": "/run/secrets/properties/registry/basic.auth.user.info"}
+    assert settings["schemas"]["registry_property_files"] == files
+
+
+def test_no_secret_property_no_volume(helm: Helm) -> None:
+    item = only(helm.render({"secretProperties.kafka": None}), "Deployment")
+    assert {volume["name"] for volume in pod_of(item)["volumes"]} == {"settings", "token"}
+
+
 def test_only_a_change_of_the_settings_changes_the_checksum(helm: Helm) -> None:
     def checksum(values: dict[str, Any]) -> str:
         found: str = only(helm.render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"][
@@ -176,8 +200,9 @@ def test_static_membership(helm: Helm) -> None:
     assert spec["updateStrategy"] == {"type": "RollingUpdate"}
     assert not {"strategy", "progressDeadlineSeconds"} & spec.keys()
     assert all("matchLabelKeys" not in each for each in pod_of(item)["topologySpreadConstraints"])
-    names = [variable["name"] for variable in container(item)["env"]]
-    assert names.index("POD_NAME") < names.index("WORKER_KAFKA__PROPERTIES"), "only earlier variables are replaced"
+    (volume,) = [each for each in pod_of(item)["volumes"] if each["name"] == "properties"]
+    own_name = {"path": "kafka/group.instance.id", "fieldRef": {"fieldPath": "metadata.name"}}
+    assert volume["projected"]["sources"] == [{"downwardAPI": {"items": [own_name]}}]
 
 
 def test_the_check_runs_before_anything_else_with_what_it_needs(helm: Helm) -> None:
@@ -288,3 +313,7 @@ def test_the_notes_say_how_to_see_it_work(helm: Helm) -> None:
     )
     for command in (f"rollout status deployment/{NAME}", f"helm -n {NAMESPACE} test {RELEASE}", "port-forward"):
         assert command in notes
+    assert "new password" not in notes
+    values = ("--values", case("tls-sasl"))
+    notes = helm.run("install", RELEASE, CHART, "--dry-run=client", "--namespace", NAMESPACE, *values)
+    assert f"rollout restart deployment/{NAME}" in notes

@@ -10,6 +10,7 @@ from tests.helm.charts import CHART, Helm, Refused, case
 
 pytestmark = pytest.mark.helm
 
+SECRET = {"name": "kafka-user", "key": "password"}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown key": ({"replicas": 3}, "replicas"),
     "an unknown key of a part": ({"image.name": "x"}, "name"),
@@ -26,6 +27,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a mount of two things": ({"mounts": [{"path": "/x", "secret": "a", "configMap": "b"}]}, "mounts"),
     "a mount without a place": ({"mounts": [{"secret": "a"}]}, "path"),
     "a secret property without its key": ({"secretProperties.kafka": {"sasl.password": {"name": "x"}}}, "key"),
+    "a secret property whose name is a path": ({"secretProperties.kafka": {"../x": {"name": "x", "key": "y"}}}, "x"),
+    "a property in a Secret and in the settings": (
+        {"config.kafka.properties": {"client.rack": "a"}, "secretProperties.kafka": {"client.rack": SECRET}},
+        "client.rack is under secretProperties.kafka as well; keep one",
+    ),
+    "a registry's property in a Secret and in the settings": (
+        {"config.schemas.registry_properties": {"proxy": "a"}, "secretProperties.registry": {"proxy": SECRET}},
+        "proxy is under secretProperties.registry as well; keep one",
+    ),
+    "a property of two files": (
+        {"config.kafka.property_files": {"sasl.password": "/x"}, "secretProperties.kafka": {"sasl.password": SECRET}},
+        "sasl.password is under secretProperties.kafka as well; keep one",
+    ),
+    "a registry's property of two files": (
+        {"config.schemas.registry_property_files": {"proxy": "/x"}, "secretProperties.registry": {"proxy": SECRET}},
+        "proxy is under secretProperties.registry as well; keep one",
+    ),
+    "a private key": ({"config.kafka.properties": {"x": "-----BEGIN PRIVATE KEY-----"}}, "is a secret"),
+    "one instance id for all, from a Secret": (
+        {"secretProperties.kafka": {"group.instance.id": SECRET}},
+        "secretProperties.kafka: group.instance.id would be",
+    ),
+    "one instance id for all, from a file": (
+        {"config.kafka.property_files": {"group.instance.id": "/x"}},
+        "config.kafka.property_files: group.instance.id would be",
+    ),
     "a setting among the variables": ({"extraEnv": [{"name": "WORKER_LOG__LEVEL", "value": "debug"}]}, "put it under"),
     "one instance id for all": ({"config.kafka.properties": {"group.instance.id": "one"}}, "staticMembership.enabled"),
     "static members that leave": (

@@ -34,6 +34,18 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     # what goes wrong: file, text, replacement, kind of object that must be found invalid
     "a misspelt field": ("_pod.tpl", "enableServiceLinks", "enableServicelinks", "Deployment"),
     "text for a number": ("workload.yaml", "replicas: {{ .Values.replicaCount }}", "replicas: two", "Deployment"),
+    "a misspelt field of the secret properties": (
+        "_pod.tpl",
+        "defaultMode: 0440\n        sources",
+        "mode: 0440\n        sources",
+        "Job",
+    ),
+    "a misspelt field of a Secret among them": (
+        "_settings.tpl",
+        '"items" (list $item))) -}}\n{{- end',
+        '"item" (list $item))) -}}\n{{- end',
+        "Job",
+    ),
     "a field of another kind": ("poddisruptionbudget.yaml", "maxUnavailable", "maxSurge", "PodDisruptionBudget"),
     "a misspelt field of a PodMonitor": ("podmonitor.yaml", "scrapeTimeout:", "scrapeTimeOut:", "PodMonitor"),
     "a misspelt field of a ScaledObject": ("autoscaling.yaml", "pollingInterval:", "pollingintervall:", "ScaledObject"),
@@ -44,7 +56,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
 def test_a_planted_mistake_makes_an_invalid_object(helm: Helm, tmp_path: Path, name: str) -> None:
     file, text, replacement, kind = PLANTED[name]
     chart = planted(tmp_path, f"templates/{file}", text, replacement)
-    cases = {"PodMonitor": "monitoring", "ScaledObject": "keda"}
+    cases = {"PodMonitor": "monitoring", "ScaledObject": "keda", "Job": "tls-sasl"}
     rendered = helm.render(case(cases.get(kind, "minimal")), chart=chart)
     for version in KUBERNETES:
         invalid = set()

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import certifi
 import pytest
 import yaml
 
-from tests.helm.charts import CASES, CHART, Helm, Objects, Refused, case, case_id, only
-from tests.helm.kubelet import environment, settings_file
+from tests.helm.charts import CASES, CHART, Helm, Object, Objects, Refused, case, case_id, only
+from tests.helm.kubelet import environment, projected_files, settings_file
 from worker.kafka.properties import DEFAULTS_MS
 from worker.masking import is_secret
 from worker.settings.load import Loaded, load
@@ -23,31 +23,36 @@ from worker.settings.table import shown
 
 pytestmark = pytest.mark.helm
 
-SECRETS = {("kafka-user", "password"): "p$(POD_NAME)$$w", ("registry-user", "user-info"): "name:word"}
+SECRETS = {("kafka-user", "password"): 'p$(POD_NAME)$$w"\\', ("registry-user", "user-info"): "name:word\n"}
 POD = "r-attribute-worker-1"
 MOUNTED_CA = "/run/secrets/kafka-ca/ca.crt"
 """A file that the pod would mount. The settings look whether it can be read, so another one stands for it here."""
+MOUNTED = {
+    "/run/secrets/kafka/client.properties": "sasl.mechanism = PLAIN\nsasl.username = me\nsasl.password = p\\u00e4ss\n"
+}
+"""What the Secret of a client's properties holds."""
 
 
 def loaded(rendered: Objects, kind: str, tmp_path: Path) -> Loaded:
     """The settings that the worker's code makes of the rendered file and environment, in a pod's place."""
     item = only(rendered, kind)
-    variables = environment(item, pod=POD, secrets=SECRETS)
+    variables = environment(item)
     assert variables.pop("WORKER_CONFIG") == "/etc/attribute-worker/worker.yaml"
-    variables = {name: value.replace(MOUNTED_CA, certifi.where()) for name, value in variables.items()}
-    return load(with_local_paths(settings_file(rendered, item), tmp_path), {}, variables)
+    return load(with_local_paths(rendered, item, tmp_path), {}, variables)
 
 
-def with_local_paths(text: str, tmp_path: Path) -> Path:
-    """The file, with the folders that the pod would mount here: the settings look whether they are there."""
-    file = yaml.safe_load(text)
-    for section, key in (("attentive", "token_file"), ("schemas", "directory")):
-        if (path := file.get(section, {}).get(key)) is not None:
-            local = tmp_path / path.lstrip("/")
-            (local if key == "directory" else local.parent).mkdir(parents=True, exist_ok=True)
-            file[section][key] = str(local)
+def with_local_paths(rendered: Objects, item: Object, tmp_path: Path) -> Path:
+    """The worker's file, with what the pod would mount here: the settings look whether it is there."""
+    text = settings_file(rendered, item).replace(MOUNTED_CA, certifi.where())
+    text = text.replace(" /run/", f" {tmp_path}/run/").replace(" /etc/", f" {tmp_path}/etc/")
+    for path, content in (projected_files(item, pod=POD, secrets=SECRETS) | MOUNTED).items():
+        local = tmp_path / path.lstrip("/")
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.write_text(content)
+    for folder in ("run/secrets/attentive", "run/token", "etc/schemas"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     written = tmp_path / "worker.yaml"
-    written.write_text(yaml.safe_dump(file))
+    written.write_text(text)
     return written
 
 
@@ -58,7 +63,8 @@ def test_the_settings_code_accepts_what_the_chart_renders(helm: Helm, tmp_path: 
     settings = loaded(rendered, kind, tmp_path).settings
     for section, given in yaml.safe_load(values.read_text())["config"].items():
         for key, value in given.items():
-            if not NAMES[f"{section}.{key}"].properties and key not in {"token_file", "directory"}:
+            is_path = Path in get_args(NAMES[f"{section}.{key}"].info.annotation)
+            if not NAMES[f"{section}.{key}"].properties and not is_path:
                 now = shown(NAMES[f"{section}.{key}"], getattr(getattr(settings, section), key))
                 assert now == ([value] if isinstance(now, list) and isinstance(value, str) else value)
 
@@ -83,8 +89,8 @@ def test_every_setting_can_be_given_and_arrives(helm: Helm, tmp_path: Path) -> N
 def test_the_command_config_accepts_the_rendered_file_and_environment(helm: Helm, tmp_path: Path) -> None:
     rendered = helm.render(case("static-membership"))
     item = only(rendered, "StatefulSet")
-    file = with_local_paths(settings_file(rendered, item), tmp_path)
-    variables = environment(item, pod=POD, secrets=SECRETS) | {"WORKER_CONFIG": str(file)}
+    file = with_local_paths(rendered, item, tmp_path)
+    variables = environment(item) | {"WORKER_CONFIG": str(file)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
     done = subprocess.run(
         [sys.executable, "-m", "worker", "config", "--json"],
@@ -96,46 +102,44 @@ def test_the_command_config_accepts_the_rendered_file_and_environment(helm: Helm
     )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
-    assert report["kafka.properties"] == {
-        "value": {"client.rack": "$zone", "group.instance.id": POD, "session.timeout.ms": "60000"},
-        "source": "environment variable WORKER_KAFKA__PROPERTIES",
-        "variable": "WORKER_KAFKA__PROPERTIES",
-    }
+    properties = {"client.rack": "$zone", "group.instance.id": POD, "session.timeout.ms": "60000"}
+    assert report["kafka.properties"]["value"] == properties
+    assert report["kafka.properties"]["sources"]["group.instance.id"].endswith("/properties/kafka/group.instance.id")
     assert report["kafka.topics"]["source"].startswith(str(file))
 
 
-def test_secret_properties_join_the_others_and_stay_out_of_the_file(helm: Helm, tmp_path: Path) -> None:
-    rendered = helm.render(case("tls-sasl"))
-    settings = loaded(rendered, "Deployment", tmp_path).settings
+def test_secret_properties_join_the_others_from_files_whatever_is_in_them(helm: Helm, tmp_path: Path) -> None:
+    made = loaded(helm.render(case("tls-sasl")), "Deployment", tmp_path)
+    settings = made.settings
     assert settings.kafka.properties == {
         "security.protocol": "sasl_ssl",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "attribute-worker",
-        "sasl.password": "p$(POD_NAME)$$w",
+        "sasl.password": 'p$(POD_NAME)$$w"\\',
         "ssl.ca.location": certifi.where(),
     }
     assert settings.schemas.registry_properties["basic.auth.user.info"] == "name:word"
-    assert "propert" not in settings_file(rendered, only(rendered, "Deployment"))
+    source = made.property_sources["kafka.properties"]["sasl.password"]
+    assert source == f"{tmp_path}/run/secrets/properties/kafka/sasl.password"
 
 
-def test_what_looks_like_a_variable_stays_as_it_is(helm: Helm, tmp_path: Path) -> None:
-    """The kubelet replaces `$(NAME)` and `$$` in variables, but not in the file."""
-    given = {"client.rack": "a$$b$(POD_NAME)$c"}
-    for static in (False, True):
-        rendered = helm.render({"config.kafka.properties": given, "staticMembership.enabled": static})
-        settings = loaded(rendered, "StatefulSet" if static else "Deployment", tmp_path).settings
-        assert settings.kafka.properties.items() >= given.items()
+def test_files_of_properties_that_the_user_mounts_join_the_chart_s(helm: Helm, tmp_path: Path) -> None:
+    static = {"staticMembership.enabled": True, "config.kafka.property_files": {"client.rack": "/run/zone/name"}}
+    text = settings_file(rendered := helm.render(static), only(rendered, "StatefulSet"))
+    assert yaml.safe_load(text)["kafka"]["property_files"] == {
+        "client.rack": "/run/zone/name",
+        "group.instance.id": "/run/secrets/properties/kafka/group.instance.id",
+    }
+    settings = loaded(helm.render(case("properties-file")), "Deployment", tmp_path).settings
+    assert settings.kafka.properties == {"sasl.mechanism": "PLAIN", "sasl.username": "me", "sasl.password": "päss"}
 
 
 def test_large_numbers_among_properties_stay_whole(helm: Helm, tmp_path: Path) -> None:
     """Helm reads numbers as floats, and 1.8e+06 is no number of milliseconds."""
     given = {"max.poll.interval.ms": 1_800_000, "socket.keepalive.enable": True}
     wanted = {"max.poll.interval.ms": "1800000", "socket.keepalive.enable": "true"}
-    for static in (False, True):
-        values = {"config.kafka.properties": given, "staticMembership.enabled": static}
-        rendered = helm.render(values)
-        settings = loaded(rendered, "StatefulSet" if static else "Deployment", tmp_path).settings
-        assert settings.kafka.properties.items() >= wanted.items()
+    settings = loaded(helm.render({"config.kafka.properties": given}), "Deployment", tmp_path).settings
+    assert settings.kafka.properties == wanted
 
 
 def test_defaults_that_the_chart_repeats_are_the_settings_own(helm: Helm) -> None:
@@ -165,6 +169,14 @@ PROPERTIES = (
     "basic.auth.user.info",
     "basic.auth.credentials.source",
     "bearer.auth.token",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.kinit.cmd",
+    "bearer.auth.credentials.source",
+    "sasl.passwd",
+    "a.pwd",
+    "api_key",
+    "user-info",
+    "secret.name",
     *DEFAULTS_MS,
 )
 

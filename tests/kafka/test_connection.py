@@ -27,13 +27,13 @@ from worker.kafka.topics import Admin
         {"metadata.broker.list": "b"},
         {"group.id": "g"},
         {"max.in.flight": "6"},
+        {"auto.commit.enable": "true"},
         {"group.protocol": "consumer", "session.timeout.ms": "1000"},
         {"group.protocol": "CONSUMER", "partition.assignment.strategy": "range"},
     ],
 )
 def test_a_property_that_would_break_a_guarantee_is_refused_by_name(properties: dict[str, str]) -> None:
-    [message] = refused(properties)
-    assert message.startswith(f"{list(properties)[-1]}: ")
+    assert list(refused(properties)) == [list(properties)[-1]]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_property_that_would_break_a_guarantee_is_refused_by_name(properties: 
     ],
 )
 def test_other_properties_pass_through(properties: dict[str, str]) -> None:
-    assert refused(properties) == []
+    assert refused(properties) == {}
     for completed in (consumer_properties(properties), producer_properties(properties)):
         passed = {name: value for name, value in properties.items() if name not in {"acks", "enable.idempotence"}}
         assert passed.items() <= completed.items()

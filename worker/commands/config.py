@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import click
 
@@ -33,14 +34,26 @@ def command(loaded: Loaded, *, as_json: bool) -> None:
         path: shown(name, getattr(getattr(loaded.settings, name.section), name.field)) for path, name in NAMES.items()
     }
     if as_json:
-        report = {
+        report: dict[str, dict[str, object]] = {
             path: {"value": value, "source": loaded.sources[path], "variable": NAMES[path].variable}
             for path, value in values.items()
         }
+        for path, sources in loaded.property_sources.items():
+            report[path]["sources"] = sources
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    texts = {path: as_text(value) for path, value in values.items()}
-    name_width = max(map(len, texts))
-    value_width = min(_VALUE_WIDTH_MAX, max(map(len, texts.values())))
-    for path, text in texts.items():
-        click.echo(f"{path:<{name_width}} = {text:<{value_width}}  # {loaded.sources[path]}")
+    lines = [line for path, value in values.items() for line in _lines(path, value, loaded)]
+    name_width = max(len(name) for name, _, _ in lines)
+    value_width = min(_VALUE_WIDTH_MAX, max(len(text) for _, text, _ in lines))
+    for name, text, source in lines:
+        click.echo(f"{name:<{name_width}} = {text:<{value_width}}  # {source}")
+
+
+def _lines(path: str, value: object, loaded: Loaded) -> Iterator[tuple[str, str, str]]:
+    """Yields name, text and source of a setting; of each property, if it holds some."""
+    sources = loaded.property_sources.get(path)
+    if not sources or not isinstance(value, dict):
+        yield path, as_text(value), loaded.sources[path]
+        return
+    for name, source in sources.items():
+        yield f"{path}: {name}", as_text(value[name]), source

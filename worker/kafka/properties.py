@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from worker.kafka.known import one_name
+
 Properties = Mapping[str, str]
 """librdkafka properties, as a user writes them: `bootstrap.servers`, `sasl.mechanism`, …"""
 
@@ -66,9 +68,9 @@ _PRODUCER_DEFAULTS: Final[Properties] = {
 _TRUE: Final = frozenset({"true", "t", "1"})
 _FALSE: Final = frozenset({"false", "f", "0"})
 
-# For each property: which values are refused, and why and what to do instead.
+# For each property, by its first name: which values are refused, and why and what to do instead.
 _REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
-    "enable.auto.commit": (
+    "auto.commit.enable": (
         lambda value: value not in _FALSE,
         "the worker commits an offset only when every record before it is settled; remove it",
     ),
@@ -80,7 +82,7 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
         lambda value: value not in _TRUE,
         "without it a retry may lose or duplicate a dead letter; remove it",
     ),
-    "acks": (
+    "request.required.acks": (
         lambda value: value not in {"all", "-1"},
         "a dead letter counts as written only when every in-sync replica has it; remove it, or set it to all",
     ),
@@ -88,7 +90,7 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
         lambda _: True,
         "the worker's producer is idempotent, not transactional; remove it",
     ),
-    "bootstrap.servers": (lambda _: True, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
+    "metadata.broker.list": (lambda _: True, "set WORKER_KAFKA__BOOTSTRAP_SERVERS instead"),
     "group.id": (lambda _: True, "set WORKER_KAFKA__GROUP_ID instead"),
     "client.id": (
         # librdkafka writes it unescaped into its statistics, which then are no JSON, and the worker goes by these.
@@ -102,11 +104,6 @@ _REFUSED: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
         "an idempotent producer allows at most 5; remove it, or set it to 1 to 5",
     ),
 }
-_ALIASES: Final[Mapping[str, str]] = {
-    "metadata.broker.list": "bootstrap.servers",
-    "request.required.acks": "acks",
-    "max.in.flight": "max.in.flight.requests.per.connection",
-}
 # Under KIP-848 the group coordinator decides these. librdkafka refuses to start if they are set.
 _CLASSIC_ONLY: Final = (
     "partition.assignment.strategy",
@@ -116,24 +113,21 @@ _CLASSIC_ONLY: Final = (
 )
 
 
-def refused(properties: Properties) -> list[str]:
-    """Lists the properties that would break the worker's guarantees.
+def refused(properties: Properties) -> dict[str, str]:
+    """The properties that would break the worker's guarantees.
 
     Returns:
-        One message for each, with the reason and what to do. A message never repeats a value: it may be a secret.
+        By each one's name the reason and what to do. No text repeats a value: it may be a secret.
     """
-    messages = []
+    reasons = {}
     for name, value in properties.items():
-        rule = _REFUSED.get(_ALIASES.get(name, name))
+        rule = _REFUSED.get(one_name(name))
         if rule is not None and rule[0](str(value).strip().lower()):
-            messages.append(f"{name}: {rule[1]}")
+            reasons[name] = rule[1]
     if uses_kip_848(properties):
-        messages += [
-            f"{name}: under group.protocol=consumer the broker decides it; remove it"
-            for name in _CLASSIC_ONLY
-            if name in properties
-        ]
-    return messages
+        text = "under group.protocol=consumer the broker decides it; remove it"
+        reasons |= dict.fromkeys((name for name in _CLASSIC_ONLY if name in properties), text)
+    return reasons
 
 
 def uses_kip_848(properties: Properties) -> bool:

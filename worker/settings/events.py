@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import DEBEZIUM_UNAVAILABLE, FORBIDDEN
+from worker.registry import known
 from worker.settings.values import (
     ANY_CASE,
     AS_LIST,
@@ -17,6 +18,8 @@ from worker.settings.values import (
     OptionalPath,
     OptionalUrls,
     Pairs,
+    Properties,
+    PropertyFiles,
     PropertyPairs,
     Texts,
     is_text,
@@ -47,10 +50,18 @@ class SchemaSettings(Section):
     registry_url: OptionalUrls = Field(
         default=None, repr=False, description="Confluent-compatible schema registry; several URLs comma-separated"
     )
-    registry_properties: PropertyPairs = Field(
+    registry_properties: Annotated[PropertyPairs, Properties(known.KNOWN)] = Field(
         default={},
         repr=False,
         description="the registry client's own settings (`basic.auth.user.info`, `ssl.ca.location` …), as JSON",
+    )
+    registry_properties_file: OptionalPath = Field(
+        default=None, description="file of further ones, as `WORKER_KAFKA__PROPERTIES_FILE`"
+    )
+    registry_property_files: PropertyFiles = Field(
+        default={},
+        description="from their names to files that hold one value each, as `WORKER_KAFKA__PROPERTY_FILES`: "
+        '`{"basic.auth.user.info": "/run/secrets/registry/user-info"}`',
     )
     framing: Annotated[Literal["confluent", "none"], ANY_CASE] = Field(
         default="confluent",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -112,7 +112,7 @@ def _metavar(name: Name) -> str:
     annotation = name.info.annotation
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
-    if name.properties or name.path == "mapping.rename":
+    if get_origin(annotation) is Mapping:
         return "JSON"
     if get_origin(annotation) is tuple:
         return "LIST"

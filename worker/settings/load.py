@@ -6,6 +6,7 @@ because none gives a user all errors of a load at once, the exact place of each,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from worker.settings.messages import explain
 from worker.settings.model import Settings
 from worker.settings.names import FILE_VARIABLE, NAMES, section_models
-from worker.settings.rules import findings
+from worker.settings.property_files import PLACES, Joined, joined
+from worker.settings.rules import Finding, findings
 from worker.settings.sources import Given, Layer, Problem, from_environment, from_file, from_flags
 
 DEFAULT = "default"
@@ -35,10 +37,15 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings in force. `sources` maps each setting's path (`window.seconds`) to the source of its value."""
+    """The settings in force.
+
+    `sources` maps each setting's path (`window.seconds`) to the source of its value, `property_sources` each setting
+    that holds properties (`kafka.properties`) to the place of each property.
+    """
 
     settings: Settings
     sources: Mapping[str, str]
+    property_sources: Mapping[str, Mapping[str, str]]
 
 
 def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
@@ -72,19 +79,35 @@ def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping
     for layer in weakest_first:
         given |= layer.given
     settings, invalid = _validate(given)
-    problems += invalid.values()
+    together = joined(settings, lambda path: _where(path, given))
+    problems += [*invalid.values(), *itertools.chain(*together.problems.values())]
+    unsound = invalid.keys() | {path for path, found in together.problems.items() if found}
     problems += [
-        Problem(_where(finding.names[0], given), finding.text)
-        for finding in findings(settings)
-        if not invalid.keys() & set(finding.names)
+        Problem(_place(finding, together, given), finding.text)
+        for finding in findings(together.settings)
+        if not unsound & set(finding.names)
     ]
     if problems:
         raise ConfigurationError([str(problem) for problem in problems])
-    return Loaded(settings, {path: given[path].where if path in given else DEFAULT for path in NAMES})
+    return Loaded(together.settings, {path: _source(path, given) for path in NAMES}, together.sources)
 
 
 def _where(path: str, given: Mapping[str, Given]) -> str:
     return given[path].where if path in given else path
+
+
+def _source(path: str, given: Mapping[str, Given]) -> str:
+    """Where a setting's value is from. Properties may be from several settings."""
+    return ", ".join(given[place].where for place in PLACES.get(path, (path,)) if place in given) or DEFAULT
+
+
+def _place(finding: Finding, together: Joined, given: Mapping[str, Given]) -> str:
+    """The place to mend: that of the property, if it is about one."""
+    path = finding.names[0]
+    by_property = together.sources.get(path, {})
+    if finding.about in by_property:
+        return by_property[finding.about]
+    return _source(path, given) if path in PLACES and by_property else _where(path, given)
 
 
 def _validate(given: Mapping[str, Given]) -> tuple[Settings, dict[str, Problem]]:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from worker.kafka import known
 from worker.kafka.properties import DEFAULTS_MS
 from worker.settings.events import AttributeSettings, IdentitySettings, MappingSettings, SchemaSettings, Section
 from worker.settings.values import (
@@ -22,6 +23,8 @@ from worker.settings.values import (
     Number,
     OptionalId,
     OptionalPath,
+    Properties,
+    PropertyFiles,
     PropertyPairs,
     Secret,
     Text,
@@ -49,11 +52,22 @@ class KafkaSettings(Section):
         pattern=r"^[a-zA-Z0-9._-]{1,249}$",
         description="topic for changes that cannot be delivered; the worker creates it if it may",
     )
-    properties: PropertyPairs = Field(
+    properties: Annotated[PropertyPairs, Properties(known.KNOWN)] = Field(
         default={},
         repr=False,
         description="further librdkafka properties (TLS, SASL, OAuth, `group.protocol` …), as a JSON object; those "
         "that would break the worker's guarantees are refused",
+    )
+    properties_file: OptionalPath = Field(
+        default=None,
+        description="file of further librdkafka properties, in the form of Java's `.properties` and in UTF-8; read at "
+        "the start; a property that is given in two places is refused",
+    )
+    property_files: PropertyFiles = Field(
+        default={},
+        description="from names of librdkafka properties to files that hold one value each, as a JSON object: "
+        '`{"sasl.password": "/run/secrets/kafka/password"}`; one line end at the end is not part of the value; read '
+        "at the start",
     )
     commit_interval_seconds: Number = Field(
         default=1.0,

@@ -52,7 +52,13 @@ class Name:
     @property
     def properties(self) -> bool:
         """Whether the value is a mapping of properties, some of which may be secrets."""
-        return any(isinstance(mark, Properties) for mark in self.info.metadata)
+        return bool(self.known_properties)
+
+    @property
+    def known_properties(self) -> frozenset[str]:
+        """The names of properties that whoever gets them knows."""
+        marks = (mark.known for mark in self.info.metadata if isinstance(mark, Properties))
+        return next(marks, frozenset())
 
 
 def section_models() -> dict[str, type[BaseModel]]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from worker.core.events.mapping import Mapping
 from worker.core.rules.policy import AttributeRules
+from worker.kafka.known import one_name
 from worker.kafka.patterns import PatternRefused, is_pattern, matcher
 from worker.kafka.properties import DEFAULTS_MS, Properties, milliseconds, refused, uses_kip_848
 from worker.settings.model import Settings
@@ -24,6 +25,7 @@ from worker.settings.names import NAMES
 from worker.settings.values import is_host
 
 _SHOWN_MAX = 249  # as a topic's name
+_WORDS = re.compile(r"[\w.]*\w")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # As librdkafka reads it: a protocol may stand before the host, and the port may be left out.
 _BROKER = re.compile(
@@ -36,6 +38,8 @@ class Finding(NamedTuple):
 
     names: tuple[str, ...]
     text: str
+    about: str = ""
+    """The property to mend, if the first setting holds properties."""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -134,8 +138,12 @@ def _matches(pattern: str, topic: str, properties: Properties) -> bool:
 
 
 def _properties(settings: Settings) -> Iterator[Finding]:
-    for message in refused(settings.kafka.properties):
-        yield Finding(("kafka.properties",), message)
+    for name, why in refused(settings.kafka.properties).items():
+        yield _of_property(name, why)
+
+
+def _of_property(name: str, why: str) -> Finding:
+    return Finding(("kafka.properties",), f"{name}: {why}", name)
 
 
 def _clients(settings: Settings) -> Iterator[Finding]:
@@ -146,7 +154,9 @@ def _clients(settings: Settings) -> Iterator[Finding]:
         from worker.kafka.proof import refusal  # noqa: PLC0415 - loads librdkafka: `--help` and most starts need not wait
 
         if (why := refusal({**given, "group.id": settings.kafka.group_id})) is not None:
-            yield Finding(("kafka.properties", "kafka.group_id"), why)
+            words = set(map(one_name, _WORDS.findall(why)))
+            about = next((name for name in given if one_name(name) in words), "")
+            yield Finding(("kafka.properties", "kafka.group_id"), why, about)
 
 
 def _deadlines(settings: Settings) -> Iterator[Finding]:
@@ -157,17 +167,16 @@ def _deadlines(settings: Settings) -> Iterator[Finding]:
         try:
             times[name] = milliseconds(properties, name)
         except ValueError as error:
-            yield Finding(("kafka.properties",), str(error))
+            yield Finding(("kafka.properties",), str(error), name)
     if (poll := times.get("max.poll.interval.ms")) is not None:
         yield from _below("shutdown.drain_seconds", settings.shutdown.drain_seconds, "max.poll.interval.ms", poll)
     if (session := times.get("session.timeout.ms")) is None:
         return
     if times.get("heartbeat.interval.ms", 0) >= session:
-        text = "heartbeat.interval.ms: must be below session.timeout.ms; a third of it is usual"
-        yield Finding(("kafka.properties",), text)
+        yield _of_property("heartbeat.interval.ms", "must be below session.timeout.ms; a third of it is usual")
     kip_848 = uses_kip_848(properties)
     if "max.poll.interval.ms" in times and times["max.poll.interval.ms"] < session:
-        yield Finding(("kafka.properties",), "session.timeout.ms: must not be above max.poll.interval.ms; lower it")
+        yield _of_property("session.timeout.ms", "must not be above max.poll.interval.ms; lower it")
     timeout = settings.attentive.timeout_seconds
     yield from _below("attentive.timeout_seconds", timeout, "session.timeout.ms", session, fixed=kip_848)
     # Under KIP-848 the brokers set the session time-out, so it is not known here.
@@ -214,7 +223,7 @@ def _framing(settings: Settings) -> Iterator[Finding]:
 
 def _registry(settings: Settings) -> Iterator[Finding]:
     if "url" in settings.schemas.registry_properties:
-        yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead")
+        yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead", "url")
     if settings.schemas.registry_properties and settings.schemas.registry_url is None:
         names = ("schemas.registry_properties", "schemas.registry_url")
         yield Finding(names, "has no effect without schemas.registry_url; set that, or remove this")

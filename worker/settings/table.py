@@ -21,7 +21,7 @@ def shown(name: Name, value: object) -> object:
         return None if value is None else MASK
     if isinstance(value, Mapping):
         pairs = {str(key): str(item) for key, item in value.items()}
-        return masked(pairs) if name.properties else pairs
+        return masked(pairs, name.known_properties) if name.properties else pairs
     if isinstance(value, tuple):
         return [str(item) for item in value]
     return str(value) if isinstance(value, Path) else value

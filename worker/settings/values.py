@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
@@ -24,8 +25,11 @@ class Secret:
     """Marks a setting whose whole value is a secret: it is never printed, and has no flag."""
 
 
+@dataclass(frozen=True)
 class Properties:
-    """Marks a setting that is a mapping of properties, some of which may be secrets."""
+    """Marks a setting that is a mapping of properties, some of which may be secrets, and says which names are known."""
+
+    known: frozenset[str]
 
 
 def _no_boolean(value: object) -> object:
@@ -162,7 +166,8 @@ FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]
 Pairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
-PropertyPairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_property_values), Properties()]
+PropertyPairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_property_values)]
+PropertyFiles: TypeAlias = Annotated[Mapping[Text, Path], BeforeValidator(_pairs)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
 OptionalUrls: TypeAlias = Annotated[Annotated[str, AfterValidator(_urls)] | None, BeforeValidator(_none_when_empty)]
 

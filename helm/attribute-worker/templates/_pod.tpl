@@ -83,6 +83,11 @@ spec:
           mountPath: {{ include "attribute-worker.tokenFolder" .root }}
           readOnly: true
         {{- end }}
+        {{- if include "attribute-worker.propertySources" .root }}
+        - name: properties
+          mountPath: {{ include "attribute-worker.propertiesFolder" .root }}
+          readOnly: true
+        {{- end }}
         {{- range $number, $mount := $values.mounts }}
         - name: mount-{{ $number }}
           mountPath: {{ $mount.path }}
@@ -105,6 +110,13 @@ spec:
       secret:
         secretName: {{ . }}
         defaultMode: 0440
+    {{- end }}
+    {{- with include "attribute-worker.propertySources" .root }}
+    - name: properties
+      projected:
+        defaultMode: 0440
+        sources:
+          {{- . | nindent 10 }}
     {{- end }}
     {{- range $number, $mount := $values.mounts }}
     - name: mount-{{ $number }}

@@ -13,14 +13,15 @@
 {{- if not (or .Values.token.existingSecret $file) -}}
 {{- fail "token.existingSecret is required: kubectl create secret generic attentive --from-file=token=FILE, then --set token.existingSecret=attentive" -}}
 {{- end -}}
-{{- range $name, $value := default dict $kafka.properties -}}
-{{- include "attribute-worker.refuseSecret" (list $name $value "config.kafka.properties" "secretProperties.kafka") -}}
+{{- $secrets := .Values.secretProperties -}}
+{{- include "attribute-worker.refuseProperties" (list $kafka.properties "config.kafka.properties" $secrets.kafka "secretProperties.kafka") -}}
+{{- include "attribute-worker.refuseProperties" (list $schemas.registry_properties "config.schemas.registry_properties" $secrets.registry "secretProperties.registry") -}}
+{{- include "attribute-worker.refuseTwice" (list $kafka.property_files "config.kafka.property_files" $secrets.kafka "secretProperties.kafka") -}}
+{{- include "attribute-worker.refuseTwice" (list $schemas.registry_property_files "config.schemas.registry_property_files" $secrets.registry "secretProperties.registry") -}}
+{{- range $where, $given := dict "config.kafka.properties" $kafka.properties "config.kafka.property_files" $kafka.property_files "secretProperties.kafka" $secrets.kafka -}}
+{{- if hasKey (default dict $given) "group.instance.id" -}}
+{{- fail (printf "%s: group.instance.id would be the same in all replicas; set staticMembership.enabled instead" $where) -}}
 {{- end -}}
-{{- range $name, $value := default dict $schemas.registry_properties -}}
-{{- include "attribute-worker.refuseSecret" (list $name $value "config.schemas.registry_properties" "secretProperties.registry") -}}
-{{- end -}}
-{{- if hasKey (default dict $kafka.properties) "group.instance.id" -}}
-{{- fail "config.kafka.properties: group.instance.id would be the same in all replicas; set staticMembership.enabled instead" -}}
 {{- end -}}
 {{- if and .Values.staticMembership.enabled (eq (toString (get (default dict $kafka.properties) "group.protocol")) "consumer") -}}
 {{- fail "staticMembership.enabled: under group.protocol=consumer, librdkafka leaves the group at every stop, so partitions would move all the same; keep one of the two" -}}
@@ -35,11 +36,26 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The same words by which the worker masks a property. */}}
-{{- define "attribute-worker.refuseSecret" -}}
-{{- $name := index . 0 -}}
-{{- $secret := and (regexMatch "passw|passphrase|secret|token|credential|jaas|user\\.?info|oauthbearer\\.config|\\bkey\\b" (lower $name)) (not (regexMatch "(location|url|file|name|type|ms)$" (lower $name))) -}}
-{{- if or $secret (regexMatch "://[^/\\s]*@" (toString (index . 1))) -}}
-{{- fail (printf "%s: %s is a secret, and a ConfigMap is not the place for one; name the key of a Secret under %s" (index . 2) $name (index . 3)) -}}
+{{/* Properties in the ConfigMap that are secrets, by the same words by which the worker masks them, or in a Secret as well. */}}
+{{- define "attribute-worker.refuseProperties" -}}
+{{- $where := index . 1 -}}
+{{- $instead := index . 3 -}}
+{{- range $name, $value := default dict (index . 0) -}}
+{{- $secret := and (regexMatch "pass|pwd|secret|token|credential|jaas|user[._-]?info|key|oauthbearer\\.config|\\bcmd\\b" (lower $name)) (not (regexMatch "\\.(location|url|file|source|keytab)$" (lower $name))) -}}
+{{- if or $secret (regexMatch "://[^/\\s]*@|PRIVATE KEY-----" (toString $value)) -}}
+{{- fail (printf "%s: %s is a secret, and a ConfigMap is not the place for one; name the key of a Secret under %s" $where $name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- include "attribute-worker.refuseTwice" . -}}
+{{- end -}}
+
+{{- define "attribute-worker.refuseTwice" -}}
+{{- $where := index . 1 -}}
+{{- $secrets := index . 2 -}}
+{{- $instead := index . 3 -}}
+{{- range $name, $_ := default dict (index . 0) -}}
+{{- if hasKey (default dict $secrets) $name -}}
+{{- fail (printf "%s: %s is under %s as well; keep one" $where $name $instead) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

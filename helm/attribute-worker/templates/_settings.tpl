@@ -1,79 +1,66 @@
-{{/* The worker's settings: its file, the few that must stand in the environment, and the times that follow from them. */}}
+{{/* The worker's settings: its file, the files of secrets that it names, and the times that follow from the drain. */}}
 
 {{- define "attribute-worker.tokenFolder" -}}
 /run/secrets/attentive
 {{- end -}}
 
-{{/* The worker's file: `config`, the path of the token, and no properties that the environment has to carry. */}}
+{{- define "attribute-worker.propertiesFolder" -}}
+/run/secrets/properties
+{{- end -}}
+
+{{/* The worker's file: `config`, and the paths of the token and of the properties that are mounted. */}}
 {{- define "attribute-worker.file" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- if .Values.token.existingSecret -}}
 {{- $file := printf "%s/%s" (include "attribute-worker.tokenFolder" .) .Values.token.key -}}
 {{- $_ := set $config "attentive" (mergeOverwrite (default dict $config.attentive) (dict "token_file" $file)) -}}
 {{- end -}}
-{{- if include "attribute-worker.kafkaEnv" . -}}
-{{- $_ := set $config "kafka" (omit $config.kafka "properties") -}}
+{{- with include "attribute-worker.propertyFiles" (list "kafka" .) | fromYaml -}}
+{{- $_ := set $config.kafka "property_files" (merge . (default dict $config.kafka.property_files)) -}}
 {{- end -}}
-{{- if include "attribute-worker.registryEnv" . -}}
-{{- $_ := set $config "schemas" (omit $config.schemas "registry_properties") -}}
+{{- with include "attribute-worker.propertyFiles" (list "registry" .) | fromYaml -}}
+{{- $schemas := default dict $config.schemas -}}
+{{- $files := merge . (default dict $schemas.registry_property_files) -}}
+{{- $_ := set $config "schemas" (merge (dict "registry_property_files" $files) $schemas) -}}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* librdkafka's properties as variables, if one of them is a secret or differs from pod to pod. */}}
-{{- define "attribute-worker.kafkaEnv" -}}
-{{- $secrets := .Values.secretProperties.kafka -}}
-{{- $further := dict -}}
+{{/* The paths of a client's properties that are mounted, by name. */}}
+{{- define "attribute-worker.propertyFiles" -}}
+{{- $client := index . 0 -}}
+{{- $root := index . 1 -}}
+{{- $names := keys (default dict (get $root.Values.secretProperties $client)) -}}
+{{- if and (eq $client "kafka") $root.Values.staticMembership.enabled -}}
+{{- $names = append $names "group.instance.id" -}}
+{{- end -}}
+{{- $files := dict -}}
+{{- range $names -}}
+{{- $_ := set $files . (printf "%s/%s/%s" (include "attribute-worker.propertiesFolder" $root) $client .) -}}
+{{- end -}}
+{{- toYaml $files -}}
+{{- end -}}
+
+{{/* What is mounted there: a file for each secret property, and the pod's name, by which a static member is known. */}}
+{{- define "attribute-worker.propertySources" -}}
+{{- $sources := list -}}
+{{- range $client, $properties := .Values.secretProperties -}}
+{{- range $name, $secret := $properties -}}
+{{- $item := dict "key" $secret.key "path" (printf "%s/%s" $client $name) -}}
+{{- $sources = append $sources (dict "secret" (dict "name" $secret.name "items" (list $item))) -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.staticMembership.enabled -}}
-{{- $further = dict "group.instance.id" "$(POD_NAME)" -}}
+{{- $item := dict "path" "kafka/group.instance.id" "fieldRef" (dict "fieldPath" "metadata.name") -}}
+{{- $sources = append $sources (dict "downwardAPI" (dict "items" (list $item))) -}}
 {{- end -}}
-{{- if or $secrets $further -}}
-{{- $given := dig "kafka" "properties" dict .Values.config | default dict -}}
-{{- include "attribute-worker.propertiesEnv" (dict "variable" "WORKER_KAFKA__PROPERTIES" "prefix" "KAFKA" "given" $given "secrets" $secrets "further" $further) -}}
+{{- if $sources -}}
+{{- toYaml $sources -}}
 {{- end -}}
-{{- end -}}
-
-{{/* The registry client's properties as variables, if one of them is a secret. */}}
-{{- define "attribute-worker.registryEnv" -}}
-{{- with .Values.secretProperties.registry -}}
-{{- $given := dig "schemas" "registry_properties" dict $.Values.config | default dict -}}
-{{- include "attribute-worker.propertiesEnv" (dict "variable" "WORKER_SCHEMAS__REGISTRY_PROPERTIES" "prefix" "REGISTRY" "given" $given "secrets" . "further" dict) -}}
-{{- end -}}
-{{- end -}}
-
-{{/*
-A variable for each secret, and one with all properties as JSON, in which the kubelet puts them: it replaces $(NAME) by the
-variable that stands before, and $$ by $.
-*/}}
-{{- define "attribute-worker.propertiesEnv" -}}
-{{- $env := list -}}
-{{- $properties := dict -}}
-{{- range $name, $value := .given -}}
-{{- $text := ternary $value (toJson $value) (kindIs "string" $value) -}}
-{{- $_ := set $properties $name ($text | replace "$" "$$") -}}
-{{- end -}}
-{{- range $name, $secret := .secrets -}}
-{{- $variable := printf "%s_%s" $.prefix (regexReplaceAll "[^A-Z0-9]+" (upper $name) "_") -}}
-{{- $env = append $env (dict "name" $variable "valueFrom" (dict "secretKeyRef" (dict "name" $secret.name "key" $secret.key))) -}}
-{{- $_ := set $properties $name (printf "$(%s)" $variable) -}}
-{{- end -}}
-{{- toYaml (append $env (dict "name" .variable "value" (mergeOverwrite $properties .further | toJson))) -}}
 {{- end -}}
 
 {{/* The environment of every container that runs a command of the worker. */}}
 {{- define "attribute-worker.env" -}}
-{{- if .Values.staticMembership.enabled }}
-- name: POD_NAME
-  valueFrom:
-    fieldRef:
-      fieldPath: metadata.name
-{{- end }}
-{{- with include "attribute-worker.kafkaEnv" . }}
-{{ . }}
-{{- end }}
-{{- with include "attribute-worker.registryEnv" . }}
-{{ . }}
-{{- end }}
 - name: WORKER_CONFIG
   value: /etc/attribute-worker/worker.yaml
 {{- with .Values.extraEnv }}
