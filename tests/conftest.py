@@ -20,12 +20,15 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Gives all tests that need a server to one process, where several processes share the tests."""
+    """Keeps the tests of a file that need a server in one process, where several processes share the tests.
+
+    Each process has servers of its own. These tests mostly wait, so two of them at once take little more time than one.
+    """
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         if item.get_closest_marker("kafka") or item.get_closest_marker("registry"):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(scope="session")
