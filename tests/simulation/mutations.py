@@ -13,7 +13,7 @@ from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.gate import Gate, Passage
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.schedule import Schedule
-from worker.core.delivery.shares import Share
+from worker.core.delivery.shares import Heed, Share, Slowing
 from worker.core.delivery.verdict import Verdict
 from worker.core.engine import Engine
 from worker.core.intake import Intake
@@ -284,7 +284,7 @@ def closes_at_each_failure(patch: pytest.MonkeyPatch) -> None:
 
 def takes_each_429_for_everybodys(patch: pytest.MonkeyPatch) -> None:
     """A few users that are always answered 429 slow the rate for all."""
-    patch.setattr(Attribution, "holds_for_everybody", lambda *_, **__: True)
+    patch.setattr(Attribution, "heed", lambda *_, **__: Heed(Slowing.LOWER, everybody_pauses=True))
 
 
 def puts_failed_entries_first(patch: pytest.MonkeyPatch) -> None:
