@@ -1,4 +1,4 @@
-"""Where logs begin and end, and which offset belongs to a time. One question for all partitions."""
+"""Where logs begin and end. One question for all partitions."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _MET_MAX: Final = 16
 ODD_SECONDS: Final = 10.0
 # If so many users got such an answer since the last success, it is not about users.
 DOUBTED_USERS: Final = 3
-_HALTED_MAX: Final = 2  # one of them at least is another user than the next one
+_HALTED_MAX: Final = 2  # enough to see that another user met it, too
 # Many calls fail just now if such a share of those that were made for the first time does.
 MANY: Final = 0.25
 
