@@ -235,6 +235,10 @@ class Cluster:
         else:
             self.group.remove(member)
 
+    def departed(self, member: Member) -> bool:
+        """Whether the member left its membership unheard, so that the group's news for it reach nobody."""
+        return member in self._departed
+
     def _forget(self, member: Member) -> None:
         """Ends a membership that the member left unheard.
 

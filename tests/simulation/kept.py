@@ -39,4 +39,5 @@ KEPT: Final[dict[int, str]] = {
     2600008197: "as 2500019281, with web pages",
     9130: "users that had met a halt before met the next one first, as no news, and the gate stayed open",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
+    2800046696: "model: a worker that had left unheard heard an assignment of the membership it had left",
 }

@@ -132,7 +132,9 @@ class Member:
             self._timeline.at(when, self._turn, when)
 
     def tell(self, what: str, partitions: list[int], generation: int) -> None:
-        """Queues what the coordinator says, for the next poll."""
+        """Queues what the coordinator says, for the next poll. It is dropped if it is for a membership left before."""
+        if self._cluster.departed(self):
+            return
         if what == "lost":
             self.group.told.clear()
         self.group.told.append(Told(what, partitions, generation))
