@@ -41,6 +41,15 @@ def test_a_partition_that_advances_or_has_nothing_or_is_explained_is_none() -> N
     assert told((None, None), end=0) is None, "empty"
 
 
+def test_a_partition_whose_end_was_never_heard_is_a_problem() -> None:
+    silence = Silence()
+    unread = PartitionProgress(None, None, None)
+    assert silence.problem({P0: unread}, {}, (), 0.0) is None
+    problem = silence.problem({P0: unread}, {}, (), LATE)
+    assert problem is not None
+    assert problem.startswith("profile-changes[0] has an unknown end, and nothing was read yet for 61 s: ")
+
+
 def test_the_longest_silence_is_told_and_the_others_are_counted() -> None:
     silence = Silence()
     still = PartitionProgress(3, None, None)

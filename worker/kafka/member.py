@@ -21,6 +21,7 @@ from worker.kafka.positions import Positions
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
 from worker.kafka.records import PollSize, record_of
 from worker.kafka.renewal import Renewal
+from worker.kafka.unstarted import Unstarted
 from worker.live.ports import Listener
 
 COMMIT_SECONDS: Final = 5.0
@@ -68,6 +69,7 @@ class Subscription:
         self._positions = Positions(self._log_start)
         self._end_offsets = EndOffsets(properties, log)
         self._renewal = Renewal(properties, log)
+        self._unstarted = Unstarted(self._assigned, log)
         self._listener_error: Exception | None = None
         with connecting():
             self._consumer = Consumer(
@@ -111,7 +113,7 @@ class Subscription:
             Exception: whatever the listener raised in a rebalance callback. The records of this call are dropped; they
                 stay uncommitted.
         """
-        self._read_renewed_topics()
+        self._rejoin_if_due()
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
@@ -243,10 +245,10 @@ class Subscription:
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def _read_renewed_topics(self) -> None:
+    def _rejoin_if_due(self) -> None:
         if (why := self._renewal.forbidden) is not None:
             raise SourceFailed(why)
-        if self._renewal.begin(self._assigned, self._bounds):
+        if self._renewal.begin(self._assigned, self._bounds) or self._unstarted.overdue():
             self.rejoin()
 
     def _log_start(self, partition: Partition) -> int:
@@ -289,6 +291,7 @@ class Subscription:
 
     def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
         self._coordinator.take(statistics, holds=bool(self._assigned))
+        self._unstarted.take(statistics)
         # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
         # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
         self._idle_member = self._kip_848 and self._coordinator.up and self.problem is None

@@ -5,6 +5,7 @@ The brokers hand out nothing behind a transaction that its producer never ended.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -37,12 +38,12 @@ class Silence:
     ) -> str | None:
         """The partition that has been silent longest, in words; None if none is.
 
-        `explained` partitions stand still for a reason that is told elsewhere. `now` is in monotonic seconds.
+        A partition whose end is not known is silent, too: no fetch of it was ever answered. `explained` partitions
+        stand still for a reason that is told elsewhere. `now` is in monotonic seconds.
         """
         before, self._since = self._since, {}
         for partition, reached in progress.items():
-            end = end_offsets.get(partition)
-            if end is None or partition in explained or (reached.position or 0) >= end:
+            if partition in explained or (reached.position or 0) >= end_offsets.get(partition, math.inf):
                 continue
             known = before.get(partition)
             same = known is not None and known[0] == reached.position
@@ -51,8 +52,9 @@ class Silence:
         if not silent:
             return None
         at, partition = min(silent)
-        position, end = progress[partition].position, end_offsets[partition]
+        position, end = progress[partition].position, end_offsets.get(partition)
         reach = "nothing was read yet" if position is None else f"nothing was read from offset {position} on"
         others = f"; and {len(silent) - 1} more partitions" if len(silent) > 1 else ""
         where = f"{partition.topic}[{partition.number}]"
-        return f"{where} ends at offset {end}, but {reach} for {now - at:.0f} s: {_CAUSES}{others}"
+        ends = "has an unknown end, and" if end is None else f"ends at offset {end}, but"
+        return f"{where} {ends} {reach} for {now - at:.0f} s: {_CAUSES}{others}"

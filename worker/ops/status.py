@@ -37,7 +37,7 @@ class Problem(StrEnum):
     DEAD_LETTER_TOPIC = "dead_letter_topic"  # it takes no letters
     SCHEMA_REGISTRY = "schema_registry"
     KAFKA = "kafka"  # brokers, topics, or the share of the rate
-    NO_RECORDS = "no_records"  # a partition has records and brings none
+    NO_RECORDS = "no_records"  # a partition brings none, though it has some or its end is unknown
     NO_EFFECT = "no_effect"  # records are read, and nothing in them can be sent
     STUCK = "stuck"  # a partition does not advance
 
