@@ -36,6 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "registry": {*OUTER, "live.ports"},
     "ops": {*OUTER, "pages"},
     "live": {*OUTER, "attentive", "kafka", "registry", "ops"},
+    # Bounded jobs over a topic: they use the parts of the worker, without its group.
+    "jobs": {*OUTER, "kafka", "live"},
     # Only the pure rules that it validates, so that `config` and `--help` start fast. `kafka.proof` loads librdkafka: a
     # rule imports it when it needs it.
     "settings": {
@@ -51,8 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
-    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings"},
-    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "settings", "sandbox", "wiring"},
+    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
+    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"},
     # It imports a command by name, when the command is used.
     "cli": set(),
     "__main__": {"cli"},

@@ -23,6 +23,11 @@ import worker
 _PROGRAM: Final = "attribute-worker"
 _DISTRIBUTION: Final = "attentive-attribute-worker"
 
+SERVING: Final = "Serving"
+LOOKING: Final = "Looking (changes nothing)"
+MENDING: Final = "Mending"
+_GROUPS: Final = (SERVING, LOOKING, MENDING)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -30,15 +35,20 @@ class Entry:
 
     module: str
     attribute: str
+    group: str
     summary: str
 
 
 _COMMANDS: Final[Mapping[str, Entry]] = {
-    "run": Entry("worker.commands.run", "command", "Run the worker, until SIGTERM or SIGINT."),
-    "demo": Entry("worker.commands.demo", "command", "See it work, with no infrastructure."),
-    "sandbox": Entry("worker.commands.sandbox", "sandbox", "Serve a local stand-in of the Custom Attributes API."),
-    "check": Entry("worker.commands.check", "command", "Prove a configuration before a deploy."),
-    "config": Entry("worker.commands.config", "command", "Show the effective settings and where each came from."),
+    "run": Entry("worker.commands.run", "command", SERVING, "Run the worker, until SIGTERM or SIGINT."),
+    "sandbox": Entry(
+        "worker.commands.sandbox", "sandbox", SERVING, "Serve a local stand-in of the Custom Attributes API."
+    ),
+    "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
+    "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
+    "config": Entry(
+        "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
+    ),
 }
 
 # The modules that each optional extra installs.
@@ -91,9 +101,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """Writes the list of commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items()])
+        """Writes the list of commands, by what one wants, without importing them."""
+        for group in _GROUPS:
+            listed = [(name, entry.summary) for name, entry in _COMMANDS.items() if entry.group == group]
+            if listed:
+                with formatter.section(group):
+                    formatter.write_dl(listed)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Runs the command. A missing extra may show only now; the message is the same."""

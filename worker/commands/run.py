@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 
 import click
 import structlog
@@ -12,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs, wiring
 from worker.attentive.senders import SendersStoppedError
+from worker.commands.stop import Stop
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.member import SourceFailed
 from worker.live.startup import DeadLetterTopicUnusable
@@ -56,15 +55,3 @@ def command(loaded: Loaded) -> None:
         log.error("stopped", error=str(error))  # noqa: TRY400 - the message says where; a traceback may hold values
         sys.exit(UNFINISHED_EXIT)
     sys.exit(0 if finished else UNFINISHED_EXIT)
-
-
-class Stop:
-    """Whether a signal requested a stop. A second signal changes nothing: the drain has its own deadline."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # SIGHUP: a terminal that is closed
-            signal.signal(number, self._request)
-
-    def _request(self, _: int, __: FrameType | None) -> None:
-        self.requested = True

@@ -26,6 +26,18 @@ def ends(admin: Admin, partitions: Iterable[Partition], timeout_seconds: float) 
     return _ask(admin, partitions, OffsetSpec.latest(), timeout_seconds)  # type: ignore[no-untyped-call]  # as above
 
 
+def at(
+    admin: Admin, partitions: Iterable[Partition], time_ms: int, timeout_seconds: float
+) -> Mapping[Partition, int | None]:
+    """The offset of each partition's first record at or after a time (milliseconds since the epoch).
+
+    None if it has no such record; errors as `ends`. Where records are not in the order of their times, a later one may
+    be older.
+    """
+    found = _ask(admin, partitions, OffsetSpec.for_timestamp(time_ms), timeout_seconds)
+    return {partition: None if offset < 0 else offset for partition, offset in found.items()}
+
+
 def _ask(
     admin: Admin, partitions: Iterable[Partition], spec: OffsetSpec, timeout_seconds: float
 ) -> Mapping[Partition, int]:

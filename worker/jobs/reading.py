@@ -1,0 +1,78 @@
+"""Decoded records of a range, for jobs. It waits for a schema with everything: a later record may be the newer one."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from worker.core.events.decode import Decoder
+from worker.core.events.reading import Content, NeedsSchema, read
+from worker.core.model import Partition, Record
+from worker.kafka.range import Range
+from worker.live.ports import Schemas
+
+_BUSY_SECONDS: Final = 0.01
+
+
+class Reading:
+    """Reads a range through its schemas, in the order of each partition.
+
+    Args:
+        reader: the range.
+        decoder: gets the schemas as they come.
+        schemas: None if all records have the one schema of the settings.
+
+    Example:
+        >>> while reading.unread:
+        ...     for record, content in reading.poll(0.1):
+        ...         ...  # an Event, Unreadable or PassedOver
+    """
+
+    def __init__(self, reader: Range, decoder: Decoder, schemas: Schemas | None) -> None:
+        self._reader = reader
+        self._decoder = decoder
+        self._schemas = schemas
+        self._waiting: deque[Record] = deque()
+
+    def poll(self, timeout_seconds: float) -> list[tuple[Record, Content]]:
+        """What the next records say. Waits up to `timeout_seconds` for the first; errors as `Range.poll`."""
+        if self._schemas is not None:
+            for schema_id, schema in self._schemas.answers():
+                self._decoder.add(schema_id, schema)
+        if not self._waiting:
+            self._waiting.extend(self._reader.poll(timeout_seconds))
+        found = []
+        while self._waiting:
+            content = read(self._waiting[0], self._decoder)
+            if isinstance(content, NeedsSchema):
+                self._ask(content.schema_id)
+                break
+            found.append((self._waiting.popleft(), content))
+        if self._waiting and not found:
+            time.sleep(min(_BUSY_SECONDS, timeout_seconds))
+        return found
+
+    @property
+    def positions(self) -> Mapping[Partition, int]:
+        """For each partition, the offset before which every record was returned."""
+        positions = dict(self._reader.positions)
+        for record in reversed(self._waiting):
+            positions[record.partition] = record.offset
+        return positions
+
+    @property
+    def unread(self) -> bool:
+        """Whether something of the range was not returned yet."""
+        return bool(self._waiting or self._reader.unread)
+
+    @property
+    def problem(self) -> str | None:
+        """What it waits for, in words: a broker or a schema. None if all is well."""
+        waiting = self._schemas.waiting() if self._schemas is not None and self._waiting else None
+        return waiting or self._reader.problem
+
+    def _ask(self, schema_id: int) -> None:
+        if self._schemas is not None:  # with one schema for all records, none is ever missing
+            self._schemas.request(schema_id)

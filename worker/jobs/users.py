@@ -1,0 +1,81 @@
+"""Users as people type them, and whether a record or a letter is about one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from worker.core.model import User
+from worker.jobs.when import Unreadable
+
+_PLAIN: Final = ("phone", "email", "client_user_id")
+
+
+class Identifier(NamedTuple):
+    """One identifier. Only a custom one has a name."""
+
+    kind: str
+    name: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Identifier({self.kind})"
+
+
+def identifier(text: str) -> Identifier:
+    """A USER: `phone=+15551230001`, `email=…`, `client_user_id=…` or `custom:NAME=…`.
+
+    Raises:
+        Unreadable: It is none of these. Never repeats the text: it may be personal.
+    """
+    kind, found, value = text.strip().partition("=")
+    family, _, name = kind.partition(":")
+    if found and value and kind in _PLAIN:
+        return Identifier(kind, "", _folded(kind, value))
+    if found and value and family == "custom" and name:
+        return Identifier("custom", name, value)
+    raise Unreadable("a user is phone=…, email=…, client_user_id=… or custom:NAME=…")
+
+
+def users_of_file(path: Path) -> list[Identifier]:
+    """The users in a file, one a line. Empty lines and lines that start with `#` are passed over.
+
+    Raises:
+        Unreadable: The file cannot be read, or a line is no user; says which line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Unreadable(f"{path} cannot be read: {why}") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            try:
+                found.append(identifier(line))
+            except Unreadable as problem:
+                raise Unreadable(f"{path}, line {number}: {problem}") from None
+    return found
+
+
+class Users:
+    """Whether a user is one of those that were typed. None typed: everybody is."""
+
+    def __init__(self, typed: Iterable[Identifier] | None) -> None:
+        self._typed = None if typed is None else frozenset(typed)
+
+    def include(self, user: User) -> bool:
+        """Whether one of the user's identifiers was typed. The domain of an address is compared in any case."""
+        if self._typed is None:
+            return True
+        plain = ((kind, getattr(user, kind)) for kind in _PLAIN)
+        found = {Identifier(kind, "", _folded(kind, value)) for kind, value in plain if value is not None}
+        found.update(Identifier("custom", name, value) for name, value in user.custom)
+        return not self._typed.isdisjoint(found)
+
+
+def _folded(kind: str, value: str) -> str:
+    """An address as users are coalesced: its domain in lower case."""
+    local, at, domain = value.rpartition("@")
+    return f"{local}{at}{domain.lower()}" if kind == "email" else value
