@@ -246,6 +246,13 @@ def test_a_halt_that_ended_is_0_and_a_partition_that_left_is_no_longer_held(work
     assert worker.value("ready") == 1
 
 
+def test_no_partition_is_left_out_however_many_there_are(worker: Scraped) -> None:
+    """The SDK's own limit is 2000 series a metric: it would put the others into one, and no alert would see them."""
+    worker.telemetry.observe(Assigned(tuple(("changes", number) for number in range(2100)), held=2100))
+    series = worker.families()["attribute_worker_records_deleted_unread"].samples
+    assert {sample.labels.get("partition") for sample in series} == {str(number) for number in range(2100)}
+
+
 def test_facts_are_counted_in_the_right_buckets_and_series(worker: Scraped) -> None:
     record_one_of_each(worker.telemetry)
     assert worker.value("call_duration_seconds_bucket", outcome="delivered", le="0.1") == 0

@@ -13,6 +13,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.view import View
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from worker.core.facts import (
@@ -35,10 +36,12 @@ from worker.core.model import LOSSES
 from worker.ops.board import Board
 from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within, resource
 from worker.ops.gauges import observe_board
-from worker.ops.metrics import Kind, Metric
+from worker.ops.metrics import PREFIX, Kind, Metric
 from worker.ops.outcomes import OUTCOMES
 from worker.ops.variables import ignoring_unusable_variables
 
+# The SDK's own limit is 2000 series a metric. Beyond it, partitions would vanish from the metrics and alerts without a word.
+_SERIES_MAX: Final = 1_000_000
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -203,5 +206,7 @@ def _registry_and_provider(
         scope_info_enabled=False,
         registry=registry,
     )
+    every = View(instrument_name=f"{PREFIX}*", aggregation_cardinality_limit=_SERIES_MAX)
     # `close` shuts it down. An exit hook would do so while threads may still record.
-    return registry, MeterProvider([page, *readers], resource(version, instance), shutdown_on_exit=False)
+    provider = MeterProvider([page, *readers], resource(version, instance), shutdown_on_exit=False, views=[every])
+    return registry, provider
