@@ -70,6 +70,15 @@ def test_keda_looks_at_the_lag_of_the_workers_group(helm: Helm) -> None:
     }
 
 
+def test_a_number_for_keda_is_written_out(each_helm: Helm) -> None:
+    """KEDA reads no exponents, and Helm writes large numbers with one."""
+    metadata = {"activationLagThreshold": 1_000_000, "excludePersistentLag": True}
+    values = {"autoscaling.enabled": True, "autoscaling.keda": {"metadata": metadata, "lagThreshold": 2_000_000}}
+    (trigger,) = only(each_helm.render(values), "ScaledObject")["spec"]["triggers"]
+    written = {"activationLagThreshold": "1000000", "excludePersistentLag": "true", "lagThreshold": "2000000"}
+    assert trigger["metadata"].items() >= written.items()
+
+
 def test_the_pod_monitor(helm: Helm) -> None:
     item = only(helm.render(case("monitoring")), "PodMonitor")
     assert item["metadata"]["labels"]["release"] == "prometheus"
