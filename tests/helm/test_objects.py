@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import CHART, NAME, NAMESPACE, RELEASE, SELECTOR, Helm, case, container, only, pod_of
+from tests.helm.charts import CHART, NAME, NAMESPACE, RELEASE, SELECTOR, Helm, case, container, objects, only, pod_of
 
 pytestmark = pytest.mark.helm
 
@@ -305,6 +305,14 @@ def test_names_leave_room_for_what_kubernetes_adds(helm: Helm) -> None:
     manifests = helm.run("template", "r" * 53, CHART, *arguments)
     names = {document["metadata"]["name"] for document in yaml.safe_load_all(manifests) if document}
     assert max(map(len, names)) == 52 + len("-check")
+
+
+@pytest.mark.parametrize("release", ["no", "on", "null"])
+def test_a_release_may_be_called_by_a_word_of_yaml(each_helm: Helm, release: str) -> None:
+    rendered = objects(each_helm.run("template", release, CHART, "--values", case("minimal")))
+    for item in rendered.values():
+        assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == release
+    assert only(rendered, "Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == release
 
 
 def test_the_notes_say_how_to_see_it_work(helm: Helm) -> None:

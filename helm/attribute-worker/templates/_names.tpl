@@ -18,8 +18,8 @@
 
 {{/* What all objects of the release have in common, and nothing else has. */}}
 {{- define "attribute-worker.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "attribute-worker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "attribute-worker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The worker's own pods. They never change: selectors are immutable. */}}
