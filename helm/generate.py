@@ -22,6 +22,8 @@ SETTINGS_KEY = "config"
 Schema = dict[str, Any]
 
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+# Kubernetes takes texts alone in these: a number or `true` without quotes would be refused only by its server.
+_TEXTS = ("labels", "annotations", "nodeselector")
 # pydantic leaves these as they are where a bound stands outside of a union.
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
@@ -39,6 +41,12 @@ class Value:
     def open(self) -> bool:
         """Whether it takes keys that values.yaml does not list."""
         return not self.default or "properties" in self.added
+
+    @property
+    def needed(self) -> bool:
+        """Whether the templates need it. Helm takes null as a removal; lists, and what is empty by default, may go."""
+        removable = isinstance(self.default, list) or (isinstance(self.default, dict) and self.open)
+        return not removable and self.default not in (None, "") and "null" not in self.added.get("type", ())
 
 
 def values_of(text: str) -> Iterator[Value]:
@@ -85,16 +93,23 @@ def schema(text: str) -> Schema:
         for key in value.path[:-1]:
             home = home["properties"][key]
         home["properties"][value.path[-1]] = _schema_of(value)
+        if value.needed:
+            home.setdefault("required", []).append(value.path[-1])
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values", **root}
 
 
 def _schema_of(value: Value) -> Schema:
     if value.path == (SETTINGS_KEY,):
-        return {"description": value.description, **settings_schema()}
+        settings = settings_schema()
+        for section, given in value.default.items():
+            settings["properties"][section]["required"] = list(given)
+        return {"description": value.description, **settings, "required": list(value.default)}
     kind = "null" if value.default is None else _KINDS[type(value.default)]
     made: Schema = {"description": value.description, "type": kind}
     if kind == "object" and not value.open:
         made |= _closed({})
+    if kind == "object" and value.path[-1].lower().endswith(_TEXTS):
+        made["additionalProperties"] = {"type": "string"}
     made |= value.added
     return {key: item for key, item in made.items() if item is not None}
 

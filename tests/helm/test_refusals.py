@@ -62,6 +62,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two tokens": ({"config.attentive.token_file": "/x/y"}, "keep one"),
     "no token": ({"token.existingSecret": ""}, "token.existingSecret is required"),
     "a password in a URL": ({"config.kafka.properties": {"x": "http://u:p@host"}}, "is a secret"),
+    "a password in the registry's URL": ({"config.schemas.registry_url": "http://u:p@registry"}, "in a ConfigMap"),
+    "a password in the API's URL": ({"config.attentive.base_url": "https://u:p@host/v1"}, "in a ConfigMap"),
+    "a label that is no text": ({"podLabels.cost-centre": 42}, "cost-centre"),
+    "an annotation that is no text": ({"hookPodAnnotations.inject": False}, "inject"),
+    "a variable that is no text": ({"extraEnv": [{"name": "X", "value": 1}]}, "value"),
+    "a name that no Service may have": ({"fullnameOverride": "My_App"}, "My_App.*set fullnameOverride"),
+    "a name that ends in a dash": ({"fullnameOverride": "app-"}, "set fullnameOverride"),
+    "a drain that is removed": (
+        {"config.shutdown.drain_seconds": None},
+        "drain_seconds is required|property .drain_seconds",
+    ),
+    "a budget that is removed": ({"config.window": None}, "window is required|property .window"),
+    "a part that is removed": ({"rollout": None}, "rollout is required|property .rollout"),
     "bounds the wrong way round": ({"autoscaling.enabled": True, "autoscaling.minReplicas": 9}, "maxReplicas"),
 }
 
@@ -76,6 +89,12 @@ def test_refused(each_helm: Helm, name: str) -> None:
 def test_brokers_are_required(each_helm: Helm) -> None:
     with pytest.raises(Refused, match=r"config\.kafka\.bootstrap_servers is required"):
         each_helm.run("template", CHART, "--set", "token.existingSecret=attentive")
+
+
+@pytest.mark.parametrize("release", ["2024-crm", "crm.prod"])
+def test_a_release_after_which_no_service_can_be_named(each_helm: Helm, release: str) -> None:
+    with pytest.raises(Refused, match="set fullnameOverride"):
+        each_helm.run("template", release, CHART, "--values", case("minimal"))
 
 
 def test_values_of_a_parent_chart_are_taken(each_helm: Helm) -> None:

@@ -3,6 +3,10 @@
 {{- $config := .Values.config -}}
 {{- $kafka := default dict $config.kafka -}}
 {{- $schemas := default dict $config.schemas -}}
+{{- $fullname := include "attribute-worker.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
+{{- fail (printf "%q cannot name a Service: lower-case letters, digits and '-', beginning with a letter; set fullnameOverride" $fullname) -}}
+{{- end -}}
 {{- if not $kafka.bootstrap_servers -}}
 {{- fail "config.kafka.bootstrap_servers is required: the brokers to connect to first, host:port,host:port" -}}
 {{- end -}}
@@ -25,6 +29,11 @@
 {{- end -}}
 {{- if and .Values.staticMembership.enabled (eq (toString (get (default dict $kafka.properties) "group.protocol")) "consumer") -}}
 {{- fail "staticMembership.enabled: under group.protocol=consumer, librdkafka leaves the group at every stop, so partitions would move all the same; keep one of the two" -}}
+{{- end -}}
+{{- range $setting, $url := dict "config.schemas.registry_url" $schemas.registry_url "config.attentive.base_url" (default dict $config.attentive).base_url -}}
+{{- if regexMatch "://[^/\\s]*@" (toString $url) -}}
+{{- fail (printf "%s: the password in it would stand in a ConfigMap; leave it out, and name the key of a Secret under secretProperties" $setting) -}}
+{{- end -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
 {{- if hasPrefix "WORKER_" .name -}}
