@@ -99,7 +99,7 @@ def schema(text: str) -> Schema:
 
 
 def _schema_of(value: Value) -> Schema:
-    if value.path == (SETTINGS_KEY,):
+    if value.path == (SETTINGS_KEY,) and isinstance(value.default, dict):
         settings = settings_schema()
         for section, given in value.default.items():
             settings["properties"][section]["required"] = list(given)
