@@ -248,7 +248,7 @@ def test_a_halt_that_ended_is_0_and_a_partition_that_left_is_no_longer_held(work
 
 def test_no_partition_is_left_out_however_many_there_are(worker: Scraped) -> None:
     """The SDK's own limit is 2000 series a metric: it would put the others into one, and no alert would see them."""
-    worker.telemetry.observe(Assigned(tuple(("changes", number) for number in range(2100)), held=2100))
+    worker.telemetry.observe(Assigned(tuple(Partition("changes", number) for number in range(2100)), held=2100))
     series = worker.families()["attribute_worker_records_deleted_unread"].samples
     assert {sample.labels.get("partition") for sample in series} == {str(number) for number in range(2100)}
 
