@@ -95,10 +95,19 @@ def test_the_settings_table_is_what_the_code_says() -> None:
     assert with_table(page) == page
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind `#`: the headings, as GitHub turns them into anchors."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=named)
-def test_every_link_to_a_file_of_the_repository_leads_somewhere(path: Path) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#\s]+)", path.read_text(encoding="utf-8"))
-    assert [link for link in links if not (path.parent / link).exists()] == []
+def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
+    for link in re.findall(r"\]\((?!https?://)([^)\s]+)", path.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 def test_a_readme_without_the_markers_is_refused() -> None:
