@@ -161,12 +161,11 @@ class TestRealBroker:
         assert sorted(map(str, cuts.values())) == ["['value']", "[]", "[]"]
 
     def test_a_missing_topic_is_an_error_in_words(self, real_kafka: RunningBroker) -> None:
-        with dead_letters(
-            real_kafka, unique_name("missing"), {"topic.metadata.propagation.max.ms": "500"}
-        ) as publisher:
+        topic = unique_name("missing")
+        with dead_letters(real_kafka, topic, {"topic.metadata.propagation.max.ms": "500"}) as publisher:
             publisher.publish(letter(1))
             [(_, error)] = decided(publisher, 1)
-        assert "the topic does not exist" in str(error)
+        assert f"topic {topic}: the topic does not exist" in str(error)
 
     def test_a_fatal_error_replaces_the_producer(self, real_kafka: RunningBroker) -> None:
         """The library reports a broken sequence to error_cb. No broker breaks one on demand, so the test calls it."""

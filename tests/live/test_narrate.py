@@ -12,7 +12,7 @@ from worker.core import facts
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
 from worker.core.model import Partition, Reason
-from worker.live.advice import Advice
+from worker.live.advice import MENDS, Advice
 from worker.live.narrate import Narrator
 
 QUIET = (
@@ -41,7 +41,7 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
             facts.Halted(HaltReason.WRONG_URL, "status 302"),
             "warning",
             "halted",
-            {"reason": "wrong_url", "detail": "status 302; check WORKER_ATTENTIVE__BASE_URL"},
+            {"reason": "wrong_url", "detail": f"status 302; {MENDS[HaltReason.WRONG_URL]}"},
         ),
         (
             facts.Resumed(HaltReason.WRONG_URL, 12.5),

@@ -71,6 +71,7 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._BAD_MSG: "the next batch is damaged. If its records are needed, write them again; then stop the "  # noqa: SLF001 - as above
     "group and set its offset behind the batch",
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
+    KafkaError._UNKNOWN_PARTITION: "the topic has lost its partitions: create it again if it was deleted",  # noqa: SLF001 - as above
 }
 
 # So the coordinator answers a member that it does not let into the group. Other requests are answered all the same.

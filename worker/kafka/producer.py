@@ -130,4 +130,4 @@ class DeadLetters:
             self._max_bytes = min(self._max_bytes, smaller)
             self._waiting.append(letter)
             return
-        self._results.append((letter, in_words(error)))
+        self._results.append((letter, f"topic {self._topic}: {in_words(error)}"))

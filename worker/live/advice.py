@@ -10,7 +10,7 @@ from worker.core.delivery.gate import HaltReason
 
 MENDS: Final[Mapping[HaltReason, str]] = {
     HaltReason.UNAUTHORIZED: "check that the token is the app's current one, and that the app has attributes:write",
-    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL",
+    HaltReason.WRONG_URL: "check WORKER_ATTENTIVE__BASE_URL, and whether a proxy or a gateway answers on the way",
     HaltReason.UNAVAILABLE: "the worker keeps everything, asks again and goes on by itself; "
     "if others reach the destination, check the way there",
     HaltReason.REJECTION_STORM: "read the latest dead letters; if they are right, "

@@ -71,7 +71,8 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
             yield _subject(settings, decoder, client, subject)
         yield _dead_letters(client, f"{settings.kafka.dead_letter_topic}-value")
     except Exception as error:  # noqa: BLE001 - the client lets through whatever its HTTP library raises
-        yield Finding.fail("schemas", f"the registry: {explained(error)}", "check WORKER_SCHEMAS__REGISTRY_URL")
+        mend = "check WORKER_SCHEMAS__REGISTRY_URL, and NO_PROXY if HTTPS_PROXY or HTTP_PROXY is set"
+        yield Finding.fail("schemas", f"the registry: {explained(error)}", mend)
     finally:
         client.close()
 
