@@ -1,0 +1,105 @@
+"""What people type for a time, for offsets and for a user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final, TypeAlias
+
+from worker.core.model import Partition, UserKey
+
+_AGO = re.compile(r"-(\d+(?:\.\d+)?)([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_KINDS: Final = ("phone", "email", "client_user_id")
+
+
+class Edge(Enum):
+    """An end of the log."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+When: TypeAlias = Edge | int
+"""An end of the log, or a time in milliseconds since the epoch."""
+
+
+class Unreadable(ValueError):
+    """What was typed cannot be read. The message says what is expected."""
+
+
+def when(text: str, now_ms: int) -> When:
+    """A WHEN: an ISO 8601 time (without a zone it is UTC), a duration back from now, `earliest` or `latest`.
+
+    Raises:
+        Unreadable: It is none of these.
+    """
+    word = text.strip().lower()
+    if word in {edge.value for edge in Edge}:
+        return Edge(word)
+    ago = _AGO.fullmatch(word)
+    try:
+        if ago is not None:
+            return now_ms - int(timedelta(**{_UNITS[ago[2]]: float(ago[1])}).total_seconds() * 1000)
+        moment = datetime.fromisoformat(text.strip())
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise Unreadable(
+            f"{text!r} is no time: write one as 2026-03-01T12:00, a duration back as -2h (s, m, h, d, w), "
+            "earliest or latest"
+        ) from None
+
+
+def offsets(text: str, topics: Sequence[str]) -> dict[Partition, int]:
+    """OFFSETS: `PARTITION:OFFSET,…`, or `TOPIC/PARTITION:OFFSET,…` if there are several topics.
+
+    Raises:
+        Unreadable: It is none, names a topic that is not among `topics`, or a partition twice.
+    """
+    found: dict[Partition, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        place, _, offset = part.rpartition(":")
+        topic, _, number = place.rpartition("/")
+        if not topic and len(topics) != 1:
+            raise Unreadable(f"{part!r}: there are several topics, so write TOPIC/PARTITION:OFFSET")
+        if not (number.isdecimal() and offset.isdecimal()):
+            raise Unreadable(f"{part!r} is no offset: write PARTITION:OFFSET, as in 0:1500,1:980")
+        partition = Partition(topic or topics[0], int(number))
+        if partition.topic not in topics:
+            raise Unreadable(f"{part!r}: {partition.topic} is not among the topics ({', '.join(topics)})")
+        if partition in found:
+            raise Unreadable(f"{part!r}: this partition is named twice")
+        found[partition] = int(offset)
+    if not found:
+        raise Unreadable("no offset is named: write PARTITION:OFFSET, as in 0:1500,1:980")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A user as typed: one identifier."""
+
+    kind: str
+    name: str
+    value: str
+
+    @property
+    def key(self) -> UserKey:
+        """As the window stores it."""
+        return UserKey(self.kind, self.name, self.value)
+
+
+def user(text: str) -> Named:
+    """A USER: `phone=+15551230001`, `email=…`, `client_user_id=…` or `custom:NAME=…`.
+
+    Raises:
+        Unreadable: It is none of these. Never repeats the value.
+    """
+    kind, found, value = text.strip().partition("=")
+    family, _, name = kind.partition(":")
+    if found and value and (kind in _KINDS or (family == "custom" and name)):
+        return Named(family if name else kind, name, value)
+    raise Unreadable("a user is phone=…, email=…, client_user_id=… or custom:NAME=…")
