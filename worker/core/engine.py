@@ -25,11 +25,12 @@ from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
 from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.letters.storm import Credit, Storm
-from worker.core.model import Call, Letter, Now, Partition, Record, Reply
+from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, User, UserKey
 from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus, PartitionProgress
 from worker.core.totals import Totals
+from worker.core.waiting.entry import Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
@@ -202,6 +203,16 @@ class Engine:
     def paused(self) -> set[Partition]:
         """The partitions to pause: all while memory is short, else those that wait for a schema."""
         return set(self._ledgers) if self._memory.short else set(self._intake.stalled)
+
+    # -- what a job brings ------------------------------------------------------------------------------------------
+
+    def admit(self, entry: Entry) -> None:
+        """Takes over an entry that a job has filled. It is due at once. Its user must have no other entry here."""
+        self._window.admit(entry)
+
+    def absorb(self, key: UserKey, user: User, change: Change, values: Mapping[str, Scalar], now: Now) -> None:
+        """A newer change of a user whose entry a job has brought."""
+        self._window.absorb(key, user, change, values, now.mono)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 

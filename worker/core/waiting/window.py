@@ -62,6 +62,12 @@ class Window:
         self._memory.add(entry.size_bytes - before)
         return len(entry.holds) > 1
 
+    def admit(self, entry: Entry) -> None:
+        """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""
+        self._absorbing[entry.key] = entry
+        self._memory.add(entry.size_bytes)
+        self._queue(entry)
+
     def take(
         self, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool = False
     ) -> Entry | None:
