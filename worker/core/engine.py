@@ -63,8 +63,12 @@ class Engine:
         preflight: Preflight,
         backoff: Callable[[int], float],
         now: Now,
+        rate: Rate | None = None,
     ) -> None:
-        """`backoff` gives the pause in seconds after the n-th failure (n from 1), jitter included."""
+        """`backoff` gives the pause in seconds after the n-th failure (n from 1), jitter included.
+
+        `rate` is a share of the token's rate by the partitions held, if none is given.
+        """
         totals = self.totals = Totals()
         facts = self._facts = Facts()
         memory = self._memory = Memory(options.max_bytes, facts)
@@ -74,7 +78,7 @@ class Engine:
         destination = self._destination = Destination(
             Attribution(options.server_error_seconds),
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
-            Rate(options.requests_per_second, now.mono),
+            Rate(options.requests_per_second, now.mono) if rate is None else rate,
             Refusals(),
         )
         settlement = Settlement(window, totals, facts)

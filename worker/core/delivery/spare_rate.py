@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from worker.core.delivery.rate import Rate
+from worker.core.delivery.rate import HEADROOM, Rate
 from worker.core.model import Reply
 
-FIRST: Final = 0.1  # of the limit
+FIRST: Final = 0.1
 MOST: Final = 0.9
-_STEP: Final = 0.05  # of the limit, each second that had room
-_ROOM: Final = 0.1  # of the limit must have remained at the end of a second
+"""Of the limit, in calls a second: what it begins with, and what it never exceeds."""
+_STEP: Final = 0.05  # up, for each second that left room; twice as much down for one that left hardly any
+_ROOM: Final = 0.1
+_HARDLY_ANY: Final = 0.04
+_LEAST: Final = 0.01
 _SECOND: Final = 1.0
 
 
@@ -26,25 +29,27 @@ class SpareRate(Rate):
     def __init__(self, limit_per_second: float, now: float) -> None:
         super().__init__(limit_per_second, now)
         self.share(1.0, now)
-        self._factor = FIRST
-        self._least = math.inf  # the least that remained in this second, in calls
+        self._factor = FIRST / HEADROOM
+        self._remained = math.inf  # the least of this second, in calls
         self._since = now
 
     def observe(self, reply: Reply, now: float) -> None:
         """Adapts to the `x-ratelimit-*` headers of a success."""
         super().observe(reply, now)
         if reply.rate_remaining is not None and reply.status is not None and reply.status < 300:  # noqa: PLR2004 - a success
-            self._least = min(self._least, reply.rate_remaining)
+            self._remained = min(self._remained, reply.rate_remaining)
 
     def throttled(self, now: float) -> None:
         """A 429 came."""
         super().throttled(now)
-        self._least, self._since = math.inf, now
+        self._remained, self._since = math.inf, now
 
     def _recover(self, elapsed: float, now: float) -> None:  # noqa: ARG002 - a rate's
-        """Each second that left room, one step up."""
+        """Each second, one step up if it left room, two down if it left hardly any."""
         if now - self._since < _SECOND:
             return
-        if _ROOM * self.limit <= self._least < math.inf:
-            self._factor = min(MOST, self._factor + _STEP)
-        self._least, self._since = math.inf, now
+        if _ROOM * self.limit <= self._remained < math.inf:
+            self._factor = min(MOST / HEADROOM, self._factor + _STEP)
+        elif self._remained < _HARDLY_ANY * self.limit:
+            self._factor = max(_LEAST, self._factor - 2 * _STEP)
+        self._remained, self._since = math.inf, now

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from worker.core.letters.letter import source_of, trace_context
 from worker.core.model import Record, Scalar, User, UserKey
 from worker.core.replay.scope import PLACES, Scope
-from worker.core.replay.subject import SUBJECT_BYTES, Subject
+from worker.core.replay.subject import NAME_BYTES, SUBJECT_BYTES, Subject
 from worker.core.waiting.entry import Change, Entry
 
 _KEPT: Final = 0.75  # of the users, when memory runs out
@@ -22,7 +22,7 @@ class Said:
     record: Record
     key: UserKey
     user: User
-    values: dict[str, Scalar] = field(repr=False)
+    values: Mapping[str, Scalar] = field(repr=False)
     occurred_at_ms: int | None = None
     event_id: str | None = field(default=None, repr=False)
 
@@ -31,9 +31,7 @@ class Said:
         record = self.record
         source = source_of(record, self.event_id)
         headers = trace_context(record.headers)
-        return Change(
-            subject, source, occurred_at_ms=self.occurred_at_ms, record_key=record.key, headers=headers
-        )
+        return Change(subject, source, occurred_at_ms=self.occurred_at_ms, record_key=record.key, headers=headers)
 
 
 class Index:
@@ -55,7 +53,7 @@ class Index:
         max_bytes: int,
         on_settled: Callable[[Subject], None],
     ) -> None:
-        """Leaves out users with a place in `delivered`; of those in `unverified`, takes only what came after the range."""
+        """Leaves out users with a place in `delivered`. Of those in `unverified`, takes what came after the range."""
         self.subjects: dict[UserKey, Subject] = {}
         self.upper = PLACES
         self.size_bytes = 0
@@ -85,7 +83,7 @@ class Index:
             self._make_room()
 
     def _new(self, said: Said) -> Subject | None:
-        if not self._scope.names(said.key) or not any(map(self._matches, said.values)):
+        if not self._scope.includes(said.user) or not any(map(self._matches, said.values)):
             return None
         subject = Subject(said.key, self._on_settled)
         outside = not self._lower <= subject.place < self.upper and subject.place not in self._unverified
@@ -97,18 +95,18 @@ class Index:
         return subject
 
     def _take_covered(self, subject: Subject, said: Said, now: float) -> None:
-        values = {name: value for name, value in said.values.items() if self._matches(name)}
-        subject.names.update(values)
-        subject.values += len(values)
+        names = [name for name in said.values if self._matches(name)]
+        subject.values += len(names)
+        values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
         if values and not subject.sent:
             absorb(subject, said, values, now)
 
     @staticmethod
     def _take_later(subject: Subject, said: Said, now: float) -> None:
-        newer = {name: value for name, value in said.values.items() if name in subject.names}
+        newer = newer_values(subject, said)
         if subject.sent and newer:
             absorb(subject, said, newer, now)
-        elif subject.entry is not None:
+        else:
             drop(subject, newer)
 
     def _make_room(self) -> None:
@@ -125,6 +123,12 @@ class Index:
         return sorted(self.subjects.values(), key=lambda subject: subject.place)
 
 
+def newer_values(subject: Subject, said: Said) -> dict[str, Scalar]:
+    """What a later record says of the attributes that the replay is responsible for."""
+    latest, record = subject.latest, said.record
+    return {name: value for name, value in said.values.items() if name in latest and subject.takes(name, record)}
+
+
 def drop(subject: Subject, names: Collection[str]) -> None:
     """Values of a user that was not begun are no longer the last ones of the log: they are not sent."""
     entry = subject.entry
@@ -137,7 +141,7 @@ def drop(subject: Subject, names: Collection[str]) -> None:
         subject.entry, subject.unsettled = None, 0
 
 
-def absorb(subject: Subject, said: Said, values: dict[str, Scalar], now: float) -> None:
+def absorb(subject: Subject, said: Said, values: Mapping[str, Scalar], now: float) -> None:
     """Adds values to what is to be sent for a user."""
     if subject.entry is None:
         subject.entry = Entry(said.key, said.user, now)
@@ -145,4 +149,4 @@ def absorb(subject: Subject, said: Said, values: dict[str, Scalar], now: float) 
 
 
 def _size_bytes(subject: Subject) -> int:
-    return SUBJECT_BYTES + (0 if subject.entry is None else subject.entry.size_bytes)
+    return SUBJECT_BYTES + NAME_BYTES * len(subject.latest) + (0 if subject.entry is None else subject.entry.size_bytes)

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
-from worker.core.replay.index import Index, Said, absorb, drop
+from worker.core.replay.index import Index, Said, absorb, drop, newer_values
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
 
-FRESH_SECONDS: Final = 1.0
-MARKS_MAX: Final = 250
+FRESH_SECONDS: Final = 0.5
+WRITE_SECONDS: Final = 0.5
+"""A call is written so soon after its start at the latest. With `FRESH_SECONDS`, what it says is at most 1 s old."""
+MARKS_MAX: Final = 180
 """Users that progress names one by one. They must fit into Kafka's commit metadata, which takes 4 KiB."""
 
 
@@ -68,7 +70,6 @@ class Tally:
     calls: int = 0
     superseded: int = 0
     delivered: int = 0
-    _values: int = field(default=0, repr=False)
 
     def add(self, subject: Subject) -> None:
         """A user of the index."""
@@ -96,10 +97,13 @@ class Replay:
     Attributes:
         phase: what it does.
         tally: what it has found.
+        marked: how many users `progress` has come to count as delivered since the start of this process.
     """
 
-    def __init__(self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int) -> None:
+    def __init__(self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int, *, dry: bool = False) -> None:
+        """`dry`: finds out what it would send, and sends nothing."""
         self._engine = engine
+        self._dry = dry
         self._scope = scope
         self._max_bytes = max_bytes
         self._lower = progress.lower
@@ -116,6 +120,7 @@ class Replay:
         self._begun: set[Subject] = set()  # and not done
         self._reread = True
         self.tally = Tally()
+        self.marked = 0
         self.phase = Phase.DONE if progress.done else Phase.READING
         self._begin_pass()
 
@@ -134,7 +139,7 @@ class Replay:
         subject = self._index.subjects.get(said.key)
         if subject is None or subject.stage is Stage.DONE:
             return
-        newer = {name: value for name, value in said.values.items() if name in subject.names}
+        newer = newer_values(subject, said)
         if not newer:
             return
         if subject.stage is Stage.WAITING:
@@ -168,6 +173,16 @@ class Replay:
     def wants_ends(self) -> bool:
         """Whether the driver should ask where the partitions end."""
         return self._ends is None
+
+    @property
+    def passes(self) -> int:
+        """How many passes this one and those behind it are, if all users take as much memory as these."""
+        return math.ceil((PLACES - self._lower) / max(1, self._index.upper - self._lower))
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that the index takes."""
+        return self._index.size_bytes
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -205,7 +220,10 @@ class Replay:
             if not subject.sent:
                 self.tally.add(subject)
         self._next = self._first = 0
-        self.phase = Phase.SENDING
+        if self._dry:
+            self._end_pass()
+        else:
+            self.phase = Phase.SENDING
 
     def _begin_more(self) -> None:
         """Gives the engine the next users, as many as progress can name."""
@@ -245,6 +263,7 @@ class Replay:
         self._index.subjects.pop(subject.key, None)
 
     def _mark_delivered(self, subject: Subject) -> None:
+        self.marked += 1
         self._delivered.add(subject.place)
         while self._first < len(self._order) and self._order[self._first].place in self._delivered:
             place = self._order[self._first].place

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
-from worker.core.model import Partition, UserKey
+from worker.core.model import Partition, User, UserKey
 
 PLACES: Final = 2**64
 """Users are done in the order of their places, so that progress is one number. Places are from 0 to below this."""
@@ -35,22 +35,18 @@ class Scope:
 
     Attributes:
         offsets: the range of each partition in it.
-        users: only these. None: all.
+        includes: whether a user's changes are to be replayed.
         attributes: patterns (`*`, `?`, `[…]`; case-sensitive) of attribute names. Empty: all.
     """
 
     offsets: Mapping[Partition, Offsets]
-    users: frozenset[UserKey] | None = None
+    includes: Callable[[User], bool] = lambda _: True
     attributes: tuple[str, ...] = ()
 
     def covers(self, partition: Partition, offset: int) -> bool:
         """Whether a record lies in the range."""
         found = self.offsets.get(partition)
         return found is not None and found.start <= offset < found.stop
-
-    def names(self, key: UserKey) -> bool:
-        """Whether the user's changes are to be replayed."""
-        return self.users is None or key in self.users
 
     def matcher(self) -> Matcher:
         """Tells of an attribute's name whether it is to be replayed. Remembers names."""
