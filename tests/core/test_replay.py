@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.core.drive import Driver, phone
-from worker.core.model import Call, Partition, Record, Reply, User, UserKey
+from worker.core.model import Call, Now, Partition, Record, Reply, User, UserKey
 from worker.core.replay.index import Said
 from worker.core.replay.replay import FRESH_SECONDS, Phase, Progress, Replay
 from worker.core.replay.scope import Offsets, Scope
@@ -110,6 +110,15 @@ class Job:
             replay.read(self.positions)
         if replay.wants_ends and rng.random() < 0.7:
             replay.ends(self.world.ends(), now.mono)
+        self._answer(now)
+        replay.step(now)
+        if replay.may_call(now):
+            for call in self.driver.calls(8 - len(self.in_flight)):
+                self.world.called(call, now.mono)
+                applied = now.mono + rng.random() * 0.3
+                self.in_flight.append((applied, applied + rng.random() * 0.1, call))
+
+    def _answer(self, now: Now) -> None:
         for applied, ended, call in list(self.in_flight):
             if applied <= now.mono:
                 self.world.held[str(call.user.phone)].update(call.properties)
@@ -118,12 +127,6 @@ class Job:
             if ended <= now.mono:
                 self.in_flight = [flight for flight in self.in_flight if flight[2] is not call]
                 self.driver.reply(call, Reply(200))
-        replay.step(now)
-        if replay.may_call(now):
-            for call in self.driver.calls(8 - len(self.in_flight)):
-                self.world.called(call, now.mono)
-                applied = now.mono + rng.random() * 0.3
-                self.in_flight.append((applied, applied + rng.random() * 0.1, call))
 
 
 def run(seed: int, *, max_bytes: int = 10_000_000, kills: int = 0) -> tuple[World, Scope, list[Job]]:

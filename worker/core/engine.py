@@ -150,13 +150,7 @@ class Engine:
     def only_failing(self, partitions: Iterable[Partition], now: Now) -> bool:
         """Whether only users are left in these partitions that fail while others succeed, and none is due again."""
         ledgers = {self._ledgers[partition] for partition in partitions if partition in self._ledgers}
-        found = False
-        for entry in self._window.entries():
-            if not ledgers.isdisjoint(entry.holds):
-                found = True
-                if entry.trouble is None or not entry.trouble.known or entry.not_before <= now.mono:
-                    return False
-        return found and not self.missing_schemas
+        return not self.missing_schemas and self._window.only_failing(ledgers, now.mono)
 
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: from now on nothing from them is sent, settled or committed.
@@ -207,8 +201,6 @@ class Engine:
     def paused(self) -> set[Partition]:
         """The partitions to pause: all while memory is short, else those that wait for a schema."""
         return set(self._ledgers) if self._memory.short else set(self._intake.stalled)
-
-    # -- what a job brings ------------------------------------------------------------------------------------------
 
     def admit(self, entry: Entry) -> None:
         """Takes over an entry that a job has filled. It is due at once. Its user must have no other entry here."""

@@ -173,6 +173,13 @@ class Window:
         """Every entry that is not settled, orphans included."""
         return chain(self._absorbing.values(), self._busy.values())
 
+    def only_failing(self, ledgers: set[Ledger], now: float) -> bool:
+        """Whether these ledgers have entries, all of users that fail while others succeed, and none is due again."""
+        theirs = [entry for entry in self.entries() if not ledgers.isdisjoint(entry.holds)]
+        return bool(theirs) and all(
+            entry.trouble is not None and entry.trouble.known and entry.not_before > now for entry in theirs
+        )
+
     def next_due(self, *, probing: bool = False) -> float:
         """When the next entry becomes due; infinite if none waits.
 
