@@ -47,6 +47,7 @@ class ReplayTask:
         starts: where to begin to read each partition.
         rate: calls a second; None takes what live traffic leaves.
         dry: only find out what it would do.
+        say: tells people something.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ReplayTask:
     starts: Mapping[Partition, int]
     rate: float | None
     dry: bool
+    say: Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def replay(
         Diary(None if task.dry else notes, task.begun),
         concurrency=settings.attentive.concurrency,
         still_the_same=lambda: _refuse_growth(admin, task.starts),
+        say=task.say,
     )
     senders.start()
     try:

@@ -65,11 +65,12 @@ def test_killed_and_stopped_in_several_passes_it_repeats_only_what_was_in_the_ai
     made = list(changes(seed, events=4_000, users=700))
     lab.produce(made)
     sandbox = lab.sandbox("--record")
-    small, kills = {"WORKER_WINDOW__MAX_BYTES": "500000"}, 0
+    small, kills, told = {"WORKER_WINDOW__MAX_BYTES": "500000"}, 0, ""
     for _ in range(4):
         goal = sandbox.stats()["upserts"] + rng.randint(20, 150)
         job = begin(lab, sandbox, "--from", "earliest", "--rate", "140", **small)
         until(lambda job=job, goal=goal: sandbox.stats()["upserts"] >= goal or job.ended, 60, f"{goal} calls")  # type: ignore[misc]  # mypy cannot infer such a lambda
+        told += job.log.read_text()
         if rng.random() < 0.6:
             kills += not job.ended
             job.kill()
@@ -80,6 +81,7 @@ def test_killed_and_stopped_in_several_passes_it_repeats_only_what_was_in_the_ai
             assert "goes on" in job.log.read_text()
     done = result(begin(lab, sandbox, "--from", "earliest", "--rate", "140", **small))
     assert done["state"] == "finished"
+    assert "passes over the topic are left" in told
     assert_equivalent(sandbox, made)
     called = Counter(str(request["user"]) for request in sandbox.requests())
     repeated = sum(called.values()) - len(called)

@@ -166,7 +166,7 @@ class _Run:
         if how is Beginning.ANEW:
             self._warn_of_retention()
         scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
-        task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run)
+        task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
         who = wiring.identity(self._settings)
         with wiring_jobs.replay(self._settings, task, who, self._admin, notes, self._log) as parts:
             done = parts.job.run(lambda: stop.requested)
@@ -223,6 +223,8 @@ class _Run:
         tally, counts = parts.replay.tally, parts.follower.counts
         rate = self._options.rate or MOST * self._settings.attentive.requests_per_second
         seconds = tally.calls / rate
+        if parts.follower.passes > 1:
+            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {parts.follower.passes} passes over the topic")
         self._say(
             f"{counts.records:,} records with {counts.changes:,} changes of {tally.users:,} users; {tally.calls:,} "
             f"calls, about {seconds:,.0f} s at {rate:g} a second; {tally.superseded:,} values are not sent, "

@@ -48,6 +48,7 @@ class Follower:
 
     Attributes:
         counts: of the range; complete after the first pass.
+        passes: over the topic, begun so far.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Follower:
         self._matches: Matcher = scope.matcher()
         self._stack = ExitStack()
         self._reading: Reading
-        self._passes = 0
+        self.passes = 0
         self._known_ends: Mapping[Partition, int] = {}
         self.counts = Counts()
 
@@ -88,7 +89,7 @@ class Follower:
         if self._replay.reread():
             self._stack.close()
             self._reading = self._stack.enter_context(self._open_reading(self._starts))
-            self._passes += 1
+            self.passes += 1
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
         records = self._reading.poll(wait_seconds)
@@ -113,7 +114,7 @@ class Follower:
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
     def _take(self, record: Record, content: Content, now: Now) -> None:
-        counts = self._passes == 1 and self._scope.covers(record.partition, record.offset)
+        counts = self.passes == 1 and self._scope.covers(record.partition, record.offset)
         if counts:
             self.counts.records += 1
             self.counts.bytes += len(record.key or b"") + len(record.value or b"")

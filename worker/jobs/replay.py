@@ -35,14 +35,19 @@ class ReplayJob:
         *,
         concurrency: int,
         still_the_same: Callable[[], object],
+        say: Callable[[str], object],
     ) -> None:
-        """`still_the_same` is called now and then. It raises if the topics have changed, so that a replay must end."""
+        """`still_the_same` is called now and then. It raises if the topics have changed, so that a replay must end.
+
+        `say` tells people what they should know beforehand.
+        """
         self._replay = replay
         self._exchange = exchange
         self._follower = follower
         self._diary = diary
         self._concurrency = concurrency
         self._still_the_same = still_the_same
+        self._say = say
         self._same_at = exchange.clock().mono + _GROWTH_SECONDS
         self._stage: tuple[str, Ticker] | None = None
 
@@ -97,12 +102,15 @@ class ReplayJob:
 
     def _tell(self) -> None:
         replay = self._replay
-        passes = f", the first of {replay.passes} passes" if replay.passes > 1 else ""
         if replay.phase is Phase.READING:
             done, total = self._follower.read
             self._ticker("reading").show(done, total, self._waits() or "offsets")
-        else:
-            self._ticker("sending").show(replay.tally.delivered, replay.tally.calls, self._waits() or f"users{passes}")
+            return
+        if self._stage is not None and self._stage[0] == "reading" and replay.passes > 1:
+            self._say(
+                f"not all users fit into WORKER_WINDOW__MAX_BYTES: {replay.passes} passes over the topic are left"
+            )
+        self._ticker("sending").show(replay.tally.delivered, replay.tally.calls, self._waits() or "users")
 
     def _waits(self) -> str | None:
         """What holds it up, in words."""
