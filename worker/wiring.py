@@ -234,7 +234,9 @@ def preflight(settings: Settings) -> Preflight:
         raise Unusable(f"identity or attributes: {error}") from None
 
 
-def engine(settings: Settings, now: Now, *, traced: bool = False, rate: Rate | None = None) -> Engine:
+def engine(
+    settings: Settings, now: Now, *, traced: bool = False, rate: Rate | None = None, search_yields: bool = False
+) -> Engine:
     """The core, with the limits of the settings. If `traced`, its calls know the spans that they come from.
 
     Raises:
@@ -254,6 +256,7 @@ def engine(settings: Settings, now: Now, *, traced: bool = False, rate: Rate | N
         storm_letters_max=settings.storm.letters_max,
         storm_share_max=settings.storm.share_max,
         trace_links_max=LINKS_MAX if traced else 0,
+        search_yields=search_yields,
     )
     return Engine(
         options,

@@ -97,7 +97,7 @@ def replay(
     senders = wiring.senders(settings, bearer, lambda: True, write_within_seconds=WRITE_SECONDS)
     source = wiring.schemas(settings)
     letters = wiring.dead_letters(settings, who, source, log)
-    engine = wiring.engine(_at_once(settings), clock(), rate=_rate(settings, task.rate))
+    engine = wiring.engine(_at_once(settings), clock(), rate=_rate(settings, task.rate), search_yields=True)
     exchange = Exchange(
         engine,
         senders=senders,

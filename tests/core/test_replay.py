@@ -28,11 +28,12 @@ def key(user: int) -> UserKey:
 class World:
     """A log that grows, live workers that coalesce each user's changes for a while, and a destination.
 
-    Every value is higher than the one before.
+    Every value is higher than the one before. With `trouble`, the destination fails at times and refuses some values.
     """
 
     rng: random.Random
     window_seconds: float = 1.0
+    trouble: bool = False
     log: dict[Partition, list[Said]] = field(default_factory=lambda: {each: [] for each in PARTITIONS})
     held: dict[str, dict[str, object]] = field(default_factory=lambda: defaultdict(dict))
     live: dict[str, tuple[float, dict[str, object]]] = field(default_factory=dict)
@@ -41,11 +42,25 @@ class World:
     written: int = 0
 
     def called(self, call: Call, now: float) -> None:
-        """A call starts: whatever is in the log for longer than a second must be known to it."""
+        """A call starts: whatever is in the log for long enough must be known to it.
+
+        It may step back behind values that the destination refuses.
+        """
         self.calls.append(call)
         for name, value in call.properties.items():
-            known = [other for at, other in self.history[str(call.user.phone), name] if at < now - FRESH_SECONDS]
-            assert value >= known[-1], (name, value, known)  # type: ignore[operator]  # all are numbers
+            history = self.history[str(call.user.phone), name]
+            known = [other for at, other in history if at < now - FRESH_SECONDS and not self.refuses(other)]
+            assert value >= max(known, default=0), (name, value, known)  # type: ignore[operator]  # all are numbers
+
+    def refuses(self, value: object) -> bool:
+        """Whether the destination never takes this value."""
+        return self.trouble and int(value) % 13 == 0  # type: ignore[call-overload]  # all are numbers
+
+    def answer(self, call: Call) -> Reply:
+        """What the destination answers to a call of the job."""
+        if self.trouble and self.rng.random() < 0.15:
+            return Reply(self.rng.choice([500, 503, 429]))
+        return Reply(400 if any(map(self.refuses, call.properties.values())) else 200)
 
     def append(self, user: int, now: float | None = None) -> None:
         """A change of a user; with `now`, live workers send it soon."""
@@ -66,7 +81,7 @@ class World:
         for user, (due, values) in list(self.live.items()):
             if due <= now:
                 del self.live[user]
-                self.held[user].update(values)
+                self.held[user].update({name: value for name, value in values.items() if not self.refuses(value)})
 
     def ends(self) -> dict[Partition, int]:
         return {partition: len(said) for partition, said in self.log.items()}
@@ -85,12 +100,12 @@ class Job:
 
     def __init__(self, world: World, scope: Scope, progress: Progress, max_bytes: int, started: float) -> None:
         self.world, self.scope = world, scope
-        self.driver = Driver(requests_per_second=20.0, concurrency=8)
+        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True)
         self.driver.advance(started - self.driver.now.mono)
         self.replay = Replay(self.driver.engine, scope, progress, max_bytes)
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0
-        self.in_flight: list[tuple[float, float, Call]] = []
+        self.in_flight: list[tuple[float, float, Call, Reply]] = []
 
     @property
     def now(self) -> float:
@@ -111,28 +126,31 @@ class Job:
         if replay.wants_ends and rng.random() < 0.7:
             replay.ends(self.world.ends(), now.mono)
         self._answer(now)
+        self.driver.post()
         replay.step(now)
         if replay.may_call(now):
             for call in self.driver.calls(8 - len(self.in_flight)):
                 self.world.called(call, now.mono)
                 applied = now.mono + rng.random() * 0.3
-                self.in_flight.append((applied, applied + rng.random() * 0.1, call))
+                self.in_flight.append((applied, applied + rng.random() * 0.1, call, self.world.answer(call)))
 
     def _answer(self, now: Now) -> None:
-        for applied, ended, call in list(self.in_flight):
-            if applied <= now.mono:
+        for applied, ended, call, reply in list(self.in_flight):
+            if applied <= now.mono and reply.status == 200:
                 self.world.held[str(call.user.phone)].update(call.properties)
-                self.in_flight.remove((applied, ended, call))
-                self.in_flight.append((float("inf"), ended, call))
+                self.in_flight.remove((applied, ended, call, reply))
+                self.in_flight.append((float("inf"), ended, call, reply))
             if ended <= now.mono:
                 self.in_flight = [flight for flight in self.in_flight if flight[2] is not call]
-                self.driver.reply(call, Reply(200))
+                self.driver.reply(call, reply)
 
 
-def run(seed: int, *, max_bytes: int = 10_000_000, kills: int = 0) -> tuple[World, Scope, list[Job]]:
+def run(
+    seed: int, *, max_bytes: int = 10_000_000, kills: int = 0, trouble: bool = False
+) -> tuple[World, Scope, list[Job]]:
     """Replays a range in the middle of a log, beside live traffic, until it is done and all is delivered."""
     rng = random.Random(seed)
-    world = World(rng, window_seconds=rng.choice([0.0, 0.1, 2.0]))
+    world = World(rng, window_seconds=rng.choice([0.0, 0.1, 2.0]), trouble=trouble)
     users = rng.randint(5, 100)
     for _ in range(100):
         world.append(rng.randrange(users))
@@ -150,8 +168,9 @@ def run(seed: int, *, max_bytes: int = 10_000_000, kills: int = 0) -> tuple[Worl
         job.turn()
         if kills and rng.random() < 0.03 and job.replay.phase is not Phase.DONE:
             kills -= 1
-            for _, _, call in job.in_flight:  # it may have been applied
-                world.held[str(call.user.phone)].update(call.properties if rng.random() < 0.5 else {})
+            for _, _, call, reply in job.in_flight:  # it may have been applied
+                taken = reply.status == 200 and rng.random() < 0.5
+                world.held[str(call.user.phone)].update(call.properties if taken else {})
             jobs.append(Job(world, scope, job.replay.progress, max_bytes, job.now))
         jobs[-1].driver.advance(TURN_SECONDS)
         if jobs[-1].replay.phase is Phase.DONE and not world.live and turn >= 200:
@@ -162,7 +181,7 @@ def run(seed: int, *, max_bytes: int = 10_000_000, kills: int = 0) -> tuple[Worl
 def check(world: World, scope: Scope) -> None:
     for (user, name), (said, value) in world.last().items():
         start = scope.offsets[said.record.partition].start
-        if said.record.offset >= start:
+        if said.record.offset >= start and not world.refuses(value):
             assert world.held[user].get(name) == value, (user, name)
 
 
@@ -179,3 +198,15 @@ def test_in_several_passes_if_memory_is_short_and_after_kills(seed: int) -> None
     check(world, scope)
     done = Job(world, scope, jobs[-1].replay.progress, 12_000, jobs[-1].now)
     assert done.replay.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_amid_refusals_and_failures(seed: int) -> None:
+    """A refused value becomes a dead letter, as in the live worker, and the user counts as delivered."""
+    world, scope, jobs = run(seed, kills=2, trouble=True)
+    check(world, scope)
+    refused = {attribute.value for job in jobs for letter in job.driver.written for attribute in letter.attributes}
+    assert all(map(world.refuses, refused)), refused
+    last = jobs[-1]
+    assert not last.driver.engine.open_entries
+    assert not last.driver.engine.letters_waiting

@@ -72,7 +72,7 @@ class Engine:
         totals = self.totals = Totals()
         facts = self._facts = Facts()
         memory = self._memory = Memory(options.max_bytes, facts)
-        window = self._window = Window(options.window_seconds, memory)
+        window = self._window = Window(options.window_seconds, memory, search_yields=options.search_yields)
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
