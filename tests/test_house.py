@@ -22,12 +22,13 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for room in ("bench", "docs", "helm") for page in (ROOT / room).rglob("*.md"))]
 )
 # A room is a package or a file directly under worker/. This says what each may import of worker/, besides itself.
-OUTER = {"core", "asides", "backoff", "logs", "masking"}
+OUTER = {"core", "asides", "backoff", "clocks", "logs", "masking"}
 MAY_IMPORT: dict[str, set[str]] = {
     "masking": set(),
     "pages": set(),
     "asides": set(),
     "backoff": set(),
+    "clocks": set(),
     "logs": {"masking"},
     "core": set(),
     # These implement the ports of the loop, and know nothing else of it.
@@ -54,7 +55,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
-    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"},
+    "wiring_jobs": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
+    "commands": {
+        *OUTER,
+        "attentive",
+        "kafka",
+        "registry",
+        "ops",
+        "live",
+        "jobs",
+        "settings",
+        "sandbox",
+        "wiring",
+        "wiring_jobs",
+    },
     # It imports a command by name, when the command is used.
     "cli": set(),
     "__main__": {"cli"},

@@ -45,6 +45,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
         "worker.commands.sandbox", "sandbox", SERVING, "Serve a local stand-in of the Custom Attributes API."
     ),
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
+    "replay": Entry("worker.commands.replay", "command", MENDING, "Send again what a range of the topic says."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."

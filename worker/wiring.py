@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.attentive.transport import endpoint, origin
 from worker.backoff import full_jitter
+from worker.core.delivery.rate import Rate
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
@@ -232,7 +234,9 @@ def preflight(settings: Settings) -> Preflight:
         raise Unusable(f"identity or attributes: {error}") from None
 
 
-def engine(settings: Settings, now: Now, *, traced: bool = False) -> Engine:
+def engine(
+    settings: Settings, now: Now, *, traced: bool = False, rate: Rate | None = None, search_yields: bool = False
+) -> Engine:
     """The core, with the limits of the settings. If `traced`, its calls know the spans that they come from.
 
     Raises:
@@ -252,6 +256,7 @@ def engine(settings: Settings, now: Now, *, traced: bool = False) -> Engine:
         storm_letters_max=settings.storm.letters_max,
         storm_share_max=settings.storm.share_max,
         trace_links_max=LINKS_MAX if traced else 0,
+        search_yields=search_yields,
     )
     return Engine(
         options,
@@ -259,11 +264,14 @@ def engine(settings: Settings, now: Now, *, traced: bool = False) -> Engine:
         preflight=preflight(settings),
         backoff=full_jitter(attentive.retry_base_seconds, attentive.retry_max_seconds),
         now=now,
+        rate=rate,
     )
 
 
-def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> Senders:
-    """Sends requests. Writes none while `may_send` is false.
+def senders(
+    settings: Settings, bearer: Token, may_send: Callable[[], bool], *, write_within_seconds: float = math.inf
+) -> Senders:
+    """Sends requests. Writes none while `may_send` is false, nor later than so long after it was submitted.
 
     Raises:
         Unusable: The environment names a proxy or a certificate file that cannot be used.
@@ -277,6 +285,7 @@ def senders(settings: Settings, bearer: Token, may_send: Callable[[], bool]) -> 
             user_agent=USER_AGENT,
             connection_age_max_seconds=attentive.connection_age_max_seconds,
             may_send=may_send,
+            write_within_seconds=write_within_seconds,
         )
     except ValueError as error:
         raise Unusable(f"attentive: {error}") from None

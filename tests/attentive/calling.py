@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -30,6 +31,7 @@ def made(
     concurrency: int = 4,
     age_max_seconds: float = AGE_MAX_SECONDS,
     may_send: Callable[[], bool] = lambda: True,
+    write_within_seconds: float = math.inf,
 ) -> Senders:
     return Senders(
         base_url,
@@ -38,6 +40,7 @@ def made(
         user_agent="worker/0",
         connection_age_max_seconds=age_max_seconds,
         may_send=may_send,
+        write_within_seconds=write_within_seconds,
     )
 
 

@@ -116,6 +116,17 @@ def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch:
         assert not server.requests
 
 
+def test_a_call_that_is_not_written_soon_after_its_start_is_not_written_at_all() -> None:
+    """A process that slept between both: what the call says may be old by now."""
+    late = call(1, timeout_seconds=5)
+    with serving(answering(OK)) as server:
+        senders = made(server.base_url, concurrency=1, write_within_seconds=-0.001)
+        senders.start()
+        assert outcome(senders, late).failure is Failure.ABORTED
+        assert senders.close(PATIENCE_SECONDS)
+        assert not server.requests
+
+
 def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None:
     """Warnings are errors: a task or a transport left open would fail the test when it is collected."""
     with serving(never_answers) as server:

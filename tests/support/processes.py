@@ -56,6 +56,10 @@ class Command:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
     def wait(self, seconds: float = 60) -> int:
         return self.process.wait(seconds)
 

@@ -25,11 +25,12 @@ from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
 from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.letters.storm import Credit, Storm
-from worker.core.model import Call, Letter, Now, Partition, Record, Reply
+from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, User, UserKey
 from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus, PartitionProgress
 from worker.core.totals import Totals
+from worker.core.waiting.entry import Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
@@ -62,18 +63,22 @@ class Engine:
         preflight: Preflight,
         backoff: Callable[[int], float],
         now: Now,
+        rate: Rate | None = None,
     ) -> None:
-        """`backoff` gives the pause in seconds after the n-th failure (n from 1), jitter included."""
+        """`backoff` gives the pause in seconds after the n-th failure (n from 1), jitter included.
+
+        `rate` is a share of the token's rate by the partitions held, if none is given.
+        """
         totals = self.totals = Totals()
         facts = self._facts = Facts()
         memory = self._memory = Memory(options.max_bytes, facts)
-        window = self._window = Window(options.window_seconds, memory)
+        window = self._window = Window(options.window_seconds, memory, search_yields=options.search_yields)
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
             Attribution(options.server_error_seconds),
             Gate(backoff, probe_max_seconds=options.probe_max_seconds, concurrency=options.concurrency),
-            Rate(options.requests_per_second, now.mono),
+            Rate(options.requests_per_second, now.mono) if rate is None else rate,
             Refusals(),
         )
         settlement = Settlement(window, totals, facts)
@@ -145,13 +150,7 @@ class Engine:
     def only_failing(self, partitions: Iterable[Partition], now: Now) -> bool:
         """Whether only users are left in these partitions that fail while others succeed, and none is due again."""
         ledgers = {self._ledgers[partition] for partition in partitions if partition in self._ledgers}
-        found = False
-        for entry in self._window.entries():
-            if not ledgers.isdisjoint(entry.holds):
-                found = True
-                if entry.trouble is None or not entry.trouble.known or entry.not_before <= now.mono:
-                    return False
-        return found and not self.missing_schemas
+        return not self.missing_schemas and self._window.only_failing(ledgers, now.mono)
 
     def dropped(self, partitions: Iterable[Partition]) -> list[Call]:
         """The partitions are gone: from now on nothing from them is sent, settled or committed.
@@ -202,6 +201,14 @@ class Engine:
     def paused(self) -> set[Partition]:
         """The partitions to pause: all while memory is short, else those that wait for a schema."""
         return set(self._ledgers) if self._memory.short else set(self._intake.stalled)
+
+    def admit(self, entry: Entry) -> None:
+        """Takes over an entry that a job has filled. It is due at once. Its user must have no other entry here."""
+        self._window.admit(entry)
+
+    def absorb(self, key: UserKey, user: User, change: Change, values: Mapping[str, Scalar], now: Now) -> None:
+        """A newer change of a user whose entry a job has brought."""
+        self._window.absorb(key, user, change, values, now.mono)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class Options:
     """Names, meanings and defaults are those of the settings.
 
-    Except `trace_links_max`, which bounds the links of a span. 0: calls are not traced, and no trace context is read.
+    Except `trace_links_max`, which bounds the links of a span (0: calls are not traced, and no trace context is read),
+    and `search_yields`: a search for a user's refused attributes begins anew when a newer change of the user comes. A
+    job needs that, since others may have sent the newer value already. A worker sends it next.
     """
 
     window_seconds: float
@@ -24,3 +26,4 @@ class Options:
     storm_letters_max: int
     storm_share_max: float
     trace_links_max: int = 0
+    search_yields: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Self
 
 from worker.core.events.decode import Decoder
 from worker.core.events.reading import Content, NeedsSchema, read
@@ -17,7 +17,7 @@ _BUSY_SECONDS: Final = 0.01
 
 
 class Reading:
-    """Reads a range through its schemas, in the order of each partition.
+    """Reads a range through its schemas, in the order of each partition. A context manager: it closes the range.
 
     Args:
         reader: the range.
@@ -25,9 +25,10 @@ class Reading:
         schemas: None if all records have the one schema of the settings.
 
     Example:
-        >>> while reading.unread:
-        ...     for record, content in reading.poll(0.1):
-        ...         ...  # an Event, Unreadable or PassedOver
+        >>> with Reading(reader, decoder, schemas) as reading:
+        ...     while reading.unread:
+        ...         for record, content in reading.poll(0.1):
+        ...             ...  # an Event, Unreadable or PassedOver
     """
 
     def __init__(self, reader: Range, decoder: Decoder, schemas: Schemas | None) -> None:
@@ -35,6 +36,13 @@ class Reading:
         self._decoder = decoder
         self._schemas = schemas
         self._waiting: deque[Record] = deque()
+
+    def __enter__(self) -> Self:
+        self._reader.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.__exit__(*error)
 
     def poll(self, timeout_seconds: float) -> list[tuple[Record, Content]]:
         """What the next records say. Waits up to `timeout_seconds` for the first; errors as `Range.poll`."""

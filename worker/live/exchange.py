@@ -49,15 +49,15 @@ class Exchange:
         self._token = token
         self._token_at = 0.0
 
-    def step(self, wait_seconds: float = 0.0) -> None:
+    def step(self, wait_seconds: float = 0.0, calls_max: int | None = None) -> None:
         """Receives what has arrived, and sends what is due.
 
-        If a call is in flight, waits up to `wait_seconds` for a reply.
+        If a call is in flight, waits up to `wait_seconds` for a reply. Starts at most `calls_max` calls, if given.
         """
         self._step_schemas()
         self._take_replies(wait_seconds)
         self._reload_token()
-        self._make_calls()
+        self._make_calls(calls_max)
         self._step_letters()
         for fact in self.engine.facts():
             self.observer.observe(fact)
@@ -91,8 +91,9 @@ class Exchange:
             if self._token.reload():
                 self.engine.token_changed(now)
 
-    def _make_calls(self) -> None:
-        for call in self.engine.calls(self._senders.free, self.clock()):
+    def _make_calls(self, calls_max: int | None) -> None:
+        free = self._senders.free if calls_max is None else min(calls_max, self._senders.free)
+        for call in self.engine.calls(free, self.clock()):
             self._senders.submit(call)
 
     def _step_letters(self) -> None:

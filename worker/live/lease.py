@@ -14,13 +14,9 @@ little after the group has. So the lease also runs out when the coordinator was 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
-
-def boot_clock() -> float:
-    """Seconds since the machine started, including the time it was suspended if the system has such a clock."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+from worker.clocks import boot_clock
 
 
 class Lease:

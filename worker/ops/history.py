@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from worker.clocks import boot_clock
 from worker.ops.status import Status
 
 STEP_SECONDS: Final = 15
 STEPS: Final = 120
 _LAST_MINUTE: Final = slice(-1 - 60 // STEP_SECONDS, -1)  # the step under way is not over
-
-
-def boot_clock() -> float:
-    """Seconds since the machine started. It counts on while the machine is suspended, so that this shows as a gap."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ class History:
     """
 
     def __init__(self, start: Status, clock: Callable[[], float] = boot_clock) -> None:
-        self._clock = clock
+        self._clock = clock  # counts while the machine is suspended, so that this shows as a gap
         self._over: deque[Step] = deque(maxlen=STEPS - 1)
         self._begun = self._seen = start
         # What other threads read: one reference, replaced as a whole.

@@ -37,6 +37,8 @@ class Rate:
         rate.throttled(now=0.2)  # a 429: no call in this second, then 70 % of the rate
     """
 
+    _decrease = DECREASE
+
     def __init__(self, limit_per_second: float, now: float) -> None:
         self._configured = limit_per_second
         self._announced = math.inf  # the latest x-ratelimit-limit
@@ -125,7 +127,7 @@ class Rate:
             return
         self._fill(now)
         self._decreased_at = now
-        self._factor = max(FLOOR, self._factor * DECREASE)
+        self._factor = max(FLOOR, self._factor * self._decrease)
         self._tokens = min(self._tokens, 0.0)
 
     def wait_for_next_second(self, now: float) -> None:
@@ -138,9 +140,13 @@ class Rate:
         if elapsed <= 0.0:
             return
         self._filled_at = now
+        self._recover(elapsed, now)
+        self._tokens = min(self._capacity, self._tokens + elapsed * self.per_second)
+
+    def _recover(self, elapsed: float, now: float) -> None:
+        """So much time has passed: goes up again."""
         if self._factor < 1.0 and now - self._decreased_at >= _SECOND:
             self._factor = min(1.0, self._factor + RECOVERY_PER_SECOND * min(elapsed, _SECOND))
-        self._tokens = min(self._capacity, self._tokens + elapsed * self.per_second)
 
     @property
     def _capacity(self) -> float:

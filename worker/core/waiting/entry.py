@@ -243,6 +243,13 @@ class Entry:
         self.holds[ledger] = min(known, offset)
         ledger.settle(max(known, offset))
 
+    def discard(self, name: str) -> None:
+        """Removes an attribute with all its values. Nobody needs to send them any more."""
+        attribute = self.attributes.pop(name)
+        size = ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(attribute.value)
+        size += sum(OLD_VALUE_BYTES + sys.getsizeof(value) for _, value, _ in attribute.older or ())
+        self.size_bytes += sum(change.release() for _, change in attribute.history()) - size
+
     @property
     def is_wanted(self) -> bool:
         """False once it is settled or merged, or all its partitions were dropped."""

@@ -33,10 +33,14 @@ class Window:
         window.settle(entry)  # or window.retry(entry, not_before=107.0)
     """
 
-    def __init__(self, seconds: float, memory: Memory) -> None:
-        """`seconds`: from a user's first waiting change to the call; 0 makes an entry due at once."""
+    def __init__(self, seconds: float, memory: Memory, *, search_yields: bool = False) -> None:
+        """`seconds`: from a user's first waiting change to the call; 0 makes an entry due at once.
+
+        `search_yields`: as in `Options`.
+        """
         self._seconds = seconds
         self._memory = memory
+        self._search_yields = search_yields
         self._absorbing: dict[UserKey, Entry] = {}
         self._busy: dict[UserKey, Entry] = {}
         # All entries have the same window, so they become due in the order in which they were opened.
@@ -60,7 +64,16 @@ class Window:
             before = entry.size_bytes
         entry.absorb(user, change, attributes)
         self._memory.add(entry.size_bytes - before)
+        searched = self._busy.get(key)
+        if self._search_yields and searched is not None and searched.place is Place.RETRY:
+            self._end_search(searched)
         return len(entry.holds) > 1
+
+    def admit(self, entry: Entry) -> None:
+        """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""
+        self._absorbing[entry.key] = entry
+        self._memory.add(entry.size_bytes)
+        self._queue(entry)
 
     def take(
         self, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool = False
@@ -98,14 +111,8 @@ class Window:
         """
         entry.not_before = not_before
         entry.place = Place.RETRY
-        if entry.isolation is None:
-            del self._busy[entry.key]
-            newer = self._absorbing.get(entry.key)
-            if newer is not None:
-                before = entry.size_bytes + newer.size_bytes
-                entry.merge(newer)
-                self._memory.add(entry.size_bytes - before)
-            self._absorbing[entry.key] = entry
+        if entry.isolation is None or (self._search_yields and entry.key in self._absorbing):
+            self._end_search(entry)
         if entry.trouble is None:
             self._continuing.append(entry)
         else:
@@ -167,6 +174,13 @@ class Window:
         """Every entry that is not settled, orphans included."""
         return chain(self._absorbing.values(), self._busy.values())
 
+    def only_failing(self, ledgers: set[Ledger], now: float) -> bool:
+        """Whether these ledgers have entries, all of users that fail while others succeed, and none is due again."""
+        theirs = [entry for entry in self.entries() if not ledgers.isdisjoint(entry.holds)]
+        return bool(theirs) and all(
+            entry.trouble is not None and entry.trouble.known and entry.not_before > now for entry in theirs
+        )
+
     def next_due(self, *, probing: bool = False) -> float:
         """When the next entry becomes due; infinite if none waits.
 
@@ -177,6 +191,17 @@ class Window:
             return -math.inf
         due = self._waiting[0].opened_at + self._seconds if self._waiting else math.inf
         return min(due, self._retries[0][0] if self._retries else math.inf)
+
+    def _end_search(self, entry: Entry) -> None:
+        """The entry is no longer busy with a search, if it was: it merges the user's newer changes, and absorbs."""
+        entry.isolation = None
+        del self._busy[entry.key]
+        newer = self._absorbing.get(entry.key)
+        if newer is not None:
+            before = entry.size_bytes + newer.size_bytes
+            entry.merge(newer)
+            self._memory.add(entry.size_bytes - before)
+        self._absorbing[entry.key] = entry
 
     def _sweep(self) -> None:
         """Removes all stale queue items. `_drop_stale` sees only the heads: behind a valid one, others pile up."""

@@ -1,0 +1,212 @@
+"""A replay beside live traffic, in virtual time: what the log says last of each value stands in the end."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.core.drive import Driver, phone
+from worker.core.model import Call, Now, Partition, Record, Reply, User, UserKey
+from worker.core.replay.index import Said
+from worker.core.replay.replay import FRESH_SECONDS, Phase, Progress, Replay
+from worker.core.replay.scope import Offsets, Scope
+
+PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
+NAMES = ("tier", "store", "points")
+TURN_SECONDS = 0.05
+
+
+def key(user: int) -> UserKey:
+    return UserKey("phone", "", phone(user))
+
+
+@dataclass
+class World:
+    """A log that grows, live workers that coalesce each user's changes for a while, and a destination.
+
+    Every value is higher than the one before. With `trouble`, the destination fails at times and refuses some values.
+    """
+
+    rng: random.Random
+    window_seconds: float = 1.0
+    trouble: bool = False
+    log: dict[Partition, list[Said]] = field(default_factory=lambda: {each: [] for each in PARTITIONS})
+    held: dict[str, dict[str, object]] = field(default_factory=lambda: defaultdict(dict))
+    live: dict[str, tuple[float, dict[str, object]]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    history: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
+    written: int = 0
+
+    def called(self, call: Call, now: float) -> None:
+        """A call starts: whatever is in the log for long enough must be known to it.
+
+        It may step back behind values that the destination refuses.
+        """
+        self.calls.append(call)
+        for name, value in call.properties.items():
+            history = self.history[str(call.user.phone), name]
+            known = [other for at, other in history if at < now - FRESH_SECONDS and not self.refuses(other)]
+            assert value >= max(known, default=0), (name, value, known)  # type: ignore[operator]  # all are numbers
+
+    def refuses(self, value: object) -> bool:
+        """Whether the destination never takes this value."""
+        return self.trouble and int(value) % 13 == 0  # type: ignore[call-overload]  # all are numbers
+
+    def answer(self, call: Call) -> Reply:
+        """What the destination answers to a call of the job."""
+        if self.trouble and self.rng.random() < 0.15:
+            return Reply(self.rng.choice([500, 503, 429]))
+        return Reply(400 if any(map(self.refuses, call.properties.values())) else 200)
+
+    def append(self, user: int, now: float | None = None) -> None:
+        """A change of a user; with `now`, live workers send it soon."""
+        partition = PARTITIONS[user % len(PARTITIONS)]
+        names = self.rng.sample(NAMES, self.rng.randint(1, len(NAMES)))
+        self.written += 1
+        values = dict.fromkeys(names, self.written)
+        for name in names:
+            self.history[phone(user), name].append((-math.inf if now is None else now, self.written))
+        record = Record(partition, len(self.log[partition]), 0, b"key", b"value")
+        said = Said(record, key(user), User(phone(user)), values)
+        self.log[partition].append(said)
+        if now is not None:
+            due, waiting = self.live.get(phone(user), (now + self.window_seconds + self.rng.random() / 2, {}))
+            self.live[phone(user)] = due, {**waiting, **values}
+
+    def deliver_live(self, now: float) -> None:
+        for user, (due, values) in list(self.live.items()):
+            if due <= now:
+                del self.live[user]
+                self.held[user].update({name: value for name, value in values.items() if not self.refuses(value)})
+
+    def ends(self) -> dict[Partition, int]:
+        return {partition: len(said) for partition, said in self.log.items()}
+
+    def last(self) -> dict[tuple[str, str], tuple[Said, object]]:
+        return {
+            (str(said.user.phone), name): (said, value)
+            for records in self.log.values()
+            for said in records
+            for name, value in said.values.items()
+        }
+
+
+class Job:
+    """One process of a replay. It can be killed, and another one goes on from its progress."""
+
+    def __init__(self, world: World, scope: Scope, progress: Progress, max_bytes: int, started: float) -> None:
+        self.world, self.scope = world, scope
+        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True)
+        self.driver.advance(started - self.driver.now.mono)
+        self.replay = Replay(self.driver.engine, scope, progress, max_bytes)
+        self.positions: dict[Partition, int] = {}
+        self.reads_at = 0.0
+        self.in_flight: list[tuple[float, float, Call, Reply]] = []
+
+    @property
+    def now(self) -> float:
+        return self.driver.now.mono
+
+    def turn(self) -> None:
+        rng, now, replay = self.world.rng, self.driver.now, self.replay
+        if replay.reread():
+            self.positions = {partition: offsets.start for partition, offsets in self.scope.offsets.items()}
+        if self.positions and now.mono >= self.reads_at:
+            self.reads_at = now.mono + (rng.random() * 5.0 if rng.random() < 0.1 else 0.0)  # it reads slowly at times
+            for partition, records in self.world.log.items():
+                upto = min(len(records), self.positions[partition] + rng.randint(0, 20))
+                for said in records[self.positions[partition] : upto]:
+                    replay.receive(said, now)
+                self.positions[partition] = upto
+            replay.read(self.positions)
+        if replay.wants_ends and rng.random() < 0.7:
+            replay.ends(self.world.ends(), now.mono)
+        self._answer(now)
+        self.driver.post()
+        replay.step(now)
+        if replay.may_call(now):
+            for call in self.driver.calls(8 - len(self.in_flight)):
+                self.world.called(call, now.mono)
+                applied = now.mono + rng.random() * 0.3
+                self.in_flight.append((applied, applied + rng.random() * 0.1, call, self.world.answer(call)))
+
+    def _answer(self, now: Now) -> None:
+        for applied, ended, call, reply in list(self.in_flight):
+            if applied <= now.mono and reply.status == 200:
+                self.world.held[str(call.user.phone)].update(call.properties)
+                self.in_flight.remove((applied, ended, call, reply))
+                self.in_flight.append((float("inf"), ended, call, reply))
+            if ended <= now.mono:
+                self.in_flight = [flight for flight in self.in_flight if flight[2] is not call]
+                self.driver.reply(call, reply)
+
+
+def run(
+    seed: int, *, max_bytes: int = 10_000_000, kills: int = 0, trouble: bool = False
+) -> tuple[World, Scope, list[Job]]:
+    """Replays a range in the middle of a log, beside live traffic, until it is done and all is delivered."""
+    rng = random.Random(seed)
+    world = World(rng, window_seconds=rng.choice([0.0, 0.1, 2.0]), trouble=trouble)
+    users = rng.randint(5, 100)
+    for _ in range(100):
+        world.append(rng.randrange(users))
+    ends = world.ends()
+    scope = Scope({each: Offsets(rng.randint(0, ends[each]), ends[each] - rng.randint(0, 20)) for each in PARTITIONS})
+    scope = Scope({each: Offsets(of.start, max(of.start, of.stop)) for each, of in scope.offsets.items()})
+    for said in (said for each, records in world.log.items() for said in records[scope.offsets[each].stop :]):
+        world.held[str(said.user.phone)].update(said.values)
+    jobs = [Job(world, scope, Progress(), max_bytes, 2_000.0)]
+    for turn in range(4_000):
+        job = jobs[-1]
+        for _ in range(rng.randint(0, 4) if turn < 200 else 0):
+            world.append(rng.randrange(users), job.now)
+        world.deliver_live(job.now)
+        job.turn()
+        if kills and rng.random() < 0.03 and job.replay.phase is not Phase.DONE:
+            kills -= 1
+            for _, _, call, reply in job.in_flight:  # it may have been applied
+                taken = reply.status == 200 and rng.random() < 0.5
+                world.held[str(call.user.phone)].update(call.properties if taken else {})
+            jobs.append(Job(world, scope, job.replay.progress, max_bytes, job.now))
+        jobs[-1].driver.advance(TURN_SECONDS)
+        if jobs[-1].replay.phase is Phase.DONE and not world.live and turn >= 200:
+            return world, scope, jobs
+    raise AssertionError(f"seed {seed} did not end: {jobs[-1].replay.phase}, {jobs[-1].replay.progress}")
+
+
+def check(world: World, scope: Scope) -> None:
+    for (user, name), (said, value) in world.last().items():
+        start = scope.offsets[said.record.partition].start
+        if said.record.offset >= start and not world.refuses(value):
+            assert world.held[user].get(name) == value, (user, name)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_last_value_of_the_log_stands_in_the_end(seed: int) -> None:
+    world, scope, [job] = run(seed)
+    check(world, scope)
+    assert job.replay.tally.delivered == job.replay.tally.calls
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_in_several_passes_if_memory_is_short_and_after_kills(seed: int) -> None:
+    world, scope, jobs = run(seed, max_bytes=12_000, kills=4)
+    check(world, scope)
+    done = Job(world, scope, jobs[-1].replay.progress, 12_000, jobs[-1].now)
+    assert done.replay.phase is Phase.DONE
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_amid_refusals_and_failures(seed: int) -> None:
+    """A refused value becomes a dead letter, as in the live worker, and the user counts as delivered."""
+    world, scope, jobs = run(seed, kills=2, trouble=True)
+    check(world, scope)
+    refused = {attribute.value for job in jobs for letter in job.driver.written for attribute in letter.attributes}
+    assert all(map(world.refuses, refused)), refused
+    last = jobs[-1]
+    assert not last.driver.engine.open_entries
+    assert not last.driver.engine.letters_waiting

@@ -1,0 +1,123 @@
+"""A replay through the command line, on a real Kafka."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.support.brokers import RunningBroker
+from tests.support.processes import Command, SandboxCommand, until
+from tests.support.profiles import Change, changes, phone
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+PARTITIONS = 3
+CONCURRENCY = 8
+
+
+@pytest.fixture
+def lab(real_kafka: RunningBroker, tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(real_kafka, tmp_path)
+    lab.broker.create_topic(lab.topic, PARTITIONS)
+    lab.broker.create_topic(lab.dead_letter_topic, 1)
+    yield lab
+    lab.end()
+
+
+def begin(lab: Lab, sandbox: SandboxCommand, *options: str, **settings: str) -> Command:
+    environment = lab.environment(sandbox.base_url, {"WORKER_ATTENTIVE__CONCURRENCY": str(CONCURRENCY), **settings})
+    return lab.start("replay", *options, "--json", environment=environment)
+
+
+def result(command: Command, status: int = 0) -> dict[str, Any]:
+    assert command.wait(120) == status, command.log.read_text()
+    return dict(json.loads(command.output.read_text()))
+
+
+def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) -> None:
+    made = list(changes(1, events=2_000, users=300))
+    lab.produce(made)
+    sandbox = lab.sandbox()
+    plan = result(begin(lab, sandbox, "--from", "earliest", "--dry-run"))
+    assert sandbox.users() == []
+    done = result(begin(lab, sandbox, "--from", "earliest", "--rate", "140"))
+    assert_equivalent(sandbox, made)
+    assert plan["records"] == plan["changes"] == 2_000
+    assert plan["users"] == plan["calls"] == done["calls"] == done["delivered"] == 300
+    assert plan["superseded"] == done["superseded"]
+    assert sum(part["to"] - part["from"] for part in plan["partitions"]) == 2_000
+    again = result(begin(lab, sandbox, "--from", "earliest", "--rate", "140"))
+    assert (again["state"], again["calls"]) == ("finished", 0)
+    assert sandbox.stats()["upserts"] == 300
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_and_stopped_in_several_passes_it_repeats_only_what_was_in_the_air(lab: Lab, seed: int) -> None:
+    rng = random.Random(seed)
+    made = list(changes(seed, events=4_000, users=700))
+    lab.produce(made)
+    sandbox = lab.sandbox("--record")
+    small, kills, told = {"WORKER_WINDOW__MAX_BYTES": "500000"}, 0, ""
+    for _ in range(4):
+        goal = sandbox.stats()["upserts"] + rng.randint(20, 150)
+        job = begin(lab, sandbox, "--from", "earliest", "--rate", "140", **small)
+        until(lambda job=job, goal=goal: sandbox.stats()["upserts"] >= goal or job.ended, 60, f"{goal} calls")  # type: ignore[misc]  # mypy cannot infer such a lambda
+        told += job.log.read_text()
+        if rng.random() < 0.6:
+            kills += not job.ended
+            job.kill()
+        else:
+            job.signal(signal.SIGTERM)
+            stopped = result(job, status=1)
+            assert stopped["state"] == "stopped"
+            assert "goes on" in job.log.read_text()
+    done = result(begin(lab, sandbox, "--from", "earliest", "--rate", "140", **small))
+    assert done["state"] == "finished"
+    assert "passes over the topic are left" in told
+    assert_equivalent(sandbox, made)
+    called = Counter(str(request["user"]) for request in sandbox.requests())
+    repeated = sum(called.values()) - len(called)
+    assert repeated <= kills * CONCURRENCY, f"seed {seed}: {repeated} calls again after {kills} kills"
+    assert result(begin(lab, sandbox, "--from", "earliest", "--rate", "140", **small))["calls"] == 0
+
+
+def numbered(rng: random.Random, first: int, events: int) -> list[Change]:
+    """Changes whose value is their number: an older one shows."""
+    return [Change(phone(rng.randrange(600)), {"latest": first + number}, first + number) for number in range(events)]
+
+
+def test_beside_live_workers_no_older_value_is_ever_seen_after_a_newer_one(lab: Lab) -> None:
+    rng = random.Random(4)
+    made = numbered(rng, 0, 2_000)
+    lab.produce(made)
+    sandbox = lab.sandbox("--record")
+    workers = [lab.worker(sandbox.base_url) for _ in range(2)]
+    lab.until_committed(60)
+    replayed = len(sandbox.requests())
+    job = begin(lab, sandbox, "--from", "earliest", "--rate", "60")
+    while not job.ended:
+        more = numbered(rng, len(made), 1)
+        made += more
+        lab.produce(more)
+        assert len(made) < 60_000, "the job never ends"
+    done = result(job)
+    lab.until_committed(60)
+    assert [worker.stop() for worker in workers] == [0, 0]
+    assert_equivalent(sandbox, made)
+    assert done["calls"] > 0
+    seen: dict[str, list[int]] = defaultdict(list)
+    for request in sandbox.requests():
+        assert request["status"] in {200, 429}, request
+        if request["status"] == 200:
+            seen[str(request["user"])].append(int(request["properties"]["latest"]))
+    assert len(sandbox.requests()) > replayed
+    back = {user: values for user, values in seen.items() if values != sorted(values)}
+    assert not back, next(iter(back.values()))

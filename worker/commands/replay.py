@@ -1,0 +1,299 @@
+"""`attribute-worker replay`: sends again what a range of the topic says, where it is still the last word."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from worker import logs, wiring, wiring_jobs
+from worker.attentive.senders import SendersStoppedError
+from worker.commands.stop import Stop
+from worker.core.delivery.spare_rate import MOST
+from worker.core.model import Partition
+from worker.core.replay.scope import Scope
+from worker.jobs.begin import Beginning, decide, filters_of, name_of, wanted
+from worker.jobs.diary import Begun, Diary, begun_of
+from worker.jobs.first import first_ms
+from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
+from worker.jobs.users import Identifier, Users, identifier, users_of_file
+from worker.jobs.when import Unreadable, offsets, when
+from worker.kafka import bounds
+from worker.kafka.connection import PropertiesRefused
+from worker.kafka.notebook import Notebook, NotebookUnreadable
+from worker.kafka.range import RangeFailed
+from worker.kafka.topics import Admin, TopicsUnavailable, exists, partition_counts
+from worker.settings.flags import SettingsCommand, settings_options
+from worker.settings.load import Loaded
+from worker.settings.model import Settings
+from worker.wiring import Unusable
+from worker.wiring_jobs import ReplayParts, ReplayTask
+
+_UNFINISHED: Final = 1
+_UNUSABLE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was typed."""
+
+    begin: str | None
+    begin_offsets: str | None
+    end: str | None
+    end_offsets: str | None
+    topics: tuple[str, ...]
+    partitions: tuple[int, ...]
+    users: tuple[str, ...]
+    users_file: Path | None
+    attributes: tuple[str, ...]
+    rate: float | None
+    name: str | None
+    restart: bool
+    dry_run: bool
+    as_json: bool
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  attribute-worker replay --from -2h --dry-run               what it would do
+  attribute-worker replay --from -2h                         do it
+  attribute-worker replay --from 2026-03-01T12:00 --to 2026-03-01T13:30 --attribute 'tier*'
+  attribute-worker replay --from-offsets 0:1500,1:980 --user phone=+15551230001""",
+)
+@settings_options
+@click.option("--from", "begin", metavar="WHEN", help="An ISO 8601 time, a duration back as -2h, earliest or latest.")
+@click.option(
+    "--from-offsets", "begin_offsets", metavar="OFFSETS", help="PARTITION:OFFSET,… or TOPIC/PARTITION:OFFSET,…"
+)
+@click.option("--to", "end", metavar="WHEN", help="Exclusive. Default: each partition's end at the start.")
+@click.option("--to-offsets", "end_offsets", metavar="OFFSETS", help="Exclusive.")
+@click.option("--topic", "topics", multiple=True, help="Only this topic. Repeatable.")
+@click.option("--partition", "partitions", type=click.IntRange(0), multiple=True, help="Only this one. Repeatable.")
+@click.option(
+    "--user", "users", metavar="USER", multiple=True, help="phone=…, email=…, client_user_id=… or custom:NAME=…."
+)
+@click.option("--users-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Users, one a line.")
+@click.option("--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these, as 'sc*'. Repeatable.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="Calls a second. Default: what live traffic leaves."
+)
+@click.option("--name", help="The job's name. Default: made of these options.")
+@click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run of this name has done.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, commits nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(loaded: Loaded, **typed: object) -> None:
+    """Send again what a range of the topic says, where it is still the last word.
+
+    Reads the range and all that came after it. For each user and attribute it sends the last value of the whole log,
+    and only if that lies in the range: it never overwrites a newer value. Safe beside live workers; it commits nothing
+    to their group. Kill it at any time: the same command goes on where it stopped.
+
+    Exit status: 0 done; 1 not finished, the same command goes on; 2 bad usage or configuration.
+    """
+    options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
+    settings = loaded.settings
+    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    log: FilteringBoundLogger = structlog.get_logger("worker.replay")
+    stop = Stop()
+    try:
+        sys.exit(0 if _Run(settings, options, log).run(stop) else _UNFINISHED)
+    except (Unreadable, Unusable, PropertiesRefused) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(_UNUSABLE)
+    except (TopicsUnavailable, NotebookUnreadable, RangeFailed, SendersStoppedError, TimeoutError) as error:
+        click.echo(f"Error: {error}. The same command goes on.", err=True)
+        sys.exit(_UNFINISHED)
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, settings: Settings, options: Options, log: FilteringBoundLogger) -> None:
+        self._settings = settings
+        self._options = options
+        self._log = log
+        self._admin: Admin = wiring.admin(settings, log)
+        self._users = _users(options)
+        self._name = name_of(options.name, _typed(options))
+        self._reaches: Mapping[Partition, Reach] = {}
+
+    def run(self, stop: Stop) -> bool:
+        """Returns whether all is done."""
+        notes = wiring_jobs.notebook(self._settings, self._name, self._log)
+        try:
+            how, begun = self._begin(notes)
+            if how is Beginning.FINISHED and not self._options.dry_run:
+                self._say(f"{self._name} is finished already; --restart begins it anew")
+                self._print({"name": self._name, "state": "finished", "calls": 0, "delivered": 0})
+                return True
+            return self._do(how, begun, notes, stop)
+        finally:
+            notes.close()
+
+    def _begin(self, notes: Notebook) -> tuple[Beginning, Begun]:
+        options, settings, admin = self._options, self._settings, self._admin
+        begin, end = _places(options, list(partition_counts(admin, settings.kafka.topics, ASK_SECONDS)))
+        partitions = chosen(admin, settings.kafka.topics, options.topics, options.partitions)
+        self._reaches = reach(admin, partitions, begin, end)
+        if not self._reaches:
+            raise Unreadable("the range names no partition")
+        wish = wanted(self._reaches, filters_of(self._users, options.attributes))
+        if options.dry_run:
+            return Beginning.ANEW, wish
+        if not exists(admin, settings.kafka.dead_letter_topic, ASK_SECONDS):
+            raise Unreadable(
+                f"the dead-letter topic {settings.kafka.dead_letter_topic} does not exist: `run` creates it"
+            )
+        how, begun = decide(begun_of(notes.read(partitions)), wish, restart=options.restart)
+        if how is Beginning.ANEW:
+            Diary(notes, begun).begin()
+        return how, begun
+
+    def _do(self, how: Beginning, begun: Begun, notes: Notebook, stop: Stop) -> bool:
+        options = self._options
+        verb = {Beginning.ANEW: "begins", Beginning.AGAIN: "goes on", Beginning.FINISHED: "is finished"}[how]
+        self._say(f"{self._name} {'would replay' if options.dry_run else verb}: {_range_words(begun)}")
+        if how is Beginning.ANEW:
+            self._warn_of_retention()
+        scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
+        task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
+        who = wiring.identity(self._settings)
+        with wiring_jobs.replay(self._settings, task, who, self._admin, notes, self._log) as parts:
+            done = parts.job.run(lambda: stop.requested)
+            self._tell(parts, done=done)
+        return done
+
+    def _starts(self, begun: Begun) -> Mapping[Partition, int]:
+        """Where to begin to read. All partitions of the topics are read: users may have moved from one to another."""
+        topics = {each.topic for each in begun.ranges}
+        counts = partition_counts(self._admin, topics, ASK_SECONDS)
+        everywhere = [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
+        outside = [each for each in everywhere if each not in begun.ranges]
+        starts = {each: of.start for each, of in begun.ranges.items()}
+        if not outside:
+            return starts
+        since = first_ms(begun.ranges, wiring_jobs.range_opener(self._settings, self._log))
+        ends = bounds.ends(self._admin, outside, ASK_SECONDS)
+        at = {} if since is None else bounds.at(self._admin, outside, since, ASK_SECONDS)
+        return starts | {each: ends[each] if (offset := at.get(each)) is None else offset for each in outside}
+
+    def _warn_of_retention(self) -> None:
+        for each, found in sorted(self._reaches.items()):
+            if found.shortened:
+                self._say(
+                    f"{each.topic}/{each.number}: what was before offset {found.earliest} is deleted; begins there"
+                )
+
+    def _tell(self, parts: ReplayParts, *, done: bool) -> None:
+        tally, counts = parts.replay.tally, parts.follower.counts
+        if counts.unreadable:
+            self._say(f"{counts.unreadable:,} records of the range cannot be decoded; `run` wrote dead letters of them")
+        if self._options.dry_run:
+            self._tell_plan(parts)
+            return
+        totals = parts.job.totals
+        letters = totals.dead_letters.total()
+        left = "" if done else f"; {tally.calls - tally.delivered:,} users at least are left: the same command goes on"
+        self._say(
+            f"{self._name} {'is finished' if done else 'stopped'}: {tally.delivered:,} users in {totals.calls:,} "
+            f"calls, {letters:,} dead letters{left}"
+        )
+        self._print(
+            {
+                "name": self._name,
+                "state": "finished" if done else "stopped",
+                "delivered": tally.delivered,
+                "calls": totals.calls,
+                "dead_letters": letters,
+                "superseded": tally.superseded,
+            }
+        )
+
+    def _tell_plan(self, parts: ReplayParts) -> None:
+        tally, counts = parts.replay.tally, parts.follower.counts
+        rate = self._options.rate or MOST * self._settings.attentive.requests_per_second
+        seconds = tally.calls / rate
+        if parts.follower.passes > 1:
+            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {parts.follower.passes} passes over the topic")
+        self._say(
+            f"{counts.records:,} records with {counts.changes:,} changes of {tally.users:,} users; {tally.calls:,} "
+            f"calls, about {seconds:,.0f} s at {rate:g} a second; {tally.superseded:,} values are not sent, "
+            "because a later one stands in the log"
+        )
+        self._print(
+            {
+                "records": counts.records,
+                "changes": counts.changes,
+                "users": tally.users,
+                "calls": tally.calls,
+                "superseded": tally.superseded,
+                "seconds_at_rate": round(seconds, 1),
+                "bytes": counts.bytes,
+                "partitions": [
+                    {
+                        "topic": each.topic,
+                        "partition": each.number,
+                        "from": found.start,
+                        "to": found.stop,
+                        "earliest": found.earliest,
+                    }
+                    for each, found in sorted(self._reaches.items())
+                ],
+            }
+        )
+
+    def _print(self, what: Mapping[str, object]) -> None:
+        if self._options.as_json:
+            click.echo(json.dumps(what))
+
+    def _say(self, text: str) -> None:
+        """To people: on stdout, or beside the JSON on stderr."""
+        click.echo(text, err=self._options.as_json)
+
+
+def _places(options: Options, topics: list[str]) -> tuple[Place, Place | None]:
+    if (options.begin is None) == (options.begin_offsets is None):
+        raise Unreadable("give one of --from and --from-offsets")
+    if options.end is not None and options.end_offsets is not None:
+        raise Unreadable("give only one of --to and --to-offsets")
+    now_ms = time.time_ns() // 1_000_000
+    begin = offsets(options.begin_offsets, topics) if options.begin is None else when(options.begin, now_ms)  # type: ignore[arg-type]  # one of them is given
+    if options.end_offsets is not None:
+        return begin, offsets(options.end_offsets, topics)
+    return begin, None if options.end is None else when(options.end, now_ms)
+
+
+def _users(options: Options) -> list[Identifier] | None:
+    if not options.users and options.users_file is None:
+        return None
+    return [*map(identifier, options.users), *(users_of_file(options.users_file) if options.users_file else ())]
+
+
+def _typed(options: Options) -> Mapping[str, object]:
+    """The options that make a job another one."""
+    return {
+        "from": options.begin,
+        "from-offsets": options.begin_offsets,
+        "to": options.end,
+        "to-offsets": options.end_offsets,
+        "topic": sorted(options.topics),
+        "partition": sorted(options.partitions),
+        "user": sorted(options.users),
+        "users-file": str(options.users_file or ""),
+        "attribute": sorted(options.attributes),
+    }
+
+
+def _range_words(begun: Begun) -> str:
+    total = sum(of.stop - of.start for of in begun.ranges.values())
+    return f"{total:,} offsets of {len(begun.ranges):,} partitions"

@@ -1,0 +1,152 @@
+"""What a range says of each user, after all that came later in the log: the values that are still the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from worker.core.letters.letter import source_of, trace_context
+from worker.core.model import Record, Scalar, User, UserKey
+from worker.core.replay.scope import PLACES, Scope
+from worker.core.replay.subject import NAME_BYTES, SUBJECT_BYTES, Subject
+from worker.core.waiting.entry import Change, Entry
+
+_KEPT: Final = 0.75  # of the users, when memory runs out
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a record says of a user, after preflight. `record` is where it lies."""
+
+    record: Record
+    key: UserKey
+    user: User
+    values: Mapping[str, Scalar] = field(repr=False)
+    occurred_at_ms: int | None = None
+    event_id: str | None = field(default=None, repr=False)
+
+    def change(self, subject: Subject) -> Change:
+        """Its change, for an entry."""
+        record = self.record
+        source = source_of(record, self.event_id)
+        headers = trace_context(record.headers)
+        return Change(subject, source, occurred_at_ms=self.occurred_at_ms, record_key=record.key, headers=headers)
+
+
+class Index:
+    """The users with places from `lower` on, as many as memory holds: then `upper` is lower than the last place.
+
+    Attributes:
+        subjects: by key.
+        upper: users from this place on are not in it.
+        size_bytes: what it takes in memory.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        *,
+        lower: int,
+        delivered: Collection[int],
+        unverified: Collection[int],
+        max_bytes: int,
+        on_settled: Callable[[Subject], None],
+    ) -> None:
+        """Leaves out users with a place in `delivered`. Of those in `unverified`, takes what came after the range."""
+        self.subjects: dict[UserKey, Subject] = {}
+        self.upper = PLACES
+        self.size_bytes = 0
+        self._scope = scope
+        self._lower = lower
+        self._delivered = frozenset(delivered)
+        self._unverified = frozenset(unverified)
+        self._max_bytes = max_bytes
+        self._on_settled = on_settled
+        self._matches = scope.matcher()
+
+    def take(self, said: Said, now: float) -> None:
+        """Takes in what the next record of a partition says."""
+        covered = self._scope.covers(said.record.partition, said.record.offset)
+        subject = self.subjects.get(said.key)
+        if subject is None:
+            subject = self._new(said) if covered else None
+            if subject is None:
+                return
+        before = _size_bytes(subject)
+        if covered:
+            self._take_covered(subject, said, now)
+        else:
+            self._take_later(subject, said, now)
+        self.size_bytes += _size_bytes(subject) - before
+        if self.size_bytes > self._max_bytes:
+            self._make_room()
+
+    def _new(self, said: Said) -> Subject | None:
+        if not self._scope.includes(said.user) or not any(map(self._matches, said.values)):
+            return None
+        subject = Subject(said.key, self._on_settled)
+        outside = not self._lower <= subject.place < self.upper and subject.place not in self._unverified
+        if outside or subject.place in self._delivered:
+            return None
+        subject.sent = subject.place in self._unverified
+        self.subjects[said.key] = subject
+        self.size_bytes += _size_bytes(subject)
+        return subject
+
+    def _take_covered(self, subject: Subject, said: Said, now: float) -> None:
+        names = [name for name in said.values if self._matches(name)]
+        subject.values += len(names)
+        values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
+        if values and not subject.sent:
+            absorb(subject, said, values, now)
+
+    @staticmethod
+    def _take_later(subject: Subject, said: Said, now: float) -> None:
+        newer = newer_values(subject, said)
+        if subject.sent and newer:
+            absorb(subject, said, newer, now)
+        else:
+            drop(subject, newer)
+
+    def _make_room(self) -> None:
+        """Leaves the users with the highest places to a later pass. One user always stays, however large."""
+        places = sorted(subject.place for subject in self.subjects.values())
+        if len(places) == 1:
+            return
+        self.upper = places[max(1, int(len(places) * _KEPT))]
+        for key in [key for key, subject in self.subjects.items() if subject.place >= self.upper]:
+            self.size_bytes -= _size_bytes(self.subjects.pop(key))
+
+    def ordered(self) -> list[Subject]:
+        """All users, in the order of the work."""
+        return sorted(self.subjects.values(), key=lambda subject: subject.place)
+
+
+def newer_values(subject: Subject, said: Said) -> dict[str, Scalar]:
+    """What a later record says of the attributes that the replay is responsible for."""
+    latest, record = subject.latest, said.record
+    return {name: value for name, value in said.values.items() if name in latest and subject.takes(name, record)}
+
+
+def drop(subject: Subject, names: Collection[str]) -> None:
+    """Values of a user that was not begun are no longer the last ones of the log: they are not sent."""
+    entry = subject.entry
+    if entry is None:
+        return
+    for name in names:
+        if name in entry.attributes:
+            entry.discard(name)
+    if not entry.attributes:
+        subject.entry, subject.unsettled = None, 0
+
+
+def absorb(subject: Subject, said: Said, values: Mapping[str, Scalar], now: float) -> None:
+    """Adds values to what is to be sent for a user."""
+    if subject.entry is None:
+        subject.entry = Entry(said.key, said.user, now)
+    subject.entry.absorb(said.user, said.change(subject), values)
+
+
+def _size_bytes(subject: Subject) -> int:
+    return SUBJECT_BYTES + NAME_BYTES * len(subject.latest) + (0 if subject.entry is None else subject.entry.size_bytes)

@@ -1,0 +1,288 @@
+"""A replay: sends again what a range of the log says, where it is still the last word. Safe beside live traffic.
+
+It folds the range and all that lies behind it up to the present end, and sends for each user and attribute the last
+value of the whole log, if that lies in the range. Live workers go on meanwhile, so two rules keep it from leaving an
+older value behind:
+
+1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old.
+2. After its reply the log is read on to the end as of that reply. If a newer value of a sent attribute has appeared, it
+   is sent, too, until none is newer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from worker.core.engine import Engine
+from worker.core.model import Now, Partition
+from worker.core.replay.index import Index, Said, absorb, drop, newer_values
+from worker.core.replay.scope import PLACES, Scope
+from worker.core.replay.subject import Stage, Subject
+
+FRESH_SECONDS: Final = 0.5
+WRITE_SECONDS: Final = 0.5
+"""A call is written so soon after its start at the latest. With `FRESH_SECONDS`, what it says is at most 1 s old."""
+MARKS_MAX: Final = 180
+"""Users that progress names one by one. They must fit into Kafka's commit metadata, which takes 4 KiB."""
+
+
+class Phase(Enum):
+    """What the replay does."""
+
+    READING = auto()  # the range, and the log behind it
+    SENDING = auto()
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay has come. Another process can go on from here.
+
+    Attributes:
+        lower: users with a place below this are delivered.
+        delivered: of the others, the places of those that are delivered.
+        unverified: of all that are delivered, the places of those whose newer values may still have to be sent.
+        done: nothing is left.
+    """
+
+    lower: int = 0
+    delivered: frozenset[int] = frozenset()
+    unverified: frozenset[int] = frozenset()
+    done: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replay has found, over all its passes.
+
+    Attributes:
+        users: with a change in the range.
+        calls: users of which something is to be sent.
+        superseded: values in the range that are not sent, because a later one stands in the log.
+        delivered: users of which all is delivered, or a dead letter.
+    """
+
+    users: int = 0
+    calls: int = 0
+    superseded: int = 0
+    delivered: int = 0
+
+    def add(self, subject: Subject) -> None:
+        """A user of the index."""
+        sent = len(subject.entry.attributes) if subject.entry is not None else 0
+        self.users += 1
+        self.calls += sent > 0
+        self.superseded += subject.values - sent
+
+
+class Replay:
+    """A step machine, without clock and without I/O. Its driver reads the log and does the engine's I/O.
+
+        replay = Replay(engine, scope, Progress(), max_bytes)
+        while replay.phase is not Phase.DONE:
+            if replay.reread():
+                ...  # open the range again, from its start
+            for said in ...:  # what the next records say, in the order of each partition
+                replay.receive(said, now)
+            replay.read(positions, now)  # so far all records were received
+            replay.ends(ends, asked_at)  # the answer to a question that was asked at that instant
+            replay.step(now)
+            if replay.may_call(now):
+                ...  # make the engine's calls
+
+    Attributes:
+        phase: what it does.
+        tally: what it has found.
+        marked: how many users `progress` has come to count as delivered since the start of this process.
+    """
+
+    def __init__(self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int, *, dry: bool = False) -> None:
+        """`dry`: finds out what it would send, and sends nothing."""
+        self._engine = engine
+        self._dry = dry
+        self._scope = scope
+        self._max_bytes = max_bytes
+        self._lower = progress.lower
+        self._delivered = set(progress.delivered)
+        self._unverified = set(progress.unverified)
+        self._positions: dict[Partition, int] = {}
+        self._ends: tuple[Mapping[Partition, int], float] | None = None
+        self._fresh_at = -math.inf  # up to an end as of this instant all is read
+        self._settled: list[Subject] = []
+        self._index: Index
+        self._order: list[Subject] = []
+        self._next = 0  # of `_order`, the first that is not begun
+        self._first = 0  # of `_order`, the first that is not delivered
+        self._begun: set[Subject] = set()  # and not done
+        self._reread = True
+        self.tally = Tally()
+        self.marked = 0
+        self.phase = Phase.DONE if progress.done else Phase.READING
+        self._begin_pass()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def reread(self) -> bool:
+        """Whether the driver has to begin to read the range from its start. True once for each pass."""
+        again, self._reread = self._reread, False
+        return again and self.phase is Phase.READING
+
+    def receive(self, said: Said, now: Now) -> None:
+        """What the next record of a partition says."""
+        if self.phase is Phase.READING:
+            self._index.take(said, now.mono)
+            return
+        subject = self._index.subjects.get(said.key)
+        if subject is None or subject.stage is Stage.DONE:
+            return
+        newer = newer_values(subject, said)
+        if not newer:
+            return
+        if subject.stage is Stage.WAITING:
+            if subject.sent:
+                absorb(subject, said, newer, now.mono)
+            else:
+                drop(subject, newer)
+            return
+        subject.stage = Stage.SENDING
+        self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
+
+    def read(self, positions: Mapping[Partition, int]) -> None:
+        """All records before these offsets were received."""
+        self._positions = dict(positions)
+        self._look()
+
+    def ends(self, ends: Mapping[Partition, int], asked_at: float) -> None:
+        """The partitions end here, as of `asked_at`: that is when the question was asked, in monotonic seconds."""
+        if self._ends is None:
+            self._ends = ends, asked_at
+        self._look()
+
+    def _look(self) -> None:
+        if self._ends is None:
+            return
+        ends, asked_at = self._ends
+        if all(self._positions.get(partition, 0) >= end for partition, end in ends.items()):
+            self._fresh_at, self._ends = asked_at, None
+
+    @property
+    def wants_ends(self) -> bool:
+        """Whether the driver should ask where the partitions end."""
+        return self._ends is None
+
+    @property
+    def passes(self) -> int:
+        """How many passes this one and those behind it are, if all users take as much memory as these."""
+        return math.ceil((PLACES - self._lower) / max(1, self._index.upper - self._lower))
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that the index takes."""
+        return self._index.size_bytes
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def may_call(self, now: Now) -> bool:
+        """Rule 1: whether a call may start."""
+        return self.phase is Phase.SENDING and now.mono - self._fresh_at <= FRESH_SECONDS
+
+    def step(self, now: Now) -> None:
+        """Goes on as far as it can without a reply or a record."""
+        if self.phase is Phase.READING and now.mono - self._fresh_at <= FRESH_SECONDS:
+            self._begin_sending()
+        if self.phase is not Phase.SENDING:
+            return
+        self._take_settled(now)
+        self._verify()
+        self._begin_more()
+        if self._next == len(self._order) and not self._begun:
+            self._end_pass()
+
+    def _begin_pass(self) -> None:
+        self._index = Index(
+            self._scope,
+            lower=self._lower,
+            delivered=self._delivered - self._unverified,
+            unverified=self._unverified,
+            max_bytes=self._max_bytes,
+            on_settled=self._settled.append,
+        )
+        self._fresh_at, self._ends, self._positions = -math.inf, None, {}
+        self._reread = True
+
+    def _begin_sending(self) -> None:
+        self._order = self._index.ordered()
+        for subject in self._order:
+            if not subject.sent:
+                self.tally.add(subject)
+        self._next = self._first = 0
+        if self._dry:
+            self._end_pass()
+        else:
+            self.phase = Phase.SENDING
+
+    def _begin_more(self) -> None:
+        """Gives the engine the next users, as many as progress can name."""
+        while self._next < len(self._order) and len(self._begun) + len(self._delivered) < MARKS_MAX:
+            subject = self._order[self._next]
+            self._next += 1
+            entry, subject.entry = subject.entry, None
+            if entry is None:
+                self._mark_delivered(subject)
+                self._end(subject)
+                continue
+            subject.stage = Stage.SENDING
+            self._begun.add(subject)
+            self._engine.admit(entry)
+
+    def _take_settled(self, now: Now) -> None:
+        settled, self._settled[:] = list(self._settled), []
+        for subject in settled:
+            if subject.unsettled or subject.stage is not Stage.SENDING:
+                continue  # a newer value came in between
+            subject.stage, subject.settled_at, subject.sent = Stage.VERIFYING, now.mono, True
+            if subject.place not in self._unverified:
+                self.tally.delivered += 1
+            self._unverified.add(subject.place)
+            self._mark_delivered(subject)
+
+    def _verify(self) -> None:
+        """Rule 2: whoever was read on to the end as of its reply, and found nothing newer, is done."""
+        done = [each for each in self._begun if each.stage is Stage.VERIFYING and each.settled_at <= self._fresh_at]
+        for subject in done:
+            self._begun.remove(subject)
+            self._end(subject)
+
+    def _end(self, subject: Subject) -> None:
+        subject.stage = Stage.DONE
+        self._unverified.discard(subject.place)
+        self._index.subjects.pop(subject.key, None)
+
+    def _mark_delivered(self, subject: Subject) -> None:
+        self.marked += 1
+        self._delivered.add(subject.place)
+        while self._first < len(self._order) and self._order[self._first].place in self._delivered:
+            place = self._order[self._first].place
+            self._delivered.discard(place)
+            self._lower = max(self._lower, place + 1)
+            self._first += 1
+
+    def _end_pass(self) -> None:
+        self._lower = self._index.upper
+        self._delivered.clear()
+        self._unverified = {place for place in self._unverified if place >= self._lower}
+        if self._lower == PLACES:
+            self.phase = Phase.DONE
+            return
+        self.phase = Phase.READING
+        self._begin_pass()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come. Once this is kept, a process that goes on from it repeats nothing."""
+        done = self.phase is Phase.DONE
+        return Progress(self._lower, frozenset(self._delivered), frozenset(self._unverified), done)

@@ -1,0 +1,80 @@
+"""One user of a replay, and what is to be sent for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from worker.core.model import Partition, Record, UserKey
+from worker.core.replay.scope import place_of
+from worker.core.waiting.entry import Entry
+from worker.core.waiting.ledger import Ledger
+
+SUBJECT_BYTES = 300
+NAME_BYTES = 200
+"""What a user takes in memory without its entry, and what each of its attributes adds."""
+
+_NOWHERE = Partition("", 0)
+
+
+class Stage(Enum):
+    """How far a user has come."""
+
+    WAITING = auto()  # not begun
+    SENDING = auto()  # its values are with the engine
+    VERIFYING = auto()  # they are delivered or dead letters; has a newer value appeared meanwhile?
+    DONE = auto()
+
+
+class Subject(Ledger):
+    """A user. To its entry it is the ledger: it counts what is not settled, and has no offsets to commit.
+
+    Attributes:
+        key: who.
+        place: where in the order of the work.
+        entry: what is to be sent, folded. None if nothing is, or the engine has it.
+        latest: the attributes that this replay is responsible for; where the newest value of each that was read lies,
+            and its record's time in milliseconds.
+        values: how many values of it lie in the range.
+        stage: how far it has come.
+        settled_at: when all was settled last, in monotonic seconds.
+        sent: something of it was sent: its newest value must be sent last.
+    """
+
+    __slots__ = ("entry", "key", "latest", "on_settled", "place", "sent", "settled_at", "stage", "values")
+
+    def __init__(self, key: UserKey, on_settled: Callable[[Subject], None]) -> None:  # a plain ledger's is not called
+        self.partition = _NOWHERE
+        self.live = True
+        self.unsettled = self.withheld = 0
+        self.key = key
+        self.place = place_of(key)
+        self.entry: Entry | None = None
+        self.latest: dict[str, tuple[Partition, int]] = {}
+        self.values = 0
+        self.stage = Stage.WAITING
+        self.settled_at = 0.0
+        self.sent = False
+        self.on_settled = on_settled
+
+    def hold(self, offset: int, timestamp_ms: int) -> None:  # noqa: ARG002 - a ledger's
+        """One more entry has something of this user."""
+        self.unsettled += 1
+
+    def settle(self, offset: int) -> None:  # noqa: ARG002 - a ledger's
+        """An entry is done, or has become part of another one."""
+        self.unsettled -= 1
+        if not self.unsettled:
+            self.on_settled(self)
+
+    def takes(self, name: str, record: Record) -> bool:
+        """Whether this record has the newest value of an attribute so far. If so, notes that.
+
+        Kafka has an order within a partition. Between two of them, the records' times decide: a job may read days of
+        one before it reads the other.
+        """
+        known = self.latest.get(name)
+        if known is not None and known[0] != record.partition and record.timestamp_ms < known[1]:
+            return False
+        self.latest[name] = record.partition, record.timestamp_ms
+        return True

@@ -1,0 +1,130 @@
+"""Reads the log for a replay: the range from its start, then whatever comes, and where the log ends meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from worker.core.events.reading import Content, Unreadable
+from worker.core.model import Event, Now, Partition, Record
+from worker.core.replay.index import Said
+from worker.core.replay.replay import Replay
+from worker.core.replay.scope import Matcher, Scope
+from worker.core.rules.preflight import Preflight
+from worker.jobs.reading import Reading
+from worker.kafka.bounds import Ends
+from worker.live.ports import Clock
+
+
+@dataclass(slots=True)
+class Counts:
+    """What lies in the range.
+
+    Attributes:
+        records: all of them.
+        changes: those that say something of a chosen user and attribute, after preflight.
+        bytes: their keys and values.
+        unreadable: records that cannot be decoded.
+    """
+
+    records: int = 0
+    changes: int = 0
+    bytes: int = 0
+    unreadable: int = 0
+
+
+class Follower:
+    """Feeds a replay. A context manager: it keeps a consumer open.
+
+    Args:
+        replay: what it feeds.
+        scope: the range.
+        starts: where to begin to read each partition of the topics, also of those outside the range.
+        open_reading: opens a reading from these offsets on, without an end.
+        ends: asks where the partitions end.
+
+    Attributes:
+        counts: of the range; complete after the first pass.
+        passes: over the topic, begun so far.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        scope: Scope,
+        starts: Mapping[Partition, int],
+        *,
+        open_reading: Callable[[Mapping[Partition, int]], Reading],
+        ends: Ends,
+        preflight: Preflight,
+        clock: Clock,
+    ) -> None:
+        self._replay = replay
+        self._scope = scope
+        self._starts = starts
+        self._open_reading = open_reading
+        self._ends = ends
+        self._preflight = preflight
+        self._clock = clock
+        self._matches: Matcher = scope.matcher()
+        self._stack = ExitStack()
+        self._reading: Reading
+        self.passes = 0
+        self._known_ends: Mapping[Partition, int] = {}
+        self.counts = Counts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def turn(self, wait_seconds: float) -> None:
+        """Reads what is there; waits up to `wait_seconds` for the first record. Errors as `Range.poll`."""
+        if self._replay.reread():
+            self._stack.close()
+            self._reading = self._stack.enter_context(self._open_reading(self._starts))
+            self.passes += 1
+        if self._replay.wants_ends:
+            self._ends.ask(self._clock().mono)
+        records = self._reading.poll(wait_seconds)
+        now = self._clock()
+        for record, content in records:
+            self._take(record, content, now)
+        self._replay.read(self._reading.positions)
+        if (answer := self._ends.answer()) is not None:
+            self._known_ends = answer[0]
+            self._replay.ends(*answer)
+
+    @property
+    def problem(self) -> str | None:
+        """What it waits for, in words. None if all is well."""
+        return self._reading.problem or self._ends.problem
+
+    @property
+    def read(self) -> tuple[int, int]:
+        """How many offsets are read in this pass, and of how many, as far as is known."""
+        positions, starts = self._reading.positions, self._starts
+        done = sum(positions[each] - start for each, start in starts.items())
+        return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
+
+    def _take(self, record: Record, content: Content, now: Now) -> None:
+        counts = self.passes == 1 and self._scope.covers(record.partition, record.offset)
+        if counts:
+            self.counts.records += 1
+            self.counts.bytes += len(record.key or b"") + len(record.value or b"")
+            self.counts.unreadable += isinstance(content, Unreadable)
+        if not isinstance(content, Event):
+            return
+        checked = self._preflight.check(content)
+        if checked.key is None or not checked.accepted:
+            return
+        said = Said(record, checked.key, checked.user, checked.accepted, content.occurred_at_ms, content.event_id)
+        if counts and self._scope.includes(said.user) and any(map(self._matches, said.values)):
+            self.counts.changes += 1
+        self._replay.receive(said, now)

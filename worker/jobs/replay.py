@@ -1,0 +1,130 @@
+"""The loop of a replay: reads, calls, and writes its progress down, until it is done or a stop is requested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from worker.core.model import Now
+from worker.core.replay.replay import Phase, Replay
+from worker.core.totals import Totals
+from worker.jobs.diary import Diary
+from worker.jobs.follower import Follower
+from worker.jobs.ticker import Ticker
+from worker.live.exchange import BUSY_SECONDS, Exchange
+
+STOP_SECONDS: Final = 8.0
+"""After a stop is requested, replies and progress are waited for so long at most."""
+_IDLE_SECONDS: Final = 0.05
+_GROWTH_SECONDS: Final = 30.0
+
+
+class ReplayJob:
+    """Runs a replay.
+
+    At most `concurrency` users are in the air: their call is in flight, or it has ended and their progress is not
+    written down yet. So a process that is killed makes at most so many calls again.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        exchange: Exchange,
+        follower: Follower,
+        diary: Diary,
+        *,
+        concurrency: int,
+        still_the_same: Callable[[], object],
+        say: Callable[[str], object],
+    ) -> None:
+        """`still_the_same` is called now and then. It raises if the topics have changed, so that a replay must end.
+
+        `say` tells people what they should know beforehand.
+        """
+        self._replay = replay
+        self._exchange = exchange
+        self._follower = follower
+        self._diary = diary
+        self._concurrency = concurrency
+        self._still_the_same = still_the_same
+        self._say = say
+        self._same_at = exchange.clock().mono + _GROWTH_SECONDS
+        self._stage: tuple[str, Ticker] | None = None
+
+    @property
+    def totals(self) -> Totals:
+        """What the engine counted: calls and dead letters."""
+        return self._exchange.engine.totals
+
+    def run(self, stop_requested: Callable[[], bool]) -> bool:
+        """Returns whether it is done. If not, a stop was requested, and a later run goes on.
+
+        Raises:
+            RangeFailed: A topic cannot be read on.
+            SendersStoppedError: A bug ended the senders' thread.
+        """
+        replay, clock = self._replay, self._exchange.clock
+        try:
+            while not self._is_over():
+                if stop_requested():
+                    self._stop(clock().mono + STOP_SECONDS)
+                    return self._is_over()
+                self._turn(clock(), may_call=True)
+                self._tell()
+                if clock().mono >= self._same_at and replay.phase is Phase.SENDING:
+                    self._same_at = clock().mono + _GROWTH_SECONDS
+                    self._still_the_same()
+            return True
+        finally:
+            self._end_stage()
+
+    def _turn(self, now: Now, *, may_call: bool) -> None:
+        engine, replay = self._exchange.engine, self._replay
+        self._follower.turn(0.0 if self._exchange.busy else _IDLE_SECONDS)
+        replay.step(now)
+        self._diary.turn(replay.progress, replay.marked)
+        free = 0
+        if may_call and replay.may_call(self._exchange.clock()):
+            free = max(0, self._concurrency - engine.in_flight - self._diary.unsaved)
+        self._exchange.step(BUSY_SECONDS, free)
+
+    def _stop(self, deadline: float) -> None:
+        """Waits for what is in flight, and writes the progress down. Makes no further call."""
+        engine, diary = self._exchange.engine, self._diary
+        while self._exchange.clock().mono < deadline:
+            self._turn(self._exchange.clock(), may_call=False)
+            if not engine.in_flight and not engine.letters_waiting and diary.is_kept(self._replay.progress):
+                return
+
+    def _is_over(self) -> bool:
+        done = self._replay.phase is Phase.DONE and not self._exchange.engine.letters_waiting
+        return done and self._diary.is_kept(self._replay.progress)
+
+    def _tell(self) -> None:
+        replay = self._replay
+        if replay.phase is Phase.READING:
+            done, total = self._follower.read
+            self._ticker("reading").show(done, total, self._waits() or "offsets")
+            return
+        if self._stage is not None and self._stage[0] == "reading" and replay.passes > 1:
+            self._say(
+                f"not all users fit into WORKER_WINDOW__MAX_BYTES: {replay.passes} passes over the topic are left"
+            )
+        self._ticker("sending").show(replay.tally.delivered, replay.tally.calls, self._waits() or "users")
+
+    def _waits(self) -> str | None:
+        """What holds it up, in words."""
+        halt = self._exchange.engine.halt
+        halted = None if halt is None else f"halted ({halt.reason}): {halt.detail}"
+        return self._follower.problem or self._diary.problem or halted
+
+    def _ticker(self, stage: str) -> Ticker:
+        if self._stage is None or self._stage[0] != stage:
+            self._end_stage()
+            self._stage = stage, Ticker(stage)
+        return self._stage[1]
+
+    def _end_stage(self) -> None:
+        if self._stage is not None:
+            self._stage[1].end()
+            self._stage = None

@@ -1,0 +1,106 @@
+"""What a job writes down in Kafka: a note for each partition, as metadata of an offset in a group of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from structlog.typing import FilteringBoundLogger
+
+from worker.core.model import Partition
+from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.properties import Properties, consumer_properties
+
+NOTE_BYTES_MAX: Final = 4_096
+"""What brokers take by default (`offset.metadata.max.bytes`)."""
+
+
+class NotebookUnreadable(Exception):
+    """The brokers do not answer, or refuse. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An offset, and a text of at most `NOTE_BYTES_MAX` bytes beside it."""
+
+    offset: int
+    text: str = field(repr=False)
+
+
+class Notebook:
+    """The notes of a job. It joins no group: it commits as a reader that manages its offsets by itself.
+
+    Example:
+        >>> notebook = Notebook(properties, "attribute-worker.replay.friday", log)
+        >>> notebook.read(partitions)  # waits
+        >>> notebook.write({partition: Note(100, "...")})  # does not wait
+        >>> notebook.written  # how many writes the brokers have acknowledged
+    """
+
+    def __init__(self, properties: Properties, group: str, log: FilteringBoundLogger) -> None:
+        """`group` is the job's own."""
+        self._connection = Connection("notebook", log)
+        self._sent = 0
+        self._answered = 0
+        self.written = 0
+        self.problem: str | None = None
+        with connecting():
+            self._consumer = Consumer(
+                {
+                    **consumer_properties(_alone(properties, group)),
+                    **self._connection.callbacks(),
+                    "on_commit": self._on_commit,
+                }
+            )
+
+    def read(self, partitions: Iterable[Partition], timeout_seconds: float = 10.0) -> Mapping[Partition, Note]:
+        """The notes of these partitions; those without any are left out.
+
+        Raises:
+            NotebookUnreadable: No answer in time, or the group is forbidden.
+        """
+        try:
+            found = self._consumer.committed([TopicPartition(*each) for each in partitions], timeout=timeout_seconds)
+        except KafkaException as failure:
+            raise NotebookUnreadable(self._connection.problem or in_words(failure.args[0])) from failure
+        notes = {}
+        for answer in found:
+            if answer.error is not None:
+                raise NotebookUnreadable(in_words(answer.error))
+            if answer.offset >= 0:
+                notes[Partition(answer.topic, answer.partition)] = Note(answer.offset, answer.metadata or "")
+        return notes
+
+    def write(self, notes: Mapping[Partition, Note]) -> None:
+        """Writes these notes. `written` tells when they are there. Call it only while nothing is `under_way`."""
+        self._sent += 1
+        offsets = [TopicPartition(*each, note.offset, note.text) for each, note in notes.items()]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as failure:
+            self._on_commit(failure.args[0], [])
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a write is not answered yet. Looks for answers, and does not wait."""
+        self._consumer.poll(0)
+        return self._answered < self._sent
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._consumer.close()
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._answered += 1
+        refusal = error or next((each.error for each in partitions if each.error is not None), None)
+        self.problem = None if refusal is None else f"progress cannot be written: {in_words(refusal)}"
+        if refusal is None:
+            self.written = self._sent
+
+
+def _alone(properties: Properties, group: str) -> Properties:
+    """As a reader in no group: the properties of a membership would be in the way."""
+    others = {name: value for name, value in properties.items() if name not in {"group.protocol", "group.instance.id"}}
+    return {**others, "group.id": group}
