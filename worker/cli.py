@@ -46,6 +46,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     ),
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
+    "verify": Entry("worker.commands.verify", "command", LOOKING, "Compare the topic with what the destination holds."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),

@@ -71,10 +71,15 @@ class Lab:
         self._commands.append(worker)
         return worker
 
-    def command(self, *arguments: str, environment: Mapping[str, str]) -> Command:
-        """Any other command, to its end."""
+    def start(self, *arguments: str, environment: Mapping[str, str]) -> Command:
+        """Any other command, begun."""
         command = Command(arguments, self._fresh(arguments[0]), environment)
         self._commands.append(command)
+        return command
+
+    def command(self, *arguments: str, environment: Mapping[str, str]) -> Command:
+        """Any other command, to its end."""
+        command = self.start(*arguments, environment=environment)
         command.wait()
         return command
 

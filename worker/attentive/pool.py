@@ -66,7 +66,7 @@ class Pool:
             target: path and query.
             headers: with Host, and Content-Length where there is a body.
             body: the whole of it.
-            deadline: when all of it must have ended, from the name's lookup to the body's end, by the running loop's clock.
+            deadline: when all of it must have ended, from the name's lookup to the body's end, by the loop's clock.
             may_send: asked right before anything of the request is written.
             answer_bytes_max: a longer body is cut there.
 
