@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.drive import P0
+from tests.core.drive import P0, P1
 from worker.core.model import Source, User, UserKey
 from worker.jobs.sample import Sample, place_of
 
@@ -64,6 +64,14 @@ def test_once_closed_it_lets_nobody_in_and_nobody_go() -> None:
         sample.take(key, User(phone=key.value), {"count": "x" * 100_000}, Source(P0, offset, 0))
     assert {each.key for each in sample} == set(USERS[:2])
     assert {each.last["count"].value for each in sample} == {"x" * 100_000}
+
+
+def test_of_two_partitions_the_later_time_counts_and_within_one_the_order() -> None:
+    sample = Sample(1, PLENTY)
+    for offset, (partition, at_ms) in enumerate([(P0, 100), (P1, 90), (P0, 80), (P1, 95), (P1, 70)]):
+        sample.take(USERS[0], User(phone=USERS[0].value), {"a": offset}, Source(partition, offset, at_ms))
+    [subject] = sample
+    assert subject.last["a"].value == 4, "80 ms is newer than 100 within P0, 95 than 80 between the two, 70 within P1"
 
 
 def test_a_user_keeps_the_latest_identifier_of_each_kind() -> None:

@@ -90,6 +90,8 @@ class Sample:
         subject.learn(user)
         for name, value in attributes.items():
             before = subject.last.get(name)
+            if before is not None and _is_older(source, before.source):
+                continue
             self._bytes += _size(name, value) - (0 if before is None else _size(name, before.value))
             subject.last[name] = Last(value, source)
         while not self._closed and (len(self) > self._users_max or (self._bytes > self._bytes_max and len(self) > 1)):
@@ -111,6 +113,11 @@ class Sample:
         self._below = -place
         gone = self._subjects.pop(key)
         self._bytes -= _USER_BYTES + sum(_size(name, last.value) for name, last in gone.last.items())
+
+
+def _is_older(source: Source, than: Source) -> bool:
+    """In a partition, a later record is newer. Between two partitions Kafka has no order: the records' times decide."""
+    return source.partition != than.partition and source.timestamp_ms < than.timestamp_ms
 
 
 def _size(name: str, value: Scalar) -> int:
