@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
     "wiring_jobs": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
+    "wiring_verify": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "commands": {
         *OUTER,
         "attentive",
@@ -68,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sandbox",
         "wiring",
         "wiring_jobs",
+        "wiring_verify",
     },
     # It imports a command by name, when the command is used.
     "cli": set(),

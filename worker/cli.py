@@ -47,6 +47,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
     "replay": Entry("worker.commands.replay", "command", MENDING, "Send again what a range of the topic says."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
+    "verify": Entry("worker.commands.verify", "command", LOOKING, "Compare the topic with what the destination holds."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),

@@ -108,7 +108,7 @@ def test_the_account_equals_the_model_and_a_refused_call_changes_nothing(upserts
     assert account.user_count == len(groups) == len(account.lines())
     for group in groups:
         for identifier in group:
-            assert {entry["name"]: entry["value"] for entry in account.read(identifier)} == model.attributes(group)
+            assert dict(account.read(identifier)) == model.attributes(group)
 
 
 def has_no_number(value: object) -> bool:

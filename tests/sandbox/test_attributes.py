@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.sandbox.rig import PHONE, PLAIN, Rig
-from worker.sandbox.service import Errors, Settings
+from worker.sandbox.service import Errors, Key, Settings
 
 
 def message(response: httpx.Response) -> str:
@@ -211,6 +211,12 @@ def test_reading_may_be_switched_off_as_it_is_for_most_accounts(serve: Callable[
     rig = serve(replace(PLAIN, reads=False))
     assert rig.read().status_code == 401
     assert rig.set({"a": 1}).status_code == 200
+
+
+def test_an_attributes_name_may_stand_under_the_other_documented_key(serve: Callable[[Settings], Rig]) -> None:
+    rig = serve(replace(PLAIN, read_key=Key.ATTRIBUTE))
+    rig.set({"points": 1.50})
+    assert rig.read().json() == [{"attribute": "points", "value": "1.5"}]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 class Received:
     """The part of an answer that has arrived. `cut`: the rest of its body is not read, because it is too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int = BODY_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
         self.status = 0
         self.headers: RawHeaders = ()
         self.body = bytearray()
@@ -98,7 +99,13 @@ class Connection(asyncio.Protocol):
         return not (self._is_new and self._is_tls) and bool(self._poll.poll(0))
 
     async def exchange(
-        self, method: bytes, target: bytes, headers: RawHeaders, body: bytes, fence: Callable[[], None]
+        self,
+        method: bytes,
+        target: bytes,
+        headers: RawHeaders,
+        body: bytes,
+        fence: Callable[[], None],
+        answer_bytes_max: int = BODY_BYTES_MAX,
     ) -> Received:
         """Writes a request and reads its answer. `is_open` says afterwards whether the connection may be used again.
 
@@ -108,6 +115,7 @@ class Connection(asyncio.Protocol):
             headers: with Host, and Content-Length where there is a body.
             body: the whole of it.
             fence: called right before each write. If it raises, nothing more is written.
+            answer_bytes_max: a longer body is cut there.
 
         Raises:
             Broken: the connection ended before the answer did.
@@ -121,7 +129,7 @@ class Connection(asyncio.Protocol):
                 raise Broken("the other side closed the connection or spoke before it was asked")
             self._is_new = self._is_written = False
             self._tunnels = method == b"CONNECT"
-            self._received = Received()
+            self._received = Received(answer_bytes_max)
             self._answer = answer
             await self._write(content, answer, fence)
             return await answer
@@ -225,8 +233,8 @@ class Connection(asyncio.Protocol):
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Data):
-                received.body += event.data[: BODY_BYTES_MAX - len(received.body)]
-                received.cut = len(received.body) >= BODY_BYTES_MAX
+                received.body += event.data[: received.bytes_max - len(received.body)]
+                received.cut = len(received.body) >= received.bytes_max
                 if received.cut:
                     return self._finish()
             elif isinstance(event, h11.Response):

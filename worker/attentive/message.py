@@ -5,34 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote_plus
 
 from worker.core.model import Failure
 
 BODY_BYTES_MAX: Final = 64 * 1024
-"""How much of an answer's body is read. A longer body is cut there, and the answer still counts."""
+"""How much of an answer's body is read, unless its request wants more. A longer body is cut there, and the answer still
+counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """A request: `Message("GET", "https://api.example.com/v1/me", (("Accept", "application/json"),))`.
 
-    Host and Content-Length are added where it is sent.
+    Host and Content-Length are added where it is sent. The URL may name a user in its query.
     """
 
     method: str
-    url: str
+    url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    answer_bytes_max: int = BODY_BYTES_MAX
 
     @property
     def private(self) -> bytes:
         """What an answer may repeat, and nobody may show: the token, identifiers and values."""
-        return b" ".join([*(value.encode() for name, value in self.headers if name == "Authorization"), self.body])
+        token = (value.encode() for name, value in self.headers if name == "Authorization")
+        query = unquote_plus(self.url.partition("?")[2]).encode()
+        return b" ".join([*token, query, self.body])
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer; its body is cut at `BODY_BYTES_MAX`.
+    """A complete answer; its body is cut at the request's `answer_bytes_max`.
 
     Header names are in lower case. The values of a repeated header are joined by a comma.
     """

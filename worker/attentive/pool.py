@@ -56,6 +56,7 @@ class Pool:
         *,
         deadline: float | None,
         may_send: Callable[[], bool],
+        answer_bytes_max: int,
     ) -> Received:
         """One request and its complete answer.
 
@@ -65,9 +66,9 @@ class Pool:
             target: path and query.
             headers: with Host, and Content-Length where there is a body.
             body: the whole of it.
-            deadline: when all of it must have ended, from the lookup of the name to the end of the body, by the running
-                loop's clock.
+            deadline: when all of it must have ended, from the name's lookup to the body's end, by the loop's clock.
             may_send: asked right before anything of the request is written.
+            answer_bytes_max: a longer body is cut there.
 
         Raises:
             NoAnswer: no complete answer; its subclass says why.
@@ -93,7 +94,7 @@ class Pool:
                 if connection is None:
                     opening = Opening(origin, self._trust, self._environ, self._all.add)
                     connection = await opening.connection()
-                received = await connection.exchange(method, target, headers, body, fence)
+                received = await connection.exchange(method, target, headers, body, fence, answer_bytes_max)
                 if received.status == HTTPStatus.MISDIRECTED_REQUEST:
                     self._misdirected_at = loop.time()
                 return received

@@ -10,12 +10,17 @@ import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final
+from urllib.parse import quote, urlencode
 
 from worker.attentive.message import Message
 from worker.core.model import Call, Scalar, User
 
 ATTRIBUTES_PATH = "attributes/custom"
 ACCOUNT_PATH = "me"
+
+LOOKUP_BYTES_MAX: Final = 1024 * 1024
+"""A user's attributes together, as the read endpoint gives them: some thousands. A longer answer cannot be read."""
 
 EXPONENT_MAX = 10_000
 """Bound of a number's exponent. We write it out as digits, so `Decimal("1E+1000000000")` would take a gigabyte."""
@@ -37,6 +42,16 @@ def headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
 def get(url: str, token: str, user_agent: str) -> Message:
     """A request that only reads."""
     return Message("GET", url, headers(token, user_agent))
+
+
+def lookup(url: str, user: User, token: str, user_agent: str) -> Message:
+    """`GET /attributes/custom`: by the user's phone if there is one, else by the email. The API takes exactly one.
+
+    The query writes a phone's + as %2B: a + in a query means a space.
+    """
+    named = {"email": user.email or ""} if user.phone is None else {"phone": user.phone}
+    query = urlencode(named, quote_via=quote, safe="")
+    return Message("GET", f"{url}?{query}", headers(token, user_agent), answer_bytes_max=LOOKUP_BYTES_MAX)
 
 
 def upsert(url: str, call: Call, token: str, user_agent: str) -> Message:

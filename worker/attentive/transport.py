@@ -29,6 +29,7 @@ import httpx
 from worker.attentive.connection import Received
 from worker.attentive.dialing import Origin
 from worker.attentive.message import (
+    BODY_BYTES_MAX,
     Answer,
     Broken,
     Fenced,
@@ -119,8 +120,8 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Makes one request and reads its whole answer. Cuts a body that is longer than `BODY_BYTES_MAX`.
 
-        `request.extensions` may hold `deadline`, by the running loop's clock, and `may_send`, asked right before the
-        request is written.
+        `request.extensions` may hold `deadline`, by the running loop's clock, `may_send`, asked right before the
+        request is written, and `answer_bytes_max` in the place of `BODY_BYTES_MAX`.
 
         Raises:
             httpx.TransportError: no complete answer came; says why.
@@ -139,6 +140,7 @@ class Transport(httpx.AsyncBaseTransport):
                 request.content,
                 deadline=request.extensions.get("deadline"),
                 may_send=request.extensions.get("may_send", _always),
+                answer_bytes_max=request.extensions.get("answer_bytes_max", BODY_BYTES_MAX),
             )
         except NoAnswer as error:
             raise _RAISED[type(error)](str(error), request=request) from None
@@ -175,7 +177,11 @@ class Transport(httpx.AsyncBaseTransport):
                 _parsed(message.url),
                 headers=message.headers,
                 content=message.body or None,
-                extensions={"deadline": deadline, "may_send": may_send},
+                extensions={
+                    "deadline": deadline,
+                    "may_send": may_send,
+                    "answer_bytes_max": message.answer_bytes_max,
+                },
             )
             response = await self.handle_async_request(request)
         except (Fenced, httpx.HTTPError, httpx.InvalidURL) as error:

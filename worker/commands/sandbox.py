@@ -14,7 +14,7 @@ import yaml
 
 from worker.sandbox.enumerations import EnumerationError, read_enumerations
 from worker.sandbox.faults import Fault, FaultError, read_faults
-from worker.sandbox.service import DEFAULT_LIMIT, Errors, Settings
+from worker.sandbox.service import DEFAULT_LIMIT, Errors, Key, Settings
 
 _EPILOG = """\b
 Examples:
@@ -81,6 +81,13 @@ A fault (the first that matches a request counts; only authorised requests withi
 @click.option(
     "--no-reads", is_flag=True, help="Refuse GET /v1/attributes/custom with 401, as if reading were not configured."
 )
+@click.option(
+    "--read-key",
+    type=click.Choice([key.value for key in Key]),
+    default=Key.NAME.value,
+    show_default=True,
+    help="What GET /v1/attributes/custom calls an attribute's name: Attentive documents both.",
+)
 @click.option("--record", is_flag=True, help="Keep the latest requests for GET /_sandbox/requests.")
 @click.option("--log-requests", is_flag=True, help="Log a line for each request, without identifiers or values.")
 def sandbox(  # noqa: PLR0913 - one parameter for each option
@@ -93,6 +100,7 @@ def sandbox(  # noqa: PLR0913 - one parameter for each option
     enumerations_file: Path | None,
     errors: str,
     no_reads: bool,
+    read_key: str,
     record: bool,
     log_requests: bool,
 ) -> None:
@@ -108,6 +116,7 @@ def sandbox(  # noqa: PLR0913 - one parameter for each option
         enumerations=_read_enumerations(enumerations_file),
         faults=_read_faults(faults_file),
         reads=not no_reads,
+        read_key=Key(read_key),
         record=record,
     )
     _serve(settings, host=host, port=port, log_requests=log_requests)

@@ -244,7 +244,7 @@ class Failure(StrEnum):
 class Reply:
     """What came back for a call: a status, or a failure (then `status` is None).
 
-    `body` is text of at most 64 KiB; `message` is the human part of an error body, if one was found;
+    `body` is text of at most 64 KiB, of a lookup 1 MiB; `message` is the human part of an error body, if one was found;
     `retry_after_seconds`, `rate_limit` and `rate_remaining` repeat the headers of that meaning.
     `no_such_path`: a 404 that says so of the path; `web_page`: the answer is for a browser, so it is not the API's.
     `cause` tells people what kind of failure it was, or where a redirect points; without a secret, and no decision goes

@@ -156,12 +156,12 @@ class Account:
             self._known[key] = person
         return person
 
-    def read(self, identifier: Identifier) -> list[dict[str, str]]:
-        """A user's attributes, as `GET /v1/attributes/custom` returns them. Empty for an unknown user."""
+    def read(self, identifier: Identifier) -> list[tuple[str, str]]:
+        """A user's attributes, each as a name and a text, in the order first set. Empty for an unknown user."""
         person = self._known.get(identifier.key)
         if person is None:
             return []
-        return [{"name": name, "value": text_of(value)} for name, (_, value) in person.attributes.items()]
+        return [(name, text_of(value)) for name, (_, value) in person.attributes.items()]
 
     def lines(self) -> list[str]:
         """The final state: one JSON object per user. Equal states give equal lines, in equal order."""

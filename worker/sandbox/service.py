@@ -36,6 +36,13 @@ Wanted: TypeAlias = Upsert | Identifier | RefusedError | None
 """What a request wants: an upsert, a user's attributes, or (None) the token's owner. RefusedError: it is malformed."""
 
 
+class Key(StrEnum):
+    """What a read answer calls an attribute's name. The documentation shows one, and requires the other."""
+
+    NAME = "name"
+    ATTRIBUTE = "attribute"
+
+
 class Errors(StrEnum):
     """What the body of a 400 says."""
 
@@ -51,7 +58,8 @@ class Settings:
 
     `limit` is in requests per second, for each token and endpoint; 0 means no limit. `enumerations` are the attributes
     created in the UI, with their allowed values. Without `reads`, `GET /v1/attributes/custom` gets 401, as Attentive
-    answers if reading is not configured. `record` keeps the received requests.
+    answers if reading is not configured. `read_key` is how it calls an attribute's name. `record` keeps the received
+    requests.
     """
 
     tokens: tuple[str, ...] = field(repr=False)
@@ -60,6 +68,7 @@ class Settings:
     enumerations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     reads: bool = True
+    read_key: Key = Key.NAME
     record: bool = False
 
 
@@ -166,7 +175,8 @@ class Service:
         if isinstance(wanted, RefusedError):
             return self._refused(wanted)
         if isinstance(wanted, Identifier):
-            return Answer(200, json.dumps(self.account.read(wanted)).encode(), _JSON)
+            held = [{self._settings.read_key.value: name, "value": text} for name, text in self.account.read(wanted)]
+            return Answer(200, json.dumps(held).encode(), _JSON)
         try:
             self.account.apply(wanted)
         except RefusedError as error:

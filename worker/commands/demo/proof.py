@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from worker.commands.demo.stage import Provoked
 from worker.commands.demo.traffic import Person
+from worker.core.held import same_json
 from worker.core.model import Letter
 
 _NAMED_MAX = 5
@@ -90,15 +90,4 @@ def _same_user(
     wanted, held = expected.get(person), found.get(person)
     if wanted is None or held is None or wanted.keys() != held.keys():
         return False
-    return all(_same(wanted[name], held[name]) for name in wanted)
-
-
-def _same(wanted: object, held: object) -> bool:
-    """Whether both are the same JSON. Python alone takes `1` and `True` for equal."""
-    return _json_kind(wanted) is _json_kind(held) and wanted == held
-
-
-def _json_kind(value: object) -> type:
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return Decimal
-    return type(value)
+    return all(same_json(wanted[name], held[name]) for name in wanted)

@@ -1,0 +1,115 @@
+"""What is judged while the topic goes on, without a broker or a destination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+from tests.core.drive import P0
+from worker.core.model import Checked, Event, Partition, Scalar, Source, User, UserKey
+from worker.jobs.asking import Asking, Held
+from worker.jobs.sample import Subject
+from worker.jobs.topic import Take, Topic
+from worker.jobs.verify import Finding, Kind, Verify, Wish
+
+ANNA = User(phone="+13115552368")
+KEY = UserKey("phone", "", "+13115552368")
+ASKED_MS = 1_700_000_000_000
+LONG_AGO_MS = ASKED_MS - 3_600_000
+GRACE_MS = 35_000
+
+Written = tuple[Mapping[str, Scalar], int]
+"""A change of Anna, and its time."""
+
+
+class FakeTopic:
+    """Hands out changes, a batch for each `read`."""
+
+    unreadable = 0
+
+    def __init__(self, *batches: Sequence[Written]) -> None:
+        self._batches = batches
+        self._reads = 0
+        self._offset = 0
+
+    @property
+    def positions(self) -> Mapping[Partition, int]:
+        return {P0: self._offset}
+
+    def restart(self) -> None:
+        self._reads = self._offset = 0
+
+    def read(self, take: Take, _: Callable[[], bool]) -> None:
+        for attributes, at_ms in self._batches[self._reads] if self._reads < len(self._batches) else ():
+            take(Event(ANNA, attributes), Checked(KEY, ANNA, attributes), Source(P0, self._offset, at_ms))
+            self._offset += 1
+        self._reads += 1
+
+
+class FakeAsking:
+    """Holds the same of everybody."""
+
+    def __init__(self, attributes: Mapping[str, object]) -> None:
+        self._attributes = attributes
+
+    def each(self, subjects: Sequence[Subject], _: Callable[[], bool]) -> Iterator[Held]:
+        for subject in subjects:
+            yield Held(subject, self._attributes, ASKED_MS)
+
+
+def verify(topic: FakeTopic, held: Mapping[str, object], *, is_whole: bool = True) -> tuple[Verify, list[Finding]]:
+    wish = Wish(
+        includes=lambda _: True,
+        matches=lambda _: True,
+        users_max=10,
+        bytes_max=10**6,
+        grace_ms=GRACE_MS,
+        belongs=(lambda name: name != "theirs") if is_whole else None,
+    )
+    job = Verify(cast("Topic", topic), cast("Asking", FakeAsking(held)), wish)
+    return job, list(job.run(lambda: False))
+
+
+def kinds(findings: Sequence[Finding]) -> dict[str, Kind]:
+    return {finding.attribute: finding.kind for finding in findings}
+
+
+def test_a_change_is_judged_once_it_is_old_enough() -> None:
+    for age_ms, expected in ((GRACE_MS - 1, {}), (GRACE_MS, {"tier": Kind.DIFFERENT})):
+        job, findings = verify(FakeTopic([({"tier": "gold"}, ASKED_MS - age_ms)]), {"tier": "silver"})
+        assert kinds(findings) == expected
+        assert job.tally.young == (not expected)
+        assert job.tally.attributes == len(expected)
+
+
+def test_a_young_change_that_has_arrived_is_equal() -> None:
+    job, findings = verify(FakeTopic([({"tier": "gold"}, ASKED_MS)]), {"tier": "gold"})
+    assert not findings
+    assert (job.tally.equal, job.tally.young) == (1, 0)
+
+
+def test_a_change_that_comes_while_the_destination_is_asked_is_no_difference() -> None:
+    """Whatever the time of its record: a producer may write the time of long ago."""
+    topic = FakeTopic([({"tier": "gold", "vip": True}, LONG_AGO_MS)], [({"tier": "silver", "new": 1}, LONG_AGO_MS)])
+    job, findings = verify(topic, {"tier": "silver", "vip": "false", "new": "1"})
+    assert kinds(findings) == {"vip": Kind.DIFFERENT}
+    assert job.tally.equal == 2
+
+    job, findings = verify(topic, {"tier": "gold", "vip": "true"})
+    assert not findings
+    assert (job.tally.equal, job.tally.young) == (1, 2)
+
+
+def test_unexpected_is_only_what_could_be_known() -> None:
+    topic, held = FakeTopic([({"tier": "gold"}, LONG_AGO_MS)]), {"tier": "gold", "colour": "red", "theirs": "x"}
+    assert kinds(verify(topic, held)[1]) == {"colour": Kind.UNEXPECTED}
+    assert kinds(verify(topic, held, is_whole=False)[1]) == {}
+
+
+def test_the_last_of_several_values_counts() -> None:
+    topic = FakeTopic([({"points": number}, LONG_AGO_MS) for number in range(3)])
+    job, findings = verify(topic, {"points": "1"})
+    [finding] = findings
+    assert finding.last is not None
+    assert (finding.last.value, finding.last.source.offset, finding.returned) == (2, 2, "1")
+    assert job.tally.found == {Kind.DIFFERENT: 1}

@@ -1,0 +1,244 @@
+"""`attribute-worker verify`: compares what the topic says with what the destination holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from worker import logs, wiring, wiring_verify
+from worker.commands.stop import Stop
+from worker.core.model import UserKey
+from worker.jobs.asking import DestinationFailed
+from worker.jobs.spans import chosen, reach
+from worker.jobs.topic import ReadingStuck
+from worker.jobs.users import Identifier, Users, identifier, users_of_file
+from worker.jobs.verify import Finding, Kind, Tally, Verify
+from worker.jobs.when import Edge, Unreadable, when
+from worker.kafka.connection import PropertiesRefused
+from worker.kafka.range import RangeFailed
+from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.settings.flags import SettingsCommand, settings_options
+from worker.settings.load import Loaded
+from worker.settings.model import Settings
+from worker.wiring import Unusable
+from worker.wiring_verify import Task
+
+DIFFERS_EXIT: Final = 1
+UNUSABLE_EXIT: Final = 2
+USERS: Final = 100
+_LINES_MAX: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was typed."""
+
+    users: tuple[str, ...]
+    users_file: Path | None
+    sample: int | None
+    begin: str
+    attributes: tuple[str, ...]
+    rate: float | None
+    as_json: bool
+    values: bool
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  attribute-worker verify                                    100 users, always the same
+  attribute-worker verify --user phone=+15551230001 --values
+  attribute-worker verify --sample 5000 --rate 50 --attribute 'loyalty_*' --json""",
+)
+@settings_options
+@click.option(
+    "--user", "users", metavar="USER", multiple=True, help="phone=…, email=…, client_user_id=… or custom:NAME=…."
+)
+@click.option("--users-file", type=click.Path(path_type=Path), help="Users, one a line.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"So many users, the same in each run. Default: {USERS}, or all that are named.",
+)
+@click.option(
+    "--from",
+    "begin",
+    metavar="WHEN",
+    default=Edge.EARLIEST.value,
+    show_default=True,
+    help="Only changes since then: an ISO 8601 time, a duration back as -2h, earliest.",
+)
+@click.option("--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these, as 'sc*'. Repeatable.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Calls a second. Default: a tenth of WORKER_ATTENTIVE__REQUESTS_PER_SECOND.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a difference, and one with the counts.")
+@click.option("--values", is_flag=True, help="Show identifiers and values, too.")
+def command(loaded: Loaded, **typed: object) -> None:
+    """Compare what the topic says with what the destination holds.
+
+    Reads the topic, takes the last value of each attribute of the chosen users, and asks the destination for these
+    users. An attribute may be missing there, different, or unexpected: held, though the topic does not say it. Changes
+    younger than the window and 30 seconds are not judged. It changes nothing, and commits nothing.
+
+    Exit status: 0 nothing differs; 1 something differs, or not all could be compared; 2 bad usage or configuration.
+    """
+    options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
+    settings = loaded.settings
+    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    log: FilteringBoundLogger = structlog.get_logger("worker.verify")
+    stop = Stop()
+    try:
+        sys.exit(_run(settings, options, stop, log))
+    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNUSABLE_EXIT)
+    except (TopicsUnavailable, RangeFailed, ReadingStuck) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(DIFFERS_EXIT)
+
+
+def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> int:
+    """Runs the job, prints what it finds, and returns the exit status."""
+    typed = _users(options)
+    begin = when(options.begin, time.time_ns() // 1_000_000)
+    admin = wiring.admin(settings, log)
+    reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, None)
+    task = Task(
+        reaches=reaches,
+        includes=Users(typed).include,
+        users_max=USERS if typed is None and options.sample is None else options.sample,
+        patterns=options.attributes,
+        rate=options.rate,
+        from_earliest=begin is Edge.EARLIEST,
+    )
+    printer = _Printer(as_json=options.as_json, values=options.values)
+    with wiring_verify.verify(settings, task, admin, log) as job:
+        problem = None
+        try:
+            for finding in job.run(lambda: stop.requested):
+                printer.finding(finding)
+        except DestinationFailed as error:
+            problem = str(error)
+        printer.summary(job.tally)
+        unfinished = [problem] if problem else []
+        if stop.requested:
+            unfinished.append("stopped before the end")
+        _tell(job, task, unfinished)
+    tally = job.tally
+    return DIFFERS_EXIT if unfinished or tally.found or tally.failed else 0
+
+
+def _users(options: Options) -> list[Identifier] | None:
+    if not options.users and options.users_file is None:
+        return None
+    return [*map(identifier, options.users), *(users_of_file(options.users_file) if options.users_file else ())]
+
+
+class _Printer:
+    """Prints to stdout: a line a difference, and at the end the counts."""
+
+    def __init__(self, *, as_json: bool, values: bool) -> None:
+        self._as_json = as_json
+        self._values = values
+        self._lines = 0
+
+    def finding(self, finding: Finding) -> None:
+        self._lines += 1
+        if self._as_json:
+            self._json(self._object(finding))
+        elif self._lines <= _LINES_MAX:
+            click.echo(self._line(finding))
+
+    def summary(self, tally: Tally) -> None:
+        found = {kind.value: tally.found[kind] for kind in Kind}
+        if self._as_json:
+            head = {"users": tally.users, "attributes": tally.attributes, "equal": tally.equal}
+            # It only looks, so nothing is repaired.
+            self._json({**head, **found, "unreadable": tally.unreadable, "repaired": 0, "young": tally.young})
+            return
+        if self._lines > _LINES_MAX:
+            click.echo(f"… and {self._lines - _LINES_MAX:,} more: --json prints all")
+        counts = f"{tally.users:,} users, {tally.attributes:,} attributes"
+        if not tally.found:
+            click.echo(f"no differences: {counts}")
+        else:
+            click.echo(f"{counts}: {tally.equal:,} equal, " + ", ".join(f"{of:,} {kind}" for kind, of in found.items()))
+
+    def _object(self, finding: Finding) -> dict[str, object]:
+        source = None if finding.last is None else finding.last.source
+        user = {"user": _user(finding.subject.key)} if self._values else {}
+        values = {"expected": finding.last and finding.last.value, "found": finding.returned} if self._values else {}
+        return {
+            **user,
+            "attribute": finding.attribute,
+            "finding": finding.kind.value,
+            "topic": None if source is None else source.partition.topic,
+            "partition": None if source is None else source.partition.number,
+            "offset": None if source is None else source.offset,
+            **values,
+        }
+
+    def _line(self, finding: Finding) -> str:
+        words = [f"{finding.kind.value:<10}", _name(finding.attribute)]
+        if finding.last is not None:
+            source = finding.last.source
+            words.append(f"{source.partition.topic}:{source.partition.number}:{source.offset}")
+        if self._values:
+            words.append(_user(finding.subject.key))
+            words += [f"expected {_shown(finding.last.value)}"] if finding.last is not None else []
+            words += [f"found {_shown(finding.returned)}"] if finding.kind is not Kind.MISSING else []
+        return "  ".join(words)
+
+    def _json(self, document: dict[str, object]) -> None:
+        click.echo(json.dumps(document, ensure_ascii=False, default=str))
+
+
+def _name(attribute: str) -> str:
+    return attribute if attribute.isprintable() else json.dumps(attribute)
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _user(key: UserKey) -> str:
+    """As a user is typed, so that a script can pass it on."""
+    return f"custom:{key.name}={key.value}" if key.kind == "custom" else f"{key.kind}={key.value}"
+
+
+def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
+    """Says on stderr what the counts leave out, and why the job ended early if it did."""
+    tally = job.tally
+    notes = [f"could not be read: {words} ({count:,} users)" for words, count in tally.failed.items()]
+    if tally.nameless:
+        notes.append(f"{tally.nameless:,} users have no phone and no email: the API looks up nobody by other names")
+    if tally.young:
+        notes.append(f"{tally.young:,} changes are too young to judge")
+    if not task.is_whole:
+        notes.append("the topic is not read from its beginning on, so nothing is called unexpected")
+    if job.unreadable_records:
+        notes.append(f"{job.unreadable_records:,} records cannot be decoded; `run` makes dead letters of them")
+    if not tally.users and not unfinished:
+        notes.append("no such user has a change in the topic")
+    notes += [f"Error: {why}; {_left(tally)}" for why in unfinished]
+    for note in notes:
+        click.echo(note, err=True)
+
+
+def _left(tally: Tally) -> str:
+    return f"{tally.left:,} of {tally.users:,} users are left" if tally.users else "no user was compared"
