@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
-    "wiring_jobs": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
+    "wiring_replay": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "wiring_verify": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "commands": {
         *OUTER,
@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
         "sandbox",
         "wiring",
-        "wiring_jobs",
+        "wiring_replay",
         "wiring_verify",
     },
     # It imports a command by name, when the command is used.

@@ -14,7 +14,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_jobs
+from worker import logs, wiring, wiring_replay
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
@@ -35,7 +35,7 @@ from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import Unusable
-from worker.wiring_jobs import ReplayParts, ReplayTask
+from worker.wiring_replay import ReplayParts, ReplayTask
 
 _UNFINISHED: Final = 1
 _UNUSABLE: Final = 2
@@ -129,7 +129,7 @@ class _Run:
 
     def run(self, stop: Stop) -> bool:
         """Returns whether all is done."""
-        notes = wiring_jobs.notebook(self._settings, self._name, self._log)
+        notes = wiring_replay.notebook(self._settings, self._name, self._log)
         try:
             how, begun = self._begin(notes)
             if how is Beginning.FINISHED and not self._options.dry_run:
@@ -168,7 +168,7 @@ class _Run:
         scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
         task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
         who = wiring.identity(self._settings)
-        with wiring_jobs.replay(self._settings, task, who, self._admin, notes, self._log) as parts:
+        with wiring_replay.replay(self._settings, task, who, self._admin, notes, self._log) as parts:
             done = parts.job.run(lambda: stop.requested)
             self._tell(parts, done=done)
         return done
@@ -182,7 +182,7 @@ class _Run:
         starts = {each: of.start for each, of in begun.ranges.items()}
         if not outside:
             return starts
-        since = first_ms(begun.ranges, wiring_jobs.range_opener(self._settings, self._log))
+        since = first_ms(begun.ranges, wiring_replay.range_opener(self._settings, self._log))
         ends = bounds.ends(self._admin, outside, ASK_SECONDS)
         at = {} if since is None else bounds.at(self._admin, outside, since, ASK_SECONDS)
         return starts | {each: ends[each] if (offset := at.get(each)) is None else offset for each in outside}

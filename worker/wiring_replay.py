@@ -1,4 +1,4 @@
-"""Builds the jobs from their parts, as `wiring` builds the worker."""
+"""Builds a replay from its parts, as `wiring` builds the worker."""
 
 from __future__ import annotations
 
