@@ -40,7 +40,7 @@ from worker.ops.metrics import PREFIX, Kind, Metric
 from worker.ops.outcomes import OUTCOMES
 from worker.ops.variables import ignoring_unusable_variables
 
-# The SDK's own limit is 2000 series a metric. Beyond it, partitions would vanish from the metrics and alerts without a word.
+# The SDK's own limit is 2000 series a metric. Partitions beyond it would vanish from metrics and alerts without a word.
 _SERIES_MAX: Final = 1_000_000
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
