@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
-from worker.kafka.connection import Connection, PropertiesRefused
+from worker.kafka.connection import Connection, PropertiesRefused, in_words
 from worker.kafka.properties import consumer_properties, producer_properties, refused
 from worker.kafka.topics import Admin
 
@@ -95,6 +95,11 @@ def test_statistics_that_are_no_json_are_passed_over(connection: Connection) -> 
 def test_a_property_that_is_no_text_is_refused_in_words(value: str) -> None:
     with pytest.raises(PropertiesRefused, match="not text"):
         Admin({"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "client.rack": value}, structlog.get_logger())
+
+
+def test_a_topic_that_was_deleted_under_a_producer_is_told_in_words() -> None:
+    """So a letter fails whose topic has just gone; later ones fail as for a topic that never was."""
+    assert in_words(KafkaError(KafkaError._UNKNOWN_PARTITION)).startswith("the topic has lost its partitions")
 
 
 def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None:
