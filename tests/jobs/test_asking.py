@@ -74,6 +74,7 @@ def test_after_a_429_it_slows_down_and_asks_again() -> None:
     scene = Scene(lambda number, before: Reply(429) if number < 3 and not before else OK)
     assert all(held.attributes for held in scene.run(10).values())
     assert len(scene.asked) == 13
+    assert all(at == 1_000.0 or at >= 1_001.0 for at, _ in scene.asked), "no further call within that second"
 
 
 def test_a_retry_after_holds_for_everybody() -> None:
@@ -128,6 +129,9 @@ def test_a_404_is_a_user_without_attributes_if_the_url_is_right() -> None:
     found = scene.run(10)
     assert [number for number, held in found.items() if held.attributes == {}] == list(range(5))
     assert scene.proofs == 1
+    scene = Scene(lambda number, _: Reply(404) if number else OK)
+    assert scene.run(3)[2].attributes == {}
+    assert scene.proofs == 0, "an answer has shown that the URL is right"
     with pytest.raises(DestinationFailed, match="check the URL"):
         Scene(lambda *_: Reply(404), problem="check the URL").run()
 

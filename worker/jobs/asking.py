@@ -108,7 +108,7 @@ class Asking:
         self._quiet_until = 0.0
         self._answered_at = clock()
         self._answers = 0
-        self._is_proved = False  # an answer, or `GET /me`, has shown that URL and token are right
+        self._is_proved = False  # an answer has shown that URL and token are right
 
     def each(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> Iterator[Held]:
         """What is held of each, as the answers come. Ends early once `stopped`.
@@ -189,7 +189,6 @@ class Asking:
             raise DestinationFailed(f"GET /attributes/custom: {in_words(reply)}: {NOT_ENABLED}")
         if verdict_on(reply, ever_delivered=True) is Verdict.WRONG_URL:
             raise DestinationFailed(f"GET /attributes/custom: {in_words(reply)}: check WORKER_ATTENTIVE__BASE_URL")
-        self._is_proved = True
 
     def _put_off(self, one: _Waiting, reply: Reply, verdict: Verdict, asked_ms: int) -> Held | None:
         now = self._clock()
