@@ -97,6 +97,15 @@ SCENES = {
     "running-late": Scene(
         replace(RUNNING, partitions=(replace(RUNNING.partitions[0], oldest_undelivered_seconds=9_000.0),))
     ),
+    "running-with-many-letters": Scene(
+        replace(
+            RUNNING,
+            latest_dead_letters=tuple(
+                replace(letter, at=NOW - timedelta(seconds=50 * age))
+                for age, letter in enumerate(RUNNING.latest_dead_letters)
+            ),
+        )
+    ),
     "throttled": Scene(replace(RUNNING, state=State.THROTTLED, rate=Rate(150.0, 75.0, 31.5))),
     **{f"halted-{reason.value}": Scene(halted(reason)) for reason in HaltReason},
     "draining": Scene(replace(RUNNING, state=State.DRAINING)),

@@ -48,7 +48,7 @@ def test_a_link_to_the_runbook_is_that_of_an_alert_and_its_page_is_served() -> N
     found = {link for scene in SCENES.values() for link in outline(scene.status, stall=scene.stall).links}
     pages = {link for link in found if "runbook" in link}
     assert pages <= runbook
-    assert len(pages) == 7
+    assert len(pages) == 8
     for link in found:
         path, _, query = f"/{link}".partition("?")
         assert answers.answer(path, query, "").status in {200, 503}, link
@@ -110,6 +110,17 @@ def test_a_window_that_is_longer_than_an_alert_waits_makes_no_change_late() -> N
     assert headline(late, SINCE, NOW, None).tone == "warn"
     patient = replace(late, settings={"window.seconds": 10_000.0})
     assert headline(patient, SINCE, NOW, None).tone == "good"
+
+
+def test_many_dead_letters_are_told_and_a_few_or_old_ones_are_not() -> None:
+    """The scene's ten letters are of the last eight minutes; those of `RUNNING` lie seven minutes apart."""
+    many = SCENES["running-with-many-letters"].status
+    first = headline(many, SINCE, NOW, None)
+    assert (first.tone, first.page) == ("warn", "AttributeWorkerDeadLetters")
+    assert first.why == ("The latest 10 dead letters are from the last 15 min: rejected, undecodable.",)
+    assert headline(RUNNING, SINCE, NOW, None).tone == "good"
+    few = replace(many, latest_dead_letters=many.latest_dead_letters[:9])
+    assert headline(few, SINCE, NOW, None).tone == "good"
 
 
 def test_the_page_shows_totals_partitions_and_dead_letters() -> None:

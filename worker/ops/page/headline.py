@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from worker.core.delivery.gate import HaltReason
@@ -13,6 +13,9 @@ from worker.ops.status import Halt, Problem, State, Status
 
 LATE_SECONDS: Final = 900
 """As the alert about late delivery has it. The window comes on top."""
+MANY_LETTERS: Final = 10
+MANY_LETTERS_WITHIN: Final = timedelta(minutes=15)
+"""So many dead letters within that time are no longer single bad values. The status keeps just as many."""
 
 _LOST: Final = "Nothing is lost, and delivery goes on by itself once the cause is gone."
 _MEND: Final = "Mend that. The worker tries again by itself."
@@ -24,7 +27,7 @@ _MENDS: Final[Mapping[Problem, str]] = {
     Problem.KAFKA: "Look at brokers, password, ACLs and topics. attribute-worker check tries them all.",
     Problem.NO_RECORDS: "Look for READ on the topic, a broker that does not answer, or a transaction that hangs.",
     Problem.NO_EFFECT: "Look for a typo in WORKER_MAPPING__ATTRIBUTES, its rules and WORKER_ATTRIBUTES__ALLOW.",
-    Problem.STUCK: "Look at what the partition waits for. Don't skip the offset: it would be lost.",
+    Problem.STUCK: "Nothing, if it waits for its turn. Else look what it waits for. Don't skip the offset: it would be lost.",
 }
 
 _HALTS: Final[Mapping[str, str]] = {
@@ -78,7 +81,7 @@ def headline(status: Status, since: datetime, now: datetime, stall: str | None) 
         return _starting(status, since)
     if status.state is State.THROTTLED:
         return _throttled(status, since)
-    return _running(status, since)
+    return _running(status, since, now)
 
 
 def _starting(status: Status, since: datetime) -> Headline:
@@ -93,7 +96,7 @@ def _starting(status: Status, since: datetime) -> Headline:
     )
 
 
-def _running(status: Status, since: datetime) -> Headline:
+def _running(status: Status, since: datetime, now: datetime) -> Headline:
     oldest = status.oldest_undelivered_seconds or 0.0
     if status.problem:
         sentence, page = "Running, but a part of the work waits.", "AttributeWorkerProblem"
@@ -104,6 +107,13 @@ def _running(status: Status, since: datetime) -> Headline:
         return Headline(
             "running", "warn", "Running, but changes come late.", since, to_do, (why,), "AttributeWorkerDeliveryLate"
         )
+    letters = [letter for letter in status.latest_dead_letters if now - letter.at <= MANY_LETTERS_WITHIN]
+    if len(letters) >= MANY_LETTERS:
+        reasons = ", ".join(sorted({letter.reason for letter in letters}))
+        within = duration(MANY_LETTERS_WITHIN.total_seconds())
+        why = f"The latest {len(letters)} dead letters are from the last {within}: {reasons}."
+        sentence, to_do = "Running, but some changes are refused.", "Look at the latest dead letters below."
+        return Headline("running", "warn", sentence, since, to_do, (why,), "AttributeWorkerDeadLetters")
     return Headline("running", "good", "Running: changes are delivered.", since, "Nothing.")
 
 
