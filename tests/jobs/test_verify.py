@@ -51,8 +51,10 @@ class FakeAsking:
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         self._attributes = attributes
+        self.asked: list[int] = []
 
     def each(self, subjects: Sequence[Subject], _: Callable[[], bool]) -> Iterator[Held]:
+        self.asked.append(sum(len(each.last) for each in subjects))
         for subject in subjects:
             yield Held(subject, self._attributes, ASKED_MS)
 
@@ -104,6 +106,16 @@ def test_unexpected_is_only_what_could_be_known() -> None:
     topic, held = FakeTopic([({"tier": "gold"}, LONG_AGO_MS)]), {"tier": "gold", "colour": "red", "theirs": "x"}
     assert kinds(verify(topic, held)[1]) == {"colour": Kind.UNEXPECTED}
     assert kinds(verify(topic, held, is_whole=False)[1]) == {}
+
+
+def test_it_asks_for_the_first_user_before_it_reads_on() -> None:
+    """An account that may not read shows at once, and not after hours of reading."""
+    asking = FakeAsking({})
+    topic = FakeTopic([({"tier": "gold"}, LONG_AGO_MS), ({"points": 1}, LONG_AGO_MS)])
+    everything = Wish(lambda _: True, lambda _: True, None, 10**6, GRACE_MS, None)
+    findings = list(Verify(cast("Topic", topic), cast("Asking", asking), everything).run(lambda: False))
+    assert asking.asked == [1, 2]
+    assert kinds(findings) == {"tier": Kind.MISSING, "points": Kind.MISSING}
 
 
 def test_the_last_of_several_values_counts() -> None:

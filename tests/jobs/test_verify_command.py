@@ -216,7 +216,7 @@ def test_an_account_that_may_not_read_and_a_wrong_token_are_told_apart(lab: Lab)
     assert wrong.status == 1
     assert "status 401. GET /me answered 401; the token is wrong" in wrong.notes
     for each in (closed, wrong):
-        assert "1 of 1 users are left" in each.notes
+        assert "no user was compared" in each.notes
         assert_counts(each)
 
 
@@ -235,7 +235,7 @@ def test_it_keeps_to_the_rate_and_bears_with_refusals_and_failures(lab: Lab) -> 
     assert found.status == 1
     assert_counts(found, missing=30)
     statuses = sandbox.stats()["by_status"]
-    assert statuses["200"] == 30
+    assert statuses["200"] == 31, "one more at the start, to see whether the account may read"
     assert statuses["429"] <= 25, "a limit of 20, asked at 40: it slows down"
 
 
@@ -243,7 +243,7 @@ def test_a_stop_ends_it_in_order_and_says_what_is_left(lab: Lab) -> None:
     sandbox = lab.sandbox()
     write(lab, *(Said({"phone": phone(number)}, {"points": 1}) for number in range(30)))
     command = lab.start("verify", "--json", "--rate", "1", environment=lab.environment(sandbox.base_url))
-    until(lambda: sandbox.stats()["requests"], 60, "it has begun to ask")
+    until(lambda: sandbox.stats()["requests"] > 1, 60, "it has begun to ask")
     began = time.monotonic()
     command.signal(signal.SIGTERM)
     assert command.wait() == 1

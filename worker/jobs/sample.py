@@ -82,11 +82,11 @@ class Sample:
         """No further user comes in. Changes of those in it still do."""
         self._closed = True
 
-    def take(self, key: UserKey, user: User, attributes: Mapping[str, Scalar], source: Source) -> None:
-        """A user's change, the next in its partition."""
+    def take(self, key: UserKey, user: User, attributes: Mapping[str, Scalar], source: Source) -> Subject | None:
+        """A user's change, the next in its partition. Returns the user. None if it does not come in."""
         subject = self._subjects.get(key) or self._admitted(key, user)
         if subject is None:
-            return
+            return None
         subject.learn(user)
         for name, value in attributes.items():
             before = subject.last.get(name)
@@ -96,6 +96,7 @@ class Sample:
             subject.last[name] = Last(value, source)
         while not self._closed and (len(self) > self._users_max or (self._bytes > self._bytes_max and len(self) > 1)):
             self._evict()
+        return subject
 
     def _admitted(self, key: UserKey, user: User) -> Subject | None:
         place = place_of(key)

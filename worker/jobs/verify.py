@@ -105,6 +105,7 @@ class Verify:
         self._wish = wish
         self.tally = Tally()
         self.passes = 0
+        self._has_asked = False
 
     @property
     def unreadable_records(self) -> int:
@@ -140,8 +141,10 @@ class Verify:
             if checked.key is None or not self._wish.includes(event.user):
                 return
             attributes = {name: value for name, value in checked.accepted.items() if self._wish.matches(name)}
-            if attributes:
-                sample.take(checked.key, checked.user, attributes, source)
+            subject = sample.take(checked.key, checked.user, attributes, source) if attributes else None
+            if not self._has_asked and subject is not None and lookup_of(subject):
+                self._has_asked = True
+                self._held([subject], stopped)  # reading may take hours: show at once if the account may not ask
 
         self._topic.read(take, stopped)
 
