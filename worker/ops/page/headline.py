@@ -27,7 +27,7 @@ _MENDS: Final[Mapping[Problem, str]] = {
     Problem.KAFKA: "Look at brokers, password, ACLs and topics. attribute-worker check tries them all.",
     Problem.NO_RECORDS: "Look for READ on the topic, a broker that does not answer, or a transaction that hangs.",
     Problem.NO_EFFECT: "Look for a typo in WORKER_MAPPING__ATTRIBUTES, its rules and WORKER_ATTRIBUTES__ALLOW.",
-    Problem.STUCK: "Nothing, if it waits for its turn. Else mend what it waits for. Never skip the offset: it is lost then.",
+    Problem.STUCK: "If it waits for its turn: nothing. Else mend that. Don't skip the offset: it is lost then.",
 }
 
 _HALTS: Final[Mapping[str, str]] = {
