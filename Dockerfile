@@ -11,7 +11,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && /tools/bin/pip install --no-cache-dir --require-hashes --only-binary :all: --requirement locks/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
-COPY docs/runbook docs/runbook
+COPY docs docs
 COPY worker worker
 RUN /tools/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels .
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -55,7 +56,17 @@ def test_a_link_to_the_runbook_is_that_of_an_alert_and_its_page_is_served() -> N
     for page in runbook:
         answer = answers.answer(f"/{page}", "", "")
         assert (answer.status, answer.body.decode().strip()) == (200, (ROOT / page).read_text("utf-8").strip())
-    assert answers.answer("/docs/runbook/../logs.md", "", "").status == 404
+    assert answers.answer("/docs/runbook/", "", "").body == answers.answer("/docs/runbook/README.md", "", "").body
+
+
+def test_whatever_the_runbook_links_to_in_docs_is_served_and_nothing_outside() -> None:
+    answers = Answers(Board(STARTING), CollectorRegistry(), stalled_after_seconds=60)
+    for page in (ROOT / "docs/runbook").glob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+\.md)", page.read_text("utf-8")):
+            target = (page.parent / link).resolve().relative_to(ROOT)
+            assert answers.answer(f"/{target}", "", "").status == 200, (page.name, link)
+    for path in ("/docs/runbook/../logs.md", "/docs/../README.md", "/README.md", "/docs", "/docs/"):
+        assert answers.answer(path, "", "").status == 404, path
 
 
 @pytest.mark.parametrize("reason", HaltReason)

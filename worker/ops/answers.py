@@ -145,7 +145,7 @@ class Answers:
 
 
 def _written(path: str) -> Answer:
-    """A page of the runbook, or 404."""
+    """A page of docs/, or 404."""
     if path in pages():
         return plain(HTTPStatus.OK, pages()[path])
     known = "\n".join(f"{name:<23} {meaning}" for name, meaning in PATHS.items())
