@@ -111,6 +111,12 @@ def test_the_settings_table_is_what_the_code_says() -> None:
     assert with_table(page) == page
 
 
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_a_page_names_settings_that_exist(path: Path) -> None:
+    settings = set(re.findall(r"\bWORKER_[A-Z]+__\w*[A-Z]\b", path.read_text(encoding="utf-8")))
+    assert {each for each in settings if f"`{each}`" not in settings_table()} == set()
+
+
 def anchors(page: Path) -> set[str]:
     """What a link may name behind `#`: the headings, as GitHub turns them into anchors."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
