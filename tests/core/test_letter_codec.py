@@ -114,6 +114,7 @@ anything = st.recursive(
     max_leaves=6,
 )
 text = st.text(st.characters(codec=None, categories=None), max_size=50)
+topics = st.text("abcXYZ019._-", min_size=1, max_size=249)  # what a topic's name may have
 letters = st.builds(
     Letter,
     reason=st.sampled_from(Reason),
@@ -137,7 +138,7 @@ letters = st.builds(
             name=text,
             value=anything,
             occurred_at_ms=st.none() | st.integers(-(2**63), 2**63 - 1),
-            partition=st.builds(Partition, topic=text, number=st.integers(0, 9)),
+            partition=st.builds(Partition, topic=topics, number=st.integers(0, 9)),
             offset=st.integers(0, 2**62),
         ),
         max_size=4,
