@@ -54,7 +54,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
-    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"},
+    "wiring_mending": {*OUTER, "kafka", "registry", "live", "jobs", "settings", "wiring"},
+    "commands": {
+        *OUTER,
+        "attentive",
+        "kafka",
+        "registry",
+        "ops",
+        "live",
+        "jobs",
+        "settings",
+        "sandbox",
+        "wiring",
+        "wiring_mending",
+    },
     # It imports a command by name, when the command is used.
     "cli": set(),
     "__main__": {"cli"},
