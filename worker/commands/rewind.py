@@ -72,7 +72,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     It refuses while the group has members, and names them. A static member that is away counts until the session
     time-out has passed.
 
-    Exit status: 0 moved, or nothing to move; 1 nothing was moved; 2 bad usage or configuration.
+    Exit status: 0 moved, or nothing to move; 1 not moved, or not known to be; 2 bad usage or configuration.
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings

@@ -143,19 +143,23 @@ class LetterBook:
             RangeFailed: As `Range.poll`.
         """
         for part in range(self.parts):
+            words = f", part {part + 1} of {self.parts}" if self.parts > 1 else ""
             folding = Folding(self.parts, part)
-            counted = self.odd if part == 0 else Odd()
-            for place, letter in self._read("folding", part, counted, stopped):
+            ticker = Ticker(f"folding dead letters{words}")
+            for place, letter in self._read(ticker, self.odd if part == 0 else Odd(), stopped):
                 if has_id(letter.id):
                     folding.take(letter, place)
+            ticker.end()
             if stopped():
                 return
-            for place, letter in self._read("reading", part, Odd(), stopped):
+            ticker = Ticker(f"reading dead letters{words}")
+            for place, letter in self._read(ticker, Odd(), stopped):
                 if letter.reason is not Reason.RESOLVED and folding.stands(letter.id, place):
+                    ticker.end()  # the letter may be printed on the same terminal
                     yield Found(letter, folding.state(letter.id))
+            ticker.end()
 
-    def _read(self, stage: str, part: int, odd: Odd, stopped: Callable[[], bool]) -> Iterator[tuple[Place, Letter]]:
-        ticker = Ticker(f"{stage} dead letters" + (f", part {part + 1} of {self.parts}" if self.parts > 1 else ""))
+    def _read(self, ticker: Ticker, odd: Odd, stopped: Callable[[], bool]) -> Iterator[tuple[Place, Letter]]:
         moved_at, seen = self._clock(), 0
         with self._open_range(self._spans) as reader:
             while reader.unread and not stopped():
@@ -173,4 +177,3 @@ class LetterBook:
                 elif now - moved_at > STUCK_SECONDS:
                     raise LettersUnread(f"reading stands still: {reader.problem or 'no record comes'}")
                 ticker.show(done, self._total, reader.problem or "")
-        ticker.end()
