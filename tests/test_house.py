@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
     "wiring_replay": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "wiring_verify": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
+    "wiring_mending": {*OUTER, "kafka", "registry", "live", "jobs", "settings", "wiring"},
     "commands": {
         *OUTER,
         "attentive",
@@ -70,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wiring",
         "wiring_replay",
         "wiring_verify",
+        "wiring_mending",
     },
     # It imports a command by name, when the command is used.
     "cli": set(),

@@ -51,6 +51,8 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),
+    "rewind": Entry("worker.commands.rewind", "command", MENDING, "Move the group's offsets while it is stopped."),
+    "dead-letters": Entry("worker.commands.dead_letters", "group", MENDING, "List, show and dismiss dead letters."),
 }
 
 # The modules that each optional extra installs.

@@ -1,0 +1,179 @@
+"""The letters of the dead-letter topic, each once, with how it stands."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from worker.core.avro import framing
+from worker.core.avro.schema import InvalidSchema, Undecodable
+from worker.core.letters.codec import LetterReader, NotALetter
+from worker.core.letters.folding import HELD_BYTES, Folding, Place
+from worker.core.model import Letter, Partition, Reason, Record
+from worker.jobs.ticker import Ticker
+from worker.kafka.range import Range, Span
+
+STUCK_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.1
+_READERS_MAX: Final = 1_000
+_ODD_KINDS_MAX: Final = 20
+
+SchemaOf = Callable[[int], object | None]
+"""The schema of an id, as `json.loads` gives it. None if there is none. May raise LettersUnread."""
+
+
+class LettersUnread(Exception):
+    """The topic could not be read to its end. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A letter. `state` is `open`, or how it ended."""
+
+    letter: Letter
+    state: str
+
+
+class LetterDecoder:
+    """Reads records of the dead-letter topic, whatever schema of letters they have.
+
+    Args:
+        own: the schema of records without framing. None: they have the framing of Confluent.
+        schema_of: where schemas of framed records come from.
+    """
+
+    def __init__(self, own: object | None, schema_of: SchemaOf) -> None:
+        self._own = None if own is None else LetterReader(own)
+        self._schema_of = schema_of
+        self._readers: dict[int, LetterReader | None] = {}
+
+    def letter(self, record: Record) -> Letter:
+        """The letter in a record.
+
+        Raises:
+            NotALetter: It is none.
+            LettersUnread: Nobody says what its schema is.
+        """
+        if record.value is None:
+            raise NotALetter("it has no value")
+        if self._own is not None:
+            return self._own.read(record, 0)
+        try:
+            schema_id = framing.schema_id_of(record.value)
+        except Undecodable as problem:
+            raise NotALetter(str(problem)) from None
+        reader = self._reader(schema_id)
+        if reader is None:
+            raise NotALetter("its schema id is unknown, or its schema is unusable")
+        return reader.read(record, framing.HEADER_BYTES)
+
+    def _reader(self, schema_id: int) -> LetterReader | None:
+        if schema_id not in self._readers:
+            if len(self._readers) >= _READERS_MAX:  # garbage may name any id
+                del self._readers[next(iter(self._readers))]
+            schema = self._schema_of(schema_id)
+            try:
+                self._readers[schema_id] = None if schema is None else LetterReader(schema)
+            except InvalidSchema:
+                self._readers[schema_id] = None
+        return self._readers[schema_id]
+
+
+class Odd:
+    """The records of the topic that are no letters, counted by why. The first one of each kind is named."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, Record] = {}
+
+    def take(self, record: Record, why: str) -> None:
+        """Counts a record."""
+        kind = why if why in self.first or len(self.first) < _ODD_KINDS_MAX else "other reasons"
+        self.counts[kind] += 1
+        self.first.setdefault(kind, record)
+
+
+class LetterBook:
+    """Reads the dead-letter topic from its beginning to the end that it had at the start.
+
+    Memory: the letters themselves are not held. A first pass over the topic folds their ids, a second one gives the
+    letters. If the ids might take more than `max_bytes`, they are divided by their hash, and each part has its two
+    passes.
+
+    Args:
+        spans: the topic's partitions, each to its end.
+        open_range: opens a reader of them.
+        decoder: reads a record.
+        max_bytes: for what is held of the ids.
+
+    Attributes:
+        odd: what is passed over since it is no letter.
+
+    Example:
+        >>> for found in book.letters(lambda: stop.requested):
+        ...     if found.state == OPEN: ...
+    """
+
+    def __init__(
+        self,
+        spans: Mapping[Partition, Span],
+        open_range: Callable[[Mapping[Partition, Span]], Range],
+        decoder: LetterDecoder,
+        max_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spans = spans
+        self._open_range = open_range
+        self._decoder = decoder
+        self._clock = clock
+        self._total = sum((span.stop or 0) - span.start for span in spans.values())
+        self.parts = max(1, -(-self._total * HELD_BYTES // max_bytes))
+        self.odd = Odd()
+
+    def letters(self, stopped: Callable[[], bool], has_id: Callable[[str], bool] = lambda _: True) -> Iterator[Found]:
+        """Each letter once. Ends early once `stopped`. `has_id` chooses letters by their ids.
+
+        Letters of one partition come in its order, unless there are several parts.
+
+        Raises:
+            LettersUnread: The topic could not be read to its end.
+            RangeFailed: As `Range.poll`.
+        """
+        for part in range(self.parts):
+            words = f", part {part + 1} of {self.parts}" if self.parts > 1 else ""
+            folding = Folding(self.parts, part)
+            ticker = Ticker(f"folding dead letters{words}")
+            for place, letter in self._read(ticker, self.odd if part == 0 else Odd(), stopped):
+                if has_id(letter.id):
+                    folding.take(letter, place)
+            ticker.end()
+            if stopped():
+                return
+            ticker = Ticker(f"reading dead letters{words}")
+            for place, letter in self._read(ticker, Odd(), stopped):
+                if letter.reason is not Reason.RESOLVED and folding.stands(letter.id, place):
+                    ticker.end()  # the letter may be printed on the same terminal
+                    yield Found(letter, folding.state(letter.id))
+            ticker.end()
+
+    def _read(self, ticker: Ticker, odd: Odd, stopped: Callable[[], bool]) -> Iterator[tuple[Place, Letter]]:
+        moved_at, seen = self._clock(), 0
+        with self._open_range(self._spans) as reader:
+            while reader.unread and not stopped():
+                for record in reader.poll(_POLL_SECONDS):
+                    try:
+                        letter = self._decoder.letter(record)
+                    except NotALetter as why:
+                        odd.take(record, str(why))
+                        continue
+                    yield Place(record.partition.number, record.offset), letter
+                done = sum(position - self._spans[each].start for each, position in reader.positions.items())
+                now = self._clock()
+                if done != seen:
+                    moved_at, seen = now, done
+                elif now - moved_at > STUCK_SECONDS:
+                    raise LettersUnread(f"reading stands still: {reader.problem or 'no record comes'}")
+                ticker.show(done, self._total, reader.problem or "")

@@ -1,0 +1,157 @@
+"""A consumer group from outside, while it is stopped: who is in it, what it committed, and how to move that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from structlog.typing import FilteringBoundLogger
+
+from worker.core.model import Partition
+from worker.kafka.connection import Connection, connecting, in_words
+from worker.kafka.properties import Properties, consumer_properties
+from worker.kafka.topics import Admin
+
+_POLL_SECONDS: Final = 0.1
+# What belongs to a member. This client is none, and asks in the same way of groups of either protocol.
+_OF_MEMBERS: Final = frozenset({"group.instance.id", "group.protocol", "group.remote.assignor"})
+# So brokers answer a commit from outside if the group has members.
+_TAKEN: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+_NO_GROUP: Final = KafkaError.GROUP_ID_NOT_FOUND
+
+
+class GroupUnavailable(Exception):
+    """The brokers do not answer for the group, or refuse. The message says why. Nothing is known to have moved."""
+
+
+class GroupTaken(Exception):
+    """The group has members, so the brokers let nobody else commit. Nothing has moved."""
+
+
+class Member(NamedTuple):
+    """A member of the group. One with an `instance` is static: the group keeps its place while it is away."""
+
+    client_id: str
+    host: str
+    instance: str | None
+
+
+class Committed(NamedTuple):
+    """What the group committed for a partition: the next offset to read (None: nothing), and the note beside it."""
+
+    offset: int | None
+    note: str
+
+
+class StoppedGroup:
+    """Asks for and moves a group's committed offsets, without being a member. A context manager.
+
+    The brokers themselves refuse to move them while the group has members. So nothing is lost if one comes meanwhile.
+
+    Args:
+        properties: the user's librdkafka properties, with `bootstrap.servers` and `group.id`.
+        admin: for questions about members.
+        log: gets rate-limited lines.
+        timeout_seconds: of each question.
+
+    Raises:
+        PropertiesRefused: See `connecting`.
+    """
+
+    def __init__(
+        self, properties: Properties, admin: Admin, log: FilteringBoundLogger, timeout_seconds: float = 8.0
+    ) -> None:
+        outside = {name: value for name, value in properties.items() if name not in _OF_MEMBERS}
+        self.group_id = properties["group.id"]
+        self._admin = admin
+        self._timeout_seconds = timeout_seconds
+        self._connection = Connection("group", log)
+        self._answers: list[tuple[KafkaError | None, list[TopicPartition]]] = []
+        callbacks = {**self._connection.callbacks(), "on_commit": self._answered}
+        with connecting():
+            self._consumer = Consumer({**consumer_properties(outside), **callbacks})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def members(self) -> list[Member]:
+        """The group's members, also static ones that are away. None of a group that does not exist.
+
+        Raises:
+            GroupUnavailable: The brokers do not say.
+        """
+        asked = self._admin.client.describe_consumer_groups([self.group_id], request_timeout=self._timeout_seconds)
+        try:
+            found = asked[self.group_id].result()  # bounded by request_timeout
+        except KafkaException as failure:
+            if failure.args[0].code() == _NO_GROUP:
+                return []
+            raise GroupUnavailable(f"group {self.group_id}: {self._admin.explain(failure)}") from failure
+        members = [Member(each.client_id, each.host.lstrip("/"), each.group_instance_id) for each in found.members]
+        return sorted(members, key=lambda member: (member.client_id, member.host, member.instance or ""))
+
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Committed]:
+        """What the group committed.
+
+        Raises:
+            GroupUnavailable: The brokers do not say.
+        """
+        asked = [TopicPartition(*partition) for partition in partitions]
+        try:
+            # An admin client could ask as well. But a coordinator that is moving makes it abort the process.
+            answers = self._consumer.committed(asked, timeout=self._timeout_seconds)
+        except KafkaException as failure:
+            raise GroupUnavailable(self._explained(failure.args[0])) from failure
+        for answer in answers:
+            if answer.error is not None:
+                raise GroupUnavailable(self._explained(answer.error))
+        return {
+            Partition(of.topic, of.partition): Committed(of.offset if of.offset >= 0 else None, of.metadata or "")
+            for of in answers
+        }
+
+    def move(self, to: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commits these offsets with their notes, in one request. Returns when the brokers have acknowledged it.
+
+        Raises:
+            GroupTaken: The group has members.
+            GroupUnavailable: The brokers refuse, or did not answer in time: then the offsets may have moved.
+        """
+        listed = [TopicPartition(*partition, offset, note) for partition, (offset, note) in to.items()]
+        self._answers.clear()
+        try:
+            self._consumer.commit(offsets=listed, asynchronous=True)  # a synchronous one has no time-out
+        except KafkaException as failure:
+            raise GroupUnavailable(self._explained(failure.args[0])) from failure
+        deadline = time.monotonic() + self._timeout_seconds
+        while not self._answers:
+            if time.monotonic() > deadline:
+                why = self._connection.problem or "no answer in time"
+                raise GroupUnavailable(f"group {self.group_id}: {why}; whether the offsets moved is not known")
+            self._consumer.poll(_POLL_SECONDS)
+        for error, answered in self._answers:
+            for problem in (error, *(each.error for each in answered)):
+                if problem is not None and problem.code() in _TAKEN:
+                    raise GroupTaken
+                if problem is not None:
+                    raise GroupUnavailable(self._explained(problem))
+
+    def _answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
+        self._answers.append((error, partitions or []))
+
+    def _explained(self, error: KafkaError) -> str:
+        self._consumer.poll(0)  # the client's earlier errors say why
+        return f"group {self.group_id}: {self._connection.problem or in_words(error)}"
