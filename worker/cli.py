@@ -45,6 +45,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
         "worker.commands.sandbox", "sandbox", SERVING, "Serve a local stand-in of the Custom Attributes API."
     ),
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
+    "plan": Entry("worker.commands.plan", "command", LOOKING, "Tell what windows would cost on this topic."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
@@ -55,6 +56,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "sandbox": ("starlette", "uvicorn", "httptools"),
     "demo": ("rich",),
+    "plot": ("matplotlib",),
 }
 
 
@@ -119,9 +121,10 @@ class LazyGroup(click.Group):
 def _raise_missing_extra(error: ModuleNotFoundError, command: str) -> NoReturn:
     """Raises MissingExtra if an extra would install the module. Else raises the error itself: it is a defect."""
     root = (error.name or "").partition(".")[0]
-    if not any(root in modules for modules in _EXTRAS.values()):
+    extra = next((extra for extra, modules in _EXTRAS.items() if root in modules), None)
+    if extra is None:
         raise error
-    raise MissingExtra(command if command in _EXTRAS else "demo", root) from None
+    raise MissingExtra(command if command in _EXTRAS else extra, root) from None
 
 
 @click.group(
