@@ -28,7 +28,7 @@ BURST = 400
 def topic(real_kafka: RunningBroker) -> str:
     """A minute of past traffic on two partitions, and some records that make no call.
 
-    Partition 0 has a change a second of each of five users. Partition 1 has a burst in the 30th second: that is over the
+    Partition 0 has a change a second of each of five users. Partition 1 has a burst in the 30th second, over the
     limit. Its users change once more a second later.
     """
     name = unique_name("plan")

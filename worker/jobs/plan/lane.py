@@ -75,6 +75,7 @@ class Lane:
         self._order: deque[int] = deque()  # users, by when their windows began: so they become due in this order
         self._now_ms = -math.inf  # behind the records' times while memory is short
         self._token_ms = -math.inf  # when the tokens would be used up at an even pace
+        self._next_ms = math.inf  # when the next call goes
         self._held_bytes = 0
         self.calls = 0
         self.due: Counter[int] = Counter()
@@ -88,12 +89,15 @@ class Lane:
         """The next change."""
         at_ms, user, size_bytes = arrival
         self._now_ms = max(self._now_ms, at_ms)
-        self._call_until(self._now_ms)
+        if self._now_ms >= self._next_ms:
+            self._call_until(self._now_ms)
         waiting = self._waiting.get(user)
         if waiting is None:
             size_bytes += ENTRY_BYTES
             self._waiting[user] = _Waiting(at_ms, self._now_ms, size_bytes)
             self._order.append(user)
+            if len(self._order) == 1:
+                self._next_ms = self._start_ms()
         else:
             waiting.size_bytes += size_bytes
         self._held_bytes += size_bytes
@@ -105,20 +109,24 @@ class Lane:
         """No more changes come: the windows run out."""
         self._call_until(math.inf)
 
+    def _due_ms(self) -> float:
+        return self._waiting[self._order[0]].opened_ms + self._window_ms
+
+    def _start_ms(self) -> float:
+        return max(self._due_ms(), self._token_ms - self._burst_ms) if self._order else math.inf
+
     def _call_until(self, until_ms: float) -> None:
-        while self._order:
-            due_ms = self._waiting[self._order[0]].opened_ms + self._window_ms
-            start_ms = max(due_ms, self._token_ms - self._burst_ms)
-            if start_ms > until_ms:
-                return
-            self._call(due_ms, start_ms)
+        while self._order and (start_ms := self._start_ms()) <= until_ms:
+            self._call(self._due_ms(), start_ms)
+        self._next_ms = self._start_ms()
 
     def _make_room(self) -> None:
         while self._held_bytes > self._max_bytes * RESUME_BELOW:
             self._now_ms = max(self._now_ms, self._token_ms - self._burst_ms)
-            due_ms = self._waiting[self._order[0]].opened_ms + self._window_ms
+            due_ms = self._due_ms()
             self.early += due_ms > self._now_ms
             self._call(min(due_ms, self._now_ms), self._now_ms)
+        self._next_ms = self._start_ms()
 
     def _call(self, due_ms: float, start_ms: float) -> None:
         waiting = self._waiting.pop(self._order.popleft())
