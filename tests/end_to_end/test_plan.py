@@ -6,19 +6,24 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate
+from typing import TypeAlias
 
 import pytest
 
 from tests.end_to_end.conftest import Lab
-from tests.support.processes import SandboxCommand, until
+from tests.support.processes import SandboxCommand, WorkerCommand, until
 from tests.support.profiles import Change, phone, produce
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
+Shape: TypeAlias = Callable[[random.Random], Iterator[tuple[float, int]]]
+
 SECONDS = 18.0
 WINDOW = 5.0
+PARTITIONS = 4
 
 
 def steady(rng: random.Random) -> Iterator[tuple[float, int]]:
@@ -42,11 +47,10 @@ def skewed(rng: random.Random) -> Iterator[tuple[float, int]]:
 
 
 @pytest.mark.parametrize("shape", [steady, bursty, skewed])
-def test_a_plan_agrees_with_the_calls_of_real_workers(lab: Lab, shape: object) -> None:
+def test_a_plan_agrees_with_the_calls_of_real_workers(lab: Lab, shape: Shape) -> None:
     """Two workers read the topic. The plan is exact for the one without a window, and within 10 % for the other."""
-    assert callable(shape)
     seed = random.randrange(2**32)
-    lab.broker.create_topic(lab.topic, 4)
+    lab.broker.create_topic(lab.topic, PARTITIONS)
     sandboxes = [lab.sandbox("--limit", "0") for _ in range(2)]
     workers = [
         lab.worker(
@@ -56,10 +60,10 @@ def test_a_plan_agrees_with_the_calls_of_real_workers(lab: Lab, shape: object) -
         for sandbox, window in zip(sandboxes, (0.0, WINDOW), strict=True)
     ]
     for worker in workers:
-        until(lambda worker=worker: len(worker.status()["partitions"]) == 4, 60, "it reads all partitions")
+        until(partial(_reads_all, worker), 60, "it reads all partitions")
     changes = _produce_in_time(lab, list(shape(random.Random(seed))), sandboxes[0])
     for worker in workers:
-        until(lambda worker=worker: _is_done(worker.status(), changes), 60, "all is delivered")
+        until(partial(_is_done, worker, changes), 60, "all is delivered")
     at_once, coalescing = (worker.status()["totals"]["calls"] for worker in workers)
 
     done = lab.command(
@@ -100,7 +104,7 @@ def _produce_in_time(lab: Lab, traffic: list[tuple[float, int]], at_once: Sandbo
             write()
         wait.wait(max(0.0, began + at - time.monotonic()))
         if user in called:
-            until(lambda number=number: at_once.stats()["requests"] == number, 30, "all are called", pause=0.01)
+            until(partial(_has_called, at_once, number), 30, "all are called", pause=0.01)
             called.clear()
         called.add(user)
         batch.append(Change(phone(user), {"loyalty_points": number}, number))
@@ -108,7 +112,14 @@ def _produce_in_time(lab: Lab, traffic: list[tuple[float, int]], at_once: Sandbo
     return len(traffic)
 
 
-def _is_done(status: dict[str, object], changes: int) -> bool:
-    totals = status["totals"]
-    assert isinstance(totals, dict)
-    return totals["changes"] == changes and status["open_entries"] == 0
+def _reads_all(worker: WorkerCommand) -> bool:
+    return len(worker.status()["partitions"]) == PARTITIONS
+
+
+def _is_done(worker: WorkerCommand, changes: int) -> bool:
+    status = worker.status()
+    return bool(status["totals"]["changes"] == changes and status["open_entries"] == 0)
+
+
+def _has_called(sandbox: SandboxCommand, requests: int) -> bool:
+    return bool(sandbox.stats()["requests"] == requests)
