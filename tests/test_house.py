@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wiring_replay": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "wiring_verify": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
     "wiring_mending": {*OUTER, "kafka", "registry", "live", "jobs", "settings", "wiring"},
+    "wiring_plan": {*OUTER, "kafka", "jobs", "settings", "wiring"},
     "commands": {
         *OUTER,
         "attentive",
@@ -72,6 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wiring_replay",
         "wiring_verify",
         "wiring_mending",
+        "wiring_plan",
     },
     # It imports a command by name, when the command is used.
     "cli": set(),
@@ -221,8 +223,9 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
         ({"httpx2"}, "registry.exchanges", set()),
         ({"confluent_kafka"}, "kafka", CONFLUENT_KAFKA_ALSO_IN),
         ({"tenacity"}, "backoff", set()),
+        ({"matplotlib"}, "jobs.plan.picture", set()),
     ],
-    ids=["httpx", "httpx2", "confluent_kafka", "tenacity"],
+    ids=["httpx", "httpx2", "confluent_kafka", "tenacity", "matplotlib"],
 )
 def test_only_one_room_imports_a_client_library(libraries: set[str], home: str, exceptions: set[str]) -> None:
     users = {name for name, path in FILES.items() if {each.partition(".")[0] for each in imports_of(path)} & libraries}

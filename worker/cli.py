@@ -46,6 +46,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     ),
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
     "replay": Entry("worker.commands.replay", "command", MENDING, "Send again what a range of the topic says."),
+    "plan": Entry("worker.commands.plan", "command", LOOKING, "Tell what windows would cost on this topic."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
     "verify": Entry("worker.commands.verify", "command", LOOKING, "Compare the topic with what the destination holds."),
     "config": Entry(
@@ -59,6 +60,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
 _EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "sandbox": ("starlette", "uvicorn", "httptools"),
     "demo": ("rich",),
+    "plot": ("matplotlib",),
 }
 
 
@@ -123,9 +125,10 @@ class LazyGroup(click.Group):
 def _raise_missing_extra(error: ModuleNotFoundError, command: str) -> NoReturn:
     """Raises MissingExtra if an extra would install the module. Else raises the error itself: it is a defect."""
     root = (error.name or "").partition(".")[0]
-    if not any(root in modules for modules in _EXTRAS.values()):
+    extra = next((extra for extra, modules in _EXTRAS.items() if root in modules), None)
+    if extra is None:
         raise error
-    raise MissingExtra(command if command in _EXTRAS else "demo", root) from None
+    raise MissingExtra(command if command in _EXTRAS else extra, root) from None
 
 
 @click.group(

@@ -102,3 +102,19 @@ class TestRealBroker:
         part = Partition(unique_name("missing"), 0)
         with pytest.raises(TopicsUnavailable, match="does not exist"):
             ends(Admin(properties(real_kafka), LOG), [part], 10)
+
+
+def test_a_paused_partition_is_read_once_it_is_resumed(broker: Broker, topic: str) -> None:
+    produce(broker, topic, numbered(80, PARTITIONS))
+    first, second = (Partition(topic, number) for number in (0, 1))
+    with Range(properties(broker), {first: Span(0, 20), second: Span(0, 20)}, LOG) as reader:
+        reader.pause({first})
+        found: list[Record] = []
+        deadline = time.monotonic() + WITHIN_SECONDS
+        while second in reader.unread:
+            assert time.monotonic() < deadline, (reader.problem, reader.positions)
+            found += reader.poll(0.1)
+        assert offsets(found) == {second: [*range(20)]}
+        assert reader.unread == {first}
+        reader.pause(())
+        assert offsets(read(reader)) == {first: [*range(20)]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Self
 
 from worker.core.events.decode import Decoder
@@ -61,6 +61,10 @@ class Reading:
         if self._waiting and not found:
             time.sleep(min(_BUSY_SECONDS, timeout_seconds))
         return found
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """As `Range.pause`. What is here already is still returned."""
+        self._reader.pause(partitions)
 
     @property
     def positions(self) -> Mapping[Partition, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -62,6 +62,7 @@ class Range:
         with connecting():
             self._consumer = Consumer({**consumer_properties(properties), **self._connection.callbacks()})
         self._reading = {partition for partition in self._spans if not self._at_stop(partition)}
+        self._paused: set[Partition] = set()
         self._consumer.assign([TopicPartition(*each, self.positions[each]) for each in sorted(self._reading)])
 
     def __enter__(self) -> Self:
@@ -95,6 +96,19 @@ class Range:
             self._poll_size.saw(records)
         self._leave_read_partitions()
         return [record for record in records if self._is_wanted(record)]
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Reads on in all partitions but these, until it is called again.
+
+        Drops what is fetched of them, to fetch it again later. So pause seldom.
+        """
+        wanted = self._reading.intersection(partitions)
+        held, freed = wanted - self._paused, (self._paused - wanted) & self._reading
+        if held:
+            self._consumer.pause([TopicPartition(*partition) for partition in held])
+        if freed:
+            self._consumer.resume([TopicPartition(*partition) for partition in freed])
+        self._paused = wanted
 
     def _record(self, message: Message) -> Record | None:
         error = message.error()

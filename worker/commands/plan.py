@@ -1,0 +1,222 @@
+"""`attribute-worker plan`: what windows would cost on this topic."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from worker import logs, wiring, wiring_plan
+from worker.commands.stop import Stop
+from worker.core.model import Partition
+from worker.jobs.plan.figures import Figures, WindowFigures
+from worker.jobs.plan.job import Standstill, Wish
+from worker.jobs.spans import chosen, reach
+from worker.jobs.when import Unreadable, when
+from worker.kafka.connection import PropertiesRefused
+from worker.kafka.range import RangeFailed, Span
+from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable
+from worker.settings.flags import SettingsCommand, settings_options
+from worker.settings.load import Loaded
+from worker.settings.model import Settings
+from worker.wiring import Unusable
+
+UNFINISHED_EXIT: Final = 1
+UNUSABLE_EXIT: Final = 2
+_WINDOWS: Final = "0,1,5,30,60,300"
+_WINDOWS_MAX: Final = 12
+_WINDOW_SECONDS_MAX: Final = 86_400
+_SUFFIXES: Final = (".svg", ".png", ".html")
+_MIB: Final = 1 << 20
+
+
+class Windows(click.ParamType[list[float]]):
+    """Windows in seconds, comma-separated."""
+
+    name = "LIST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:  # noqa: ANN401 - click's signature
+        """The windows, each once, in the order in which they were typed."""
+        try:
+            found = list(dict.fromkeys(float(part) for part in str(value).split(",") if part.strip()))
+        except ValueError:
+            found = []
+        if not found or not all(0 <= each <= _WINDOW_SECONDS_MAX for each in found) or len(found) > _WINDOWS_MAX:
+            self.fail(
+                f"{value!r}: write up to {_WINDOWS_MAX} windows in seconds, from 0 to {_WINDOW_SECONDS_MAX}, as "
+                f"{_WINDOWS}",
+                param,
+                ctx,
+            )
+        return found
+
+
+class Picture(click.ParamType[Path]):
+    """A file to draw into."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ANN401 - click's signature
+        """The path, whose ending says what to draw."""
+        path = Path(value)
+        if path.suffix.lower() not in _SUFFIXES:
+            self.fail(f"{value!r}: the name must end with {', '.join(_SUFFIXES)}", param, ctx)
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            self.fail(f"{value!r}: there is no such folder, or it is one", param, ctx)
+        return path
+
+
+@click.command(
+    cls=SettingsCommand,
+    epilog="""\b
+Examples:
+  attribute-worker plan                                     the last day, six windows
+  attribute-worker plan --from -7d --windows 0,5,60 --plot plan.svg
+  attribute-worker plan --from 2026-03-01 --to 2026-03-02 --json | jq '.windows[] | {seconds, calls}'""",
+)
+@settings_options
+@click.option(
+    "--from",
+    "begin",
+    metavar="WHEN",
+    default="-24h",
+    show_default=True,
+    help="An ISO 8601 time, a duration back as -2h, earliest or latest.",
+)
+@click.option("--to", "end", metavar="WHEN", default="latest", show_default=True, help="Exclusive.")
+@click.option("--windows", type=Windows(), default=_WINDOWS, show_default=True, help="In seconds.")
+@click.option("--plot", "picture", type=Picture(), help="Draw it, too: .svg, .png or .html, by the name's ending.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], picture: Path | None, as_json: bool) -> None:
+    """Tell what windows would cost on this topic, before you choose one.
+
+    Reads a span of the topic once, applies the same rules as `run`, and plays all windows on it: how many calls they
+    need, how many they save, how long a change waits, and what the limit of calls a second holds back. A record's
+    timestamp stands for its arrival. It makes no call and commits nothing.
+
+    Exit status: 0 done; 1 the span could not be read to its end; 2 bad usage or configuration.
+    """
+    settings = loaded.settings
+    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    log: FilteringBoundLogger = structlog.get_logger("worker.plan")
+    stop = Stop()
+    if picture is not None:
+        importlib.import_module("worker.jobs.plan.picture")  # a missing extra shows now, not after the reading
+    try:
+        figures = _figures(settings, (begin, end), windows, stop, log)
+    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNUSABLE_EXIT)
+    except (TopicsUnavailable, RangeFailed, Standstill) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(UNFINISHED_EXIT)
+    text = "\n".join(_lines(figures))
+    click.echo(json.dumps(figures.as_json()) if as_json else text)
+    if picture is not None:
+        _draw(figures, picture, text)
+
+
+def _figures(
+    settings: Settings, typed: tuple[str, str], windows: list[float], stop: Stop, log: FilteringBoundLogger
+) -> Figures:
+    now_ms = time.time_ns() // 1_000_000
+    spans = _spans(settings, typed, now_ms, wiring.admin(settings, log))
+    wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
+    with wiring_plan.plan(settings, spans, wish, log) as job:
+        if not job.run(lambda: stop.requested):
+            raise Standstill(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
+        return job.figures()
+
+
+def _spans(settings: Settings, typed: tuple[str, str], now_ms: int, admin: Admin) -> dict[Partition, Span]:
+    begin, end = (when(text, now_ms) for text in typed)
+    if isinstance(begin, int) and isinstance(end, int) and begin >= end:
+        raise Unreadable(f"--from {typed[0]} is not before --to {typed[1]}")
+    reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, end)
+    shortened = [f"{each.topic}/{each.number}" for each, found in reaches.items() if found.shortened]
+    if shortened:
+        click.echo(
+            f"The span may begin later than asked: older records of {', '.join(shortened)} are deleted.", err=True
+        )
+    return {partition: Span(found.start, found.stop) for partition, found in reaches.items()}
+
+
+def _draw(figures: Figures, path: Path, text: str) -> None:
+    from worker.jobs.plan.picture import write_picture  # noqa: PLC0415 - only with the extra
+
+    if not figures.changes:
+        click.echo("No picture: there is nothing to draw.", err=True)
+        return
+    try:
+        write_picture(figures, path, text)
+    except OSError as error:
+        click.echo(f"Error: {path} cannot be written: {error.strerror}", err=True)
+        sys.exit(UNFINISHED_EXIT)
+
+
+def _lines(figures: Figures) -> Iterator[str]:
+    users = f"{figures.users:,}" if figures.users_exact else f"about {figures.users:,}"
+    yield f"{figures.records:,} records with {figures.changes:,} changes of {users} users{_span(figures)}"
+    if figures.unreadable:
+        yield f"{figures.unreadable:,} records cannot be decoded: they make dead letters, and no calls"
+    if not figures.changes:
+        yield "There is nothing to plan with: no change lies in the span."
+        return
+    yield f"limit: {figures.limit:g} calls a second"
+    yield ""
+    head = ("window", "calls", "saved", "mean/s", "p99/s", "max/s", "of limit", "longest delay", "held at most")
+    rows = [_row(window, figures.changes) for window in figures.windows]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        yield "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+    yield ""
+    for window in figures.windows:
+        yield from _remarks(window)
+    yield f"replicas: {figures.replicas.advice}."
+
+
+def _row(window: WindowFigures, changes: int) -> tuple[str, ...]:
+    pace = window.calls_per_second
+    return (
+        f"{window.seconds:g} s",
+        f"{window.calls:,}",
+        f"{window.calls_saved / changes:.0%}",
+        f"{pace.mean:,.1f}",
+        f"{pace.p99:,}",
+        f"{pace.max:,}",
+        f"{window.share_of_limit:.0%}",
+        f"{window.delay_seconds_max:,.1f} s",
+        f"{window.held_bytes_max / _MIB:,.1f} MiB",
+    )
+
+
+def _span(figures: Figures) -> str:
+    if figures.began_ms is None:
+        return ""
+    began = datetime.fromtimestamp(figures.began_ms / 1000, UTC)
+    return f", in {figures.span_seconds:,.0f} s from {began:%Y-%m-%dT%H:%M:%SZ} on"
+
+
+def _remarks(window: WindowFigures) -> Iterator[str]:
+    name = f"{window.seconds:g} s"
+    if window.calls_late:
+        fewer = window.calls - window.calls_at_limit
+        yield (
+            f"{name}: the limit holds {window.calls_late:,} calls back for more than a second, one for "
+            f"{window.wait_seconds_max:,.1f} s. Waiting calls take newer changes, so {window.calls_at_limit:,} are made"
+            f" ({fewer:,} fewer)."
+        )
+    if window.calls_early:
+        yield (
+            f"{name}: {window.calls_early:,} calls go before their window ends: what waits does not fit into "
+            "WORKER_WINDOW__MAX_BYTES of one replica."
+        )
