@@ -53,7 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
-    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
+    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "wiring_receipts"},
+    "wiring_receipts": {*OUTER, "kafka", "live.ports", "ops", "registry", "settings"},
     "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"},
     # It imports a command by name, when the command is used.
     "cli": set(),

@@ -10,6 +10,7 @@ class Options:
     """Names, meanings and defaults are those of the settings.
 
     Except `trace_links_max`, which bounds the links of a span. 0: calls are not traced, and no trace context is read.
+    And `receipts`: whether a call's end tells what the call was for.
     """
 
     window_seconds: float
@@ -24,3 +25,4 @@ class Options:
     storm_letters_max: int
     storm_share_max: float
     trace_links_max: int = 0
+    receipts: bool = False
