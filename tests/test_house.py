@@ -55,7 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "wiring_receipts"},
     "wiring_receipts": {*OUTER, "kafka", "live.ports", "ops", "registry", "settings"},
-    "commands": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"},
+    "wiring_explain": {"jobs", "kafka", "registry", "settings", "wiring"},
+    "commands": {
+        *OUTER,
+        *("attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring", "wiring_explain"),
+    },
     # It imports a command by name, when the command is used.
     "cli": set(),
     "__main__": {"cli"},

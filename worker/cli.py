@@ -46,6 +46,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     ),
     "demo": Entry("worker.commands.demo", "command", LOOKING, "See it work, with no infrastructure."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
+    "explain": Entry("worker.commands.explain", "command", LOOKING, "Say what became of one record."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),
