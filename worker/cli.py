@@ -49,6 +49,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     "plan": Entry("worker.commands.plan", "command", LOOKING, "Tell what windows would cost on this topic."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
     "verify": Entry("worker.commands.verify", "command", LOOKING, "Compare the topic with what the destination holds."),
+    "explain": Entry("worker.commands.explain", "command", LOOKING, "Say what became of one record."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),

@@ -41,7 +41,7 @@ from worker.live.loop import Loop, clock
 from worker.live.membership import Membership, Pace
 from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
-from worker.live.report import Reporter
+from worker.live.report import Reporter, Seen
 from worker.live.share import Share
 from worker.live.startup import METADATA_SECONDS, Parts, Topics, Worker
 from worker.ops import exporters
@@ -58,6 +58,7 @@ from worker.registry.registry import RegistrySchemas
 from worker.settings.derived import contact_seconds, kafka_properties, lease_seconds, member_properties
 from worker.settings.model import Settings
 from worker.settings.table import on_call
+from worker.wiring_receipts import receipts
 
 USER_AGENT: Final = f"attentive-attribute-worker/{package.__version__}"
 
@@ -115,7 +116,7 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
         server=OpsServer(http.host, http.port, board=board, registry=shared.telemetry.registry),
         board=board,
         telemetry=shared.telemetry,
-        topics=Topics(shared.admin, kafka.topics, kafka.dead_letter_topic),
+        topics=Topics(shared.admin, kafka.topics, kafka.dead_letter_topic, settings.receipts.topic),
         make_parts=lambda: _parts(settings, shared),
         drain_seconds=settings.shutdown.drain_seconds,
         log=log,
@@ -132,6 +133,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     kafka, log = settings.kafka, shared.log
     source = schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
+    written = receipts(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)
     latest = LatestLetters()
     total = PartitionTotal(shared.admin, kafka.topics, METADATA_SECONDS, log, renewed=group.renewed)
@@ -142,7 +144,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         schemas=source,
         token=shared.token,
         clock=clock,
-        observer=_observer(settings, shared, latest),
+        observer=_observer(settings, shared, *([latest] if written is None else [latest, written])),
     )
     membership = Membership(
         exchange,
@@ -155,8 +157,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
             advice=Advice(shared.token),
             schemas=source,
             topics=total,
-            calls_ended=shared.telemetry.calls_ended,
-            letters=latest,
+            seen=Seen(shared.telemetry.calls_ended, latest, written),
             board=shared.board,
             log=log,
         ),
@@ -165,14 +166,15 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         loop=Loop(membership, exchange, group),
         senders=shared.senders,
         letters=letters,
+        receipts=written,
         schemas=source,
         lease=shared.lease,
         totals=shared.engine.totals,
     )
 
 
-def _observer(settings: Settings, shared: _Shared, latest: LatestLetters) -> Observer:
-    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry, latest)
+def _observer(settings: Settings, shared: _Shared, *others: Observer) -> Observer:
+    observers = Observers(Narrator(shared.log, Advice(shared.token)), shared.telemetry, *others)
     if shared.tracing is None:
         return observers
     url = endpoint(settings.attentive.base_url, ATTRIBUTES_PATH)
@@ -257,6 +259,7 @@ def engine(
         storm_share_max=settings.storm.share_max,
         trace_links_max=LINKS_MAX if traced else 0,
         search_yields=search_yields,
+        receipts=settings.receipts.topic is not None,
     )
     return Engine(
         options,
@@ -307,6 +310,7 @@ def schemas(settings: Settings) -> Schemas | None:
             chosen.registry_url or "",
             chosen.registry_properties,
             dead_letter_topic=settings.kafka.dead_letter_topic,
+            receipt_topic=settings.receipts.topic,
             unknown_id_seconds=chosen.unknown_id_seconds,
             leave_out_tagged=chosen.read_rules == "leave_out",
         )

@@ -12,6 +12,7 @@ from tests.core.drive import P0, REFUSED, TIMEOUT, Account, Driver
 from worker.core import facts
 from worker.core.delivery.verdict import Verdict
 from worker.core.model import Failure, Partition, Reason, Reply
+from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace, TraceLink
 
 KINDS = get_args(facts.Fact)
@@ -100,6 +101,7 @@ def test_a_fact_has_no_room_for_an_identifier_or_a_value(kind: type) -> None:
                 Partition,
                 CallTrace,
                 TraceLink,
+                Receipt,
                 ...,
             } or issubclass(part, StrEnum)
             assert closed or (part is str and field.name in TEXTS), f"{kind.__name__}.{field.name}"

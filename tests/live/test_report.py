@@ -18,7 +18,7 @@ from worker.core.model import Partition, Reason, Record, Reply
 from worker.core.watchdog import STUCK_SECONDS
 from worker.live.advice import Advice
 from worker.live.ports import Schemas as SchemaPort
-from worker.live.report import OUTSIDE_SECONDS, REPORT_SECONDS, Reporter
+from worker.live.report import OUTSIDE_SECONDS, REPORT_SECONDS, Reporter, Seen
 from worker.live.silence import SILENT_SECONDS
 from worker.logs import LINE_SECONDS
 from worker.ops.board import Board
@@ -75,6 +75,7 @@ class Reported:
     topics: Topics = field(default_factory=Topics)
     calls_ended: dict[str, int] = field(default_factory=dict)
     letters: LatestLetters = field(default_factory=LatestLetters)
+    receipts: Receipts | None = None
     log: CapturingLogger = field(default_factory=CapturingLogger)
     board: Board = field(
         default_factory=lambda: Board(Status.starting(version="1", instance="a", group_id="g", rate_limit=1.0))
@@ -86,8 +87,7 @@ class Reported:
             advice=Advice(Token.given("t")),
             schemas=cast("SchemaPort", self.schemas),
             topics=self.topics,
-            calls_ended=self.calls_ended,
-            letters=self.letters,
+            seen=Seen(self.calls_ended, self.letters, self.receipts),
             board=self.board,
             log=cast("Any", self.log),
         )
@@ -114,6 +114,28 @@ def test_the_board_shows_what_the_engine_and_the_group_know() -> None:
     assert (partition.position, partition.committed, partition.end, partition.paused) == (2, 0, 5, False)
     assert partition.oldest_undelivered_seconds == 1.249  # the second record is 1 ms younger
     assert reported.reminders == []
+
+
+@dataclass
+class Receipts:
+    """Receipts that cannot be written."""
+
+    written: int = 3
+    lost: int = 2
+    problem: str | None = "receipts are lost"
+    steps: int = 0
+
+    def step(self) -> None:
+        self.steps += 1
+
+
+def test_receipts_are_counted_and_their_loss_is_a_problem_that_leaves_the_worker_ready() -> None:
+    receipts = Receipts()
+    reported = Reported(receipts=receipts)
+    status = reported.report()
+    assert (status.problems, status.ready, receipts.steps) == ((Problem.RECEIPTS,), True, 1)
+    assert status.to_json()["receipts"] == {"written": 3, "lost": 2}
+    assert Reported().report().to_json()["receipts"] is None
 
 
 def test_the_board_is_updated_once_a_period_and_at_each_step_of_a_drain() -> None:

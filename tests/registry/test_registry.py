@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.avro import body, fields, framed, record
 from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
+from worker.core.avro.schema import full_name
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.registry.bundled import bundled
@@ -204,6 +206,19 @@ def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_report
         stub.fault = lambda _path: None
         assert until(schemas.dead_letter_schema_id) == 901
     assert sum(path.startswith("POST /subjects") for path in stub.asked) < 10
+
+
+def test_the_schema_of_receipts_is_registered_after_that_of_the_letters(stub: StubRegistry) -> None:
+    schemas = RegistrySchemas(stub.url, {}, "letters", receipt_topic="receipts")
+    try:
+        assert until(schemas.receipt_schema_id) is not None
+    finally:
+        schemas.close()
+    assert [subject for subject, _ in stub.registered] == ["letters-value", "receipts-value"]
+    assert [full_name(json.loads(sent["schema"])) for _, sent in stub.registered] == [
+        "profile.v1.DeadLetter",
+        "profile.v1.Receipt",
+    ]
 
 
 def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry) -> None:

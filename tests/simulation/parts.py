@@ -61,6 +61,10 @@ class Schemas:
         """An id that is known from the start: letters never wait for it."""
         return 0
 
+    def receipt_schema_id(self) -> int | None:
+        """None: nobody writes receipts."""
+        return None
+
     def waiting(self) -> str | None:
         """None: no check reads it."""
         return None

@@ -22,6 +22,7 @@ from typing import Final, Protocol, TypeAlias
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
 from worker.core.model import Failure, Partition, Reason
+from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace
 
 FACTS_MAX: Final = 10_000
@@ -43,7 +44,7 @@ class CallEnded:
     """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration.
 
     What follows from it (`Delivered`, `Refused`, `UnusualSuccess`, `Halted`, `Resumed`) is told right behind it.
-    `trace` is None unless calls are traced.
+    `trace` is None unless calls are traced, and `receipt` unless receipts are written.
     """
 
     verdict: Verdict
@@ -51,6 +52,7 @@ class CallEnded:
     failure: Failure | None
     seconds: float
     trace: CallTrace | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Options:
     """Names, meanings and defaults are those of the settings.
 
-    Except `trace_links_max`, which bounds the links of a span (0: calls are not traced, and no trace context is read),
-    and `search_yields`: a search for a user's refused attributes begins anew when a newer change of the user comes. A
-    job needs that, since others may have sent the newer value already. A worker sends it next.
+    Except three. `trace_links_max` bounds the links of a span (0: calls are not traced, and no trace context is read).
+    With `search_yields`, a search for a user's refused attributes begins anew when a newer change of the user comes: a
+    job needs that, since others may have sent the newer value already. With `receipts`, a call's end tells what the
+    call was for.
     """
 
     window_seconds: float
@@ -27,3 +28,4 @@ class Options:
     storm_share_max: float
     trace_links_max: int = 0
     search_yields: bool = False
+    receipts: bool = False

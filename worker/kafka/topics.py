@@ -1,4 +1,4 @@
-"""Asks about topics and creates the dead-letter topic, by an admin client.
+"""Asks about topics and creates those that the worker writes, by an admin client.
 
 Never by the consumer: asked for metadata inside a rebalance callback, its librdkafka aborts the process.
 """
@@ -150,9 +150,19 @@ def partition_total(admin: Admin, topics: Iterable[str], timeout_seconds: float 
 
 
 def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float = 15.0) -> TopicOutcome:
+    """Creates the topic unless it exists, as `ensure_topic`."""
+    return ensure_topic(admin, topic, partitions, timeout_seconds, compacted="it would keep one letter per user")
+
+
+def ensure_receipt_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float = 15.0) -> TopicOutcome:
+    """Creates the topic unless it exists, as `ensure_topic`."""
+    return ensure_topic(admin, topic, partitions, timeout_seconds, compacted="it takes no record without a key")
+
+
+def ensure_topic(admin: Admin, topic: str, partitions: int, timeout_seconds: float, *, compacted: str) -> TopicOutcome:
     """Creates the topic, with `partitions` and the brokers' default replication, unless it exists.
 
-    If a broker refuses, the outcome's `problem` says so, and what to do.
+    If a broker refuses, the outcome's `problem` says so, and what to do. `compacted` says why it must not be compacted.
 
     Raises:
         TopicsUnavailable: No broker answered in time. Asking again may help.
@@ -172,7 +182,7 @@ def ensure_dead_letter_topic(admin: Admin, topic: str, partitions: int, timeout_
             return TopicOutcome(problem=why)
         outcome = _await_visible(admin, topic)
     if outcome.problem is None and not mock:
-        return replace(outcome, problem=compaction_problem(admin, topic))
+        return replace(outcome, problem=compaction_problem(admin, topic, compacted))
     return outcome
 
 
@@ -207,8 +217,8 @@ def _await_visible(admin: Admin, topic: str) -> TopicOutcome:
     return TopicOutcome(partitions=counts[topic], created=True)
 
 
-def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> str | None:
-    """A problem if the topic is compacted: it would keep one letter per key. None also if the brokers do not say."""
+def compaction_problem(admin: Admin, topic: str, why: str, timeout_seconds: float = 10.0) -> str | None:
+    """A problem if the topic is compacted, with the reason `why`. None also if the brokers do not say."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         found = admin.client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
@@ -217,7 +227,7 @@ def compaction_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) 
     policy = found.get("cleanup.policy")
     if policy is None or "compact" not in (policy.value or ""):
         return None
-    return f"topic {topic}: it is compacted, so it would keep one letter per user: set its cleanup.policy to delete"
+    return f"topic {topic}: it is compacted, so {why}: set its cleanup.policy to delete"
 
 
 class PartitionTotal:

@@ -152,6 +152,25 @@ class DeadLetters(Protocol):
         """The outcomes since the last call: None if all in-sync replicas have the letter, else the error in words."""
 
 
+class Receipts(Protocol):
+    """The writer of receipts, as the status shows it."""
+
+    @property
+    def written(self) -> int:
+        """Receipts that the brokers acknowledged."""
+
+    @property
+    def lost(self) -> int:
+        """Receipts that were given up."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the latest one was lost. None once one was written again."""
+
+    def step(self) -> None:
+        """Takes the delivery reports that have come."""
+
+
 class Schemas(Protocol):
     """Where writer schemas come from: answers for the schema ids in records. No method waits for a network."""
 
@@ -163,6 +182,9 @@ class Schemas(Protocol):
 
     def dead_letter_schema_id(self) -> int | None:
         """The id to frame dead letters with. None while it is not known."""
+
+    def receipt_schema_id(self) -> int | None:
+        """The id to frame receipts with. None while it is not known."""
 
     def waiting(self) -> str | None:
         """What it waits for, and how to mend it, without secrets. None if it waits for nothing."""

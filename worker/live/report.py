@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,12 +16,12 @@ from worker.core.watchdog import Obstacle, Stuck
 from worker.live.advice import Advice
 from worker.live.effect import Effect
 from worker.live.elapsed import Elapsed
-from worker.live.ports import Schemas, Standing
+from worker.live.ports import Receipts, Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.live.silence import Silence
 from worker.ops.board import Board
 from worker.ops.letters import LatestLetters
-from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, State, Status
+from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, ReceiptTotals, State, Status
 
 REPORT_SECONDS = 0.25
 OUTSIDE_SECONDS = 10.0
@@ -47,6 +47,21 @@ class Counted(Protocol):
         """How long each keeps its records, as far as it is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the observers of facts count and keep. They go on doing so.
+
+    Attributes:
+        calls_ended: requests that ended, by what became of them.
+        letters: the latest dead letters.
+        receipts: None if none are written.
+    """
+
+    calls_ended: Mapping[str, int]
+    letters: LatestLetters
+    receipts: Receipts | None = None
+
+
 class Reporter:
     """Reports a few times a second. The main thread calls it at every turn."""
 
@@ -57,18 +72,16 @@ class Reporter:
         advice: Advice,
         schemas: Schemas | None,
         topics: Counted,
-        calls_ended: Mapping[str, int],
-        letters: LatestLetters,
+        seen: Seen,
         board: Board,
         log: FilteringBoundLogger,
     ) -> None:
-        """What never changes is on the board already. `calls_ended` goes on counting, by what became of the calls."""
+        """What never changes is on the board already."""
         self._engine = engine
         self._advice = advice
         self._schemas = schemas
         self._topics = topics
-        self._calls_ended = calls_ended
-        self._letters = letters
+        self._seen = seen
         self._board = board
         self._report_at = 0.0
         self._reminders = Reminders(log)
@@ -85,6 +98,8 @@ class Reporter:
         self._report_at = now.mono + REPORT_SECONDS
         engine = self._engine.status(now)
         self._elapsed.look(engine, now.mono)
+        if self._seen.receipts is not None:
+            self._seen.receipts.step()
         problems = self._problems(now, engine, standing)
         status = self._status(now, engine, problems, standing)
         self._board.publish(status)
@@ -111,8 +126,9 @@ class Reporter:
             retention_seconds=dict(self._topics.retention_seconds),
             halted_seconds=dict(self._elapsed.halted_seconds),
             calls_allowed=self._elapsed.calls_allowed,
-            calls_ended=dict(self._calls_ended),
-            latest_dead_letters=self._letters.latest,
+            calls_ended=dict(self._seen.calls_ended),
+            latest_dead_letters=self._seen.letters.latest,
+            receipts=_receipt_totals(self._seen.receipts),
         )
 
     def _problems(self, now: Now, engine: EngineStatus, standing: Standing) -> dict[Problem, str]:
@@ -125,6 +141,7 @@ class Reporter:
             Problem.NO_RECORDS: self._no_records_problem(now, engine, standing),
             Problem.NO_EFFECT: self._effect.problem(engine.totals),
             Problem.STUCK: _stuck_problem(engine),
+            Problem.RECEIPTS: self._seen.receipts.problem if self._seen.receipts is not None else None,
         }
         return {word: problem for word, problem in found.items() if problem is not None}
 
@@ -157,6 +174,10 @@ class Reporter:
         next_probe = None if probe_in is None else _moment(now.wall_ms + probe_in * 1000)
         met, mend = self._advice.on(halt.reason, halt.detail)
         return Halt(str(halt.reason), _moment(halt.since_ms), met, mend, next_probe)
+
+
+def _receipt_totals(receipts: Receipts | None) -> ReceiptTotals | None:
+    return None if receipts is None else ReceiptTotals(receipts.written, receipts.lost)
 
 
 def _moment(milliseconds: float) -> datetime:

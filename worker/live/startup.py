@@ -16,7 +16,14 @@ from worker.backoff import StopRequested, patiently
 from worker.core.facts import DrainOutcome
 from worker.core.totals import Totals
 from worker.kafka.producer import DeadLetters
-from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_counts
+from worker.kafka.receipts import Receipts
+from worker.kafka.topics import (
+    Admin,
+    TopicsUnavailable,
+    ensure_dead_letter_topic,
+    ensure_receipt_topic,
+    partition_counts,
+)
 from worker.live.lease import Lease
 from worker.live.loop import Loop
 from worker.live.ports import Schemas
@@ -33,6 +40,7 @@ GC_THRESHOLD: Final = 50_000
 
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
+_RECEIPTS_SECONDS: Final = 2.0
 
 _Answer = TypeVar("_Answer")
 
@@ -43,11 +51,15 @@ class DeadLetterTopicUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics that must exist before the loop starts, and the client to ask for them."""
+    """The topics that must exist before the loop starts, and the client to ask for them.
+
+    `receipts` need not exist: without it, receipts are lost. None: none are written.
+    """
 
     admin: Admin
     subscribed: Sequence[str]
     dead_letters: str
+    receipts: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class Parts:
     loop: Loop
     senders: Senders
     letters: DeadLetters
+    receipts: Receipts | None
     schemas: Schemas | None
     lease: Lease
     totals: Totals
@@ -121,6 +134,8 @@ class Worker:
         finally:
             parts.senders.close(_CLOSE_SECONDS)
             parts.letters.close(_CLOSE_SECONDS)
+            if parts.receipts is not None:
+                parts.receipts.close(_RECEIPTS_SECONDS)
             if parts.schemas is not None:
                 parts.schemas.close()
         if drain.outcome is not DrainOutcome.DONE:
@@ -141,7 +156,7 @@ def prepare_topics(
     stop_requested: Callable[[], bool],
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Waits until the subscribed topics exist, and creates the dead-letter topic unless it exists.
+    """Waits until the subscribed topics exist, and creates the topics that the worker writes unless they exist.
 
     Raises:
         DeadLetterTopicUnusable: See there.
@@ -176,6 +191,21 @@ def prepare_topics(
         raise DeadLetterTopicUnusable(f"dead letters: {outcome.problem}")
     if outcome.created:
         log.info("dead_letter_topic_created", partitions=outcome.partitions)
+    if topics.receipts is not None:
+        _prepare_receipts(topics.admin, topics.receipts, partitions, log)
+
+
+def _prepare_receipts(admin: Admin, topic: str, partitions: int, log: FilteringBoundLogger) -> None:
+    """Tries once: receipts never hold back what they are about."""
+    try:
+        outcome = ensure_receipt_topic(admin, topic, partitions)
+    except TopicsUnavailable as unavailable:
+        log.warning("receipt_topic_unusable", problem=str(unavailable))
+        return
+    if outcome.problem is not None:
+        log.warning("receipt_topic_unusable", problem=outcome.problem)
+    elif outcome.created:
+        log.info("receipt_topic_created", partitions=outcome.partitions)
 
 
 def _summary(totals: Totals) -> dict[str, int]:

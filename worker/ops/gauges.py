@@ -144,6 +144,11 @@ _LETTERS: Final = (
     ),
 )
 
+_RECEIPTS: Final = _labelled(
+    Metric("receipts", Kind.COUNTER, "Receipts of calls.", labels={"result": ("written", "lost")}),
+    lambda s: {} if s.receipts is None else {"written": s.receipts.written, "lost": s.receipts.lost},
+)
+
 _LIMITS: Final = (
     _gauge("held", "Memory of changes and dead letters not yet settled.", lambda s: s.held_bytes, "By"),
     _gauge("held_max", "The memory budget: above it, partitions are paused.", lambda s: s.held_bytes_max, "By"),
@@ -194,4 +199,4 @@ _PARTITIONS: Final = (
     ),
 )
 
-OBSERVED: Final = (*_STATE, *_WORK, *_LETTERS, *_LIMITS, *_PARTITIONS)
+OBSERVED: Final = (*_STATE, *_WORK, *_LETTERS, _RECEIPTS, *_LIMITS, *_PARTITIONS)

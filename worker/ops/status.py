@@ -40,6 +40,7 @@ class Problem(StrEnum):
     NO_RECORDS = "no_records"  # a partition brings none, though it has some or its end is unknown
     NO_EFFECT = "no_effect"  # records are read, and nothing in them can be sent
     STUCK = "stuck"  # a partition does not advance
+    RECEIPTS = "receipts"  # they are lost; calls go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,14 @@ class DeadLetter:
     partition: int | None
     offset: int | None
     attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptTotals:
+    """Receipts of calls: those that the brokers acknowledged, and those that were given up."""
+
+    written: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,7 @@ class Status:
         calls_allowed: the calls that the rate allowed since the start.
         calls_ended: requests that ended since the start, by what became of them.
         latest_dead_letters: a few, the latest first.
+        receipts: how many since the start. None: none are written.
         settings: the effective settings that matter on call, by their names.
     """
 
@@ -157,6 +167,7 @@ class Status:
     calls_allowed: float = 0.0
     calls_ended: Mapping[str, int] = field(default_factory=dict)
     latest_dead_letters: tuple[DeadLetter, ...] = ()
+    receipts: ReceiptTotals | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def bundled(name: str) -> dict[str, Any]:
-    """One of the worker's own schemas, as `json.loads` gives it: `profile_changed` or `dead_letter`.
+    """One of the worker's own schemas, as `json.loads` gives it: `profile_changed`, `dead_letter` or `receipt`.
 
     Raises:
         FileNotFoundError: There is no such schema.

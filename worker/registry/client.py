@@ -30,7 +30,7 @@ _ROOT = "$root"
 _HINTS = {
     301: "it redirects, and the worker follows no redirects: set the registry URL to the final address",
     401: "it refuses the credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
-    403: "these credentials may not do that: grant read on schemas, and write on the dead letters' subject",
+    403: "these credentials may not do that: grant read on schemas, and write on the subjects of what it writes",
     404: "no registry answers at that path: check the registry URL and its path",
     409: "the subject has an incompatible schema: delete the subject, or set another dead-letter topic",
     422: "it refuses the schema: check the subject's settings",

@@ -11,6 +11,7 @@ from pathlib import Path
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
+_RECEIPT = "profile.v1.Receipt"
 _ID_MAX = 2**31 - 1  # as the decoder's: larger ids in records are no ids
 _UNKNOWN_KEPT = 10_000
 _UNKNOWN_REMEMBERED_SECONDS = 300.0
@@ -23,6 +24,7 @@ class DirectorySchemas:
 
     Args:
         directory: The directory of the files. If one has `profile.v1.DeadLetter`, dead letters get its id, else 0.
+            Receipts likewise, by `profile.v1.Receipt`.
         unknown_id_seconds: For so long a missing file is waited for, before the answer is that the id does not exist.
         clock: Seconds, as `time.monotonic()`.
 
@@ -41,14 +43,14 @@ class DirectorySchemas:
         self._unknown: dict[int, tuple[float, float]] = {}  # when its file was first and last missed
         self._problems: dict[int, str] = {}
         self._asked: set[int] = set()  # since the last call of `answers`
-        self._dead_letter_id = 0
+        self._own_ids = dict.fromkeys((_DEAD_LETTER, _RECEIPT), 0)
         self._changed = _changed(directory)
         if self._changed is None:
             raise ValueError(f"the schema directory {directory} cannot be read; mend the path or its permissions")
         for path in sorted(directory.glob("*.avsc")):
             schema_id = _id_of(path)
-            if full_name(read_schema(path)) == _DEAD_LETTER:
-                self._dead_letter_id = schema_id
+            if (name := full_name(read_schema(path))) in self._own_ids:
+                self._own_ids[name] = schema_id
 
     def request(self, schema_id: int) -> None:
         """Reads the file of this id now. A broken file gets no answer: somebody may be writing it just now."""
@@ -86,7 +88,11 @@ class DirectorySchemas:
 
     def dead_letter_schema_id(self) -> int | None:
         """The id of the file with the dead letter's schema, or 0."""
-        return self._dead_letter_id
+        return self._own_ids[_DEAD_LETTER]
+
+    def receipt_schema_id(self) -> int | None:
+        """The id of the file with the receipt's schema, or 0."""
+        return self._own_ids[_RECEIPT]
 
     def waiting(self) -> str | None:
         """A broken or missing file that a record needs. None if there is none."""

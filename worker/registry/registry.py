@@ -20,6 +20,7 @@ _CLOSE_SECONDS = 2.0
 _REPEAT_SECONDS = 5.0
 """How often a request is passed on again while it waits: an id that nobody asks for any more is given up."""
 _BACKOFF = full_jitter(0.4, 10.0)
+_LETTERS, _RECEIPTS = "dead_letter", "receipt"  # as the bundled schemas are called
 
 
 class SchemasStopped(Exception):
@@ -27,7 +28,7 @@ class SchemasStopped(Exception):
 
 
 class RegistrySchemas:
-    """Schemas from a registry. No caller waits: one thread fetches, another registers the schema of dead letters.
+    """Schemas from a registry. No caller waits: one thread fetches, another registers the schemas of what is written.
 
     While the registry is out, both retry for ever, with a back-off of at most about 10 seconds, and `waiting` says why.
     Two threads, because a registry that allows reads but not writes must not delay the reads.
@@ -36,6 +37,7 @@ class RegistrySchemas:
         url: As for `RegistryClient`; its errors too.
         properties: The same.
         dead_letter_topic: The schema of dead letters is registered as `<topic>-value`.
+        receipt_topic: That of receipts, too. None: there are none.
         unknown_id_seconds: For so long an id that does not exist is asked for again, before that is its answer.
         leave_out_tagged: As for `RegistryClient`.
 
@@ -52,13 +54,14 @@ class RegistrySchemas:
         properties: Mapping[str, Any],
         dead_letter_topic: str,
         *,
+        receipt_topic: str | None = None,
         unknown_id_seconds: float = 30.0,
         leave_out_tagged: bool = False,
     ) -> None:
         reader, writer = (RegistryClient(url, properties, leave_out_tagged=leave_out_tagged) for _ in range(2))
         self._writer = writer
-        self._subject = f"{dead_letter_topic}-value"
-        self._dead_letter_id: int | None = None
+        self._topics = {_LETTERS: dead_letter_topic} | ({} if receipt_topic is None else {_RECEIPTS: receipt_topic})
+        self._own_ids: dict[str, int] = {}
         self._asked: dict[int, float] = {}  # when a request was passed on; by the caller's thread alone
         self._requests: deque[int] = deque()
         self._answers: deque[tuple[int, object | None]] = deque()
@@ -105,7 +108,11 @@ class RegistrySchemas:
 
     def dead_letter_schema_id(self) -> int | None:
         """The id under which the schema of dead letters is registered. None until the registry has answered."""
-        return self._dead_letter_id
+        return self._own_ids.get(_LETTERS)
+
+    def receipt_schema_id(self) -> int | None:
+        """The id under which the schema of receipts is registered. None until the registry has answered."""
+        return self._own_ids.get(_RECEIPTS)
 
     def waiting(self) -> str | None:
         """Why the last request failed, and how to mend it. None while all succeed."""
@@ -137,22 +144,24 @@ class RegistrySchemas:
             (self._closed if self._fetching.failed else self._requested).wait(pause_seconds)
 
     def _register(self) -> None:
-        """Registers the dead letters' schema. Retries until it succeeds or `close` is called."""
+        """Registers the schemas of what the worker writes. Retries until it succeeds or `close` is called."""
+        with suppress(StopRequested):
+            for name, topic in self._topics.items():
+                self._register_one(name, f"{topic}-value")
 
+    def _register_one(self, name: str, subject: str) -> None:
         def failed(error: Exception) -> None:
-            what = f"cannot register {self._subject} at {self._writer.where}"
-            self._registering_problem = f"{what}: {explained(error)}"
+            self._registering_problem = f"cannot register {subject} at {self._writer.where}: {explained(error)}"
 
         def register() -> None:
-            self._dead_letter_id = self._writer.register(self._subject, bundled("dead_letter"))
+            self._own_ids[name] = self._writer.register(subject, bundled(name))
 
-        with suppress(StopRequested):
-            patiently(
-                register,
-                retry_on=Exception,  # whatever the client's HTTP library raises: the thread must live on
-                wait=_BACKOFF,
-                stop_requested=self._closed.is_set,
-                sleep=self._closed.wait,
-                before_sleep=failed,
-            )
-            self._registering_problem = None
+        patiently(
+            register,
+            retry_on=Exception,  # whatever the client's HTTP library raises: the thread must live on
+            wait=_BACKOFF,
+            stop_requested=self._closed.is_set,
+            sleep=self._closed.wait,
+            before_sleep=failed,
+        )
+        self._registering_problem = None

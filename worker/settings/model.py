@@ -203,6 +203,17 @@ class ShutdownSettings(Section):
     )
 
 
+class ReceiptSettings(Section):
+    """What is written down of calls that were made."""
+
+    topic: Annotated[str | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$",
+        description="topic that gets a receipt of each call, for `explain`: positions, names of attributes, times and "
+        "status, never a value or an identifier; the worker creates it if it may, and goes on without it if it may not",
+    )
+
+
 class HttpSettings(Section):
     """The server for health, metrics and status."""
 
@@ -242,5 +253,6 @@ class Settings(Section):
     attributes: AttributeSettings = AttributeSettings()
     storm: StormSettings = StormSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    receipts: ReceiptSettings = ReceiptSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()

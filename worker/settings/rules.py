@@ -115,16 +115,28 @@ def _cut(text: str) -> str:
 
 
 def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
-    names = ("kafka.dead_letter_topic", "kafka.topics")
-    dead_letters = settings.kafka.dead_letter_topic
+    yield from _not_read(settings, "kafka.dead_letter_topic", settings.kafka.dead_letter_topic, "dead letters")
+
+
+def _receipt_topic(settings: Settings) -> Iterator[Finding]:
+    receipts = settings.receipts.topic
+    if receipts is None:
+        return
+    yield from _not_read(settings, "receipts.topic", receipts, "receipts")
+    if receipts == settings.kafka.dead_letter_topic:
+        names = ("receipts.topic", "kafka.dead_letter_topic")
+        yield Finding(names, "is kafka.dead_letter_topic as well; name another topic")
+
+
+def _not_read(settings: Settings, name: str, written: str, what: str) -> Iterator[Finding]:
+    """The worker must not read a topic that it writes."""
+    names = (name, "kafka.topics")
     for topic in settings.kafka.topics:
-        if topic == dead_letters:
-            yield Finding(
-                names, "is one of kafka.topics: the worker would read its own dead letters; name another topic"
-            )
-        elif is_pattern(topic) and _matches(topic, dead_letters, settings.kafka.properties):
+        if topic == written:
+            yield Finding(names, f"is one of kafka.topics: the worker would read its own {what}; name another topic")
+        elif is_pattern(topic) and _matches(topic, written, settings.kafka.properties):
             text = (
-                f"matches the pattern {topic!r} of kafka.topics: the worker would read its own dead letters; "
+                f"matches the pattern {topic!r} of kafka.topics: the worker would read its own {what}; "
                 "name another topic, or narrow the pattern (end it with $)"
             )
             yield Finding(names, text)
@@ -293,6 +305,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _brokers,
     _topics,
     _dead_letter_topic,
+    _receipt_topic,
     _properties,
     _framing,
     _registry,

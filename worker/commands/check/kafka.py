@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from worker import wiring
 from worker.commands.check.dead_letters import Cluster, check_dead_letters
 from worker.commands.check.finding import ASK_SECONDS, Finding
+from worker.commands.check.receipts import check_receipts
 from worker.commands.check.retention import check_retention
 from worker.commands.check.timeouts import check_timeouts
 from worker.kafka.access import GroupForbidden, GroupUnavailable, group_members, read_problem
@@ -20,7 +21,7 @@ from worker.settings.model import Settings
 
 
 def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Finding]:
-    """A line or more each: the brokers, their time-outs, the topics, their retention, the group, the dead letters."""
+    """Lines on the brokers, their time-outs, the topics, their retention, the group, the dead letters, the receipts."""
     kafka = settings.kafka
     try:
         admin = wiring.admin(settings, log)
@@ -45,7 +46,9 @@ def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Findi
         yield Finding.warn("retention", "not checked: there is no topic to read", "mend 'topics' first")
     yield from check_retention(settings, topic_configs(admin, sorted(partitions), ASK_SECONDS), cluster.configs)
     yield _group(admin, kafka.group_id)
-    yield from check_dead_letters(admin, kafka, max(partitions.values(), default=1), cluster)
+    most = max(partitions.values(), default=1)
+    yield from check_dead_letters(admin, kafka, most, cluster)
+    yield from check_receipts(admin, settings.receipts.topic, most)
 
 
 def _topic(admin: Admin, topic: str) -> tuple[Finding, Mapping[str, int]]:

@@ -18,6 +18,7 @@ from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
+from worker.core.receipts.receipt import REQUEST_ID_MAX, Receipt
 from worker.core.totals import Totals
 from worker.core.trace import CallTrace
 from worker.core.waiting.entry import Entry, Place
@@ -80,7 +81,8 @@ class Judge:
         if verdict not in {Verdict.DELIVERED, Verdict.ABORTED}:
             self.latest_error = LatestError(now.wall_ms, in_words(reply))
         trace = self._trace(flight, now) if self._options.trace_links_max else None
-        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace))
+        receipt = _receipt(flight, reply, now) if self._options.receipts else None
+        self._facts.tell(CallEnded(verdict, reply.status, reply.failure, reply.seconds, trace, receipt))
         if flight.entry.place is Place.GONE:
             # Its partitions went away while the call was in flight: the next owner sends the same again.
             self._heed(flight.entry, verdict, reply, now)
@@ -274,3 +276,9 @@ class Judge:
         entry.pending_letters += 1
         letter = letter_of_entry(entry, reason, detail, names, reply, now)
         self._outbox.add_of_call(letter, EntryOwner(entry, self._settlement))
+
+
+def _receipt(flight: Flight, reply: Reply, now: Now) -> Receipt:
+    entry = flight.entry
+    request_id = None if reply.request_id is None else reply.request_id[:REQUEST_ID_MAX]
+    return Receipt(now.wall_ms, entry.calls, request_id, entry.positions(flight.call.properties))

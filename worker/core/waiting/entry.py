@@ -9,7 +9,8 @@ from itertools import islice
 from typing import TypeAlias
 
 from worker.core.delivery.isolation import Isolation
-from worker.core.model import Headers, LostAttribute, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.model import Headers, LostAttribute, Partition, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.receipts.receipt import Positions
 from worker.core.trace import TraceLink, link_of
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.trouble import Trouble
@@ -280,6 +281,21 @@ class Entry:
         changes = dict.fromkeys(self.attributes[name].change for name in names if name in self.attributes)
         links = (link_of(change.headers, change.source) for change in changes if change.headers)
         return tuple(islice((link for link in links if link is not None), most))
+
+    def positions(self, carried: Mapping[str, Scalar]) -> tuple[Positions, ...]:
+        """Where its changes lie, and from which records these values are that a call carries.
+
+        Without those that went with their partition while the call was in flight.
+        """
+        firsts = {ledger.partition: offset for ledger, offset in self.holds.items()}
+        names: dict[Partition, list[tuple[str, int]]] = {partition: [] for partition in firsts}
+        for name, value in carried.items():
+            attribute = self.attributes.get(name)
+            if attribute is not None and attribute.has(value):
+                source = attribute.change.source
+                names.setdefault(source.partition, []).append((name, source.offset))
+                firsts[source.partition] = min(source.offset, firsts.get(source.partition, source.offset))
+        return tuple(Positions(partition, firsts[partition], tuple(found)) for partition, found in names.items())
 
     def lost(self, name: str) -> LostAttribute:
         """The named attribute for a dead letter."""

@@ -28,6 +28,7 @@ _MENDS: Final[Mapping[Problem, str]] = {
     Problem.NO_RECORDS: "Look for READ on the topic, a broker that does not answer, or a transaction that hangs.",
     Problem.NO_EFFECT: "Look for a typo in WORKER_MAPPING__ATTRIBUTES, its rules and WORKER_ATTRIBUTES__ALLOW.",
     Problem.STUCK: "If it waits for its turn: nothing. Else mend that. Don't skip the offset: it is lost then.",
+    Problem.RECEIPTS: "Create the receipts' topic, let the worker write to it, or unset WORKER_RECEIPTS__TOPIC.",
 }
 
 _HALTS: Final[Mapping[str, str]] = {
