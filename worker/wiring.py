@@ -130,8 +130,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
     Raises:
         Unusable: As `schemas`.
     """
-    kafka, log = settings.kafka, shared.log
-    source = schemas(settings)
+    kafka, log, source = settings.kafka, shared.log, schemas(settings)
     letters = dead_letters(settings, shared.identity, source, log)
     written = receipts(settings, shared.identity, source, log)
     group = Subscription(member_properties(settings), kafka.topics, log)

@@ -183,6 +183,7 @@ class _Framing:
 
     def __init__(self, source: Schemas) -> None:
         self.dead_letter_schema_id = source.dead_letter_schema_id
+        self.receipt_schema_id = source.receipt_schema_id
         self.waiting = source.waiting
 
     def request(self, schema_id: int) -> None:
