@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab
+from tests.support.lossy_broker import LossyBroker
 from tests.support.processes import Command
-from tests.support.profiles import SCHEMA_ID, Change, encode, phone
+from tests.support.profiles import SCHEMA_ID, SCHEMAS, Change, encode, phone
+from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+UNDECODABLE = 3
+FETCH = 1  # Kafka's number of this request
 
 NOWHERE = "http://127.0.0.1:9/v1"
 SECRET = "a value that nobody shall see"
@@ -132,3 +141,67 @@ def test_a_topic_that_does_not_exist_is_named(lab: Lab) -> None:
     assert lab.dead_letter_topic in command.log.read_text()
     assert "is no source" in dead_letters(lab, "list", "--source", "/", exit_status=2).log.read_text()
     assert "a user is phone=" in dead_letters(lab, "list", "--user", "nobody", exit_status=2).log.read_text()
+
+
+def _undecodable(lab: Lab, extra: Mapping[str, str]) -> dict[str, str]:
+    """Letters by a worker with these settings; then those of the commands."""
+    lab.broker.create_topic(lab.topic, 1)
+    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    for _ in range(UNDECODABLE):
+        producer.produce(lab.topic, SECRET.encode(), b"key")
+    assert producer.flush(30) == 0
+    worker = lab.worker(NOWHERE, extra)
+    lab.until_committed(90)
+    assert worker.stop() == 0
+    environment = lab.environment(NOWHERE, extra)
+    return {name: value for name, value in environment.items() if value}
+
+
+def _all_dismissed(lab: Lab, environment: Mapping[str, str]) -> None:
+    dismissed = lab.command("dead-letters", "dismiss", "--since", "earliest", "--json", environment=environment)
+    assert json.loads(dismissed.output.read_text())["dismissed"] == UNDECODABLE, dismissed.log.read_text()
+    left = lab.command("dead-letters", "list", "--summary", "--json", environment=environment)
+    assert json.loads(left.output.read_text())["letters"] == 0, left.log.read_text()
+    assert left.log.read_text() == ""
+
+
+@pytest.mark.registry
+def test_letters_whose_schema_is_in_a_registry(lab: Lab, registry: Registry) -> None:
+    extra = {"WORKER_SCHEMAS__DIRECTORY": "", "WORKER_SCHEMAS__REGISTRY_URL": registry.url}
+    _all_dismissed(lab, _undecodable(lab, extra))
+
+
+def test_letters_without_framing(lab: Lab) -> None:
+    schema: Path = SCHEMAS / "profile_changed.avsc"
+    extra = {
+        "WORKER_SCHEMAS__DIRECTORY": "",
+        "WORKER_SCHEMAS__FRAMING": "none",
+        "WORKER_SCHEMAS__WRITER_SCHEMA": str(schema),
+    }
+    _all_dismissed(lab, _undecodable(lab, extra))
+
+
+@pytest.mark.parametrize("subcommand", ["list", "dismiss"])
+def test_a_signal_ends_it_in_order(lossy_broker: LossyBroker, tmp_path: Path, subcommand: str) -> None:
+    """No record comes, so it waits. It ends by the signal, says what is left, and dismisses nothing."""
+    lab = Lab(lossy_broker, tmp_path)
+    environment = _undecodable(lab, {}) | {"WORKER_KAFKA__BOOTSTRAP_SERVERS": lossy_broker.lossy}
+    fetched = Event()
+
+    def loses(api_key: int) -> bool:
+        if api_key == FETCH:
+            fetched.set()
+        return api_key == FETCH
+
+    lossy_broker.loses = loses
+    command = Command(["dead-letters", subcommand, "--since", "earliest"], tmp_path / subcommand, environment)
+    try:
+        assert fetched.wait(60)
+        command.signal(signal.SIGTERM)
+        status = command.wait(10)
+    finally:
+        command.kill()
+        lab.end()
+    said = command.log.read_text()
+    assert (status, "stopped before the end of the topic" in said, "Traceback" in said) == (1, True, False), said
+    assert {each["reason"] for each in lab.dead_letters()} == {"undecodable"}
