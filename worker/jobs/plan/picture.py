@@ -143,7 +143,7 @@ def _draw_trade(axes: Axes, figures: Figures, windows: Sequence[WindowFigures], 
     axes.set_ylim(-0.15, max(2.0, *delays) * 2.5)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.margins(x=0.15)
+    axes.set_xlim(-0.14, 1.04)
     axes.grid(color="#e4e8ec", linewidth=0.6)
     axes.set_title("Delay against calls saved")
     axes.set_xlabel("calls saved, of all changes")
