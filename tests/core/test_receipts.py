@@ -8,9 +8,9 @@ from fastavro import parse_schema
 from tests.core.drive import OK, P0, P1, REFUSED, Driver
 from worker.core.delivery.verdict import Verdict
 from worker.core.facts import CallEnded
-from worker.core.model import Reply, WorkerIdentity
+from worker.core.model import Reply, User, WorkerIdentity
 from worker.core.receipts.codec import NotAReceipt, ReceiptReader, encode
-from worker.core.receipts.receipt import REQUEST_ID_MAX, Positions, Receipt
+from worker.core.receipts.receipt import Positions, Receipt, request_id_of
 from worker.registry.bundled import bundled
 
 WHO = WorkerIdentity("1", "pod-1", "group")
@@ -29,11 +29,20 @@ def test_a_call_tells_the_record_of_each_value_and_where_its_user_began() -> Non
     driver.change(2, {"tier": "bronze"})
     driver.change(1, {"tier": "gold"})
     first, _ = driver.calls()
-    driver.reply(first, Reply(200, request_id="r" * 1_000))
+    driver.reply(first, Reply(200, request_id="1-67a/b"))
     receipt = receipt_of(driver)
     assert receipt.positions == (Positions(P0, 0, (("tier", 2), ("age", 0))),)
     assert (receipt.positions[0].last, receipt.attempt) == (2, 1)
-    assert receipt.request_id == "r" * REQUEST_ID_MAX
+    assert receipt.request_id == "1-67a/b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "r" * 257, "+13110000001", "me@example.com", "x-13110000001", "id-of-mine", "card-7", "two words", "é"],
+)
+def test_what_may_be_an_identifier_is_no_request_id(text: str) -> None:
+    user = User("+13110000001", "me@example.com", "of-mine", (("card", "card-7"),))
+    assert request_id_of(text, user) is None
 
 
 def test_a_call_after_a_refusal_is_the_next_attempt_and_carries_what_is_left() -> None:

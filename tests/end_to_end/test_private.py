@@ -99,6 +99,7 @@ def environment(secured: Secured, lab: Lab, stub: StubRegistry, sink: OtlpSink) 
         "WORKER_ATTRIBUTES__DENY": "national_id",
         "WORKER_IDENTITY__SEND": "all",
         "WORKER_WINDOW__SECONDS": "0.2",
+        "WORKER_RECEIPTS__TOPIC": f"{lab.topic}.receipts",
         "WORKER_LOG__LEVEL": "debug",
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
@@ -282,10 +283,26 @@ def test_a_running_worker_shows_nothing_private(
     for letter in letters:
         search.look("letter's headers", json.dumps(letter["headers"]))
         search.look("letter's detail", str(letter["detail"]))
+    receipts = [*topics.messages(lab.broker.bootstrap_servers, f"{lab.topic}.receipts")]
+    for receipt in receipts:
+        search.look("receipt", receipt.value() or b"")
+    assert [receipt.key() for receipt in receipts] == [None] * len(receipts)
+    assert b"story" in (receipts[0].value() or b"")
+    for form in ([], ["--json"]):
+        told = lab.command("explain", f"{lab.topic}:0:0", *form, environment=_as_the_worker(environment, sandbox))
+        search.look("explain", told.output.read_bytes())
+        search.look("explain's log", told.log.read_bytes())
+        assert b"story" in told.output.read_bytes()
     assert all(search.characters.values()), search.characters
     assert {letter["reason"] for letter in letters} >= {"rejected", "not_found", "undecodable"}
     assert VALUE in [attribute["value"] for letter in letters for attribute in letter["attributes"]]
     assert search.found == set()
+
+
+def _as_the_worker(environment: Mapping[str, str], sandbox: SandboxCommand) -> dict[str, str]:
+    """The settings of the worker for another command."""
+    settings = {**environment, "WORKER_ATTENTIVE__BASE_URL": sandbox.base_url}
+    return {name: value for name, value in settings.items() if value}
 
 
 def odd_settings() -> dict[str, dict[str, str]]:

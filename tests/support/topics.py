@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from fastavro import parse_schema, schemaless_reader
 
 from tests.support.profiles import DEAD_LETTER
@@ -49,25 +50,31 @@ def all_committed(bootstrap_servers: str, group_id: str, topic: str) -> bool:
 
 def dead_letters(bootstrap_servers: str, topic: str, *, framed: bool = True) -> list[dict[str, Any]]:
     """Every dead letter in the topic, decoded, with its `headers` and its Kafka `record_key` added."""
-    consumer = _reader(bootstrap_servers)
     letters = []
+    for message in messages(bootstrap_servers, topic):
+        body = io.BytesIO((message.value() or b"")[5 if framed else 0 :])
+        letter: dict[str, Any] = schemaless_reader(body, _PARSED, None)  # type: ignore[assignment]  # a record's is a dict
+        letter["headers"] = dict(message.headers() or [])
+        letter["record_key"] = message.key()
+        letters.append(json.loads(json.dumps(letter, default=str)))
+    return letters
+
+
+def messages(bootstrap_servers: str, topic: str) -> Iterator[Message]:
+    """Everything in the topic."""
+    consumer = _reader(bootstrap_servers)
     try:
         for number, end in end_offsets(bootstrap_servers, topic).items():
             consumer.assign([TopicPartition(topic, number, 0)])
             position = 0
             while position < end:
                 message = consumer.poll(10)
-                assert message is not None, "the dead-letter topic is shorter than its end offset says"
+                assert message is not None, "the topic is shorter than its end offset says"
                 assert message.error() is None, message.error()
                 position = (message.offset() or 0) + 1
-                body = io.BytesIO((message.value() or b"")[5 if framed else 0 :])
-                letter: dict[str, Any] = schemaless_reader(body, _PARSED, None)  # type: ignore[assignment]  # a record's is a dict
-                letter["headers"] = dict(message.headers() or [])
-                letter["record_key"] = message.key()
-                letters.append(json.loads(json.dumps(letter, default=str)))
+                yield message
     finally:
         consumer.close()
-    return letters
 
 
 def _reader(bootstrap_servers: str, group_id: str = "test-reader") -> Consumer:

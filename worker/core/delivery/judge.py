@@ -18,7 +18,7 @@ from worker.core.letters.letter import letter_of_entry
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Failure, Now, Reason, Reply
 from worker.core.options import Options
-from worker.core.receipts.receipt import REQUEST_ID_MAX, Receipt
+from worker.core.receipts.receipt import Receipt, request_id_of
 from worker.core.totals import Totals
 from worker.core.trace import CallTrace
 from worker.core.waiting.entry import Entry, Place
@@ -280,5 +280,5 @@ class Judge:
 
 def _receipt(flight: Flight, reply: Reply, now: Now) -> Receipt:
     entry = flight.entry
-    request_id = None if reply.request_id is None else reply.request_id[:REQUEST_ID_MAX]
+    request_id = request_id_of(reply.request_id, flight.call.user)
     return Receipt(now.wall_ms, entry.calls, request_id, entry.positions(flight.call.properties))

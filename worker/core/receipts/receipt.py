@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import Final
 
-from worker.core.model import Partition
+from worker.core.model import Partition, User
 
-REQUEST_ID_MAX = 256
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:=/-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +44,11 @@ class Receipt:
     attempt: int
     request_id: str | None = field(repr=False)
     positions: tuple[Positions, ...]
+
+
+def request_id_of(text: str | None, user: User) -> str | None:
+    """The request id of an answer, if it looks like one. Whoever answers may repeat there what the request held."""
+    if text is None or not _REQUEST_ID.fullmatch(text):
+        return None
+    identifiers = (user.phone, user.email, user.client_user_id, *(value for _, value in user.custom))
+    return None if any(each and each.lstrip("+") in text for each in identifiers) else text
