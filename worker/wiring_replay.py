@@ -150,7 +150,10 @@ def _follower(
 
 
 def _at_once(settings: Settings) -> Settings:
-    return settings.model_copy(update={"window": settings.window.model_copy(update={"seconds": 0.0})})
+    """Without a window, and without receipts: only `run` writes these."""
+    changed = {"window": {"seconds": 0.0}, "receipts": {"topic": None}}
+    sections = {name: getattr(settings, name).model_copy(update=of) for name, of in changed.items()}
+    return settings.model_copy(update=sections)
 
 
 def _rate(settings: Settings, fixed: float | None) -> Rate:
