@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.helm.charts import CHART, NAME, SELECTOR, Helm, case, only, planted
+from tests.helm.charts import CHART, NAME, SELECTOR, Helm, Refused, case, only, planted
 
 pytestmark = pytest.mark.helm
 
@@ -106,6 +107,25 @@ def test_the_rule_has_the_files_alerts(helm: Helm) -> None:
     page = "https://wiki.example.com/attribute-worker/{}.md"
     assert all(rule["annotations"]["runbook_url"] == page.format(rule["alert"]) for rule in alerts)
     assert all(rule["annotations"].keys() == {"summary", "description", "runbook_url"} for rule in alerts)
+
+
+def test_the_rule_can_be_for_one_release_alone(helm: Helm) -> None:
+    """Every metric of the worker's gets the matchers, with and without some of its own; and nothing else changes."""
+    matchers = 'namespace="crm", job=~"crm/.*"'
+    plain = only(helm.render({"prometheusRule.enabled": True}), "PrometheusRule")["spec"]["groups"][0]["rules"]
+    chosen = only(helm.render({"prometheusRule.enabled": True, "prometheusRule.matchers": matchers}), "PrometheusRule")[
+        "spec"
+    ]["groups"][0]["rules"]
+    for before, after in zip(plain, chosen, strict=True):
+        names = re.findall(r"attribute_worker_[a-z_]+", after["expr"])
+        assert after["expr"].count("{" + matchers) == len(names), after["expr"]
+        undone = after["expr"].replace(f"{{{matchers}, ", "{").replace(f"{{{matchers}}}", "")
+        assert undone == before["expr"]
+
+
+def test_an_alert_that_is_left_out_must_exist(helm: Helm) -> None:
+    with pytest.raises(Refused, match="there is no alert Nope; there are AttributeWorkerHalted"):
+        helm.render({"prometheusRule.enabled": True, "prometheusRule.disabled": ["Nope"]})
 
 
 def test_a_crash_loop_is_seen_whatever_the_pods_are_called(helm: Helm) -> None:
