@@ -28,7 +28,10 @@ def another(value: Value) -> Any:  # noqa: ANN401 - a value of any kind
         return not value.default
     if isinstance(value.default, int) or "integer" in value.added.get("type", ()):
         return int(str(value.default or 0)) + 1
-    by_pattern = {("image", "digest"): f"sha256:{'0' * 64}", ("prometheusRule", "matchers"): 'namespace="crm"'}
+    by_pattern: dict[tuple[str, ...], str] = {
+        ("image", "digest"): f"sha256:{'0' * 64}",
+        ("prometheusRule", "matchers"): 'namespace="crm"',
+    }
     return by_pattern.get(value.path, f"{value.default or 'other'}1")
 
 
