@@ -18,6 +18,7 @@ from worker.core.replay.scope import Offsets, Scope
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
 NAMES = ("tier", "store", "points")
 TURN_SECONDS = 0.05
+SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 10 else []) for seed in range(100)]
 
 
 def key(user: int) -> UserKey:
@@ -185,14 +186,14 @@ def check(world: World, scope: Scope) -> None:
             assert world.held[user].get(name) == value, (user, name)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_last_value_of_the_log_stands_in_the_end(seed: int) -> None:
     world, scope, [job] = run(seed)
     check(world, scope)
     assert job.replay.tally.delivered == job.replay.tally.calls
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_in_several_passes_if_memory_is_short_and_after_kills(seed: int) -> None:
     world, scope, jobs = run(seed, max_bytes=12_000, kills=4)
     check(world, scope)
@@ -200,7 +201,7 @@ def test_in_several_passes_if_memory_is_short_and_after_kills(seed: int) -> None
     assert done.replay.phase is Phase.DONE
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_amid_refusals_and_failures(seed: int) -> None:
     """A refused value becomes a dead letter, as in the live worker, and the user counts as delivered."""
     world, scope, jobs = run(seed, kills=2, trouble=True)
