@@ -141,7 +141,7 @@ def judge(
         seconds[int(exchange.at)] += 1
     findings.busiest_second = max(seconds.values(), default=0)
     for partition, sequence in sorted(by_partition.items()):
-        _check_hands(partition, sequence, lives, history, lettered, findings)
+        _check_hands(partition, sequence, lives, history, lettered, cast, findings)
     for sequence in by_user.values():
         _check_overlaps(sequence, lives, findings)
         findings.repeated_by.update(_repeated(sequence, history))
@@ -157,9 +157,14 @@ def _check_hands(
     lives: Mapping[str, Life],
     history: History,
     letters: Lettered,
+    cast: Cast,
     findings: Findings,
 ) -> None:
-    """Walks through a partition's requests: each sender must own the partition, and no owner may step back."""
+    """Walks through a partition's requests: each sender must own the partition, and no owner may step back.
+
+    A poison user's value may be refused alone, for good: then the older one behind it is tried. Its letter may be
+    unwritten yet when its owner loses the partition. So what counts is that the destination refused it.
+    """
     owner = ""
     owner_since = 0.0
     last: dict[tuple[str, str], tuple[Item, Exchange]] = {}  # by user and attribute: what the present owner sent last
@@ -172,8 +177,9 @@ def _check_hands(
         # A bad value is never applied. After it is refused, the older one behind it is tried.
         for item in [item for item in history.carried_by(exchange) if item.bad is None]:
             before, carrier = last.get((item.user, item.name), (item, exchange))
-            # A poison user's value was refused and ended in a letter: the older one behind it is tried, too.
-            given_up = before.place in letters.at and not carrier.acknowledged
+            given_up = not carrier.acknowledged and (
+                before.place in letters.at or carrier.status == cast.poison_of(item.user)
+            )
             gained = lives[owner].gained_between(carrier.at, exchange.at)
             if item.offset < before.offset and not given_up and not gained:
                 findings.steps_back.append(f"{_named(exchange)} sends {item} after {before}")

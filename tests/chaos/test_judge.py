@@ -79,6 +79,18 @@ def test_a_former_owner_that_was_assigned_the_partition_again_may_send() -> None
     assert not found.broken
 
 
+def test_a_poison_user_s_older_value_may_follow_one_that_was_refused_even_before_its_letter_is_written() -> None:
+    """Its owner lost the partition while no letter could be written."""
+    poison = Cast(users=1, always={USER: 403})
+    refused = [sent("a", 1, 1), sent("a", 3, 2, status=403), sent("a", 2, 3, status=403)]
+    assert not judged(refused, cast=poison, final=None).steps_back
+    assert judged(refused, final=None).steps_back, "403 is no answer to a good user's value"
+    lost_reply = [sent("a", 3, 2, status=None), sent("a", 2, 3, status=403)]
+    assert judged(lost_reply, cast=poison, final=None).steps_back, "it may have been applied"
+    accepted = [sent("a", 3, 2), sent("a", 2, 3, status=403)]
+    assert judged(accepted, cast=poison, final=None).steps_back
+
+
 def test_a_step_back_within_an_assignment_is_found() -> None:
     found = judged([sent("a", 2, 2), sent("a", 1, 3), sent("a", 3, 4)])
     assert len(found.steps_back) == 1
