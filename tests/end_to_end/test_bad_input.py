@@ -122,7 +122,7 @@ def _assert_the_page_tells_of(letters: list[dict[str, Any]], worker: WorkerComma
     assert all(f"{topic}-{partition}@{offset}" in page for _, topic, partition, offset in told)
     assert sum(status["calls_ended"].values()) == status["totals"]["calls"]
     assert status["settings"]["attentive.base_url"].startswith(status["destination"])
-    assert "Running: changes are delivered." in page
+    assert "Running, but some changes are refused." in page
     for secret in (*(phone(9_000_000 + number) for number in range(4)), "555-0100", "Platinum", "078-05-1120"):
         assert secret not in page + json.dumps(status)
 

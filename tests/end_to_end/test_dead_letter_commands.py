@@ -118,6 +118,7 @@ def test_letters_are_listed_shown_and_dismissed(filled: Lab) -> None:
     assert len(lab.dead_letters()) == len(before) + 2
 
 
+@pytest.mark.long
 def test_odd_records_are_told_and_passed_over(filled: Lab) -> None:
     """Garbage, a tombstone, a record of another schema, one of an unknown schema, and a letter written twice."""
     lab = filled
@@ -171,6 +172,7 @@ def test_letters_whose_schema_is_in_a_registry(lab: Lab, registry: Registry) -> 
     _all_dismissed(lab, _undecodable(lab, extra))
 
 
+@pytest.mark.long
 def test_letters_without_framing(lab: Lab) -> None:
     schema: Path = SCHEMAS / "profile_changed.avsc"
     extra = {
@@ -181,6 +183,7 @@ def test_letters_without_framing(lab: Lab) -> None:
     _all_dismissed(lab, _undecodable(lab, extra))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subcommand", ["list", "dismiss"])
 def test_a_signal_ends_it_in_order(lossy_broker: LossyBroker, tmp_path: Path, subcommand: str) -> None:
     """No record comes, so it waits. It ends by the signal, says what is left, and dismisses nothing."""

@@ -129,6 +129,7 @@ def _check_places_that_hold_nothing(lab: Lab, explain: Explainer) -> None:
     assert (status, "is deleted: the log begins at 2" in said) == (1, True)
 
 
+@pytest.mark.long
 def test_a_topic_that_takes_no_receipts_stops_no_delivery(lab: Lab) -> None:
     """A compacted topic refuses them: they have no key."""
     lab.broker.create_topic(lab.topic, 1)

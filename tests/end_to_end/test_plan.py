@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import Lab
 from tests.support.processes import SandboxCommand, WorkerCommand, until
 from tests.support.profiles import Change, phone, produce
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.long]
 
 Shape: TypeAlias = Callable[[random.Random], Iterator[tuple[float, int]]]
 

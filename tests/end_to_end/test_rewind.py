@@ -99,6 +99,7 @@ def test_a_stopped_group_reads_again_from_where_it_was_moved_to(lab: Lab, protoc
     assert_equivalent(sandbox, made)
 
 
+@pytest.mark.long
 def test_a_static_member_that_is_away_counts_until_its_session_ends(lab: Lab) -> None:
     extra = properties(group_instance_id="worker-0", session_timeout_ms=SESSION_MS, heartbeat_interval_ms=1000)
     lab.broker.create_topic(lab.topic, 1)
@@ -118,6 +119,7 @@ def test_a_static_member_that_is_away_counts_until_its_session_ends(lab: Lab) ->
     assert committed(lab) == {0: 0}
 
 
+@pytest.mark.long
 @PROTOCOLS
 def test_a_group_that_never_committed_begins_where_it_is_told(lab: Lab, protocol: str) -> None:
     extra = properties(group_protocol=protocol)
@@ -147,6 +149,7 @@ def test_a_group_that_never_committed_begins_where_it_is_told(lab: Lab, protocol
     assert_equivalent(sandbox, made)
 
 
+@pytest.mark.long
 def test_what_retention_removed_is_said(lab: Lab) -> None:
     lab.broker.create_topic(lab.topic, 1)
     lab.produce(changes(10, events=10, users=10))

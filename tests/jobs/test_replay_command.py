@@ -59,7 +59,7 @@ def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) 
     assert sandbox.stats()["upserts"] == 300
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_killed_and_stopped_in_several_passes_it_repeats_only_what_was_in_the_air(lab: Lab, seed: int) -> None:
     rng = random.Random(seed)
     made = list(changes(seed, events=4_000, users=700))

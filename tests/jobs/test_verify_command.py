@@ -165,6 +165,7 @@ def test_nothing_differs_after_a_worker_has_delivered(lab: Lab) -> None:
     assert (done.wait(), done.output.read_text()) == (0, "no differences: 60 users, 180 attributes\n")
 
 
+@pytest.mark.long
 def test_a_sample_is_the_same_in_each_run_and_in_little_memory(lab: Lab) -> None:
     sandbox = lab.sandbox("--limit", "0")
     write(lab, *(Said({"phone": phone(number)}, {"points": number}) for number in range(300)))
@@ -175,6 +176,7 @@ def test_a_sample_is_the_same_in_each_run_and_in_little_memory(lab: Lab) -> None
     assert_counts(first, missing=120)
 
 
+@pytest.mark.long
 def test_young_changes_are_not_judged_and_older_ones_only_from_when_on(lab: Lab) -> None:
     sandbox = lab.sandbox()
     one, two = {"phone": phone(1)}, {"phone": phone(2)}
@@ -220,6 +222,7 @@ def test_an_account_that_may_not_read_and_a_wrong_token_are_told_apart(lab: Lab)
         assert_counts(each)
 
 
+@pytest.mark.long
 def test_it_keeps_to_the_rate_and_bears_with_refusals_and_failures(lab: Lab) -> None:
     sandbox = lab.sandbox("--limit", "20")
     users = [{"phone": phone(number)} for number in range(30)]
@@ -239,6 +242,7 @@ def test_it_keeps_to_the_rate_and_bears_with_refusals_and_failures(lab: Lab) -> 
     assert statuses["429"] <= 25, "a limit of 20, asked at 40: it slows down"
 
 
+@pytest.mark.long
 def test_a_stop_ends_it_in_order_and_says_what_is_left(lab: Lab) -> None:
     sandbox = lab.sandbox()
     write(lab, *(Said({"phone": phone(number)}, {"points": 1}) for number in range(30)))

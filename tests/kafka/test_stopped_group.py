@@ -61,6 +61,8 @@ def test_no_offset_moves_while_somebody_is_a_member(
     assert group.committed([partition]) == {partition: Committed(0, "a note")}
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_brokers_that_do_not_answer_are_told() -> None:
     with socket.socket() as taken:  # bound, but nothing listens on it
         taken.bind(("127.0.0.1", 0))

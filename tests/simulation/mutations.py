@@ -103,8 +103,8 @@ def sends_two_calls_for_a_user(patch: pytest.MonkeyPatch) -> None:
     """A user's next entry does not wait for the call in flight."""
     original = Window.__init__
 
-    def init(self: Window, seconds: float, memory: Memory) -> None:
-        original(self, seconds, memory)
+    def init(self: Window, seconds: float, memory: Memory, *, search_yields: bool) -> None:
+        original(self, seconds, memory, search_yields=search_yields)
         patch.setattr(self, "_busy", _NeverBusy())
 
     patch.setattr(Window, "__init__", init)
