@@ -13,6 +13,8 @@ from worker.core.delivery.verdict import Verdict
 from worker.core.facts import Halted
 from worker.core.model import Call, Failure, Reply
 
+pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
+
 ANSWERS = pytest.mark.parametrize(
     "reply",
     [Reply(500), WEB_PAGE_403, Reply(403), Reply(429), Reply(404), Reply(409)],

@@ -10,6 +10,8 @@ import pytest
 from tests.core.traffic import LATENCY_SECONDS, PER_SECOND, Traffic
 from worker.core.model import Call, Failure, Reply
 
+pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
+
 TIMEOUT_SECONDS = 10.0
 TIMED_OUT = Reply(None, Failure.TIMEOUT)
 

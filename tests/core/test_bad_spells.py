@@ -11,6 +11,8 @@ from tests.core.drive import Account, Driver
 from tests.core.traffic import WEB_PAGE_403, Traffic
 from worker.core.model import Call, Reply
 
+pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
+
 
 def failing(share_at: Callable[[float], float], reply: Reply) -> Callable[[Call, float], Reply]:
     """Calls get this reply at random, by a share that changes with time."""

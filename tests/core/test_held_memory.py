@@ -22,6 +22,8 @@ from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 
+pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
+
 MEBIBYTE = 1024 * 1024
 
 

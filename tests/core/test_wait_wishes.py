@@ -15,6 +15,8 @@ from tests.core.traffic import Traffic, bad_one_in
 from worker.core.facts import Halted
 from worker.core.model import Call, Reply
 
+pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
+
 ONE_USER = 1_000_000  # `bad_one_in` so many: the first user alone
 
 
