@@ -24,7 +24,7 @@ from worker.jobs.begin import Beginning, decide, filters_of, name_of, wanted
 from worker.jobs.diary import Begun, Diary, begun_of
 from worker.jobs.first import first_ms
 from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
-from worker.jobs.users import Identifier, Users, identifier, users_of_file
+from worker.jobs.users import Users, typed_users
 from worker.jobs.when import Unreadable, offsets, when
 from worker.kafka import bounds
 from worker.kafka.connection import PropertiesRefused
@@ -123,7 +123,7 @@ class _Run:
         self._options = options
         self._log = log
         self._admin: Admin = wiring.admin(settings, log)
-        self._users = _users(options)
+        self._users = typed_users(options.users, options.users_file)
         self._name = name_of(options.name, _typed(options))
         self._reaches: Mapping[Partition, Reach] = {}
 
@@ -271,12 +271,6 @@ def _places(options: Options, topics: list[str]) -> tuple[Place, Place | None]:
     if options.end_offsets is not None:
         return begin, offsets(options.end_offsets, topics)
     return begin, None if options.end is None else when(options.end, now_ms)
-
-
-def _users(options: Options) -> list[Identifier] | None:
-    if not options.users and options.users_file is None:
-        return None
-    return [*map(identifier, options.users), *(users_of_file(options.users_file) if options.users_file else ())]
 
 
 def _typed(options: Options) -> Mapping[str, object]:

@@ -20,7 +20,7 @@ from worker.core.model import UserKey
 from worker.jobs.asking import DestinationFailed
 from worker.jobs.spans import chosen, reach
 from worker.jobs.topic import ReadingStuck
-from worker.jobs.users import Identifier, Users, identifier, users_of_file
+from worker.jobs.users import Users, typed_users
 from worker.jobs.verify import Finding, Kind, Tally, Verify
 from worker.jobs.when import Edge, Unreadable, when
 from worker.kafka.connection import PropertiesRefused
@@ -114,7 +114,7 @@ def command(loaded: Loaded, **typed: object) -> None:
 
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> int:
     """Runs the job, prints what it finds, and returns the exit status."""
-    typed = _users(options)
+    typed = typed_users(options.users, options.users_file)
     begin = when(options.begin, time.time_ns() // 1_000_000)
     admin = wiring.admin(settings, log)
     reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, None)
@@ -141,12 +141,6 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         _tell(job, task, unfinished)
     tally = job.tally
     return DIFFERS_EXIT if unfinished or tally.found or tally.failed else 0
-
-
-def _users(options: Options) -> list[Identifier] | None:
-    if not options.users and options.users_file is None:
-        return None
-    return [*map(identifier, options.users), *(users_of_file(options.users_file) if options.users_file else ())]
 
 
 class _Printer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,6 +57,13 @@ def users_of_file(path: Path) -> list[Identifier]:
             except Unreadable as problem:
                 raise Unreadable(f"{path}, line {number}: {problem}") from None
     return found
+
+
+def typed_users(texts: Sequence[str], path: Path | None) -> list[Identifier] | None:
+    """The users of `--user` and `--users-file` together. None if neither is given; errors as the two above."""
+    if not texts and path is None:
+        return None
+    return [*map(identifier, texts), *(users_of_file(path) if path else ())]
 
 
 class Users:
