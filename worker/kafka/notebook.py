@@ -11,7 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
 from worker.kafka.connection import Connection, connecting, in_words
-from worker.kafka.properties import Properties, consumer_properties
+from worker.kafka.properties import Properties, consumer_properties, without_membership
 
 NOTE_BYTES_MAX: Final = 4_096
 """What brokers take by default (`offset.metadata.max.bytes`)."""
@@ -49,7 +49,7 @@ class Notebook:
         with connecting():
             self._consumer = Consumer(
                 {
-                    **consumer_properties(_alone(properties, group)),
+                    **consumer_properties({**without_membership(properties), "group.id": group}),
                     **self._connection.callbacks(),
                     "on_commit": self._on_commit,
                 }
@@ -98,9 +98,3 @@ class Notebook:
         self.problem = None if refusal is None else f"progress cannot be written: {in_words(refusal)}"
         if refusal is None:
             self.written = self._sent
-
-
-def _alone(properties: Properties, group: str) -> Properties:
-    """As a reader in no group: the properties of a membership would be in the way."""
-    others = {name: value for name, value in properties.items() if name not in {"group.protocol", "group.instance.id"}}
-    return {**others, "group.id": group}

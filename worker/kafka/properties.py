@@ -130,6 +130,15 @@ def refused(properties: Properties) -> dict[str, str]:
     return reasons
 
 
+# What belongs to a member of a group.
+_OF_MEMBERS: Final = frozenset({"group.instance.id", "group.protocol", "group.remote.assignor"})
+
+
+def without_membership(properties: Properties) -> dict[str, str]:
+    """For a client that reads or moves a group's offsets from outside: it asks alike in groups of either protocol."""
+    return {name: value for name, value in properties.items() if name not in _OF_MEMBERS}
+
+
 def uses_kip_848(properties: Properties) -> bool:
     """Whether the group uses the new protocol (`group.protocol=consumer`), in which the broker assigns partitions."""
     return str(properties.get("group.protocol", "classic")).strip().lower() == "consumer"

@@ -11,12 +11,10 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
 from worker.kafka.connection import Connection, connecting, in_words
-from worker.kafka.properties import Properties, consumer_properties
+from worker.kafka.properties import Properties, consumer_properties, without_membership
 from worker.kafka.topics import Admin
 
 _POLL_SECONDS: Final = 0.1
-# What belongs to a member. This client is none, and asks in the same way of groups of either protocol.
-_OF_MEMBERS: Final = frozenset({"group.instance.id", "group.protocol", "group.remote.assignor"})
 # So brokers answer a commit from outside if the group has members.
 _TAKEN: Final = frozenset(
     {
@@ -71,7 +69,6 @@ class StoppedGroup:
     def __init__(
         self, properties: Properties, admin: Admin, log: FilteringBoundLogger, timeout_seconds: float = 8.0
     ) -> None:
-        outside = {name: value for name, value in properties.items() if name not in _OF_MEMBERS}
         self.group_id = properties["group.id"]
         self._admin = admin
         self._timeout_seconds = timeout_seconds
@@ -79,7 +76,7 @@ class StoppedGroup:
         self._answers: list[tuple[KafkaError | None, list[TopicPartition]]] = []
         callbacks = {**self._connection.callbacks(), "on_commit": self._answered}
         with connecting():
-            self._consumer = Consumer({**consumer_properties(outside), **callbacks})
+            self._consumer = Consumer({**consumer_properties(without_membership(properties)), **callbacks})
 
     def __enter__(self) -> Self:
         return self
