@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +15,7 @@ from worker.attentive.lookups import Lookups
 from worker.backoff import full_jitter
 from worker.core.delivery.rate import Rate
 from worker.core.model import Partition, User
+from worker.core.replay.scope import Matcher
 from worker.core.rules.policy import AttributeRules, Decision, Policy
 from worker.jobs.asking import Asking
 from worker.jobs.spans import ASK_SECONDS, Reach
@@ -29,7 +28,6 @@ from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 
 SHARE: Final = 0.1  # of the token's limit, if no rate is given: the rest is for live traffic
-_NAMES_CACHED: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +115,7 @@ def _asking(settings: Settings, task: Task, lookups: Lookups) -> Asking:
 def _wish(settings: Settings, task: Task) -> Wish:
     policy = Policy(AttributeRules(**settings.attributes.model_dump()))
 
-    @lru_cache(maxsize=_NAMES_CACHED)
-    def matches(name: str) -> bool:
-        return not task.patterns or any(fnmatchcase(name, pattern) for pattern in task.patterns)
+    matches = Matcher(task.patterns)
 
     def belongs(name: str) -> bool:
         """An attribute that the allow-list leaves out is another system's."""

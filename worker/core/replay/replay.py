@@ -179,11 +179,6 @@ class Replay:
         """How many passes this one and those behind it are, if all users take as much memory as these."""
         return math.ceil((PLACES - self._lower) / max(1, self._index.upper - self._lower))
 
-    @property
-    def size_bytes(self) -> int:
-        """The memory that the index takes."""
-        return self._index.size_bytes
-
     # -- sending -------------------------------------------------------------------------------------------------
 
     def may_call(self, now: Now) -> bool:
