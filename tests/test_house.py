@@ -54,17 +54,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # The sandbox knows nothing of the worker: if they shared code, they could share a mistake.
     "sandbox": set(),
-    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "wiring_receipts"},
-    "wiring_receipts": {*OUTER, "kafka", "live.ports", "ops", "registry", "settings"},
-    "wiring_explain": {"jobs", "kafka", "registry", "settings", "wiring"},
-    "wiring_replay": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
-    "wiring_verify": {*OUTER, "attentive", "kafka", "live", "jobs", "settings", "wiring"},
-    "wiring_mending": {*OUTER, "kafka", "registry", "live", "jobs", "settings", "wiring"},
-    "wiring_plan": {*OUTER, "kafka", "jobs", "settings", "wiring"},
+    "wiring": {*OUTER, "attentive", "kafka", "registry", "ops", "live", "jobs", "settings"},
     "commands": {
         *OUTER,
         *("attentive", "kafka", "registry", "ops", "live", "jobs", "settings", "sandbox", "wiring"),
-        *("wiring_explain", "wiring_mending", "wiring_plan", "wiring_replay", "wiring_verify"),
     },
     # It imports a command by name, when the command is used.
     "cli": set(),

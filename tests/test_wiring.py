@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from worker import wiring
 from worker.settings.load import load
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
+from worker.wiring.worker import worker
 
 MINIMAL = {
     "WORKER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
@@ -22,7 +23,7 @@ MINIMAL = {
 def refusal(changes: dict[str, str]) -> str:
     settings = load(None, {}, MINIMAL | changes).settings
     with pytest.raises(Unusable) as caught:
-        wiring.worker(settings, wiring.identity(settings), structlog.get_logger())
+        worker(settings, parts.identity(settings), structlog.get_logger())
     return str(caught.value)
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.avro import body, framed, record
-from worker import wiring
 from worker.attentive import request
 from worker.settings.load import load
+from worker.wiring import parts
 
 PAGE = (Path(__file__).parents[2] / "docs/mapping.md").read_text(encoding="utf-8")
 REQUIRED = {
@@ -59,7 +59,7 @@ def test_a_recipe_does_what_it_says(heading: str, tmp_path: Path) -> None:
     file = tmp_path / "worker.yaml"
     file.write_text(recipe.settings)
     settings = load(file, {}, REQUIRED).settings
-    decoder, preflight = wiring.decoder(settings), wiring.preflight(settings)
+    decoder, preflight = parts.decoder(settings), parts.preflight(settings)
     decoder.add(3, recipe.schema)
     for datum, call in recipe.records:
         event = decoder.decode(record(framed(3, body(recipe.schema, datum))))
@@ -77,4 +77,4 @@ def test_a_recipe_does_what_it_says(heading: str, tmp_path: Path) -> None:
 def test_check_finds_every_path_of_a_recipe_in_its_schema(heading: str, tmp_path: Path) -> None:
     recipe = RECIPES[heading]
     (tmp_path / "worker.yaml").write_text(recipe.settings)
-    assert wiring.decoder(load(tmp_path / "worker.yaml", {}, REQUIRED).settings).absent_paths(recipe.schema) == ()
+    assert parts.decoder(load(tmp_path / "worker.yaml", {}, REQUIRED).settings).absent_paths(recipe.schema) == ()

@@ -23,9 +23,10 @@ from structlog.typing import FilteringBoundLogger
 from tests.attentive.scripted import OK, Connection, serving
 from tests.support.brokers import MockBroker
 from tests.support.odd_records import Odd, OddProducer
-from worker import wiring
 from worker.registry.bundled import bundled
 from worker.settings.load import load
+from worker.wiring import parts
+from worker.wiring.worker import worker as build
 
 TOPIC = "profile-changes"
 LETTERS = "letters"
@@ -72,7 +73,7 @@ class Rig:
         self._reader = self._letter_reader()
         self._stack.callback(self._reader.close)
         settings = load(None, {}, self._environ(Path(enter(tempfile.TemporaryDirectory())))).settings
-        self._worker = wiring.worker(settings, wiring.identity(settings), self._log())
+        self._worker = build(settings, parts.identity(settings), self._log())
         self._stack.callback(gc.set_threshold, *gc.get_threshold())
         self._stack.callback(gc.unfreeze)
         self._thread = threading.Thread(target=self._run)

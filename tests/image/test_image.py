@@ -70,7 +70,9 @@ def test_it_runs_as_nobody_in_particular_on_a_python_that_is_current(image: str)
 
 def test_any_user_may_run_it(image: str) -> None:
     """Some clusters give each namespace user ids of its own."""
-    assert python(image, "import os, worker.wiring; print(os.getuid())", user=("--user", "4242")).strip() == "4242"
+    assert (
+        python(image, "import os, worker.wiring.worker; print(os.getuid())", user=("--user", "4242")).strip() == "4242"
+    )
 
 
 def test_its_user_may_change_no_program_and_no_library(image: str) -> None:

@@ -11,7 +11,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_explain
+from worker import logs
 from worker.commands.stop import Stop
 from worker.core.model import Event, User
 from worker.core.receipts.codec import Written
@@ -23,7 +23,9 @@ from worker.kafka.range import RangeFailed
 from worker.kafka.topics import TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.explain import books as books_of
+from worker.wiring.parts import Unusable
 
 _UNFINISHED: Final = 1
 _UNUSABLE: Final = 2
@@ -49,12 +51,12 @@ def command(loaded: Loaded, record: str, *, as_json: bool, values: bool) -> None
     Exit status: 0 done; 1 the record is deleted, or something cannot be read; 2 bad usage or configuration.
     """
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     log: FilteringBoundLogger = structlog.get_logger("worker.explain")
     stop = Stop()
     try:
         partition, offset = place(record)
-        with wiring_explain.books(settings, lambda: stop.requested, log) as books:
+        with books_of(settings, lambda: stop.requested, log) as books:
             traces = follow(books, partition, offset)
     except (Unreadable, Unusable, PropertiesRefused) as error:
         click.echo(f"Error: {error}", err=True)

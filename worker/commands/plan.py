@@ -15,7 +15,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_plan
+from worker import logs
 from worker.commands.stop import Stop
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
@@ -28,7 +28,9 @@ from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
+from worker.wiring.plan import plan as build
 
 UNFINISHED_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -106,7 +108,7 @@ def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], pictu
     Exit status: 0 done; 1 the span could not be read to its end; 2 bad usage or configuration.
     """
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     log: FilteringBoundLogger = structlog.get_logger("worker.plan")
     stop = Stop()
     if picture is not None:
@@ -129,9 +131,9 @@ def _figures(
     settings: Settings, typed: tuple[str, str], windows: list[float], stop: Stop, log: FilteringBoundLogger
 ) -> Figures:
     now_ms = time.time_ns() // 1_000_000
-    spans = _spans(settings, typed, now_ms, wiring.admin(settings, log))
+    spans = _spans(settings, typed, now_ms, parts.admin(settings, log))
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
-    with wiring_plan.plan(settings, spans, wish, log) as job:
+    with build(settings, spans, wish, log) as job:
         if not job.run(lambda: stop.requested):
             raise Standstill(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
         return job.figures()

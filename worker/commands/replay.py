@@ -14,7 +14,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_replay
+from worker import logs
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
@@ -34,8 +34,10 @@ from worker.kafka.topics import Admin, TopicsUnavailable, exists, partition_coun
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
-from worker.wiring import Unusable
-from worker.wiring_replay import ReplayParts, ReplayTask
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
+from worker.wiring.replay import ReplayParts, ReplayTask, notebook, range_opener
+from worker.wiring.replay import replay as build
 
 _UNFINISHED: Final = 1
 _UNUSABLE: Final = 2
@@ -103,7 +105,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     log: FilteringBoundLogger = structlog.get_logger("worker.replay")
     stop = Stop()
     try:
@@ -123,14 +125,14 @@ class _Run:
         self._settings = settings
         self._options = options
         self._log = log
-        self._admin: Admin = wiring.admin(settings, log)
+        self._admin: Admin = parts.admin(settings, log)
         self._users = typed_users(options.users, options.users_file)
         self._name = name_of(options.name, _typed(options))
         self._reaches: Mapping[Partition, Reach] = {}
 
     def run(self, stop: Stop) -> bool:
         """Returns whether all is done."""
-        notes = wiring_replay.notebook(self._settings, self._name, self._log)
+        notes = notebook(self._settings, self._name, self._log)
         try:
             how, begun = self._begin(notes)
             if how is Beginning.FINISHED and not self._options.dry_run:
@@ -168,10 +170,10 @@ class _Run:
             self._warn_of_retention()
         scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
         task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
-        who = wiring.identity(self._settings)
-        with wiring_replay.replay(self._settings, task, who, self._admin, notes, self._log) as parts:
-            done = parts.job.run(lambda: stop.requested)
-            self._tell(parts, done=done)
+        who = parts.identity(self._settings)
+        with build(self._settings, task, who, self._admin, notes, self._log) as built:
+            done = built.job.run(lambda: stop.requested)
+            self._tell(built, done=done)
         return done
 
     def _starts(self, begun: Begun) -> Mapping[Partition, int]:
@@ -183,7 +185,7 @@ class _Run:
         starts = {each: of.start for each, of in begun.ranges.items()}
         if not outside:
             return starts
-        since = first_ms(begun.ranges, wiring_replay.range_opener(self._settings, self._log))
+        since = first_ms(begun.ranges, range_opener(self._settings, self._log))
         ends = bounds.ends(self._admin, outside, ASK_SECONDS)
         at = {} if since is None else bounds.at(self._admin, outside, since, ASK_SECONDS)
         return starts | {each: ends[each] if (offset := at.get(each)) is None else offset for each in outside}
@@ -195,14 +197,14 @@ class _Run:
                     f"{each.topic}/{each.number}: what was before offset {found.earliest} is deleted; begins there"
                 )
 
-    def _tell(self, parts: ReplayParts, *, done: bool) -> None:
-        tally, counts = parts.replay.tally, parts.follower.counts
+    def _tell(self, built: ReplayParts, *, done: bool) -> None:
+        tally, counts = built.replay.tally, built.follower.counts
         if counts.unreadable:
             self._say(f"{counts.unreadable:,} records of the range cannot be decoded; `run` wrote dead letters of them")
         if self._options.dry_run:
-            self._tell_plan(parts)
+            self._tell_plan(built)
             return
-        totals = parts.job.totals
+        totals = built.job.totals
         letters = totals.dead_letters.total()
         left = "" if done else f"; {tally.calls - tally.delivered:,} users at least are left: the same command goes on"
         self._say(
@@ -220,12 +222,12 @@ class _Run:
             }
         )
 
-    def _tell_plan(self, parts: ReplayParts) -> None:
-        tally, counts = parts.replay.tally, parts.follower.counts
+    def _tell_plan(self, built: ReplayParts) -> None:
+        tally, counts = built.replay.tally, built.follower.counts
         rate = self._options.rate or MOST * self._settings.attentive.requests_per_second
         seconds = tally.calls / rate
-        if parts.follower.passes > 1:
-            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {parts.follower.passes} passes over the topic")
+        if built.follower.passes > 1:
+            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {built.follower.passes} passes over the topic")
         self._say(
             f"{counts.records:,} records with {counts.changes:,} changes of {tally.users:,} users; {tally.calls:,} "
             f"calls, about {seconds:,.0f} s at {rate:g} a second; {tally.superseded:,} values are not sent, "

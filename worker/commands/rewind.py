@@ -13,7 +13,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_mending
+from worker import logs
 from worker.commands.stop import Stop
 from worker.jobs.rewind import Move, moves, to_commit
 from worker.jobs.spans import Place, chosen, reach
@@ -24,6 +24,8 @@ from worker.kafka.topics import TopicRefused, TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
+from worker.wiring import parts
+from worker.wiring.mending import stopped_group
 
 UNFINISHED_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -76,7 +78,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     try:
         _run(settings, options, Stop(), structlog.get_logger("worker.rewind"))
     except (Unreadable, PropertiesRefused, TopicRefused) as error:
@@ -90,13 +92,13 @@ def command(loaded: Loaded, **typed: object) -> None:
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> None:
     if (options.to is None) == (options.to_offsets is None):
         raise Unreadable("say where to: either --to WHEN or --to-offsets OFFSETS")
-    admin = wiring.admin(settings, log)
+    admin = parts.admin(settings, log)
     now_ms = time.time_ns() // 1_000_000
     to_time = None if options.to is None else when(options.to, now_ms)
     partitions = chosen(admin, settings.kafka.topics, options.topics, options.partitions)
     topics = sorted({partition.topic for partition in partitions})
     place: Place = offsets(options.to_offsets or "", topics) if to_time is None else to_time
-    with wiring_mending.stopped_group(settings, admin, log) as group:
+    with stopped_group(settings, admin, log) as group:
         members = group.members()
         if members and not options.dry_run:
             raise NotMoved(_refusal(group.group_id, members))

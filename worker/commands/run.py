@@ -8,7 +8,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring
+from worker import logs
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.kafka.connection import PropertiesRefused
@@ -19,7 +19,9 @@ from worker.ops.server import AddressUnavailableError
 from worker.registry.registry import SchemasStopped
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
+from worker.wiring.worker import worker
 
 UNFINISHED_EXIT = 1
 UNUSABLE_EXIT = 2
@@ -42,12 +44,12 @@ def command(loaded: Loaded) -> None:
     WORKER_SHUTDOWN__DRAIN_SECONDS. Exit status 1 means that something was left for the next start.
     """
     settings = loaded.settings
-    identity = wiring.identity(settings)
+    identity = parts.identity(settings)
     logs.configure(settings.log.level, settings.log.format, identity.instance)
     log: FilteringBoundLogger = structlog.get_logger("worker")
     stop = Stop()
     try:
-        finished = wiring.worker(settings, identity, log).run(lambda: stop.requested)
+        finished = worker(settings, identity, log).run(lambda: stop.requested)
     except (Unusable, PropertiesRefused, ExporterUnusable, AddressUnavailableError, DeadLetterTopicUnusable) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)

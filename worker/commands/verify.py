@@ -14,7 +14,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring, wiring_verify
+from worker import logs
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
 from worker.jobs.asking import DestinationFailed
@@ -29,8 +29,10 @@ from worker.kafka.topics import TopicRefused, TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
-from worker.wiring import Unusable
-from worker.wiring_verify import Task
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
+from worker.wiring.verify import Task
+from worker.wiring.verify import verify as build
 
 DIFFERS_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -99,7 +101,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     log: FilteringBoundLogger = structlog.get_logger("worker.verify")
     stop = Stop()
     try:
@@ -116,7 +118,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
     """Runs the job, prints what it finds, and returns the exit status."""
     typed = typed_users(options.users, options.users_file)
     begin = when(options.begin, time.time_ns() // 1_000_000)
-    admin = wiring.admin(settings, log)
+    admin = parts.admin(settings, log)
     reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, None)
     task = Task(
         reaches=reaches,
@@ -127,7 +129,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         from_earliest=begin is Edge.EARLIEST,
     )
     printer = _Printer(as_json=options.as_json, values=options.values)
-    with wiring_verify.verify(settings, task, admin, log) as job:
+    with build(settings, task, admin, log) as job:
         problem = None
         try:
             for finding in job.run(lambda: stop.requested):

@@ -10,14 +10,15 @@ from dataclasses import asdict
 import click
 import structlog
 
-from worker import logs, wiring
+from worker import logs
 from worker.commands.check.account import check_account
 from worker.commands.check.finding import Finding, Level
 from worker.commands.check.kafka import check_kafka
 from worker.commands.check.schemas import check_schemas
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import DEFAULT, Loaded
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
 
 FAILED_EXIT = 1
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -44,7 +45,7 @@ def command(loaded: Loaded, *, as_json: bool) -> None:
     """
     settings = loaded.settings
     # The checks say in words what the clients would log.
-    logs.configure("error", settings.log.format, wiring.identity(settings).instance)
+    logs.configure("error", settings.log.format, parts.identity(settings).instance)
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "settings": lambda: _check_settings(loaded),
         "brokers": lambda: check_kafka(settings, structlog.get_logger("worker")),
@@ -71,7 +72,7 @@ def _found(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Findin
 def _check_settings(loaded: Loaded) -> Iterator[Finding]:
     settings = loaded.settings
     try:
-        wiring.preflight(settings)
+        parts.preflight(settings)
     except Unusable as error:
         yield Finding.fail("settings", str(error))
         return

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from worker import wiring
 from worker.attentive.account import Account, Problem, whoami
 from worker.commands.check.finding import ASK_SECONDS, Finding
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 _SKEW_SECONDS: Final = 30.0
 
@@ -18,7 +18,7 @@ def check_account(settings: Settings) -> Iterator[Finding]:
     attentive = settings.attentive
     seconds = min(attentive.timeout_seconds, ASK_SECONDS)
     try:
-        answer = whoami(attentive.base_url, wiring.token(settings), seconds, user_agent=wiring.USER_AGENT)
+        answer = whoami(attentive.base_url, parts.token(settings), seconds, user_agent=parts.USER_AGENT)
     except ValueError as error:  # HTTPS_PROXY, SSL_CERT_FILE …: its text names which, without a password
         answer = Problem(str(error), "correct that variable of the environment")
     if isinstance(answer, Problem):

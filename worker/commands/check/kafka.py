@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.commands.check.dead_letters import Cluster, check_dead_letters
 from worker.commands.check.finding import ASK_SECONDS, Finding
 from worker.commands.check.receipts import check_receipts
@@ -18,13 +17,14 @@ from worker.kafka.connection import PropertiesRefused
 from worker.kafka.properties import uses_kip_848
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 
 def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Finding]:
     """Lines on the brokers, their time-outs, the topics, their retention, the group, the dead letters, the receipts."""
     kafka = settings.kafka
     try:
-        admin = wiring.admin(settings, log)
+        admin = parts.admin(settings, log)
         metadata = admin.metadata(None, ASK_SECONDS)
     except (TopicsUnavailable, PropertiesRefused) as problem:
         mend = "check WORKER_KAFKA__BOOTSTRAP_SERVERS and WORKER_KAFKA__PROPERTIES"

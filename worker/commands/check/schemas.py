@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from worker import wiring
 from worker.commands.check.finding import Finding
 from worker.core.events.decode import Decoder
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
 from worker.settings.model import Settings
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
 
 # The mapping's setting for each identifier that may name a user.
 _IDENTIFIER_PATHS: Final[Mapping[str, str]] = {
@@ -28,7 +28,7 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
     """One line for each schema that can be found before a record is read."""
     schemas = settings.schemas
     try:
-        decoder = wiring.decoder(settings)
+        decoder = parts.decoder(settings)
     except Unusable as error:
         yield Finding.fail("schemas", str(error))
         return
@@ -43,7 +43,7 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
 
 def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterator[Finding]:
     try:
-        source = wiring.schema_directory(directory, settings.schemas.unknown_id_seconds)
+        source = parts.schema_directory(directory, settings.schemas.unknown_id_seconds)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "mend or remove the file")
         return
@@ -58,7 +58,7 @@ def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterato
 
 def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     try:
-        client = wiring.registry_client(settings)
+        client = parts.registry_client(settings)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES")
         return

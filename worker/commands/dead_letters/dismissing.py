@@ -9,7 +9,6 @@ from typing import Any
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring_mending
 from worker.commands.dead_letters.options import Filters, filter_options, job, stopped_early, tell_odd
 from worker.commands.dead_letters.words import line
 from worker.commands.stop import Stop
@@ -20,6 +19,7 @@ from worker.jobs.when import Unreadable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
+from worker.wiring import mending
 
 
 @click.command(
@@ -50,7 +50,7 @@ def dismiss(loaded: Loaded, *, dry_run: bool, as_json: bool, **typed: Any) -> No
             # Nobody should end everything by leaving something out.
             raise Unreadable("say which letters to dismiss, by at least one filter; --since earliest means all")
         wanted = filters.read()
-        book = wiring_mending.letter_book(settings, log)
+        book = mending.letter_book(settings, log)
         meant = (
             found for found in book.letters(lambda: stop.requested) if found.state == OPEN and wanted.fits(found.letter)
         )
@@ -79,7 +79,7 @@ def _shown(meant: Iterable[Found], *, quiet: bool) -> int:
 
 def _dismissed(settings: Settings, meant: Iterable[Found], stop: Stop, log: FilteringBoundLogger) -> int:
     """Writes the records, and returns how many letters are ended."""
-    with wiring_mending.resolving(settings, lambda: stop.requested, log) as resolving:
+    with mending.resolving(settings, lambda: stop.requested, log) as resolving:
         try:
             for found in meant:
                 resolving.end(found.letter, DISMISSED)

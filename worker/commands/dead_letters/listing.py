@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import click
 
-from worker import wiring_mending
 from worker.commands.dead_letters.options import Filters, filter_options, job, stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, line, printable
 from worker.commands.stop import Stop
@@ -17,6 +16,7 @@ from worker.core.letters.folding import OPEN
 from worker.jobs.letters import Found
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
+from worker.wiring import mending
 
 _NAMES_MAX: Final = 10_000
 _OTHERS: Final = "(others)"
@@ -90,7 +90,7 @@ def list_letters(
     stop = Stop()
     with job(loaded.settings) as log:
         wanted = Filters(**typed).read()
-        book = wiring_mending.letter_book(loaded.settings, log)
+        book = mending.letter_book(loaded.settings, log)
         counts, resolved = Summary(), 0
         for found in book.letters(lambda: stop.requested):
             if not wanted.fits(found.letter):

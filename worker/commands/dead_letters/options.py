@@ -13,7 +13,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs, wiring
+from worker import logs
 from worker.core.model import LOSSES, Reason
 from worker.jobs.letter_filter import LetterFilter, bound_ms, source_place
 from worker.jobs.letters import LettersUnread, Odd
@@ -24,7 +24,8 @@ from worker.kafka.connection import PropertiesRefused
 from worker.kafka.range import RangeFailed
 from worker.kafka.topics import TopicRefused, TopicsUnavailable
 from worker.settings.model import Settings
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
 
 UNFINISHED_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -101,7 +102,7 @@ def filter_options(function: Callable[..., object]) -> Callable[..., object]:
 @contextmanager
 def job(settings: Settings) -> Iterator[FilteringBoundLogger]:
     """Sets up the log, and turns what may go wrong into a message and an exit status."""
-    logs.configure(settings.log.level, settings.log.format, wiring.identity(settings).instance)
+    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
     try:
         yield structlog.get_logger("worker.dead_letters")
     except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:

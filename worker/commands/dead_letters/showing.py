@@ -8,7 +8,6 @@ from typing import Final
 
 import click
 
-from worker import wiring_mending
 from worker.commands.dead_letters.options import UNFINISHED_EXIT, job, stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, printable
 from worker.commands.stop import Stop
@@ -16,6 +15,7 @@ from worker.jobs.letters import Found
 from worker.jobs.when import Unreadable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
+from worker.wiring import mending
 
 _NAMED_MAX: Final = 10
 _ID_SHOWN_MAX: Final = 64
@@ -42,7 +42,7 @@ def show(loaded: Loaded, *, beginning: str, values: bool, as_json: bool) -> None
     with job(loaded.settings) as log:
         if not beginning:
             raise Unreadable("say which letter: its ID, or the beginning of it")
-        book = wiring_mending.letter_book(loaded.settings, log)
+        book = mending.letter_book(loaded.settings, log)
         letters: list[Found] = []
         others = 0
         for found in book.letters(lambda: stop.requested, lambda each: each.startswith(beginning)):

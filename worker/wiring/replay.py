@@ -1,4 +1,4 @@
-"""Builds a replay from its parts, as `wiring` builds the worker."""
+"""Builds a replay from its parts, as `wiring.worker` builds the worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.attentive.senders import Senders
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
@@ -31,6 +30,7 @@ from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 ENDS_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
@@ -91,13 +91,13 @@ def replay(
     """A replay with its connections, which end with the context.
 
     Raises:
-        Unusable: As `wiring.worker`.
+        Unusable: As `wiring.worker.worker`.
     """
-    bearer = wiring.token(settings)
-    senders = wiring.senders(settings, bearer, lambda: True, write_within_seconds=WRITE_SECONDS)
-    source = wiring.schemas(settings)
-    letters = wiring.dead_letters(settings, who, source, log)
-    engine = wiring.engine(_at_once(settings), clock(), rate=_rate(settings, task.rate), search_yields=True)
+    bearer = parts.token(settings)
+    senders = parts.senders(settings, bearer, lambda: True, write_within_seconds=WRITE_SECONDS)
+    source = parts.schemas(settings)
+    letters = parts.dead_letters(settings, who, source, log)
+    engine = parts.engine(_at_once(settings), clock(), rate=_rate(settings, task.rate), search_yields=True)
     exchange = Exchange(
         engine,
         senders=senders,
@@ -135,7 +135,7 @@ def _follower(
     source: Schemas | None,
     log: FilteringBoundLogger,
 ) -> Follower:
-    open_range, decoder = range_opener(settings, log), wiring.decoder(settings)
+    open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
         core,
         task.scope,
@@ -144,7 +144,7 @@ def _follower(
             open_range({each: Span(start) for each, start in starts.items()}), decoder, source
         ),
         ends=Ends(admin, task.starts, ENDS_SECONDS),
-        preflight=wiring.preflight(settings),
+        preflight=parts.preflight(settings),
         clock=clock,
     )
 

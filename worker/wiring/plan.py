@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.core.model import Partition
 from worker.jobs.plan.job import Plan, Wish
 from worker.jobs.reading import Reading
 from worker.kafka.range import Range, Span
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 
 @contextmanager
@@ -24,8 +24,8 @@ def plan(settings: Settings, spans: Mapping[Partition, Span], wish: Wish, log: F
         Unusable: The settings do not make its parts.
         PropertiesRefused: librdkafka does not accept the Kafka properties.
     """
-    decoder, preflight = wiring.decoder(settings), wiring.preflight(settings)
-    schemas = wiring.schemas(settings)
+    decoder, preflight = parts.decoder(settings), parts.preflight(settings)
+    schemas = parts.schemas(settings)
     try:
         with Range(kafka_properties(settings), spans, log) as reader:
             yield Plan(Reading(reader, decoder, schemas), spans, preflight, wish)

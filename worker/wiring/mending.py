@@ -10,7 +10,6 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.core.model import Partition
 from worker.jobs.letters import LetterBook, LetterDecoder, LettersUnread, SchemaOf
 from worker.jobs.resolving import NotWritten, Resolving
@@ -25,7 +24,8 @@ from worker.registry.client import explained
 from worker.registry.directory import read_schema
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
-from worker.wiring import Unusable
+from worker.wiring import parts
+from worker.wiring.parts import Unusable
 
 _NO_FILE_ID: Final = 0  # letters have it where the schema directory has no file with their schema
 _REGISTERED_WITHIN_SECONDS: Final = 20.0
@@ -48,7 +48,7 @@ def letter_book(settings: Settings, log: FilteringBoundLogger) -> LetterBook:
         PropertiesRefused: As above.
         TopicsUnavailable: The topic is missing or forbidden, or the brokers do not answer.
     """
-    admin = wiring.admin(settings, log)
+    admin = parts.admin(settings, log)
     partitions = chosen(admin, [settings.kafka.dead_letter_topic], (), ())
     reaches = reach(admin, partitions, Edge.EARLIEST, None)
     spans = {partition: Span(part.start, part.stop) for partition, part in reaches.items()}
@@ -79,7 +79,7 @@ def _of_directory(directory: Path, schema_id: int) -> object | None:
 def _of_registry(settings: Settings) -> SchemaOf:
     def schema_of(schema_id: int) -> object | None:
         try:
-            client = wiring.registry_client(settings)
+            client = parts.registry_client(settings)
         except ValueError as error:
             raise Unusable(f"schemas: {error}") from None
         try:
@@ -97,15 +97,15 @@ def resolving(settings: Settings, stopped: Callable[[], bool], log: FilteringBou
     """Writes what ends letters.
 
     Raises:
-        Unusable: As `wiring.schemas`.
+        Unusable: As `parts.schemas`.
         PropertiesRefused: As above.
         NotWritten: The registry does not take the schema of dead letters.
     """
-    source = wiring.schemas(settings)
+    source = parts.schemas(settings)
     try:
         if source is not None:
             _await_schema(source, stopped)
-        producer = wiring.dead_letters(settings, wiring.identity(settings), source, log)
+        producer = parts.dead_letters(settings, parts.identity(settings), source, log)
         yield Resolving(producer, lambda: time.time_ns() // 1_000_000, stopped)
     finally:
         if source is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.jobs.explain import Books, SchemaOf
 from worker.jobs.spans import ASK_SECONDS
 from worker.kafka.committed import committed
@@ -18,6 +17,7 @@ from worker.registry.client import RegistryClient, explained
 from worker.registry.directory import read_schema
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def books(settings: Settings, stopped: Callable[[], bool], log: FilteringBoundLo
     kafka, properties = settings.kafka, kafka_properties(settings)
     with _schemas(settings) as schema_of:
         yield Books(
-            admin=wiring.admin(settings, log),
+            admin=parts.admin(settings, log),
             subscribed=tuple(kafka.topics),
             letters=kafka.dead_letter_topic,
             receipts=settings.receipts.topic,
@@ -39,8 +39,8 @@ def books(settings: Settings, stopped: Callable[[], bool], log: FilteringBoundLo
             receipt_schema=bundled("receipt"),
             framed=settings.schemas.framing == "confluent",
             schema_of=schema_of,
-            decoder=wiring.decoder(settings),
-            preflight=wiring.preflight(settings),
+            decoder=parts.decoder(settings),
+            preflight=parts.preflight(settings),
             open_range=lambda spans: Range(properties, spans, log),
             committed=lambda partition: committed(properties, [partition], ASK_SECONDS, log)[partition],
             stopped=stopped,
@@ -56,9 +56,9 @@ def _schemas(settings: Settings) -> Iterator[SchemaOf]:
         yield lambda _: None
     else:
         try:
-            client = wiring.registry_client(settings)
+            client = parts.registry_client(settings)
         except ValueError as error:
-            raise wiring.Unusable(f"schemas: {error}") from None
+            raise parts.Unusable(f"schemas: {error}") from None
         with closing(client):
             yield lambda schema_id: _of_registry(client, schema_id)
 

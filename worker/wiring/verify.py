@@ -10,7 +10,6 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from worker import wiring
 from worker.attentive.lookups import Lookups
 from worker.backoff import full_jitter
 from worker.core.delivery.rate import Rate
@@ -26,6 +25,7 @@ from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
+from worker.wiring import parts
 
 SHARE: Final = 0.1  # of the token's limit, if no rate is given: the rest is for live traffic
 
@@ -63,9 +63,9 @@ def verify(settings: Settings, task: Task, admin: Admin, log: FilteringBoundLogg
         Unusable: The settings do not make its parts.
         PropertiesRefused: librdkafka does not accept the Kafka properties.
     """
-    decoder, preflight = wiring.decoder(settings), wiring.preflight(settings)
+    decoder, preflight = parts.decoder(settings), parts.preflight(settings)
     lookups = _lookups(settings)
-    schemas = wiring.schemas(settings)
+    schemas = parts.schemas(settings)
     topic = Topic(
         {each: reach.start for each, reach in task.reaches.items()},
         open_range=lambda starts: Range(
@@ -90,13 +90,13 @@ def _lookups(settings: Settings) -> Lookups:
     try:
         return Lookups(
             attentive.base_url,
-            wiring.token(settings),
-            user_agent=wiring.USER_AGENT,
+            parts.token(settings),
+            user_agent=parts.USER_AGENT,
             timeout_seconds=attentive.timeout_seconds,
             connection_age_max_seconds=attentive.connection_age_max_seconds,
         )
     except ValueError as error:
-        raise wiring.Unusable(f"attentive: {error}") from None
+        raise parts.Unusable(f"attentive: {error}") from None
 
 
 def _asking(settings: Settings, task: Task, lookups: Lookups) -> Asking:
