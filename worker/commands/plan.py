@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs
 from worker.commands.stop import Stop
+from worker.commands.watching import UNWATCHABLE, metrics_port_option
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Standstill, Wish
@@ -25,12 +26,14 @@ from worker.jobs.when import Unreadable, when
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.range import RangeFailed, Span
 from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.parts import Unusable
 from worker.wiring.plan import plan as build
+from worker.wiring.watch import watched
 
 UNFINISHED_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -98,7 +101,17 @@ Examples:
 @click.option("--windows", type=Windows(), default=_WINDOWS, show_default=True, help="In seconds.")
 @click.option("--plot", "picture", type=Picture(), help="Draw it, too: .svg, .png or .html, by the name's ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], picture: Path | None, as_json: bool) -> None:
+@metrics_port_option
+def command(
+    loaded: Loaded,
+    *,
+    begin: str,
+    end: str,
+    windows: list[float],
+    picture: Path | None,
+    as_json: bool,
+    metrics_port: int | None,
+) -> None:
     """Tell what windows would cost on this topic, before you choose one.
 
     Reads a span of the topic once, applies the same rules as `run`, and plays all windows on it: how many calls they
@@ -114,8 +127,10 @@ def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], pictu
     if picture is not None:
         importlib.import_module("worker.jobs.plan.picture")  # a missing extra shows now, not after the reading
     try:
-        figures = _figures(settings, (begin, end), windows, stop, log)
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
+        with watched(settings, parts.identity(settings), JobBoard("plan", "plan"), metrics_port, log) as board:
+            figures = _figures(settings, (begin, end), windows, board, stop, log)
+            board.finish()
+    except (Unreadable, Unusable, PropertiesRefused, TopicRefused, *UNWATCHABLE) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
     except (TopicsUnavailable, RangeFailed, Standstill) as error:
@@ -128,12 +143,17 @@ def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], pictu
 
 
 def _figures(
-    settings: Settings, typed: tuple[str, str], windows: list[float], stop: Stop, log: FilteringBoundLogger
+    settings: Settings,
+    typed: tuple[str, str],
+    windows: list[float],
+    board: JobBoard,
+    stop: Stop,
+    log: FilteringBoundLogger,
 ) -> Figures:
     now_ms = time.time_ns() // 1_000_000
     spans = _spans(settings, typed, now_ms, parts.admin(settings, log))
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
-    with build(settings, spans, wish, log) as job:
+    with build(settings, spans, wish, board, log) as job:
         if not job.run(lambda: stop.requested):
             raise Standstill(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
         return job.figures()

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from worker import logs
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
+from worker.commands.watching import UNWATCHABLE, metrics_port_option
 from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
 from worker.core.replay.scope import Scope
@@ -31,6 +32,7 @@ from worker.kafka.connection import PropertiesRefused
 from worker.kafka.notebook import Notebook, NotebookUnreadable
 from worker.kafka.range import RangeFailed
 from worker.kafka.topics import Admin, TopicsUnavailable, exists, partition_counts
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
@@ -38,6 +40,7 @@ from worker.wiring import parts
 from worker.wiring.parts import Unusable
 from worker.wiring.replay import ReplayParts, ReplayTask, notebook, range_opener
 from worker.wiring.replay import replay as build
+from worker.wiring.watch import watched
 
 _UNFINISHED: Final = 1
 _UNUSABLE: Final = 2
@@ -61,6 +64,7 @@ class Options:
     restart: bool
     dry_run: bool
     as_json: bool
+    metrics_port: int | None
 
 
 @click.command(
@@ -93,6 +97,7 @@ Examples:
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run of this name has done.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, commits nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@metrics_port_option
 def command(loaded: Loaded, **typed: object) -> None:
     """Send again what a range of the topic says, where it is still the last word.
 
@@ -110,7 +115,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     stop = Stop()
     try:
         sys.exit(0 if _Run(settings, options, log).run(stop) else _UNFINISHED)
-    except (Unreadable, Unusable, PropertiesRefused) as error:
+    except (Unreadable, Unusable, PropertiesRefused, *UNWATCHABLE) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(_UNUSABLE)
     except (TopicsUnavailable, NotebookUnreadable, RangeFailed, SendersStoppedError, TimeoutError) as error:
@@ -170,9 +175,14 @@ class _Run:
             self._warn_of_retention()
         scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
         task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
-        who = parts.identity(self._settings)
-        with build(self._settings, task, who, self._admin, notes, self._log) as built:
+        who, board = parts.identity(self._settings), JobBoard("replay", self._name)
+        with (
+            watched(self._settings, who, board, options.metrics_port, self._log),
+            build(self._settings, task, who, self._admin, notes, board, self._log) as built,
+        ):
             done = built.job.run(lambda: stop.requested)
+            if done:
+                board.finish()
             self._tell(built, done=done)
         return done
 

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs
 from worker.commands.stop import Stop
+from worker.commands.watching import UNWATCHABLE, metrics_port_option
 from worker.core.model import UserKey
 from worker.jobs.asking import DestinationFailed
 from worker.jobs.spans import chosen, reach
@@ -26,6 +27,7 @@ from worker.jobs.when import Edge, Unreadable, when
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.range import RangeFailed
 from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
@@ -33,6 +35,7 @@ from worker.wiring import parts
 from worker.wiring.parts import Unusable
 from worker.wiring.verify import Task
 from worker.wiring.verify import verify as build
+from worker.wiring.watch import watched
 
 DIFFERS_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
@@ -52,6 +55,7 @@ class Options:
     rate: float | None
     as_json: bool
     values: bool
+    metrics_port: int | None
 
 
 @click.command(
@@ -90,6 +94,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a difference, and one with the counts.")
 @click.option("--values", is_flag=True, help="Show identifiers and values, too.")
+@metrics_port_option
 def command(loaded: Loaded, **typed: object) -> None:
     """Compare what the topic says with what the destination holds.
 
@@ -106,7 +111,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     stop = Stop()
     try:
         sys.exit(_run(settings, options, stop, log))
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
+    except (Unreadable, Unusable, PropertiesRefused, TopicRefused, *UNWATCHABLE) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
     except (TopicsUnavailable, RangeFailed, ReadingStuck) as error:
@@ -129,7 +134,11 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         from_earliest=begin is Edge.EARLIEST,
     )
     printer = _Printer(as_json=options.as_json, values=options.values)
-    with build(settings, task, admin, log) as job:
+    board = JobBoard("verify", "verify")
+    with (
+        watched(settings, parts.identity(settings), board, options.metrics_port, log),
+        build(settings, task, admin, board, log) as job,
+    ):
         problem = None
         try:
             for finding in job.run(lambda: stop.requested):
@@ -140,6 +149,8 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         unfinished = [problem] if problem else []
         if stop.requested:
             unfinished.append("stopped before the end")
+        if not unfinished:
+            board.finish()
         _tell(job, task, unfinished)
     tally = job.tally
     return DIFFERS_EXIT if unfinished or tally.found or tally.failed else 0

@@ -14,7 +14,7 @@ from worker.core.letters.letter import source_of
 from worker.core.model import Checked, Event, Partition, Source
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 
@@ -38,6 +38,7 @@ class Topic:
         decoder: gets the schemas as they come.
         schemas: None if all records have the one schema of the settings.
         preflight: tells what of a record may be sent.
+        stages: tell how far it is.
 
     Attributes:
         unreadable: how many records of the present pass cannot be decoded.
@@ -58,6 +59,7 @@ class Topic:
         decoder: Decoder,
         schemas: Schemas | None,
         preflight: Preflight,
+        stages: Stages = Ticker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._starts = starts
@@ -66,6 +68,7 @@ class Topic:
         self._decoder = decoder
         self._schemas = schemas
         self._preflight = preflight
+        self._stages = stages
         self._clock = clock
         self._stack = ExitStack()
         self._reading: Reading
@@ -101,18 +104,18 @@ class Topic:
         """
         ends = self._ends()
         total = sum(max(0, end - self._starts[each]) for each, end in ends.items())
-        ticker = Ticker("reading")
+        ticker = self._stages("reading")
         seen, moved_at = -1, self._clock()
         while not stopped():
             positions = self._reading.positions
             left = sum(max(0, end - positions[each]) for each, end in ends.items())
+            ticker.show(total - left, total, self._reading.problem or "")
             if not left:
                 break
             if left != seen:
                 seen, moved_at = left, self._clock()
             elif self._clock() - moved_at > STUCK_SECONDS:
                 raise ReadingStuck(f"reading stands still: {self._reading.problem or 'no record comes'}")
-            ticker.show(total - left, total, self._reading.problem or "")
             for record, content in self._reading.poll(_POLL_SECONDS):
                 if isinstance(content, Event):
                     take(content, self._preflight.check(content), source_of(record, None))

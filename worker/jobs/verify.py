@@ -12,7 +12,7 @@ from worker.core.held import gives_back
 from worker.core.model import Checked, Event, Partition, Source, User
 from worker.jobs.asking import Asking, Held, lookup_of
 from worker.jobs.sample import Last, Sample, Subject
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.jobs.topic import Topic
 
 GRACE_MS: Final = 30_000
@@ -99,8 +99,9 @@ class Verify:
         passes: how often the topic was read from its start.
     """
 
-    def __init__(self, topic: Topic, asking: Asking, wish: Wish) -> None:
+    def __init__(self, topic: Topic, asking: Asking, wish: Wish, stages: Stages = Ticker) -> None:
         self._topic = topic
+        self._stages = stages
         self._asking = asking
         self._wish = wish
         self.tally = Tally()
@@ -153,9 +154,9 @@ class Verify:
         self.tally.users += len(sample)
         self.tally.nameless += len(sample) - len(subjects)
         self.tally.left = len(subjects)
-        ticker = Ticker("asking")
+        ticker = self._stages("asking")
+        ticker.show(0, len(subjects))
         for first in range(0, len(subjects), _TOGETHER):
-            ticker.show(len(subjects) - self.tally.left, len(subjects))
             read_before = dict(self._topic.positions)
             helds = self._held(subjects[first : first + _TOGETHER], stopped)
             self._read(sample, stopped)  # what came while they were asked for
@@ -164,6 +165,7 @@ class Verify:
             self.tally.left -= len(helds)
             for held in helds:
                 yield from self._judge(held, read_before)
+            ticker.show(len(subjects) - self.tally.left, len(subjects))
         ticker.end()
 
     def _held(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> list[Held]:

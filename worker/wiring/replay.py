@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.senders import Senders
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
+from worker.core.facts import Observers
 from worker.core.model import Partition, WorkerIdentity
 from worker.core.replay.replay import WRITE_SECONDS, Replay
 from worker.core.replay.scope import Scope
@@ -28,9 +29,11 @@ from worker.live.exchange import Exchange
 from worker.live.loop import clock
 from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
+from worker.ops.job_board import JobBoard
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.watch import stages
 
 ENDS_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
@@ -86,9 +89,15 @@ def range_opener(settings: Settings, log: FilteringBoundLogger) -> Callable[[Map
 
 @contextmanager
 def replay(
-    settings: Settings, task: ReplayTask, who: WorkerIdentity, admin: Admin, notes: Notebook, log: FilteringBoundLogger
+    settings: Settings,
+    task: ReplayTask,
+    who: WorkerIdentity,
+    admin: Admin,
+    notes: Notebook,
+    board: JobBoard,
+    log: FilteringBoundLogger,
 ) -> Iterator[ReplayParts]:
-    """A replay with its connections, which end with the context.
+    """A replay with its connections, which end with the context. `board` shows how far it is.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -105,7 +114,7 @@ def replay(
         schemas=None if source is None else _Framing(source),
         token=bearer,
         clock=clock,
-        observer=Narrator(log, Advice(bearer)),
+        observer=Observers(Narrator(log, Advice(bearer)), board),
     )
     core = Replay(engine, task.scope, task.begun.progress, settings.window.max_bytes, dry=task.dry)
     follower = _follower(settings, task, core, admin, source, log)
@@ -117,6 +126,7 @@ def replay(
         concurrency=settings.attentive.concurrency,
         still_the_same=lambda: _refuse_growth(admin, task.starts),
         say=task.say,
+        stages=stages(board),
     )
     senders.start()
     try:
