@@ -12,31 +12,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import structlog
-from structlog.typing import FilteringBoundLogger
 
-from worker import logs
-from worker.commands.stop import Stop
-from worker.commands.watching import UNWATCHABLE, metrics_port_option
+from worker.commands.job import UNFINISHED_EXIT, Job, job, metrics_port_option
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Standstill, Wish
 from worker.jobs.spans import chosen, reach
 from worker.jobs.when import Unreadable, when
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.range import RangeFailed, Span
-from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable
+from worker.kafka.range import Span
+from worker.kafka.topics import Admin
 from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.parts import Unusable
 from worker.wiring.plan import plan as build
 from worker.wiring.watch import watched
 
-UNFINISHED_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 _WINDOWS: Final = "0,1,5,30,60,300"
 _WINDOWS_MAX: Final = 12
 _WINDOW_SECONDS_MAX: Final = 86_400
@@ -121,42 +113,27 @@ def command(
     Exit status: 0 done; 1 the span could not be read to its end; 2 bad usage or configuration.
     """
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.plan")
-    stop = Stop()
     if picture is not None:
         importlib.import_module("worker.jobs.plan.picture")  # a missing extra shows now, not after the reading
-    try:
-        with watched(settings, parts.identity(settings), JobBoard("plan", "plan"), metrics_port, log) as board:
-            figures = _figures(settings, (begin, end), windows, board, stop, log)
+    with job(settings, "plan") as begun:
+        board = JobBoard("plan", "plan")
+        with watched(settings, parts.identity(settings), board, metrics_port, begun.log):
+            figures = _figures(settings, (begin, end), windows, board, begun)
             board.finish()
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused, *UNWATCHABLE) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, Standstill) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNFINISHED_EXIT)
     text = "\n".join(_lines(figures))
     click.echo(json.dumps(figures.as_json()) if as_json else text)
     if picture is not None:
         _draw(figures, picture, text)
 
 
-def _figures(
-    settings: Settings,
-    typed: tuple[str, str],
-    windows: list[float],
-    board: JobBoard,
-    stop: Stop,
-    log: FilteringBoundLogger,
-) -> Figures:
+def _figures(settings: Settings, typed: tuple[str, str], windows: list[float], board: JobBoard, begun: Job) -> Figures:
     now_ms = time.time_ns() // 1_000_000
-    spans = _spans(settings, typed, now_ms, parts.admin(settings, log))
+    spans = _spans(settings, typed, now_ms, parts.admin(settings, begun.log))
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
-    with build(settings, spans, wish, board, log) as job:
-        if not job.run(lambda: stop.requested):
-            raise Standstill(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
-        return job.figures()
+    with build(settings, spans, wish, board, begun.log) as plan:
+        if not plan.run(begun.stopped):
+            raise Standstill(f"stopped: {plan.left:,} of {plan.offsets:,} offsets are not read; nothing was planned")
+        return plan.figures()
 
 
 def _spans(settings: Settings, typed: tuple[str, str], now_ms: int, admin: Admin) -> dict[Partition, Span]:
