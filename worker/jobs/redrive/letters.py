@@ -9,7 +9,7 @@ from worker.core.letters.folding import OPEN
 from worker.core.model import Partition
 from worker.core.replay.redrive import Redrive
 from worker.jobs.letter_filter import LetterFilter
-from worker.jobs.letters import LetterBook
+from worker.jobs.letters import LetterBook, Odd
 from worker.jobs.redrive.errands import Errands, Skipped, Unchecked
 from worker.jobs.redrive.sources import Sources
 
@@ -31,6 +31,11 @@ class Letters:
         self.total = 0
         self.skipped: Counter[str] = Counter()
         self.unchecked: Counter[str] = Counter()
+
+    @property
+    def odd(self) -> Odd:
+        """The records of the topic that are no letters."""
+        return self._book.odd
 
     def bring(self, redrive: Redrive, stopped: Callable[[], bool]) -> None:
         """Gives the redrive every letter that can be delivered. Ends early once `stopped`.

@@ -85,7 +85,7 @@ class Sources:
         self._look_at(topic)
         reach = self.partitions.get(source.partition)
         if topic not in self._counts:
-            return f"topic {topic} does not exist"
+            return f"topic {topic} does not exist, or may not be seen"
         if reach is None:
             return f"topic {topic} has no partition {number}"
         if source.offset >= reach.end:
