@@ -83,7 +83,7 @@ def redrive(settings: Settings, task: RedriveTask, log: FilteringBoundLogger) ->
     with sending(settings, parts.identity(settings), task.rate, log) as through:
         if through.source is not None and not task.dry:
             await_schema(through.source, task.stopped)
-        core = Redrive(through.engine, half, dry=task.dry)
+        core = Redrive(through.engine, half, concurrency=settings.attentive.concurrency, dry=task.dry)
         mail = Mail(through.producer, core, clock)
         decoding = Decoding(parts.decoder(settings), through.source, task.stopped) if task.raw else None
         errands = Errands(parts.preflight(settings), sources, decoding, force=task.force)
@@ -94,7 +94,6 @@ def redrive(settings: Settings, task: RedriveTask, log: FilteringBoundLogger) ->
             letters,
             mail,
             open_follower=lambda starts: _follower(settings, core, starts, admin, through.source, log),
-            concurrency=settings.attentive.concurrency,
             still_the_same=lambda starts: refuse_growth(admin, starts),
             say=task.say,
         )

@@ -17,7 +17,7 @@ from worker.jobs.ticker import Ticker
 from worker.live.exchange import BUSY_SECONDS, Exchange
 
 STOP_SECONDS: Final = 6.0
-"""After a stop is requested, replies and delivery reports are waited for so long at most."""
+"""After a stop is requested, letters that are begun are ended within so long, or stay open."""
 _IDLE_SECONDS: Final = 0.05
 _GROWTH_SECONDS: Final = 30.0
 
@@ -27,8 +27,6 @@ class RedriveJob:
 
     Args:
         open_follower: opens a reader of the log from these offsets on, which feeds the redrive.
-        concurrency: users in the air at most: their call is in flight, or their letter is not ended yet. So a process
-            that is killed makes at most so many calls again.
         still_the_same: is called now and then with what is read. It raises if the topics have changed.
         say: tells people what they should know beforehand.
     """
@@ -41,7 +39,6 @@ class RedriveJob:
         mail: Mail,
         *,
         open_follower: Callable[[Mapping[Partition, int]], Follower],
-        concurrency: int,
         still_the_same: Callable[[Mapping[Partition, int]], object],
         say: Callable[[str], object],
     ) -> None:
@@ -50,7 +47,6 @@ class RedriveJob:
         self._exchange = exchange
         self._mail = mail
         self._open_follower = open_follower
-        self._concurrency = concurrency
         self._still_the_same = still_the_same
         self._say = say
         self._starts: Mapping[Partition, int] = {}
@@ -81,7 +77,7 @@ class RedriveJob:
                     self._stop()
                     return self._is_done
                 else:
-                    self._turn(may_call=True)
+                    self._turn()
                     self._tell()
                     self._compare()
             return True
@@ -108,16 +104,12 @@ class RedriveJob:
             self._follower = self._reading.enter_context(self._open_follower(self._starts))
             self._same_at = self._exchange.clock().mono + _GROWTH_SECONDS
 
-    def _turn(self, *, may_call: bool) -> None:
-        engine, redrive, clock = self._exchange.engine, self._redrive, self._exchange.clock
-        expects = redrive.writing or redrive.in_the_air
-        self._follower.turn(0.0 if self._exchange.busy else BUSY_SECONDS if expects else _IDLE_SECONDS)
-        redrive.step(clock())
+    def _turn(self) -> None:
+        exchange, redrive = self._exchange, self._redrive
+        self._follower.turn(0.0 if exchange.busy else BUSY_SECONDS if redrive.under_way else _IDLE_SECONDS)
+        redrive.step(exchange.clock())
         self._mail.post()
-        free = 0
-        if may_call and redrive.may_call(clock()):
-            free = max(0, self._concurrency - engine.in_flight - redrive.in_the_air)
-        self._exchange.step(BUSY_SECONDS, free)
+        exchange.step(BUSY_SECONDS, None if redrive.may_call(exchange.clock()) else 0)
 
     def _compare(self) -> None:
         now = self._exchange.clock().mono
@@ -126,14 +118,14 @@ class RedriveJob:
             self._still_the_same(self._starts)
 
     def _stop(self) -> None:
-        """Waits for what is in flight, and ends its letters. Makes no further call."""
-        engine, redrive, clock = self._exchange.engine, self._redrive, self._exchange.clock
+        """Begins no further letter, and ends those that are begun: a newer value of them must be sent last."""
+        exchange, redrive = self._exchange, self._redrive
         redrive.stop()
-        deadline = clock().mono + STOP_SECONDS
-        while redrive.phase is Phase.SENDING and clock().mono < deadline:
-            if not (engine.in_flight or engine.letters_waiting or redrive.in_the_air or redrive.writing):
+        deadline = exchange.clock().mono + STOP_SECONDS
+        while redrive.begun and exchange.clock().mono < deadline:
+            if exchange.engine.halt is not None and not (exchange.busy or redrive.under_way):
                 return
-            self._turn(may_call=False)
+            self._turn()
 
     def _tell(self) -> None:
         redrive = self._redrive
