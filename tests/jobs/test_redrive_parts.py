@@ -11,13 +11,14 @@ from tests.core.drive import SCHEMA, encode, phone
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.letters.values import Json
-from worker.core.model import Letter, LostAttribute, Partition, Reason, Source, User
+from worker.core.model import Letter, LostAttribute, Now, Partition, Reason, Source, User
 from worker.core.replay.errand import Errand
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 from worker.jobs.redrive import errands as words
 from worker.jobs.redrive.errands import Decoding, Errands, Skipped, Unchecked
+from worker.jobs.redrive.mail import Mail
 from worker.jobs.redrive.sources import Reach, Sources
 
 TOPIC = "profile-changes"
@@ -139,3 +140,59 @@ def test_the_log_is_read_from_the_letters_on_and_elsewhere_from_their_time() -> 
     assert sources().starts({P0: 20}, 1_000) == {P0: 20, P1: 30}
     assert sources().starts({P0: 50}, 6_000) == {P0: 50, P1: 100}
     assert sources(begin=40).starts({P0: 20}, 1_000) == {P0: 40, P1: 40}
+
+
+class Producer:
+    """A producer by hand: each letter has the next of these outcomes."""
+
+    def __init__(self, *outcomes: str | None) -> None:
+        self.outcomes = list(outcomes)
+        self.published: list[Letter] = []
+        self.waiting: list[Letter] = []
+
+    def publish(self, letter: Letter) -> None:
+        self.published.append(letter)
+        self.waiting.append(letter)
+
+    def results(self) -> list[tuple[Letter, str | None]]:
+        found = [(letter, self.outcomes.pop(0)) for letter in self.waiting]
+        self.waiting = []
+        return found
+
+
+class Keeping:
+    """The part of a redrive that its mail knows: it keeps what is said of `tier`."""
+
+    def __init__(self) -> None:
+        self.due: list[Letter] = []
+        self.told: list[tuple[Letter, bool]] = []
+
+    def keep(self, letter: Letter) -> Letter | None:
+        rest = tuple(each for each in letter.attributes if each.name != "tier")
+        return replace(letter, attributes=rest) if rest else None
+
+    def letters(self, _: Now) -> list[Letter]:
+        due, self.due = self.due, []
+        return due
+
+    def written(self, letter: Letter, _: Now) -> None:
+        self.told.append((letter, True))
+
+    def failed(self, letter: Letter, _: Now) -> None:
+        self.told.append((letter, False))
+
+
+def test_mail_keeps_what_is_said_of_letters_under_way_and_writes_the_rest() -> None:
+    producer, keeping = Producer("down", None, None), Keeping()
+    mail = Mail(producer, keeping, lambda: Now(0.0, 0))  # type: ignore[arg-type]  # a part of a redrive
+    kept = replace(LETTER, attributes=LETTER.attributes[:1])
+    mail.publish(kept)
+    assert (mail.results(), producer.published) == ([(kept, None)], [])
+    mail.publish(LETTER)
+    assert [each.name for each in producer.published[0].attributes] == ["points"]
+    assert mail.results() == [(LETTER, "down")]  # the engine gives it again
+    mail.publish(LETTER)
+    keeping.due = [kept]
+    mail.post()
+    assert mail.results() == [(LETTER, None)]
+    assert keeping.told == [(kept, True)]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from worker.commands.dead_letters.options import Filters, filter_options, tell_odd
+from worker.commands.dead_letters.words import printable
 from worker.commands.job import UNFINISHED_EXIT, job
 from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED
 from worker.settings.flags import SettingsCommand, settings_options
@@ -82,7 +83,7 @@ def _tell_untried(built: RedriveParts) -> None:
 
     def tell(counts: Counter[str], what: str) -> None:
         for why, count in sorted(counts.items()):
-            click.echo(f"{count:,} letters {what}: {why}", err=True)
+            click.echo(f"{count:,} letters {what}: {printable(why)}", err=True)
 
     tell(built.letters.skipped, "are skipped")
     tell(built.letters.unchecked, "are not checked and stay open (--force sends them)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from worker.core.letters.folding import OPEN
 from worker.core.model import Partition
@@ -12,6 +13,8 @@ from worker.jobs.letter_filter import LetterFilter
 from worker.jobs.letters import LetterBook, Odd
 from worker.jobs.redrive.errands import Errands, Skipped, Unchecked
 from worker.jobs.redrive.sources import Sources
+
+_KINDS_MAX: Final = 20
 
 
 class Letters:
@@ -51,9 +54,9 @@ class Letters:
             total += 1
             match self._errands.of(found.letter):
                 case Skipped(why):
-                    skipped[why] += 1
+                    skipped[_kind(skipped, why)] += 1
                 case Unchecked(why):
-                    unchecked[why] += 1
+                    unchecked[_kind(unchecked, why)] += 1
                 case (key, errand):
                     redrive.expect(key, errand)
         if not self._counted:  # a later pass brings the same letters
@@ -63,3 +66,8 @@ class Letters:
     def starts(self, redrive: Redrive) -> Mapping[Partition, int]:
         """Where to begin to read the log for the letters that it has got."""
         return self._sources.starts(redrive.addressees.begins, redrive.addressees.since_ms)
+
+
+def _kind(counts: Counter[str], why: str) -> str:
+    """The reason to count: anybody may have written letters of any number of topics."""
+    return why if why in counts or len(counts) < _KINDS_MAX else "other reasons"
