@@ -98,9 +98,9 @@ class RedriveJob:
             return
         if redrive.addressees.passes > 1:
             self._say(f"not all letters fit into WORKER_WINDOW__MAX_BYTES: {redrive.addressees.passes} passes are left")
-        self._starts = self.letters.starts(redrive)
         redrive.filled()
-        if not self._is_done:
+        if redrive.addressees.users:
+            self._starts = self.letters.starts(redrive)
             self._follower = self._reading.enter_context(self._open_follower(self._starts))
             self._same_at = self._exchange.clock().mono + _GROWTH_SECONDS
 
