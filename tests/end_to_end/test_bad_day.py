@@ -133,6 +133,15 @@ def gone(town: Town) -> None:
             town.set(user, {"loyalty_points": 300 + user, "favourite_store": "North"})
 
 
+def extended(town: Town) -> None:
+    """The enumeration gets its value: another sandbox takes the place of the one that lacked it."""
+    town.sandbox.stop()
+    more = town.lab.schemas.parent / "more.json"
+    more.write_text(json.dumps({"tier": ["Gold", "Silver", "Platinum"]}))
+    port = str(httpx.URL(town.sandbox.root).port)
+    town.lab.sandbox("--port", port, "--limit", "0", "--enumerations", str(more))
+
+
 class Scene(NamedTuple):
     """How a day begins, and what is mended between its two parts."""
 
@@ -143,6 +152,7 @@ class Scene(NamedTuple):
 SCENES: Mapping[str, Scene] = {
     "Values are wrong for some users": Scene(wrong_store),
     "A mapping had a bug for two days": Scene(wrong_points),
+    "An enumeration lacked a value": Scene(mend=extended),
     "Somebody deleted values in Attentive": Scene(gone),
 }
 

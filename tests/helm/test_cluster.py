@@ -186,7 +186,7 @@ def test_jobs_go_with_a_release_and_are_made_anew_when_their_pods_change(release
     releases.change("install", case("jobs"))
     first, scheduled = names(), schedules()
     assert {name.rpartition("-")[0] for name in first} == {f"{NAME}-fix-tiers", f"{NAME}-verify-once"}
-    assert scheduled.keys() == {f"{NAME}-{name}" for name in ("nightly", "by-hand", "weekly-verify")}
+    assert scheduled.keys() == {f"{NAME}-{name}" for name in ("nightly", "by-hand", "redrive", "weekly-verify")}
     releases.change("upgrade", case("jobs"), "--set", "jobs.verify-once.activeDeadlineSeconds=60")
     assert names() == first
     releases.change("upgrade", case("jobs"), "--set", "config.window.seconds=9")

@@ -169,7 +169,7 @@ def test_nothing_of_the_worker_takes_hold_of_a_jobs_pods(helm: Helm) -> None:
     rendered = helm.render(case("jobs"))
     pods = [job_of(item)["spec"]["template"]["metadata"]["labels"] for item in runs(rendered)]
     workers = only(rendered, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    assert len(pods) == 5
+    assert len(pods) == 6
     selectors = {
         "Deployment": only(rendered, "Deployment")["spec"]["selector"],
         "Service": {"matchLabels": only(rendered, "Service")["spec"]["selector"]},
