@@ -34,7 +34,12 @@ class Town(NamedTuple):
     """A topic with traffic that a worker has delivered, and what became of it."""
 
     lab: Lab
-    sandbox: SandboxCommand
+    sandboxes: list[SandboxCommand]
+
+    @property
+    def sandbox(self) -> SandboxCommand:
+        """The destination: always at the same address."""
+        return self.sandboxes[-1]
 
     def set(self, user: int, attributes: Mapping[str, object]) -> None:
         """What somebody else writes into the destination."""
@@ -108,7 +113,7 @@ def town(real_kafka: RunningBroker, tmp_path_factory: pytest.TempPathFactory) ->
     lab.until_committed(90)
     until(lambda: len(lab.dead_letters()) == 7, 60, "the dead letters")
     assert worker.stop() == 0
-    yield Town(lab, sandbox)
+    yield Town(lab, [sandbox])
     lab.end()
 
 
@@ -125,21 +130,30 @@ def wrong_points(town: Town) -> None:
         town.set(user, {"loyalty_points": -1})
 
 
-def gone(town: Town) -> None:
-    """The sandbox's state is lost, and everybody else's is sent again."""
-    httpx.post(f"{town.sandbox.root}/_sandbox/reset").raise_for_status()
-    for user in range(USERS):
-        if user not in {2, 3}:
-            town.set(user, {"loyalty_points": 300 + user, "favourite_store": "North"})
-
-
 def extended(town: Town) -> None:
     """The enumeration gets its value: another sandbox takes the place of the one that lacked it."""
     town.sandbox.stop()
     more = town.lab.schemas.parent / "more.json"
     more.write_text(json.dumps({"tier": ["Gold", "Silver", "Platinum"]}))
     port = str(httpx.URL(town.sandbox.root).port)
-    town.lab.sandbox("--port", port, "--limit", "0", "--enumerations", str(more))
+    town.sandboxes.append(town.lab.sandbox("--port", port, "--limit", "0", "--enumerations", str(more)))
+
+
+def whole(town: Town) -> None:
+    """The destination holds all that the topic says."""
+    extended(town)
+    for user in range(USERS):
+        town.set(user, {"loyalty_points": 300 + user, "favourite_store": "North"})
+    for user in range(4, 8):
+        town.set(user, {"tier": "Platinum"})
+
+
+def gone(town: Town) -> None:
+    """The sandbox's state is lost, and everybody else's is sent again."""
+    httpx.post(f"{town.sandbox.root}/_sandbox/reset").raise_for_status()
+    for user in range(USERS):
+        if user not in {2, 3}:
+            town.set(user, {"loyalty_points": 300 + user, "favourite_store": "North"})
 
 
 class Scene(NamedTuple):
@@ -153,6 +167,7 @@ SCENES: Mapping[str, Scene] = {
     "Values are wrong for some users": Scene(wrong_store),
     "A mapping had a bug for two days": Scene(wrong_points),
     "An enumeration lacked a value": Scene(mend=extended),
+    "The token lost its scope overnight": Scene(whole),
     "Somebody deleted values in Attentive": Scene(gone),
 }
 
