@@ -1,4 +1,4 @@
-"""Each alert with one small mistake in its expression: a label less in `by` or `on`, a threshold a little off. promtool's tests find it."""
+"""An alert with one small mistake (a label less in `by` or `on`, a threshold a little off) fails promtool's tests of it."""
 
 from __future__ import annotations
 
