@@ -29,7 +29,7 @@ def alive(host: str, status: int) -> Iterator[int]:
     """Serves `/livez` with this status. Yields the port."""
 
     class Livez(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             self.send_response(status if self.path == "/livez" else 404)
             self.end_headers()
 

@@ -1,4 +1,4 @@
-"""An alert with one small mistake (a label less in `by` or `on`, a threshold a little off) fails promtool's tests of it."""
+"""An alert with one small mistake (a label less in `by` or `on`, a threshold a little off) fails promtool's tests."""
 
 from __future__ import annotations
 

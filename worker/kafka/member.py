@@ -136,7 +136,7 @@ class Subscription:
         return self._positions.passed
 
     def deleted_unread(self) -> Sequence[DeletedUnread]:
-        """The records that were deleted before this member read them, since the last call. Also of paused partitions."""
+        """The records deleted before this member read them, since the last call. Also those of paused partitions."""
         self._positions.begin_later(self._paused_logs.of(self._paused).starts)
         return self._positions.deleted()
 
