@@ -39,9 +39,11 @@ def alive(host: str, status: int) -> Iterator[int]:
     with HTTPServer((host, 0), Livez) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
-        yield server.server_address[1]
-        server.shutdown()
-        serving.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 def health(**variables: str) -> int:
