@@ -23,7 +23,7 @@ from worker.kafka.properties import Properties, admin_properties
 REFRESH_SECONDS: Final = 5.0
 
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # so the library ships it
-_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_EARLIEST: Final[OffsetSpec] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # as above
 # An end moves all the time, a start seldom. One request at a time asks the brokers no more than before.
 _ROUND: Final = (_LATEST, _EARLIEST, _LATEST, _LATEST)
 
