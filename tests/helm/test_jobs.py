@@ -283,6 +283,22 @@ REFUSED: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "a range that ends later": ("fix", {**ONCE, "options": {"from": "earliest", "to": "latest"}}, "is latest"),
     "a zone without a schedule": ("fix", {**ONCE, "timeZone": "UTC"}, "belong to a schedule"),
     "a history without a schedule": ("fix", {**ONCE, "failedJobsHistoryLimit": 0}, "belong to a schedule"),
+    "a label that the chart sets": ("fix", {**ONCE, "podLabels": {"attribute-worker/job": "x"}}, "set by the chart"),
+    "a component of its own": (
+        "fix",
+        {**ONCE, "podLabels": {"app.kubernetes.io/component": "worker"}},
+        "set by the chart",
+    ),
+    "an annotation that the chart sets": (
+        "fix",
+        {**ONCE, "podAnnotations": {"checksum/config": "x"}},
+        "set by the chart",
+    ),
+    "too little memory": (
+        "fix",
+        {**ONCE, "resources": {"limits": {"memory": "1Mi"}}},
+        r"fix\.resources\.limits\.memory",
+    ),
     "a label that is no text": ("fix", {**ONCE, "podLabels": {"a": 1}}, "podLabels|Invalid type|want string"),
 }
 

@@ -28,6 +28,10 @@ by it, so that the next pod goes on where the one before it stopped.
 {{- toYaml (append $args (printf "--metrics-port=%d" (int (index . 0).Values.config.http.port))) -}}
 {{- end -}}
 
+{{- define "attribute-worker.jobResources" -}}
+{{- toYaml (mergeOverwrite (deepCopy (index . 0).Values.resources) (deepCopy (default dict (index . 2).resources))) -}}
+{{- end -}}
+
 {{- define "attribute-worker.jobPod" -}}
 {{- $root := index . 0 -}}
 {{- $job := index . 2 -}}
@@ -39,7 +43,7 @@ by it, so that the next pod goes on where the one before it stopped.
   "serviceAccount" (include "attribute-worker.serviceAccountName" $root)
   "labels" (merge (dict "attribute-worker/job" (index . 1)) (default dict $job.podLabels))
   "annotations" $job.podAnnotations
-  "resources" (mergeOverwrite (deepCopy $root.Values.resources) (deepCopy (default dict $job.resources)))
+  "resources" (include "attribute-worker.jobResources" . | fromYaml)
   "grace" 30
   "serves" false
   "watched" true
@@ -83,6 +87,13 @@ template:
 {{- if gt (len $name) 52 -}}
 {{- fail (printf "%s: %s is longer than 52 characters; choose a shorter name" $where $name) -}}
 {{- end -}}
+{{- $values := (index . 0).Values -}}
+{{- include "attribute-worker.refuseResources" (list (index . 0) (include "attribute-worker.jobResources" . | fromYaml) (printf "%s.resources" $where)) -}}
+{{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/component" "attribute-worker/job" -}}
+{{- $labels := printf "%s.podLabels" $where -}}
+{{- include "attribute-worker.refuseKeys" (list $job.podLabels $labels $own "the chart") -}}
+{{- include "attribute-worker.refuseKeys" (list $job.podLabels $labels (keys (default dict $values.commonLabels)) "commonLabels") -}}
+{{- include "attribute-worker.refuseKeys" (list $job.podAnnotations (printf "%s.podAnnotations" $where) (list "checksum/config") "the chart") -}}
 {{- if and (eq $job.command "replay") (not $job.schedule) -}}
 {{- $options := default dict $job.options -}}
 {{- if not (or $options.to (index $options "to-offsets")) -}}
