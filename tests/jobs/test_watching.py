@@ -50,7 +50,8 @@ def test_a_replay_is_seen_to_halt_and_to_finish(lab: Lab, request: pytest.Fixtur
     sandbox.tokens("another")
     with otlp_sink() as sink:
         exported = {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": sink.address}
-        environment = lab.environment(sandbox.base_url, {**exported, "WORKER_HTTP__HOST": "127.0.0.1"})
+        static = {"WORKER_KAFKA__PROPERTIES": '{"group.instance.id": "pod"}'}  # as a job beside static members has it
+        environment = lab.environment(sandbox.base_url, {**exported, **static, "WORKER_HTTP__HOST": "127.0.0.1"})
         job = lab.start(
             *("replay", "--from", "earliest", "--name", "fix", "--rate", "140", "--json", "--metrics-port", "0"),
             environment=environment,
