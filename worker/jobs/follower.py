@@ -12,7 +12,7 @@ from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Now, Partition, Record
 from worker.core.replay.index import Said
 from worker.core.replay.replay import Replay
-from worker.core.replay.scope import Matcher, Scope
+from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.kafka.bounds import Ends
@@ -69,7 +69,7 @@ class Follower:
         self._ends = ends
         self._preflight = preflight
         self._clock = clock
-        self._matches: Matcher = scope.matcher()
+        self._chosen = scope.chooser()
         self._stack = ExitStack()
         self._reading: Reading
         self.passes = 0
@@ -125,6 +125,6 @@ class Follower:
         if checked.key is None or not checked.accepted:
             return
         said = Said(record, checked.key, checked.user, checked.accepted, content.occurred_at_ms, content.event_id)
-        if counts and self._scope.includes(said.user) and any(map(self._matches, said.values)):
+        if counts and self._scope.includes(said.user) and self._chosen(record, said.values):
             self.counts.changes += 1
         self._replay.receive(said, now)
