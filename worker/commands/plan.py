@@ -19,8 +19,9 @@ from worker import logs
 from worker.commands.stop import Stop
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
-from worker.jobs.plan.job import Standstill, Wish
+from worker.jobs.plan.job import Wish
 from worker.jobs.spans import chosen, reach
+from worker.jobs.standstill import Standstill
 from worker.jobs.when import Unreadable, when
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.range import RangeFailed, Span

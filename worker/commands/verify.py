@@ -19,7 +19,7 @@ from worker.commands.stop import Stop
 from worker.core.model import UserKey
 from worker.jobs.asking import DestinationFailed
 from worker.jobs.spans import chosen, reach
-from worker.jobs.topic import ReadingStuck
+from worker.jobs.standstill import Standstill
 from worker.jobs.users import Users, typed_users
 from worker.jobs.verify import Finding, Kind, Tally, Verify
 from worker.jobs.when import Edge, Unreadable, when
@@ -109,7 +109,7 @@ def command(loaded: Loaded, **typed: object) -> None:
     except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, ReadingStuck) as error:
+    except (TopicsUnavailable, RangeFailed, Standstill) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(DIFFERS_EXIT)
 

@@ -14,18 +14,14 @@ from worker.core.letters.letter import source_of
 from worker.core.model import Checked, Event, Partition, Source
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
+from worker.jobs.standstill import Watch, reading_stands_still
 from worker.jobs.ticker import Ticker
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 
-STUCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 
 Take: TypeAlias = Callable[[Event, Checked, Source], None]
-
-
-class ReadingStuck(Exception):
-    """Nothing more of the topic could be read. The message says what it waits for."""
 
 
 class Topic:
@@ -95,23 +91,21 @@ class Topic:
         """Gives every change from where the last `read` ended to the present end. Ends early once `stopped`.
 
         Raises:
-            ReadingStuck: Nothing came for two minutes, though the topic has more.
+            Standstill: Nothing came for two minutes, though the topic has more.
             RangeFailed: As `Range.poll`.
             TopicsUnavailable: The brokers do not say where the topic ends.
         """
         ends = self._ends()
         total = sum(max(0, end - self._starts[each]) for each, end in ends.items())
         ticker = Ticker("reading")
-        seen, moved_at = -1, self._clock()
+        watch = Watch(self._clock)
         while not stopped():
             positions = self._reading.positions
             left = sum(max(0, end - positions[each]) for each, end in ends.items())
             if not left:
                 break
-            if left != seen:
-                seen, moved_at = left, self._clock()
-            elif self._clock() - moved_at > STUCK_SECONDS:
-                raise ReadingStuck(f"reading stands still: {self._reading.problem or 'no record comes'}")
+            if watch.is_stuck(left):
+                raise reading_stands_still(self._reading.problem)
             ticker.show(total - left, total, self._reading.problem or "")
             for record, content in self._reading.poll(_POLL_SECONDS):
                 if isinstance(content, Event):

@@ -117,7 +117,7 @@ class Verify:
 
         Raises:
             DestinationFailed: As `Asking.each`.
-            ReadingStuck, RangeFailed, TopicsUnavailable: As `Topic.read`.
+            Standstill, RangeFailed, TopicsUnavailable: As `Topic.read`.
         """
         wish, after, left = self._wish, -1, self._wish.users_max
         while True:
