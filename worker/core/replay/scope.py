@@ -12,11 +12,11 @@ from typing import Final, TypeAlias
 from worker.core.model import Partition, Record, User, UserKey
 
 PLACES: Final = 2**64
-"""Users are done in the order of their places, so that progress is one number. Places are from 0 to below this."""
+"""Jobs do users in the order of their places, so that progress is one number. Places are from 0 to below this."""
 
 
 def place_of(key: UserKey) -> int:
-    """A user's place in the order of the work: the same in every process, and as good as random."""
+    """A user's place in the order of a job: the same in every process, and as good as random."""
     text = "\0".join(key).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
