@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from worker.core.avro import framing
 from worker.core.avro.schema import InvalidSchema, Undecodable
 from worker.core.letters.codec import LetterReader, NotALetter
-from worker.core.letters.folding import HELD_BYTES, Folding, Place
+from worker.core.letters.folding import HELD_BYTES, OPEN, Folding, Place
 from worker.core.model import Letter, Partition, Reason, Record
 from worker.jobs.ticker import Ticker
 from worker.kafka.range import Range, Span
@@ -21,6 +21,8 @@ _POLL_SECONDS: Final = 0.1
 _READERS_MAX: Final = 1_000
 _ODD_KINDS_MAX: Final = 20
 
+Value: TypeAlias = tuple[Partition, int, str]
+"""A value in a source topic: its record's partition and offset, and the attribute's name."""
 SchemaOf = Callable[[int], object | None]
 """The schema of an id, as `json.loads` gives it. None if there is none. May raise LettersUnread."""
 
@@ -177,3 +179,15 @@ class LetterBook:
                 elif now - moved_at > STUCK_SECONDS:
                     raise LettersUnread(f"reading stands still: {reader.problem or 'no record comes'}")
                 ticker.show(done, self._total, reader.problem or "")
+
+
+def open_letters(book: LetterBook, values: Collection[Value], stopped: Callable[[], bool]) -> int:
+    """How many of these values lie in an open letter. Fewer once `stopped`; errors as `LetterBook.letters`."""
+    lying = {
+        value
+        for found in book.letters(stopped)
+        if found.state == OPEN
+        for attribute in found.letter.attributes
+        if (value := (attribute.partition, attribute.offset, attribute.name)) in values
+    }
+    return len(lying)
