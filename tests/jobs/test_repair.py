@@ -28,7 +28,7 @@ def wrong(name: str, attribute: str, partition: Partition, offset: int) -> Wrong
 class FakeJob:
     """A replay that takes some turns. Something may hold it up."""
 
-    def __init__(self, turns: float, obstacle: str | None, *, moves: bool) -> None:
+    def __init__(self, turns: int, obstacle: str | None, *, moves: bool) -> None:
         self._turns = turns
         self._moves = moves
         self._turn = 0
@@ -86,7 +86,7 @@ def test_it_tells_which_values_became_dead_letters() -> None:
 
 
 def test_it_gives_up_if_something_holds_it_up_for_two_minutes() -> None:
-    halted = FakeJob(float("inf"), "halted (unauthorized): status 401", moves=False)
+    halted = FakeJob(1_000, "halted (unauthorized): status 401", moves=False)
     with pytest.raises(Standstill, match=r"sending stands still: halted \(unauthorized\): status 401"):
         repair(halted).send([wrong("a", "tier", P0, 40)], {P0: 100}, never)
 
@@ -103,6 +103,6 @@ def test_it_goes_on_while_it_moves_or_nothing_holds_it_up(job: FakeJob) -> None:
 
 
 def test_a_stop_is_no_standstill() -> None:
-    halted = FakeJob(float("inf"), "halted (unauthorized): status 401", moves=False)
+    halted = FakeJob(1_000, "halted (unauthorized): status 401", moves=False)
     slow = repair(halted, seconds=STUCK_SECONDS / 100)
     assert slow.send([wrong("a", "tier", P0, 40)], {P0: 100}, lambda: True) == {}
