@@ -17,7 +17,8 @@ from worker.jobs.findings import Wrong
 from worker.jobs.repair import Positions, Repair
 from worker.jobs.replay import ReplayJob
 from worker.jobs.sample import Last, Subject
-from worker.jobs.standstill import STUCK_SECONDS, Standstill
+from worker.jobs.standstill import STUCK_SECONDS
+from worker.jobs.unfinished import Unfinished
 
 
 def wrong(name: str, attribute: str, partition: Partition, offset: int) -> Wrong:
@@ -87,7 +88,7 @@ def test_it_tells_which_values_became_dead_letters() -> None:
 
 def test_it_gives_up_if_something_holds_it_up_for_two_minutes() -> None:
     halted = FakeJob(1_000, "halted (unauthorized): status 401", moves=False)
-    with pytest.raises(Standstill, match=r"sending stands still: halted \(unauthorized\): status 401"):
+    with pytest.raises(Unfinished, match=r"sending stands still: halted \(unauthorized\): status 401"):
         repair(halted).send([wrong("a", "tier", P0, 40)], {P0: 100}, never)
 
 

@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import Final
 
 import click
-import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
-from worker.attentive.senders import SendersStoppedError
+from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
-from worker.jobs.asking import DestinationFailed
 from worker.jobs.begin import prove_dead_letters
 from worker.jobs.findings import Finding, Kind, Tally
-from worker.jobs.letters import LettersUnread, Value, open_letters
+from worker.jobs.letters import Value, open_letters
 from worker.jobs.spans import chosen, reach
-from worker.jobs.standstill import Standstill
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.users import Users, typed_users
 from worker.jobs.verify import Verify
-from worker.jobs.when import Edge, Unreadable, when
-from worker.kafka.connection import PropertiesRefused
+from worker.jobs.when import Edge, when
 from worker.kafka.range import RangeFailed
-from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.kafka.topics import TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
@@ -39,8 +35,6 @@ from worker.wiring.parts import Unusable
 from worker.wiring.verify import Task
 from worker.wiring.verify import verify as build
 
-DIFFERS_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 USERS: Final = 100
 _LINES_MAX: Final = 50
 _HINTED_MAX: Final = 100_000  # differences that are looked for in the dead-letter topic
@@ -114,17 +108,8 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.verify")
-    stop = Stop()
-    try:
-        sys.exit(_run(settings, options, stop, log))
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, SendersStoppedError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(DIFFERS_EXIT)
+    with job(settings, "verify") as begun:
+        sys.exit(_run(settings, options, begun.stop, begun.log))
 
 
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> int:
@@ -153,7 +138,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
                 printer.finding(finding)
                 if finding.last is not None and len(wrong) < _HINTED_MAX:
                     wrong.add((finding.last.source.partition, finding.last.source.offset, finding.attribute))
-        except (DestinationFailed, Standstill) as error:
+        except Unfinished as error:
             problem = str(error)
         printer.summary(job.tally, repair=task.repair)
         unfinished = [problem] if problem else []
@@ -163,14 +148,14 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
     if wrong:
         _hint(settings, wrong, lambda: stop.requested, log)
     tally = job.tally
-    return DIFFERS_EXIT if unfinished or tally.differs or tally.failed else 0
+    return UNFINISHED_EXIT if unfinished or tally.differs or tally.failed else 0
 
 
 def _hint(settings: Settings, wrong: set[Value], stopped: Callable[[], bool], log: FilteringBoundLogger) -> None:
     """Says how many of the differences have a dead letter. It is only a hint: the exit status does not follow it."""
     try:
         count = open_letters(letter_book(settings, log), wrong, stopped)
-    except (TopicsUnavailable, RangeFailed, LettersUnread, Unusable) as error:
+    except (TopicsUnavailable, RangeFailed, Unfinished, Unusable) as error:
         click.echo(f"whether the differences have dead letters is not known: {error}", err=True)
         return
     if count:

@@ -6,22 +6,21 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from worker.core.facts import Fact, LetterWritten, Observer
 from worker.core.model import Partition, Reason, UserKey
 from worker.core.replay.scope import Offsets, Scope
 from worker.jobs.findings import Wrong
 from worker.jobs.replay import ReplayJob
-from worker.jobs.standstill import Standstill, Watch
+from worker.jobs.standstill import Watch
+from worker.jobs.unfinished import Unfinished
 
 Positions: TypeAlias = Mapping[Partition, int]
 OpenReplay: TypeAlias = Callable[[Scope, Positions, Observer], AbstractContextManager[ReplayJob]]
 """A replay of this scope, which reads the partitions from these offsets on, and tells its facts."""
 Refused: TypeAlias = Mapping[tuple[UserKey, str], Reason]
 """Of a user and an attribute: why a value became a dead letter."""
-
-NOT_MOVING: Final = "sending stands still"
 
 
 class Repair:
@@ -42,7 +41,7 @@ class Repair:
         Returns what the destination refused. Ends early once `stopped`.
 
         Raises:
-            Standstill: Something held it up for two minutes: a halt, or the brokers.
+            Unfinished: Something held it up for two minutes: a halt, or the brokers.
             RangeFailed, TopicsUnavailable, SendersStoppedError: As `ReplayJob.run`.
         """
         refusals, watch = _Refusals(wrong), Watch(self._clock)
@@ -53,7 +52,7 @@ class Repair:
                 return watch.is_stuck((job.standing, job.obstacle is None)) and job.obstacle is not None
 
             if not job.run(lambda: stopped() or held_up()) and not stopped():
-                raise Standstill(f"{NOT_MOVING}: {job.obstacle}")
+                raise Unfinished(f"sending stands still: {job.obstacle}")
         return refusals.found
 
 

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from worker.jobs.unfinished import Unfinished
+
 STUCK_SECONDS: Final = 120.0
-
-
-class Standstill(Exception):
-    """A job cannot go on. The message says what it waits for."""
 
 
 class Watch:
@@ -20,7 +18,7 @@ class Watch:
         >>> watch = Watch()
         >>> while left := how_much_is_left():
         ...     if watch.is_stuck(left):
-        ...         raise Standstill("reading stands still: no record comes")
+        ...         raise reading_stands_still(None)
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,6 +34,6 @@ class Watch:
         return now - self._moved_at > STUCK_SECONDS
 
 
-def reading_stands_still(problem: str | None) -> Standstill:
-    """The error of a reading, which waits for this."""
-    return Standstill(f"reading stands still: {problem or 'no record comes'}")
+def reading_stands_still(problem: str | None) -> Unfinished:
+    """The error of a reading that is stuck, and waits for this."""
+    return Unfinished(f"reading stands still: {problem or 'no record comes'}")

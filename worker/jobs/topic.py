@@ -91,7 +91,7 @@ class Topic:
         """Gives every change from where the last `read` ended to the present end. Ends early once `stopped`.
 
         Raises:
-            Standstill: Nothing came for two minutes, though the topic has more.
+            Unfinished: Nothing came for two minutes, though the topic has more.
             RangeFailed: As `Range.poll`.
             TopicsUnavailable: The brokers do not say where the topic ends.
         """

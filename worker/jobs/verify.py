@@ -86,7 +86,7 @@ class Verify:
 
         Raises:
             DestinationFailed: As `Asking.each`.
-            Standstill, RangeFailed, TopicsUnavailable: As `Topic.read` and `Repair.send`.
+            Unfinished, RangeFailed, TopicsUnavailable: As `Topic.read` and `Repair.send`.
             SendersStoppedError: As `Repair.send`.
         """
         wish, after, left = self._wish, -1, self._wish.users_max

@@ -97,7 +97,7 @@ class Plan:
         """Reads the span. False if `stopped` before its end.
 
         Raises:
-            Standstill: Nothing came for two minutes, though there is more.
+            Unfinished: Nothing came for two minutes, though there is more.
             RangeFailed: As `Range.poll`.
         """
         ticker = Ticker("reading")
