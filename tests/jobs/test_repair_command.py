@@ -110,16 +110,16 @@ def test_a_refused_value_becomes_a_dead_letter_and_the_others_are_mended(lab: La
 
 def test_killed_and_stopped_it_begins_anew_and_mends_what_is_left(lab: Lab) -> None:
     sandbox = lab.sandbox()
-    users = 150
+    users = 90
     write(lab, *(Said({"phone": phone(number)}, {"points": number}) for number in range(users)))
-    options = ("--sample", str(users), "--rate", "60")
+    options = ("--rate", "60")
 
     killed = begin(lab, sandbox, *options)
-    until(lambda: sandbox.stats()["upserts"] >= 30, 60, "30 calls")
+    until(lambda: sandbox.stats()["upserts"] >= 20, 60, "20 calls")
     killed.kill()
 
     stopped = begin(lab, sandbox, *options)
-    until(lambda: sandbox.stats()["upserts"] >= 80, 60, "80 calls")
+    until(lambda: sandbox.stats()["upserts"] >= 50, 60, "50 calls")
     began = time.monotonic()
     stopped.signal(signal.SIGTERM)
     said = result(stopped)
@@ -131,13 +131,14 @@ def test_killed_and_stopped_it_begins_anew_and_mends_what_is_left(lab: Lab) -> N
 
     done = result(begin(lab, sandbox, *options))
     assert (done.status, done.counts["missing"]) == (0, done.counts["repaired"])
-    assert 0 < done.counts["repaired"] <= users - 80 + CONCURRENCY
+    assert 0 < done.counts["repaired"] <= users - 50 + CONCURRENCY
     assert sandbox.stats()["upserts"] <= users + CONCURRENCY, "only what was in the air at the kill goes twice"
-    assert_counts(verify(lab, sandbox, *options))
+    assert_counts(verify(lab, sandbox, *FAST))
 
 
-def test_beside_a_live_worker_no_older_value_is_seen_after_a_newer_one(lab: Lab) -> None:
-    rng = random.Random(11)
+@pytest.mark.parametrize("seed", [11])
+def test_beside_a_live_worker_no_older_value_is_seen_after_a_newer_one(lab: Lab, seed: int) -> None:
+    """Newer values come while it sends: of users whose turn was, and of users whose turn will be."""
     sandbox = lab.sandbox("--record")
     users = [{"phone": phone(number)} for number in range(60)]
     last = {number: number + 1 for number in range(len(users))}
@@ -148,28 +149,26 @@ def test_beside_a_live_worker_no_older_value_is_seen_after_a_newer_one(lab: Lab)
         hold(sandbox, users[number], {"latest": 0})
     before = len(sent(sandbox))
 
-    busy = [number for number in range(len(users)) if number % 2]
     repair = begin(lab, sandbox, "--rate", "15")
     until(lambda: repair.output.read_text().count("\n") == 40 or repair.ended, 60, "it has found what differs")
-    value = len(users)
-    while not repair.ended:
-        number, value = rng.choice(busy), value + 1
-        last[number] = value
-        write(lab, Said(users[number], {"latest": value}, age_seconds=0))
-        assert value < 60_000, "the repair never ends"
+    overtaken = random.Random(seed).sample(range(40), 20)
+    for calls, number in enumerate(overtaken):
+        until(lambda calls=calls: len(sent(sandbox, before)) >= calls or repair.ended, 60, f"{calls} calls")  # type: ignore[misc]  # mypy cannot infer such a lambda
+        last[number] = 1_000 + calls
+        write(lab, Said(users[number], {"latest": last[number]}, age_seconds=0))
     mended = result(repair)
     lab.until_committed(60)
     assert worker.stop() == 0
     assert mended.status == 0, mended.notes
     assert mended.counts["different"] == 40
-    assert 20 <= mended.counts["repaired"] < 40, "of the busy users some were overtaken, of the others none"
-    assert "have a later change by now" in mended.notes
+    assert mended.counts["repaired"] == 20, "of the others; those that were overtaken are not counted"
+    assert "20 differences have a later change by now" in mended.notes
     assert final_state(sandbox) == {phone(number): {"latest": value} for number, value in last.items()}
     seen: dict[str, list[int]] = defaultdict(list)
     for request in sent(sandbox, before):
         seen[str(request["user"])].append(request["properties"]["latest"])
     back = {user: values for user, values in seen.items() if values != sorted(values)}
-    assert not back, next(iter(back.values()))
+    assert not back, f"seed {seed}: {back}"
 
 
 def test_a_halt_is_waited_for_and_a_stop_ends_it(lab: Lab) -> None:

@@ -66,11 +66,11 @@ class ReplayJob:
         replay, clock = self._replay, self._exchange.clock
         try:
             while not self._is_over():
-                self._turn(clock(), may_call=True)
-                self._tell()
                 if stop_requested():
                     self._stop(clock().mono + STOP_SECONDS)
                     return self._is_over()
+                self._turn(clock(), may_call=True)
+                self._tell()
                 if clock().mono >= self._same_at and replay.phase is Phase.SENDING:
                     self._same_at = clock().mono + _GROWTH_SECONDS
                     self._still_the_same()

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from worker.core.events.decode import Decoder
 from worker.core.events.reading import Unreadable
 from worker.core.letters.letter import source_of
 from worker.core.model import Checked, Event, Partition, Source
@@ -16,8 +15,6 @@ from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.jobs.standstill import Watch, reading_stands_still
 from worker.jobs.ticker import Ticker
-from worker.kafka.range import Range
-from worker.live.ports import Schemas
 
 _POLL_SECONDS: Final = 0.1
 
@@ -29,10 +26,8 @@ class Topic:
 
     Args:
         starts: where to begin to read each partition.
-        open_range: opens a reader from these offsets on, without an end.
+        open_reading: opens a reading from these offsets on, without an end.
         ends: asks where the partitions end now.
-        decoder: gets the schemas as they come.
-        schemas: None if all records have the one schema of the settings.
         preflight: tells what of a record may be sent.
 
     Attributes:
@@ -49,18 +44,14 @@ class Topic:
         self,
         starts: Mapping[Partition, int],
         *,
-        open_range: Callable[[Mapping[Partition, int]], Range],
+        open_reading: Callable[[Mapping[Partition, int]], Reading],
         ends: Callable[[], Mapping[Partition, int]],
-        decoder: Decoder,
-        schemas: Schemas | None,
         preflight: Preflight,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._starts = starts
-        self._open_range = open_range
+        self._open_reading = open_reading
         self._ends = ends
-        self._decoder = decoder
-        self._schemas = schemas
         self._preflight = preflight
         self._clock = clock
         self._stack = ExitStack()
@@ -83,8 +74,7 @@ class Topic:
     def restart(self) -> None:
         """The next `read` begins at the starts."""
         self._stack.close()
-        reader = self._stack.enter_context(self._open_range(self._starts))
-        self._reading = Reading(reader, self._decoder, self._schemas)
+        self._reading = self._stack.enter_context(self._open_reading(self._starts))
         self.unreadable = 0
 
     def read(self, take: Take, stopped: Callable[[], bool]) -> None:

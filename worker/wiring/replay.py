@@ -18,7 +18,6 @@ from worker.core.replay.replay import WRITE_SECONDS, Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
 from worker.jobs.follower import Follower
-from worker.jobs.reading import Reading
 from worker.jobs.replay import ReplayJob
 from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
@@ -32,6 +31,7 @@ from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
 
 ENDS_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
@@ -143,14 +143,11 @@ def _follower(
     source: Schemas | None,
     log: FilteringBoundLogger,
 ) -> Follower:
-    open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
         core,
         task.scope,
         task.starts,
-        open_reading=lambda starts: Reading(
-            open_range({each: Span(start) for each, start in starts.items()}), decoder, source
-        ),
+        open_reading=reading_opener(settings, source, log),
         ends=Ends(admin, task.starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
         clock=clock,

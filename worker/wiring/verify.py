@@ -21,11 +21,10 @@ from worker.jobs.spans import ASK_SECONDS, Reach
 from worker.jobs.topic import Topic
 from worker.jobs.verify import GRACE_MS, Verify, Wish
 from worker.kafka import bounds
-from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin
-from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
 from worker.wiring.repair import repair
 
 SHARE: Final = 0.1  # of the token's limit, if no rate is given: the rest is for live traffic
@@ -69,20 +68,15 @@ def verify(settings: Settings, task: Task, admin: Admin, log: FilteringBoundLogg
     """
     if task.repair:
         settings = _half_the_memory(settings)
-    decoder, preflight = parts.decoder(settings), parts.preflight(settings)
     lookups = _lookups(settings)
     schemas = parts.schemas(settings)
-    topic = Topic(
-        {each: reach.start for each, reach in task.reaches.items()},
-        open_range=lambda starts: Range(
-            kafka_properties(settings), {each: Span(start) for each, start in starts.items()}, log
-        ),
-        ends=lambda: bounds.ends(admin, task.reaches, ASK_SECONDS),
-        decoder=decoder,
-        schemas=schemas,
-        preflight=preflight,
-    )
     try:
+        topic = Topic(
+            {each: reach.start for each, reach in task.reaches.items()},
+            open_reading=reading_opener(settings, schemas, log),
+            ends=lambda: bounds.ends(admin, task.reaches, ASK_SECONDS),
+            preflight=parts.preflight(settings),
+        )
         with topic:
             mending = repair(settings, task.rate, admin, log) if task.repair else None
             yield Verify(topic, _asking(settings, task, lookups), _wish(settings, task), mending)
