@@ -108,6 +108,7 @@ def test_a_refused_value_becomes_a_dead_letter_and_the_others_are_mended(lab: La
     assert held == {json.dumps(one): {"store": "North", "points": 2}, json.dumps(two): {"points": 3}}
 
 
+@pytest.mark.long
 def test_killed_and_stopped_it_begins_anew_and_mends_what_is_left(lab: Lab) -> None:
     sandbox = lab.sandbox()
     users = 90
