@@ -9,12 +9,12 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.core.facts import Observer
 from worker.core.model import Partition, WorkerIdentity
 from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
 from worker.jobs.follower import Follower, Follows
-from worker.jobs.reading import Reading
 from worker.jobs.replay import ReplayJob
 from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
@@ -25,6 +25,7 @@ from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
 from worker.wiring.sending import sending
 
 ENDS_SECONDS: Final = 5.0
@@ -42,6 +43,7 @@ class ReplayTask:
         rate: calls a second; None takes what live traffic leaves.
         dry: only find out what it would do.
         say: tells people something.
+        observers: are told what happens, beside the log.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ReplayTask:
     rate: float | None
     dry: bool
     say: Callable[[str], object]
+    observers: tuple[Observer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,14 @@ def range_opener(settings: Settings, log: FilteringBoundLogger) -> Callable[[Map
 
 @contextmanager
 def replay(
-    settings: Settings, task: ReplayTask, who: WorkerIdentity, admin: Admin, notes: Notebook, log: FilteringBoundLogger
+    settings: Settings,
+    task: ReplayTask,
+    who: WorkerIdentity,
+    admin: Admin,
+    notes: Notebook | None,
+    log: FilteringBoundLogger,
 ) -> Iterator[ReplayParts]:
-    """A replay with its connections, which end with the context.
+    """A replay with its connections, which end with the context. Without notes it keeps no progress.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -92,7 +100,7 @@ def replay(
         with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:
             job = ReplayJob(
                 core,
-                through.exchange(through.producer),
+                through.exchange(through.producer, *task.observers),
                 reader,
                 Diary(None if task.dry else notes, task.begun),
                 concurrency=settings.attentive.concurrency,
@@ -112,12 +120,11 @@ def follower(
     log: FilteringBoundLogger,
 ) -> Follower:
     """Reads the log from these offsets on."""
-    open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
         feeds,
         scope,
         starts,
-        open_reading=lambda at: Reading(open_range({each: Span(start) for each, start in at.items()}), decoder, source),
+        open_reading=reading_opener(settings, source, log),
         ends=Ends(admin, starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
         clock=clock,

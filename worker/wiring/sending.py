@@ -14,6 +14,7 @@ from worker.attentive.token import Token
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
 from worker.core.engine import Engine
+from worker.core.facts import Observer, Observers
 from worker.core.model import WorkerIdentity
 from worker.core.replay.replay import WRITE_SECONDS
 from worker.kafka.producer import DeadLetters
@@ -45,7 +46,7 @@ class Sending:
     _bearer: Token
     _log: FilteringBoundLogger
 
-    def exchange(self, letters: ports.DeadLetters) -> Exchange:
+    def exchange(self, letters: ports.DeadLetters, *observers: Observer) -> Exchange:
         """Does the engine's I/O, with this way to the dead-letter topic."""
         return Exchange(
             self.engine,
@@ -54,7 +55,7 @@ class Sending:
             schemas=None if self.source is None else _Framing(self.source),
             token=self._bearer,
             clock=clock,
-            observer=Narrator(self._log, Advice(self._bearer)),
+            observer=Observers(Narrator(self._log, Advice(self._bearer)), *observers),
         )
 
 
