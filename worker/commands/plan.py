@@ -16,8 +16,9 @@ import click
 from worker.commands.job import UNFINISHED_EXIT, Job, job, metrics_port_option
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
-from worker.jobs.plan.job import Standstill, Wish
+from worker.jobs.plan.job import Wish
 from worker.jobs.spans import chosen, reach
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable, when
 from worker.kafka.range import Span
 from worker.kafka.topics import Admin
@@ -132,7 +133,7 @@ def _figures(settings: Settings, typed: tuple[str, str], windows: list[float], b
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
     with build(settings, spans, wish, board, begun.log) as plan:
         if not plan.run(begun.stopped):
-            raise Standstill(f"stopped: {plan.left:,} of {plan.offsets:,} offsets are not read; nothing was planned")
+            raise Unfinished(f"stopped: {plan.left:,} of {plan.offsets:,} offsets are not read; nothing was planned")
         return plan.figures()
 
 

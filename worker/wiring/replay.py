@@ -9,12 +9,12 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.core.facts import Observer
 from worker.core.model import Partition, WorkerIdentity
 from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
 from worker.jobs.follower import Follower, Follows
-from worker.jobs.reading import Reading
 from worker.jobs.replay import ReplayJob
 from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
@@ -26,6 +26,7 @@ from worker.ops.job_board import JobBoard
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
 from worker.wiring.sending import sending
 from worker.wiring.watch import stages
 
@@ -44,6 +45,7 @@ class ReplayTask:
         rate: calls a second; None takes what live traffic leaves.
         dry: only find out what it would do.
         say: tells people something.
+        observers: are told what happens, beside the log.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ReplayTask:
     rate: float | None
     dry: bool
     say: Callable[[str], object]
+    observers: tuple[Observer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,13 @@ def replay(
     task: ReplayTask,
     who: WorkerIdentity,
     admin: Admin,
-    notes: Notebook,
+    notes: Notebook | None,
     board: JobBoard,
     log: FilteringBoundLogger,
 ) -> Iterator[ReplayParts]:
-    """A replay with its connections, which end with the context. `board` shows how far it is.
+    """A replay with its connections, which end with the context. Without notes it keeps no progress.
+
+    `board` shows how far it is.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -100,7 +105,7 @@ def replay(
         with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:
             job = ReplayJob(
                 core,
-                through.exchange(through.producer, board),
+                through.exchange(through.producer, board, *task.observers),
                 reader,
                 Diary(None if task.dry else notes, task.begun),
                 concurrency=settings.attentive.concurrency,
@@ -121,12 +126,11 @@ def follower(
     log: FilteringBoundLogger,
 ) -> Follower:
     """Reads the log from these offsets on."""
-    open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
         feeds,
         scope,
         starts,
-        open_reading=lambda at: Reading(open_range({each: Span(start) for each, start in at.items()}), decoder, source),
+        open_reading=reading_opener(settings, source, log),
         ends=Ends(admin, starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
         clock=clock,

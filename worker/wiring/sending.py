@@ -46,8 +46,8 @@ class Sending:
     _bearer: Token
     _log: FilteringBoundLogger
 
-    def exchange(self, letters: ports.DeadLetters, observer: Observer) -> Exchange:
-        """Does the engine's I/O, with this way to the dead-letter topic. `observer` is told the facts."""
+    def exchange(self, letters: ports.DeadLetters, *observers: Observer) -> Exchange:
+        """Does the engine's I/O, with this way to the dead-letter topic. The observers are told the facts."""
         return Exchange(
             self.engine,
             senders=self._senders,
@@ -55,7 +55,7 @@ class Sending:
             schemas=None if self.source is None else _Framing(self.source),
             token=self._bearer,
             clock=clock,
-            observer=Observers(Narrator(self._log, Advice(self._bearer)), observer),
+            observer=Observers(Narrator(self._log, Advice(self._bearer)), *observers),
         )
 
 
