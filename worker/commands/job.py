@@ -12,7 +12,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker import collector, logs
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.jobs.unfinished import Unfinished
@@ -59,6 +59,7 @@ def job(settings: Settings, name: str, *, advice: str = "") -> Iterator[Job]:
     configured.
     """
     logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
+    collector.settle()
     try:
         yield Job(structlog.get_logger(f"worker.{name}"), Stop())
     except (Unreadable, Unusable, PropertiesRefused, TopicRefused, ExporterUnusable, AddressUnavailableError) as error:

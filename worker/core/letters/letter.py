@@ -97,6 +97,8 @@ def trace_context(headers: Headers) -> Headers:
 
     A header of a megabyte would fill the memory, and the topic would refuse the letter.
     """
+    if not headers:
+        return ()
     kept = {name: value for name, value in headers if name in _TRACE_CONTEXT}
     return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _TRACE_BYTES_MAX)
 

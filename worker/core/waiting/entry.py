@@ -76,17 +76,23 @@ class Attribute:
     def supersede(self, value: Scalar, change: Change) -> int:
         """Adds a newer value. Returns the growth in bytes, without the change itself; negative if memory is freed."""
         change.uses += 1
-        if self.has(value) and change.ledger is self.change.ledger:
-            freed, self.change = self.change.release(), change
-            return freed
-        older = self.older = {} if self.older is None else self.older
-        known = len(older)
-        previous = (type(self.value), self.value, self.change.ledger)
-        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
-        gone = [older.pop(previous, None), older.pop((type(value), value, change.ledger), None)]
-        older[previous] = self.change
+        mine, ledger = self.change, change.ledger
+        if value == self.value and ledger is mine.ledger and type(value) is type(self.value):
+            self.change = change
+            return mine.release()
+        previous = (type(self.value), self.value, mine.ledger)
         self.value, self.change = value, change
-        freed = sum(each.release() for each in gone if each is not None)
+        older = self.older
+        if older is None:
+            self.older = {previous: mine}
+            return OLD_VALUE_BYTES + sys.getsizeof(value)
+        known, freed = len(older), 0
+        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
+        for again in (previous, (type(value), value, ledger)):
+            gone = older.pop(again, None)
+            if gone is not None:
+                freed += gone.release()
+        older[previous] = mine
         return freed + (len(older) - known) * (OLD_VALUE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
