@@ -10,6 +10,8 @@ as one of these is true:
 - Such a letter is about a later change of its lane and gave up the whole entry (`server_error`, `not_found`,
   `unexpected_status`, or the bound on calls): then no older value in the entry was worth a call.
 - A stated rule passes it over (a tombstone, a null), or retention has deleted its record.
+- The worker spares unchanged values, and every change of the lane since the newest one that the destination has applied
+  has that same value. (A refused or a waiting one in between has not: then nobody can be sure of the destination.)
 
 A user with records in two partitions ("shared") has no order across them. For these users a change is also accounted
 for when a worker that had read it makes a call or a letter, and in the end the newest value of either partition is
@@ -43,16 +45,18 @@ class Lane:
         "partitions",
         "settled",
         "shared",
+        "spares",
         "unique",
         "user",
         "values",
         "whole",
     )
 
-    def __init__(self, user: int, name: str, *, shared: bool) -> None:
+    def __init__(self, user: int, name: str, *, shared: bool, spares: bool) -> None:
         self.user = user
         self.name = name
         self.shared = shared
+        self.spares = spares
         self.partitions: list[int] = []
         self.settled: set[int] = set()  # in a shared lane: changes that were read before a call or letter was made
         self.unique = name.startswith("p")  # no two changes have the same value
@@ -86,7 +90,20 @@ class Lane:
             return True
         if not self.shared and max(self.applied, self.whole) >= index:
             return True
-        return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
+        if any(later > index and same(self.values[later], self.values[index]) for later in self.lettered):
+            return True
+        return self.spares and self._unchanged(index)
+
+    def _unchanged(self, index: int) -> bool:
+        """Whether all changes since an applied one have the same value. In a shared lane: all of its partition."""
+        for earlier in range(index - 1, -1, -1):
+            if self.partitions[earlier] != self.partitions[index] or earlier in self.deleted:
+                continue
+            if not same(self.values[earlier], self.values[index]):
+                return False
+            if earlier == self.applied or earlier in self.settled:
+                return True
+        return False
 
 
 def same(one: Scalar, other: Scalar) -> bool:
