@@ -90,19 +90,21 @@ class Lane:
             return True
         if not self.shared and max(self.applied, self.whole) >= index:
             return True
-        if any(later > index and same(self.values[later], self.values[index]) for later in self.lettered):
-            return True
-        return self.spares and self._unchanged(index)
+        return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
 
-    def _unchanged(self, index: int) -> bool:
-        """Whether all changes since an applied one have the same value. In a shared lane: all of its partition."""
-        for earlier in range(index - 1, -1, -1):
-            if self.partitions[earlier] != self.partitions[index] or earlier in self.deleted:
+    def spared(self, index: int) -> bool:
+        """Whether all changes since an applied one have the same value. In a shared lane: all of its partition.
+
+        This holds for the moment: once a later change is applied, nobody can tell any more.
+        """
+        for earlier in range(index - 1, -1, -1) if self.spares else ():
+            unchanged = same(self.values[earlier], self.values[index])
+            if self.partitions[earlier] != self.partitions[index]:
                 continue
-            if not same(self.values[earlier], self.values[index]):
-                return False
             if earlier == self.applied or earlier in self.settled:
-                return True
+                return unchanged
+            if not unchanged and earlier not in self.deleted:
+                return False
         return False
 
 
@@ -128,6 +130,6 @@ class Duty:
     def open_part(self) -> str | None:
         """The name of a part that is not accounted for, or None."""
         for lane, index in self.sends:
-            if not lane.accounted_for(index):
+            if not (lane.accounted_for(index) or lane.spared(index)):
                 return lane.name
         return next((name or "the record" for name in self.refused if name not in self.lettered), None)

@@ -89,7 +89,7 @@ class Oracle:
             if offset >= start:
                 break
             for lane, index in duty.sends:
-                accounted_for = lane.accounted_for(index)
+                accounted_for = lane.accounted_for(index) or offset < committed  # a commit was checked
                 if offset >= committed or not accounted_for:
                     lane.excused = max(lane.excused, index)
                 if not accounted_for:
