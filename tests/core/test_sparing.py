@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import ClassVar
@@ -247,6 +249,36 @@ def test_remembered_values_take_half_of_the_budget_at_most() -> None:
     assert driver.status.remembered_bytes == driver.status.held_bytes == 0
 
 
+def test_remembered_values_give_way_to_changes_that_wait() -> None:
+    driver = spared(sparing_users_max=10_000, max_bytes=100_000, window_seconds=0.0)
+    for user in range(100):
+        deliver(driver, user, {"tier": "x" * 1_000})
+    for user in range(1_000, 1_025):
+        driver.change(user, {"tier": "x" * 1_000})
+    assert driver.status.memory_short
+    driver.calls(0)
+    assert not driver.status.memory_short
+    assert driver.status.remembered_users < 20
+    assert not driver.engine.paused()
+
+
+@pytest.mark.parametrize("names", [1, 3, 6, 20])
+def test_what_is_remembered_is_counted(names: int) -> None:
+    driver, users = spared(sparing_users_max=10_000), 500
+    deliver(driver, users, {"a": 1})
+    gc.collect()
+    tracemalloc.start()
+    before, counted = tracemalloc.get_traced_memory()[0], driver.status.remembered_bytes
+    for user in range(users):
+        deliver(driver, user, {f"attribute_{number}": user + 1_000.5 for number in range(names)})
+        driver.sent.clear()
+    driver.engine.facts()
+    gc.collect()
+    real = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.85 < (driver.status.remembered_bytes - counted) / real < 1.5
+
+
 class Beside(Equivalence):
     """With everything that goes on beside a worker that spares.
 
@@ -255,7 +287,7 @@ class Beside(Equivalence):
     values are accepted from some time on, which is what a redrive is for.
     """
 
-    LIMITS: ClassVar[Mapping[str, float]] = {"sparing_users_max": 2, "sparing_seconds": 40.0}
+    LIMITS: ClassVar[Mapping[str, float]] = {"sparing_users_max": 2, "sparing_seconds": 1_000.0}
 
     def __init__(self) -> None:
         super().__init__()
@@ -274,6 +306,22 @@ class Beside(Equivalence):
             if value is not None and not self.account.refuses(name, value):
                 return offset
         return None
+
+    @rule(user=st.sampled_from(USERS), value=st.sampled_from([1, 1, 2, 9]), settle=st.booleans())
+    def change_one(self, user: int, value: int, settle: bool) -> None:  # noqa: FBT001 - hypothesis draws it
+        self.change(user, {"a": value})
+        if settle:
+            self.settle()
+
+    @rule()
+    def settle(self) -> None:
+        """All goes well for a while."""
+        for _ in range(4):
+            for call in self.flying:
+                self.driver.reply(call, self.account(call))
+            self.driver.advance(2.0)
+            self.flying = self.driver.calls()
+        self.driver.post()
 
     @rule()
     def extend(self) -> None:
@@ -352,4 +400,4 @@ class Beside(Equivalence):
 
 
 TestBeside = Beside.TestCase
-TestBeside.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestBeside.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

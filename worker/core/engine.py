@@ -217,6 +217,7 @@ class Engine:
 
     def calls(self, free: int, now: Now) -> list[Call]:
         """Starts the calls that may start now, at most `free`, and returns them: the caller sends them."""
+        self._sparing.make_room()
         return self._schedule.calls(free, now, hurry=self._memory.short)
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:

@@ -113,7 +113,8 @@ class SparingSettings(Section):
         ge=0,
         le=10_000_000,
         description="users whose acknowledged values are remembered, so that an unchanged value is left out of a call, "
-        "and a call of only unchanged ones is not made; 0 is off. They take at most half of `WORKER_WINDOW__MAX_BYTES`",
+        "and a call of only unchanged ones is not made; 0 is off. They take at most half of "
+        "`WORKER_WINDOW__MAX_BYTES`, and give way to changes that wait",
     )
     seconds: Number = Field(
         default=86_400.0,

@@ -26,7 +26,7 @@ BUDGET_PART: Final = 0.5
 
 # Bytes per object without its strings, measured like those in `entry`.
 USER_BYTES: Final = 750
-VALUE_BYTES: Final = 180
+VALUE_BYTES: Final = 210
 
 
 class _Value(NamedTuple):
@@ -122,6 +122,11 @@ class Sparing:
             self._resize(remembered, -_size_bytes(name, remembered.values.pop(name, None)))
         if not remembered.values:
             self._forget_user(key)
+
+    def make_room(self) -> None:
+        """While memory is short, what is remembered gives way to changes that wait."""
+        while self._memory.short and self._users:
+            self._forget_user(next(iter(self._users)))
 
     def unreadable(self, ledger: Ledger, offset: int) -> None:
         """Nobody knows what this record says of whom. But once its schema is known, a redrive may send it.
