@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -37,8 +37,8 @@ class Equivalence(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        limits = {"window_seconds": 2.0, "server_error_seconds": 1e9, "calls_per_entry_max": 10_000, **self.LIMITS}
-        self.driver = Driver(*PARTITIONS, **limits)
+        usual: dict[str, Any] = {"window_seconds": 2.0, "server_error_seconds": 1e9, "calls_per_entry_max": 10_000}
+        self.driver = Driver(*PARTITIONS, **(usual | dict(self.LIMITS)))
         self.account = Account(bad)
         self.log: dict[Partition, list[tuple[int, dict[str, int]]]] = {P0: [], P1: []}
         self.committed: dict[Partition, int] = {P0: 0, P1: 0}

@@ -24,9 +24,10 @@ def remembers_over_a_revoke(patch: pytest.MonkeyPatch) -> None:
         self: Sparing, key: UserKey, user: User, ledger: Ledger, values: Mapping[str, Scalar], now: float
     ) -> Mapping[str, Scalar]:
         remembered = self._users.get(key)
-        for name, known in {} if remembered is None else dict(remembered.values).items():
+        values_before = {} if remembered is None else remembered.values
+        for name, known in values_before.items():
             if known.ledger.partition == ledger.partition:
-                remembered.values[name] = known._replace(ledger=ledger)
+                values_before[name] = known._replace(ledger=ledger)
         return original(self, key, user, ledger, values, now)
 
     patch.setattr(Sparing, "forget", lambda *_: None)
