@@ -354,10 +354,12 @@ class Beside(Equivalence):
         for letter in self.driver.written:
             for lost in letter.attributes:
                 user = next(user for user in USERS if letter.user == User(phone=phone(user)))
+                value = self.value(user, lost.name, lost.offset)
+                assert value is not None
                 changes = range(lost.offset + 1, len(self.log[lost.partition]))
                 later = any(self.value(user, lost.name, offset) is not None for offset in changes)
                 busy = (user, lost.name) in {*self.in_the_air, *self.landed}
-                if not later and not busy and not self.account.refuses(lost.name, lost.value):  # type: ignore[arg-type]
+                if not (later or busy or self.account.refuses(lost.name, value)):
                     self.in_the_air[user, lost.name] = lost.offset
 
     @precondition(lambda self: self.in_the_air)
