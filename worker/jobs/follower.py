@@ -12,7 +12,7 @@ from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Now, Partition, Record
 from worker.core.replay.index import Said
 from worker.core.replay.replay import Replay
-from worker.core.replay.scope import Matcher, Scope
+from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.kafka.bounds import Ends
@@ -69,9 +69,9 @@ class Follower:
         self._ends = ends
         self._preflight = preflight
         self._clock = clock
-        self._matches: Matcher = scope.matcher()
+        self._chosen = scope.chooser()
         self._stack = ExitStack()
-        self._reading: Reading
+        self._reading: Reading | None = None
         self.passes = 0
         self._known_ends: Mapping[Partition, int] = {}
         self.counts = Counts()
@@ -86,17 +86,18 @@ class Follower:
 
     def turn(self, wait_seconds: float) -> None:
         """Reads what is there; waits up to `wait_seconds` for the first record. Errors as `Range.poll`."""
-        if self._replay.reread():
+        reading = self._reading
+        if self._replay.reread() or reading is None:
             self._stack.close()
-            self._reading = self._stack.enter_context(self._open_reading(self._starts))
+            self._reading = reading = self._stack.enter_context(self._open_reading(self._starts))
             self.passes += 1
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
-        records = self._reading.poll(wait_seconds)
+        records = reading.poll(wait_seconds)
         now = self._clock()
         for record, content in records:
             self._take(record, content, now)
-        self._replay.read(self._reading.positions)
+        self._replay.read(reading.positions)
         if (answer := self._ends.answer()) is not None:
             self._known_ends = answer[0]
             self._replay.ends(*answer)
@@ -104,12 +105,13 @@ class Follower:
     @property
     def problem(self) -> str | None:
         """What it waits for, in words. None if all is well."""
-        return self._reading.problem or self._ends.problem
+        return (None if self._reading is None else self._reading.problem) or self._ends.problem
 
     @property
     def read(self) -> tuple[int, int]:
         """How many offsets are read in this pass, and of how many, as far as is known."""
-        positions, starts = self._reading.positions, self._starts
+        starts = self._starts
+        positions = starts if self._reading is None else self._reading.positions
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
@@ -125,6 +127,6 @@ class Follower:
         if checked.key is None or not checked.accepted:
             return
         said = Said(record, checked.key, checked.user, checked.accepted, content.occurred_at_ms, content.event_id)
-        if counts and self._scope.includes(said.user) and any(map(self._matches, said.values)):
+        if counts and self._scope.includes(said.user) and self._chosen(record, said.values):
             self.counts.changes += 1
         self._replay.receive(said, now)

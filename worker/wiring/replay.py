@@ -12,12 +12,12 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.senders import Senders
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
+from worker.core.facts import Observer, Observers
 from worker.core.model import Partition, WorkerIdentity
 from worker.core.replay.replay import WRITE_SECONDS, Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
 from worker.jobs.follower import Follower
-from worker.jobs.reading import Reading
 from worker.jobs.replay import ReplayJob
 from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
@@ -31,6 +31,7 @@ from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
 
 ENDS_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
@@ -48,6 +49,7 @@ class ReplayTask:
         rate: calls a second; None takes what live traffic leaves.
         dry: only find out what it would do.
         say: tells people something.
+        observers: are told what happens, beside the log.
     """
 
     name: str
@@ -57,6 +59,7 @@ class ReplayTask:
     rate: float | None
     dry: bool
     say: Callable[[str], object]
+    observers: tuple[Observer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,14 @@ def range_opener(settings: Settings, log: FilteringBoundLogger) -> Callable[[Map
 
 @contextmanager
 def replay(
-    settings: Settings, task: ReplayTask, who: WorkerIdentity, admin: Admin, notes: Notebook, log: FilteringBoundLogger
+    settings: Settings,
+    task: ReplayTask,
+    who: WorkerIdentity,
+    admin: Admin,
+    notes: Notebook | None,
+    log: FilteringBoundLogger,
 ) -> Iterator[ReplayParts]:
-    """A replay with its connections, which end with the context.
+    """A replay with its connections, which end with the context. Without notes it keeps no progress.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -105,7 +113,7 @@ def replay(
         schemas=None if source is None else _Framing(source),
         token=bearer,
         clock=clock,
-        observer=Narrator(log, Advice(bearer)),
+        observer=Observers(Narrator(log, Advice(bearer)), *task.observers),
     )
     core = Replay(engine, task.scope, task.begun.progress, settings.window.max_bytes, dry=task.dry)
     follower = _follower(settings, task, core, admin, source, log)
@@ -135,14 +143,11 @@ def _follower(
     source: Schemas | None,
     log: FilteringBoundLogger,
 ) -> Follower:
-    open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
         core,
         task.scope,
         task.starts,
-        open_reading=lambda starts: Reading(
-            open_range({each: Span(start) for each, start in starts.items()}), decoder, source
-        ),
+        open_reading=reading_opener(settings, source, log),
         ends=Ends(admin, task.starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
         clock=clock,
