@@ -352,6 +352,12 @@ class Beside(Equivalence):
         self.committed[partition] = len(self.log[partition])
         self.driver.engine.assigned([partition])
 
+    @rule(user=st.sampled_from(USERS), value=st.sampled_from([1, 2]))
+    def lend_between_equal_values(self, user: int, value: int) -> None:
+        self.change_one(user, value, settle=True)
+        self.lend(partition_of(user), user, {"a": 3 - value})
+        self.change_one(user, value, settle=True)
+
     @rule(user=st.sampled_from(USERS), name=st.sampled_from("abc"))
     def replay_reads(self, user: int, name: str) -> None:
         newest = self.newest(user, name)
