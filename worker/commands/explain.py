@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import click
-import structlog
-from structlog.typing import FilteringBoundLogger
 
-from worker import logs
-from worker.commands.stop import Stop
+from worker.commands.job import job
 from worker.core.model import Event, User
 from worker.core.receipts.codec import Written
-from worker.jobs.explain import NotThere, Stopped, follow, place
+from worker.jobs.explain import follow, place
 from worker.jobs.trail import Explanation, Traces, explain
-from worker.jobs.when import Unreadable
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.range import RangeFailed
-from worker.kafka.topics import TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
-from worker.wiring import parts
 from worker.wiring.explain import books as books_of
-from worker.wiring.parts import Unusable
-
-_UNFINISHED: Final = 1
-_UNUSABLE: Final = 2
 
 
 @click.command(
@@ -51,19 +38,10 @@ def command(loaded: Loaded, record: str, *, as_json: bool, values: bool) -> None
     Exit status: 0 done; 1 the record is deleted, or something cannot be read; 2 bad usage or configuration.
     """
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.explain")
-    stop = Stop()
-    try:
+    with job(settings, "explain") as begun:
         partition, offset = place(record)
-        with books_of(settings, lambda: stop.requested, log) as books:
+        with books_of(settings, begun.stopped, begun.log) as books:
             traces = follow(books, partition, offset)
-    except (Unreadable, Unusable, PropertiesRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(_UNUSABLE)
-    except (NotThere, Stopped, RangeFailed, TopicsUnavailable) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(_UNFINISHED)
     document = _document(traces, explain(traces), values=values)
     click.echo(json.dumps(document, ensure_ascii=False, default=str) if as_json else _text(record, document))
 

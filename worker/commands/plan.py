@@ -12,28 +12,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Standstill, Wish
 from worker.jobs.spans import chosen, reach
 from worker.jobs.when import Unreadable, when
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.range import RangeFailed, Span
-from worker.kafka.topics import Admin, TopicRefused, TopicsUnavailable
+from worker.kafka.range import Span
+from worker.kafka.topics import Admin
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.parts import Unusable
 from worker.wiring.plan import plan as build
 
-UNFINISHED_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 _WINDOWS: Final = "0,1,5,30,60,300"
 _WINDOWS_MAX: Final = 12
 _WINDOW_SECONDS_MAX: Final = 86_400
@@ -108,19 +103,10 @@ def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], pictu
     Exit status: 0 done; 1 the span could not be read to its end; 2 bad usage or configuration.
     """
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.plan")
-    stop = Stop()
     if picture is not None:
         importlib.import_module("worker.jobs.plan.picture")  # a missing extra shows now, not after the reading
-    try:
-        figures = _figures(settings, (begin, end), windows, stop, log)
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, Standstill) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNFINISHED_EXIT)
+    with job(settings, "plan") as begun:
+        figures = _figures(settings, (begin, end), windows, begun.stop, begun.log)
     text = "\n".join(_lines(figures))
     click.echo(json.dumps(figures.as_json()) if as_json else text)
     if picture is not None:

@@ -8,14 +8,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
-import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
-from worker.attentive.senders import SendersStoppedError
+from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
@@ -27,20 +24,14 @@ from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
 from worker.jobs.users import Users, typed_users
 from worker.jobs.when import Unreadable, offsets, when
 from worker.kafka import bounds
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.notebook import Notebook, NotebookUnreadable
-from worker.kafka.range import RangeFailed
-from worker.kafka.topics import Admin, TopicsUnavailable, exists, partition_counts
+from worker.kafka.notebook import Notebook
+from worker.kafka.topics import Admin, exists, partition_counts
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.parts import Unusable
 from worker.wiring.replay import ReplayParts, ReplayTask, notebook, range_opener
 from worker.wiring.replay import replay as build
-
-_UNFINISHED: Final = 1
-_UNUSABLE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +96,8 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.replay")
-    stop = Stop()
-    try:
-        sys.exit(0 if _Run(settings, options, log).run(stop) else _UNFINISHED)
-    except (Unreadable, Unusable, PropertiesRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(_UNUSABLE)
-    except (TopicsUnavailable, NotebookUnreadable, RangeFailed, SendersStoppedError, TimeoutError) as error:
-        click.echo(f"Error: {error}. The same command goes on.", err=True)
-        sys.exit(_UNFINISHED)
+    with job(settings, "replay", advice=". The same command goes on.") as begun:
+        sys.exit(0 if _Run(settings, options, begun.log).run(begun.stop) else UNFINISHED_EXIT)
 
 
 class _Run:

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import click
-import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker.commands.job import job
 from worker.commands.stop import Stop
 from worker.jobs.rewind import Move, moves, to_commit
 from worker.jobs.spans import Place, chosen, reach
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable, offsets, when
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.stopped_group import GroupTaken, GroupUnavailable, Member, StoppedGroup
-from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.kafka.stopped_group import GroupTaken, Member, StoppedGroup
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.mending import stopped_group
 
-UNFINISHED_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 _NAMED_MAX: Final = 20
 
 
-class NotMoved(Exception):
+class NotMoved(Unfinished):
     """Nothing has moved. The message says why, and what to do."""
 
 
@@ -78,15 +73,8 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    try:
-        _run(settings, options, Stop(), structlog.get_logger("worker.rewind"))
-    except (Unreadable, PropertiesRefused, TopicRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, GroupUnavailable, NotMoved) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNFINISHED_EXIT)
+    with job(settings, "rewind") as begun:
+        _run(settings, options, begun.stop, begun.log)
 
 
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> None:

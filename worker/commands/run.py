@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs
 from worker.attentive.senders import SendersStoppedError
+from worker.commands.job import UNFINISHED_EXIT, UNUSABLE_EXIT
 from worker.commands.stop import Stop
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.member import SourceFailed
@@ -22,9 +23,6 @@ from worker.settings.load import Loaded
 from worker.wiring import parts
 from worker.wiring.parts import Unusable
 from worker.wiring.worker import worker
-
-UNFINISHED_EXIT = 1
-UNUSABLE_EXIT = 2
 
 
 @click.command(

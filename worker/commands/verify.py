@@ -11,31 +11,23 @@ from pathlib import Path
 from typing import Final
 
 import click
-import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
 from worker.jobs.asking import DestinationFailed
 from worker.jobs.spans import chosen, reach
-from worker.jobs.topic import ReadingStuck
 from worker.jobs.users import Users, typed_users
 from worker.jobs.verify import Finding, Kind, Tally, Verify
-from worker.jobs.when import Edge, Unreadable, when
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.range import RangeFailed
-from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.jobs.when import Edge, when
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.parts import Unusable
 from worker.wiring.verify import Task
 from worker.wiring.verify import verify as build
 
-DIFFERS_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 USERS: Final = 100
 _LINES_MAX: Final = 50
 
@@ -101,17 +93,8 @@ def command(loaded: Loaded, **typed: object) -> None:
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    log: FilteringBoundLogger = structlog.get_logger("worker.verify")
-    stop = Stop()
-    try:
-        sys.exit(_run(settings, options, stop, log))
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, ReadingStuck) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(DIFFERS_EXIT)
+    with job(settings, "verify") as begun:
+        sys.exit(_run(settings, options, begun.stop, begun.log))
 
 
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> int:
@@ -142,7 +125,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
             unfinished.append("stopped before the end")
         _tell(job, task, unfinished)
     tally = job.tally
-    return DIFFERS_EXIT if unfinished or tally.found or tally.failed else 0
+    return UNFINISHED_EXIT if unfinished or tally.found or tally.failed else 0
 
 
 class _Printer:

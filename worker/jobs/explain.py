@@ -18,6 +18,7 @@ from worker.core.rules.preflight import Preflight
 from worker.jobs.spans import ASK_SECONDS, chosen
 from worker.jobs.ticker import Ticker
 from worker.jobs.trail import OPEN, Later, Traces
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable
 from worker.kafka import bounds
 from worker.kafka.range import Range, RangeFailed, Span
@@ -28,11 +29,11 @@ _POLL_SECONDS: Final = 0.2
 _SLACK_MS: Final = 3_600_000  # producers' clocks may be ahead of the worker's by so much
 
 
-class NotThere(Exception):
+class NotThere(Unfinished):
     """There is no record at the place: it is deleted. The message says so."""
 
 
-class Stopped(Exception):
+class Stopped(Unfinished):
     """A stop was asked for before the end."""
 
 

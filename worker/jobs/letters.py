@@ -14,6 +14,7 @@ from worker.core.letters.codec import LetterReader, NotALetter
 from worker.core.letters.folding import HELD_BYTES, Folding, Place
 from worker.core.model import Letter, Partition, Reason, Record
 from worker.jobs.ticker import Ticker
+from worker.jobs.unfinished import Unfinished
 from worker.kafka.range import Range, Span
 
 STUCK_SECONDS: Final = 60.0
@@ -25,7 +26,7 @@ SchemaOf = Callable[[int], object | None]
 """The schema of an id, as `json.loads` gives it. None if there is none. May raise LettersUnread."""
 
 
-class LettersUnread(Exception):
+class LettersUnread(Unfinished):
     """The topic could not be read to its end. The message says why."""
 
 

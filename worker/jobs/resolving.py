@@ -8,6 +8,7 @@ from typing import Final
 
 from worker.core.letters.folding import resolution_of
 from worker.core.model import Letter
+from worker.jobs.unfinished import Unfinished
 from worker.kafka.producer import DeadLetters
 
 CLOSE_SECONDS: Final = 5.0
@@ -15,7 +16,7 @@ _IN_FLIGHT_MAX: Final = 500
 _PAUSE_SECONDS: Final = 0.002
 
 
-class NotWritten(Exception):
+class NotWritten(Unfinished):
     """A resolution was not acknowledged. The message says why."""
 
 

@@ -15,6 +15,7 @@ from worker.core.model import Checked, Event, Partition, Source
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.jobs.ticker import Ticker
+from worker.jobs.unfinished import Unfinished
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 
@@ -24,7 +25,7 @@ _POLL_SECONDS: Final = 0.1
 Take: TypeAlias = Callable[[Event, Checked, Source], None]
 
 
-class ReadingStuck(Exception):
+class ReadingStuck(Unfinished):
     """Nothing more of the topic could be read. The message says what it waits for."""
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from structlog.typing import FilteringBoundLogger
 
-from worker.commands.dead_letters.options import Filters, filter_options, job, stopped_early, tell_odd
+from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import line
-from worker.commands.stop import Stop
+from worker.commands.job import Job, job
 from worker.core.letters.folding import DISMISSED, OPEN
 from worker.jobs.letters import Found
 from worker.jobs.resolving import NotWritten
@@ -42,23 +41,20 @@ def dismiss(loaded: Loaded, *, dry_run: bool, as_json: bool, **typed: Any) -> No
 
     Exit status: 0 done; 1 some are left; 2 bad usage or configuration.
     """
-    stop = Stop()
     settings = loaded.settings
-    with job(settings) as log:
+    with job(settings, "dead_letters") as begun:
         filters = Filters(**typed)
         if filters.none_given:
             # Nobody should end everything by leaving something out.
             raise Unreadable("say which letters to dismiss, by at least one filter; --since earliest means all")
         wanted = filters.read()
-        book = mending.letter_book(settings, log)
-        meant = (
-            found for found in book.letters(lambda: stop.requested) if found.state == OPEN and wanted.fits(found.letter)
-        )
+        book = mending.letter_book(settings, begun.log)
+        meant = (found for found in book.letters(begun.stopped) if found.state == OPEN and wanted.fits(found.letter))
         try:
-            count = _shown(meant, quiet=as_json) if dry_run else _dismissed(settings, meant, stop, log)
+            count = _shown(meant, quiet=as_json) if dry_run else _dismissed(settings, meant, begun)
         finally:
             tell_odd(book.odd)
-        if stop.requested:
+        if begun.stop.requested:
             stopped_early(
                 f"{count:,} letters {'were found' if dry_run else 'are dismissed'}; run it again for the rest"
             )
@@ -77,9 +73,9 @@ def _shown(meant: Iterable[Found], *, quiet: bool) -> int:
     return count
 
 
-def _dismissed(settings: Settings, meant: Iterable[Found], stop: Stop, log: FilteringBoundLogger) -> int:
+def _dismissed(settings: Settings, meant: Iterable[Found], begun: Job) -> int:
     """Writes the records, and returns how many letters are ended."""
-    with mending.resolving(settings, lambda: stop.requested, log) as resolving:
+    with mending.resolving(settings, begun.stopped, begun.log) as resolving:
         try:
             for found in meant:
                 resolving.end(found.letter, DISMISSED)

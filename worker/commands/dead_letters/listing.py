@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import click
 
-from worker.commands.dead_letters.options import Filters, filter_options, job, stopped_early, tell_odd
+from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, line, printable
-from worker.commands.stop import Stop
+from worker.commands.job import job
 from worker.core.letters.folding import OPEN
 from worker.jobs.letters import Found
 from worker.settings.flags import SettingsCommand, settings_options
@@ -87,12 +87,11 @@ def list_letters(
 
     Exit status: 0 done; 1 the topic could not be read to its end; 2 bad usage or configuration.
     """
-    stop = Stop()
-    with job(loaded.settings) as log:
+    with job(loaded.settings, "dead_letters") as begun:
         wanted = Filters(**typed).read()
-        book = mending.letter_book(loaded.settings, log)
+        book = mending.letter_book(loaded.settings, begun.log)
         counts, resolved = Summary(), 0
-        for found in book.letters(lambda: stop.requested):
+        for found in book.letters(begun.stopped):
             if not wanted.fits(found.letter):
                 continue
             if found.state != OPEN and not with_resolved:
@@ -102,7 +101,7 @@ def list_letters(
             if not summary:
                 click.echo(_json(document(found, values=values)) if as_json else line(found, values=values))
         tell_odd(book.odd)
-        if stop.requested:
+        if begun.stop.requested:
             stopped_early(f"so far there were {counts.letters:,} letters")
         if summary:
             click.echo(_json(counts.document()) if as_json else "\n".join(counts.lines()))

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import click
-import structlog
-from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker.commands.job import UNFINISHED_EXIT
 from worker.core.model import LOSSES, Reason
 from worker.jobs.letter_filter import LetterFilter, bound_ms, source_place
-from worker.jobs.letters import LettersUnread, Odd
-from worker.jobs.resolving import NotWritten
+from worker.jobs.letters import Odd
 from worker.jobs.users import Users, identifier
-from worker.jobs.when import Unreadable, when
-from worker.kafka.connection import PropertiesRefused
-from worker.kafka.range import RangeFailed
-from worker.kafka.topics import TopicRefused, TopicsUnavailable
-from worker.settings.model import Settings
-from worker.wiring import parts
-from worker.wiring.parts import Unusable
+from worker.jobs.when import when
 
-UNFINISHED_EXIT: Final = 1
-UNUSABLE_EXIT: Final = 2
 _OPTIONS: Final = (
     click.option(
         "--reason",
@@ -97,20 +85,6 @@ def filter_options(function: Callable[..., object]) -> Callable[..., object]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
-
-
-@contextmanager
-def job(settings: Settings) -> Iterator[FilteringBoundLogger]:
-    """Sets up the log, and turns what may go wrong into a message and an exit status."""
-    logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
-    try:
-        yield structlog.get_logger("worker.dead_letters")
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
-    except (TopicsUnavailable, RangeFailed, LettersUnread, NotWritten) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNFINISHED_EXIT)
 
 
 def tell_odd(odd: Odd) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 
 import click
 
-from worker.commands.dead_letters.options import UNFINISHED_EXIT, job, stopped_early, tell_odd
+from worker.commands.dead_letters.options import stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, printable
-from worker.commands.stop import Stop
+from worker.commands.job import UNFINISHED_EXIT, job
 from worker.jobs.letters import Found
 from worker.jobs.when import Unreadable
 from worker.settings.flags import SettingsCommand, settings_options
@@ -38,14 +38,13 @@ def show(loaded: Loaded, *, beginning: str, values: bool, as_json: bool) -> None
     Exit status: 0 shown; 1 there is no such letter, or the topic could not be read; 2 bad usage or configuration, or
     several letters begin so.
     """
-    stop = Stop()
-    with job(loaded.settings) as log:
+    with job(loaded.settings, "dead_letters") as begun:
         if not beginning:
             raise Unreadable("say which letter: its ID, or the beginning of it")
-        book = mending.letter_book(loaded.settings, log)
+        book = mending.letter_book(loaded.settings, begun.log)
         letters: list[Found] = []
         others = 0
-        for found in book.letters(lambda: stop.requested, lambda each: each.startswith(beginning)):
+        for found in book.letters(begun.stopped, lambda each: each.startswith(beginning)):
             if found.letter.id == beginning:  # another id may begin with this whole one
                 letters, others = [found], 0
                 break
@@ -54,7 +53,7 @@ def show(loaded: Loaded, *, beginning: str, values: bool, as_json: bool) -> None
             else:
                 others += 1
         tell_odd(book.odd)
-        if stop.requested:
+        if begun.stop.requested:
             stopped_early("nothing is shown")
         if not letters:
             click.echo(f"Error: {loaded.settings.kafka.dead_letter_topic} has no such letter", err=True)

@@ -20,6 +20,7 @@ from worker.jobs.plan.lane import Arrival, Lane
 from worker.jobs.plan.timeline import Timeline
 from worker.jobs.reading import Reading
 from worker.jobs.ticker import Ticker
+from worker.jobs.unfinished import Unfinished
 from worker.kafka.range import Span
 
 STUCK_SECONDS: Final = 120.0
@@ -27,7 +28,7 @@ _POLL_SECONDS: Final = 0.1
 _SKEWED: Final = 2.0
 
 
-class Standstill(Exception):
+class Standstill(Unfinished):
     """Nothing more of the span could be read. The message says what it waits for."""
 
 
