@@ -104,7 +104,7 @@ class Job:
         self.world, self.scope = world, scope
         self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True)
         self.driver.advance(started - self.driver.now.mono)
-        self.replay = Replay(self.driver.engine, scope, progress, max_bytes)
+        self.replay = Replay(self.driver.engine, scope, progress, max_bytes, ahead=8)
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0
         self.in_flight: list[tuple[float, float, Call, Reply]] = []
@@ -130,6 +130,7 @@ class Job:
         self._answer(now)
         self.driver.post()
         replay.step(now)
+        replay.kept(replay.progress)
         if replay.may_call(now):
             for call in self.driver.calls(8 - len(self.in_flight)):
                 self.world.called(call, now.mono)
@@ -191,7 +192,7 @@ def check(world: World, scope: Scope) -> None:
 def test_the_last_value_of_the_log_stands_in_the_end(seed: int) -> None:
     world, scope, [job] = run(seed)
     check(world, scope)
-    assert job.replay.tally.delivered == job.replay.tally.calls
+    assert job.replay.tally.delivered <= job.replay.tally.calls  # a user waiting for its turn may be superseded
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -94,6 +94,8 @@ class ReplayJob:
         self._follower.turn(0.0 if self._exchange.busy else _IDLE_SECONDS)
         replay.step(now)
         self._diary.turn(replay.progress, replay.marked)
+        if self._diary.kept is not None:
+            replay.kept(self._diary.kept)
         free = 0
         if may_call and replay.may_call(self._exchange.clock()):
             free = max(0, self._concurrency - engine.in_flight - self._diary.unsaved)

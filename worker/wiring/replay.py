@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from worker.attentive.senders import Senders
+from worker.clocks import boot_clock
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
-from worker.core.model import Partition, WorkerIdentity
-from worker.core.replay.replay import WRITE_SECONDS, Replay
+from worker.core.model import Now, Partition, WorkerIdentity
+from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
 from worker.jobs.follower import Follower
@@ -25,7 +27,6 @@ from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
 from worker.live.advice import Advice
 from worker.live.exchange import Exchange
-from worker.live.loop import clock
 from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
@@ -43,6 +44,7 @@ class ReplayTask:
     Attributes:
         name: the job's.
         begun: what is replayed, and how far that has come.
+        anew: nothing of it is written down yet.
         scope: the same range, with the users and attributes chosen.
         starts: where to begin to read each partition.
         rate: calls a second; None takes what live traffic leaves.
@@ -52,6 +54,7 @@ class ReplayTask:
 
     name: str
     begun: Begun
+    anew: bool
     scope: Scope
     starts: Mapping[Partition, int]
     rate: float | None
@@ -94,27 +97,28 @@ def replay(
         Unusable: As `wiring.worker.worker`.
     """
     bearer = parts.token(settings)
-    senders = parts.senders(settings, bearer, lambda: True, write_within_seconds=WRITE_SECONDS)
     source = parts.schemas(settings)
     letters = parts.dead_letters(settings, who, source, log)
-    engine = parts.engine(_at_once(settings), clock(), rate=_rate(settings, task.rate), search_yields=True)
+    engine = parts.engine(_at_once(settings), _clock(), rate=_rate(settings, task.rate), search_yields=True)
+    concurrency = settings.attentive.concurrency
+    core = Replay(engine, task.scope, task.begun.progress, settings.window.max_bytes, ahead=concurrency, dry=task.dry)
+    senders = parts.senders(settings, bearer, lambda: True, write_by=lambda: core.write_by)
     exchange = Exchange(
         engine,
         senders=senders,
         letters=letters,
         schemas=None if source is None else _Framing(source),
         token=bearer,
-        clock=clock,
+        clock=_clock,
         observer=Narrator(log, Advice(bearer)),
     )
-    core = Replay(engine, task.scope, task.begun.progress, settings.window.max_bytes, dry=task.dry)
     follower = _follower(settings, task, core, admin, source, log)
     job = ReplayJob(
         core,
         exchange,
         follower,
-        Diary(None if task.dry else notes, task.begun),
-        concurrency=settings.attentive.concurrency,
+        Diary(None if task.dry else notes, task.begun, anew=task.anew),
+        concurrency=concurrency,
         still_the_same=lambda: _refuse_growth(admin, task.starts),
         say=task.say,
     )
@@ -145,8 +149,13 @@ def _follower(
         ),
         ends=Ends(admin, task.starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
-        clock=clock,
+        clock=_clock,
     )
+
+
+def _clock() -> Now:
+    """Now. It counts while the machine is suspended: what was read before that is old."""
+    return Now(boot_clock(), time.time_ns() // 1_000_000)
 
 
 def _at_once(settings: Settings) -> Settings:
@@ -157,7 +166,7 @@ def _at_once(settings: Settings) -> Settings:
 
 
 def _rate(settings: Settings, fixed: float | None) -> Rate:
-    now = clock().mono
+    now = _clock().mono
     if fixed is None:
         return SpareRate(settings.attentive.requests_per_second, now)
     rate = Rate(fixed, now)

@@ -48,17 +48,23 @@ class Index:
         scope: Scope,
         *,
         lower: int,
+        doubtful: Callable[[int], bool],
         delivered: Collection[int],
         unverified: Collection[int],
         max_bytes: int,
         on_settled: Callable[[Subject], None],
     ) -> None:
-        """Leaves out users with a place in `delivered`. Of those in `unverified`, takes what came after the range."""
+        """Leaves out users with a place in `delivered`. Of those in `unverified`, takes what came after the range.
+
+        `doubtful` tells of a place whether an earlier process may have made a call for its user. There, what came after
+        the range must be sent, too: the call may have set an older value over it.
+        """
         self.subjects: dict[UserKey, Subject] = {}
         self.upper = PLACES
         self.size_bytes = 0
         self._scope = scope
         self._lower = lower
+        self._doubtful = doubtful
         self._delivered = frozenset(delivered)
         self._unverified = frozenset(unverified)
         self._max_bytes = max_bytes
@@ -89,7 +95,7 @@ class Index:
         outside = not self._lower <= subject.place < self.upper and subject.place not in self._unverified
         if outside or subject.place in self._delivered:
             return None
-        subject.sent = subject.place in self._unverified
+        subject.sent = subject.place in self._unverified or self._doubtful(subject.place)
         self.subjects[said.key] = subject
         self.size_bytes += _size_bytes(subject)
         return subject
@@ -98,7 +104,7 @@ class Index:
         names = [name for name in said.values if self._matches(name)]
         subject.values += len(names)
         values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
-        if values and not subject.sent:
+        if values and subject.place not in self._unverified:
             absorb(subject, said, values, now)
 
     @staticmethod

@@ -142,6 +142,11 @@ class Redrive:
         """Rule 1: whether a call may start."""
         return self.phase is Phase.SENDING and self._freshness.is_fresh(now.mono)
 
+    @property
+    def write_by(self) -> float:
+        """Until when a call that starts now may be written."""
+        return self._freshness.write_by
+
     def stop(self) -> None:
         """From now on begins no further letter."""
         self._stopping = True

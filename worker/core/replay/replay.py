@@ -4,14 +4,19 @@ It folds the range and all that lies behind it up to the present end, and sends 
 value of the whole log, if that lies in the range. Live workers go on meanwhile, so two rules keep it from leaving an
 older value behind:
 
-1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old.
+1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old. It is written before that
+   end is `WRITE_SECONDS` old, or not at all.
 2. After its reply the log is read on to the end as of that reply. If a newer value of a sent attribute has appeared, it
    is sent, too, until none is newer.
+
+It can be killed at any instant, also while a call is under way that sets an older value. So progress names a user
+before its first call: whoever goes on sends such a user's newest value in any case.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -23,9 +28,8 @@ from worker.core.replay.freshness import Freshness
 from worker.core.replay.index import Index, Said, absorb, drop, newer_values
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
+from worker.core.waiting.entry import Entry
 
-WRITE_SECONDS: Final = 0.5
-"""A call is written so soon after its start at the latest. With `FRESH_SECONDS`, what it says is at most 1 s old."""
 MARKS_MAX: Final = 180
 """Users that progress names one by one. They must fit into Kafka's commit metadata, which takes 4 KiB."""
 
@@ -44,12 +48,14 @@ class Progress:
 
     Attributes:
         lower: users with a place below this are delivered.
+        begun: calls may have been made for users with a place below this, and for no others.
         delivered: of the others, the places of those that are delivered.
         unverified: of all that are delivered, the places of those whose newer values may still have to be sent.
         done: nothing is left.
     """
 
     lower: int = 0
+    begun: int = 0
     delivered: frozenset[int] = frozenset()
     unverified: frozenset[int] = frozenset()
     done: bool = False
@@ -91,6 +97,7 @@ class Replay:
             replay.read(positions, now)  # so far all records were received
             replay.ends(ends, asked_at)  # the answer to a question that was asked at that instant
             replay.step(now)
+            replay.kept(progress)  # this progress is written down
             if replay.may_call(now):
                 ...  # make the engine's calls
 
@@ -100,20 +107,30 @@ class Replay:
         marked: how many users `progress` has come to count as delivered since the start of this process.
     """
 
-    def __init__(self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int, *, dry: bool = False) -> None:
-        """`dry`: finds out what it would send, and sends nothing."""
+    def __init__(
+        self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int, *, ahead: int, dry: bool = False
+    ) -> None:
+        """`ahead`: so many users are named by progress before their calls can start.
+
+        `dry`: finds out what it would send, and sends nothing.
+        """
         self._engine = engine
         self._dry = dry
         self._scope = scope
         self._max_bytes = max_bytes
+        self._ahead = ahead
         self._lower = progress.lower
+        self._named = progress.begun  # by the present progress; `_kept` is what is written down of it
+        self._kept = progress.begun
         self._delivered = set(progress.delivered)
         self._unverified = set(progress.unverified)
         self._freshness = Freshness()
         self._settled: list[Subject] = []
         self._index: Index
         self._order: list[Subject] = []
-        self._next = 0  # of `_order`, the first that is not begun
+        self._next = 0  # of `_order`, the first that is not named
+        self._coming: deque[Subject] = deque()  # named, and not begun
+        self._untried: list[Entry] = []  # with the engine, and no call was made yet
         self._first = 0  # of `_order`, the first that is not delivered
         self._begun: set[Subject] = set()  # and not done
         self._reread = True
@@ -173,6 +190,11 @@ class Replay:
         """Rule 1: whether a call may start."""
         return self.phase is Phase.SENDING and self._freshness.is_fresh(now.mono)
 
+    @property
+    def write_by(self) -> float:
+        """Until when a call that starts now may be written."""
+        return self._freshness.write_by
+
     def step(self, now: Now) -> None:
         """Goes on as far as it can without a reply or a record."""
         if self.phase is Phase.READING and self._freshness.is_fresh(now.mono):
@@ -181,14 +203,20 @@ class Replay:
             return
         self._take_settled(now)
         self._verify()
+        self._name_more()
         self._begin_more()
-        if self._next == len(self._order) and not self._begun:
+        if self._next == len(self._order) and not self._coming and not self._begun:
             self._end_pass()
+
+    def kept(self, progress: Progress) -> None:
+        """This progress is written down: calls may be made for the users that it names."""
+        self._kept = progress.begun
 
     def _begin_pass(self) -> None:
         self._index = Index(
             self._scope,
             lower=self._lower,
+            doubtful=lambda place, named=self._named: place < named,  # type: ignore[misc]  # mypy knows no default here
             delivered=self._delivered - self._unverified,
             unverified=self._unverified,
             max_bytes=self._max_bytes,
@@ -200,7 +228,7 @@ class Replay:
     def _begin_sending(self) -> None:
         self._order = self._index.ordered()
         for subject in self._order:
-            if not subject.sent:
+            if subject.place not in self._unverified:
                 self.tally.add(subject)
         self._next = self._first = 0
         if self._dry:
@@ -208,18 +236,35 @@ class Replay:
         else:
             self.phase = Phase.SENDING
 
-    def _begin_more(self) -> None:
-        """Gives the engine the next users, as many as progress can name."""
-        while self._next < len(self._order) and len(self._begun) + len(self._delivered) < MARKS_MAX:
+    def _name_more(self) -> None:
+        """Names the next users in progress, as many as it can hold. Those of whom nothing is to be sent are done."""
+        while self._next < len(self._order) and len(self._coming) < self._ahead and self._has_room:
             subject = self._order[self._next]
             self._next += 1
+            if subject.entry is None:
+                self._mark_delivered(subject)
+                self._end(subject)
+            else:
+                self._named = max(self._named, subject.place + 1)
+                self._coming.append(subject)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._coming) + len(self._begun) + len(self._delivered) < MARKS_MAX
+
+    def _begin_more(self) -> None:
+        """Gives the engine the next users that are named."""
+        self._untried = [entry for entry in self._untried if not entry.calls]
+        while self._coming and self._coming[0].place < self._kept and len(self._untried) < self._ahead:
+            subject = self._coming.popleft()
             entry, subject.entry = subject.entry, None
-            if entry is None:
+            if entry is None:  # all of it was superseded meanwhile
                 self._mark_delivered(subject)
                 self._end(subject)
                 continue
             subject.stage = Stage.SENDING
             self._begun.add(subject)
+            self._untried.append(entry)
             self._engine.admit(entry)
 
     def _take_settled(self, now: Now) -> None:
@@ -268,4 +313,4 @@ class Replay:
     def progress(self) -> Progress:
         """How far it has come. Once this is kept, a process that goes on from it repeats nothing."""
         done = self.phase is Phase.DONE
-        return Progress(self._lower, frozenset(self._delivered), frozenset(self._unverified), done)
+        return Progress(self._lower, self._named, frozenset(self._delivered), frozenset(self._unverified), done)

@@ -56,7 +56,7 @@ class Subject(Ledger):
         values: how many values of it lie in the range.
         stage: how far it has come.
         settled_at: when all was settled last, in monotonic seconds.
-        sent: something of it was sent: its newest value must be sent last.
+        sent: something of it was sent, perhaps by an earlier process: its newest value must be sent last.
     """
 
     __slots__ = ("entry", "key", "latest", "on_settled", "place", "sent", "settled_at", "stage", "values")
