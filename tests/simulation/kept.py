@@ -5,7 +5,8 @@ and membership. Since then a seed's run is another one. So a seed here need not 
 history, not coverage: the seeds are kept as runs that once failed. What proves that the checks still catch faults is
 test_mutations.py.
 
-"model:" marks a fault of the simulation itself, not of the worker.
+"model:" marks a fault of the simulation itself, not of the worker. `KEPT_REPLAYS` are seeds of clusters with a
+replay; these still run as they did when they failed.
 """
 
 from __future__ import annotations
@@ -40,4 +41,13 @@ KEPT: Final[dict[int, str]] = {
     9130: "users that had met a halt before met the next one first, as no news, and the gate stayed open",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
     2800046696: "model: a worker that had left unheard heard an assignment of the membership it had left",
+}
+
+KEPT_REPLAYS: Final[dict[int, str]] = {
+    108: "a replay froze between its look at the log and its calls, and sent what was old when it woke",
+    140: "as 108",
+    165: "a replay that was killed made a call again that it had written down",
+    6: "model: retention had deleted what the replay had still to read",
+    143: "model: retention had deleted newer values unread while the replay was frozen",
+    128: "model: a replay with little memory read a record a turn, and took hours",
 }
