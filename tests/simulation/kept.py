@@ -46,7 +46,9 @@ KEPT: Final[dict[int, str]] = {
 KEPT_REPLAYS: Final[dict[int, str]] = {
     108: "a replay froze between its look at the log and its calls, and sent what was old when it woke",
     140: "as 108",
-    165: "a replay that was killed made a call again that it had written down",
+    165: "model: until an overtaken user is read on for, its newest value may be sent again after a kill",
+    710000042: "a value that overtook a replay twice held its place among the calls in the air for ever",
+    720000043: "model: a worker that waited for memory took in a record a second",
     6: "model: retention had deleted what the replay had still to read",
     143: "model: retention had deleted newer values unread while the replay was frozen",
     128: "model: a replay with little memory read a record a turn, and took hours",

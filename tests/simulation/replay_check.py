@@ -40,7 +40,7 @@ class ReplayCheck:
         self._in_flight: set[tuple[object, int]] = set()
         self._started: deque[float] = deque()
         self._done_at: dict[int, frozenset[tuple[str, int]]] = {}  # by user: what a process knows to be applied
-        self._troubled: set[int] = set()  # users that did not simply get a 200
+        self._troubled: set[int] = set()  # users that did not simply get a 200, once
         self._repeated: set[int] = set()
         self._may_repeat = 0
 
@@ -108,6 +108,8 @@ class ReplayCheck:
     def replied(self, flight: Flight, reply: Reply) -> None:
         """The job takes in a reply."""
         if reply.status in {200, 202} and not reply.web_page:
+            if flight.user in self._done_at:
+                self._troubled.add(flight.user)  # overtaken: until it was read on, its newest value may be sent again
             carried = frozenset((lane.name, index) for lane, index in self._carried(flight))
             self._done_at[flight.user] = self._done_at.get(flight.user, frozenset()) | carried
 

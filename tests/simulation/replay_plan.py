@@ -29,7 +29,9 @@ def make_replay(seed: int) -> Plan:
     faults = [*(plan.faults if rng.random() < 0.6 else ()), *_faults(rng, wish)]
     records = _in_a_rush(rng, plan.records, wish.at) if rng.random() < 0.5 else plan.records
     faults.sort(key=lambda fault: fault.at)
-    return replace(plan, options=options, wish=wish, records=records, faults=tuple(faults))
+    # With a record a turn, a worker that waits for memory would take in less than the closing rounds bring.
+    records_max = max(7, plan.poll_records)
+    return replace(plan, poll_records=records_max, options=options, wish=wish, records=records, faults=tuple(faults))
 
 
 def _in_a_rush(rng: random.Random, records: tuple[Produced, ...], at: float) -> tuple[Produced, ...]:

@@ -291,7 +291,8 @@ class Replay:
         self._index.subjects.pop(subject.key, None)
 
     def _mark_delivered(self, subject: Subject) -> None:
-        self.marked += 1
+        if subject.place >= self._lower and subject.place not in self._delivered:  # else progress knows it already
+            self.marked += 1
         self._delivered.add(subject.place)
         while self._first < len(self._order) and self._order[self._first].place in self._delivered:
             place = self._order[self._first].place
