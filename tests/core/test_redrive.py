@@ -72,7 +72,7 @@ class Job:
         self.world, self.topic = world, topic
         self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storm_letters_max=1_000)
         self.driver.advance(started - self.driver.now.mono)
-        self.redrive = Redrive(self.driver.engine, max_bytes, dry=dry)
+        self.redrive = Redrive(self.driver.engine, max_bytes, concurrency=8, dry=dry)
         self.letters = topic.open()
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0
@@ -326,5 +326,21 @@ def test_a_stop_begins_no_further_letter() -> None:
     for _ in range(40):
         job.turn()
         job.driver.advance(TURN_SECONDS)
-    assert (job.redrive.outcomes, job.redrive.in_the_air, job.redrive.writing) == ({DELIVERED: 1}, 0, 0)
+    assert (job.redrive.outcomes, job.redrive.begun, job.redrive.under_way) == ({DELIVERED: 1}, 0, False)
     assert (job.redrive.phase, job.calls) == (Phase.SENDING, 1)
+
+
+def test_a_newer_value_that_comes_after_a_stop_is_sent_last() -> None:
+    world, topic = log_of_one_user({"tier": 1})
+    job = Job(world, topic, AMPLE_BYTES, 2_000.0)
+    while not job.calls:
+        job.turn()
+        job.driver.advance(TURN_SECONDS)
+    job.redrive.stop()
+    record = Record(PARTITIONS[0], 1, 0, b"key", b"value")
+    world.log[record.partition].append(Said(record, key(1), User(phone(1)), {"tier": 5, "store": 6}))
+    while job.redrive.phase is not Phase.DONE:
+        job.turn()
+        job.driver.advance(TURN_SECONDS)
+    assert [dict(call.properties) for call in job.driver.sent] == [{"tier": 1}, {"tier": 5}]
+    assert job.redrive.outcomes == {SUPERSEDED: 1}

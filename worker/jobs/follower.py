@@ -1,4 +1,4 @@
-"""Reads the log for a replay: the range from its start, then whatever comes, and where the log ends meanwhile."""
+"""Reads the log for a replay or a redrive: from its start, then whatever comes, and where the log ends meanwhile."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Now, Partition, Record
 from worker.core.replay.index import Said
-from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Matcher, Scope
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
@@ -36,6 +35,26 @@ class Counts:
     unreadable: int = 0
 
 
+class Follows(Protocol):
+    """What is fed with the log: a `Replay`, or a `Redrive`."""
+
+    def reread(self) -> bool:
+        """Whether to begin to read from the start. True once for each pass."""
+
+    def receive(self, said: Said, now: Now) -> None:
+        """What the next record of a partition says."""
+
+    def read(self, positions: Mapping[Partition, int]) -> None:
+        """All records before these offsets were received."""
+
+    def ends(self, ends: Mapping[Partition, int], asked_at: float) -> None:
+        """The partitions end here, as of this instant."""
+
+    @property
+    def wants_ends(self) -> bool:
+        """Whether to ask where the partitions end."""
+
+
 class Follower:
     """Feeds a replay. A context manager: it keeps a consumer open.
 
@@ -53,7 +72,7 @@ class Follower:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: Follows,
         scope: Scope,
         starts: Mapping[Partition, int],
         *,

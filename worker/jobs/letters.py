@@ -116,6 +116,7 @@ class LetterBook:
             LettersUnread: The topic could not be read to its end.
             RangeFailed: As `Range.poll`.
         """
+        self.odd = Odd()
         for part in range(self.parts):
             words = f", part {part + 1} of {self.parts}" if self.parts > 1 else ""
             folding = Folding(self.parts, part)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,31 +9,24 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from worker.attentive.senders import Senders
-from worker.clocks import boot_clock
-from worker.core.delivery.rate import Rate
-from worker.core.delivery.spare_rate import SpareRate
-from worker.core.model import Now, Partition, WorkerIdentity
+from worker.core.model import Partition, WorkerIdentity
 from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
-from worker.jobs.follower import Follower
+from worker.jobs.follower import Follower, Follows
 from worker.jobs.reading import Reading
 from worker.jobs.replay import ReplayJob
 from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
 from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
-from worker.live.advice import Advice
-from worker.live.exchange import Exchange
-from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.sending import clock, sending
 
 ENDS_SECONDS: Final = 5.0
-_CLOSE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,85 +88,51 @@ def replay(
     Raises:
         Unusable: As `wiring.worker.worker`.
     """
-    bearer = parts.token(settings)
-    source = parts.schemas(settings)
-    letters = parts.dead_letters(settings, who, source, log)
-    engine = parts.engine(_at_once(settings), _clock(), rate=_rate(settings, task.rate), search_yields=True)
-    concurrency = settings.attentive.concurrency
-    core = Replay(engine, task.scope, task.begun.progress, settings.window.max_bytes, ahead=concurrency, dry=task.dry)
-    senders = parts.senders(settings, bearer, lambda: True, write_by=lambda: core.write_by)
-    exchange = Exchange(
-        engine,
-        senders=senders,
-        letters=letters,
-        schemas=None if source is None else _Framing(source),
-        token=bearer,
-        clock=_clock,
-        observer=Narrator(log, Advice(bearer)),
-    )
-    follower = _follower(settings, task, core, admin, source, log)
-    job = ReplayJob(
-        core,
-        exchange,
-        follower,
-        Diary(None if task.dry else notes, task.begun, anew=task.anew),
-        concurrency=concurrency,
-        still_the_same=lambda: _refuse_growth(admin, task.starts),
-        say=task.say,
-    )
-    senders.start()
-    try:
-        with follower:
-            yield ReplayParts(job, core, follower)
-    finally:
-        _close(senders, source)
-        letters.close(_CLOSE_SECONDS)
+    with sending(settings, who, task.rate, log) as through:
+        core = Replay(
+            through.engine,
+            task.scope,
+            task.begun.progress,
+            settings.window.max_bytes,
+            ahead=settings.attentive.concurrency,
+            dry=task.dry,
+        )
+        with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:
+            job = ReplayJob(
+                core,
+                through.exchange(through.producer, lambda: core.write_by),
+                reader,
+                Diary(None if task.dry else notes, task.begun, anew=task.anew),
+                concurrency=settings.attentive.concurrency,
+                still_the_same=lambda: refuse_growth(admin, task.starts),
+                say=task.say,
+            )
+            yield ReplayParts(job, core, reader)
 
 
-def _follower(
+def follower(
     settings: Settings,
-    task: ReplayTask,
-    core: Replay,
+    feeds: Follows,
+    scope: Scope,
+    starts: Mapping[Partition, int],
     admin: Admin,
     source: Schemas | None,
     log: FilteringBoundLogger,
 ) -> Follower:
+    """Reads the log from these offsets on."""
     open_range, decoder = range_opener(settings, log), parts.decoder(settings)
     return Follower(
-        core,
-        task.scope,
-        task.starts,
-        open_reading=lambda starts: Reading(
-            open_range({each: Span(start) for each, start in starts.items()}), decoder, source
-        ),
-        ends=Ends(admin, task.starts, ENDS_SECONDS),
+        feeds,
+        scope,
+        starts,
+        open_reading=lambda at: Reading(open_range({each: Span(start) for each, start in at.items()}), decoder, source),
+        ends=Ends(admin, starts, ENDS_SECONDS),
         preflight=parts.preflight(settings),
-        clock=_clock,
+        clock=clock,
     )
 
 
-def _clock() -> Now:
-    """Now. It counts while the machine is suspended: what was read before that is old."""
-    return Now(boot_clock(), time.time_ns() // 1_000_000)
-
-
-def _at_once(settings: Settings) -> Settings:
-    """Without a window, and without receipts: only `run` writes these."""
-    changed = {"window": {"seconds": 0.0}, "receipts": {"topic": None}}
-    sections = {name: getattr(settings, name).model_copy(update=of) for name, of in changed.items()}
-    return settings.model_copy(update=sections)
-
-
-def _rate(settings: Settings, fixed: float | None) -> Rate:
-    now = _clock().mono
-    if fixed is None:
-        return SpareRate(settings.attentive.requests_per_second, now)
-    rate = Rate(fixed, now)
-    rate.share(1.0, now)
-    return rate
-
-
-def _refuse_growth(admin: Admin, starts: Mapping[Partition, int]) -> None:
+def refuse_growth(admin: Admin, starts: Mapping[Partition, int]) -> None:
     """Raises TopicsUnavailable if a topic has partitions that are not read."""
     topics = {each.topic for each in starts}
     for topic, count in partition_counts(admin, topics, ENDS_SECONDS).items():
@@ -182,28 +140,3 @@ def _refuse_growth(admin: Admin, starts: Mapping[Partition, int]) -> None:
             raise TopicsUnavailable(
                 f"topic {topic} has got more partitions, so users may have moved: start the same command again"
             )
-
-
-def _close(senders: Senders, source: Schemas | None) -> None:
-    senders.close(_CLOSE_SECONDS)
-    if source is not None:
-        source.close()
-
-
-class _Framing:
-    """A source of schemas for the exchange of a job. The job's reading asks for the schemas of records by itself."""
-
-    def __init__(self, source: Schemas) -> None:
-        self.dead_letter_schema_id = source.dead_letter_schema_id
-        self.receipt_schema_id = source.receipt_schema_id
-        self.waiting = source.waiting
-
-    def request(self, schema_id: int) -> None:
-        """Does nothing."""
-
-    def answers(self) -> list[tuple[int, object | None]]:
-        """None: they belong to the reading."""
-        return []
-
-    def close(self) -> None:
-        """Does nothing: the reading's source is closed with the job."""

@@ -32,8 +32,6 @@ from worker.core.replay.replay import Phase
 from worker.core.replay.scope import PLACES
 from worker.core.replay.subject import Stage, Subject
 
-BEGUN_MAX: Final = 180
-"""Users at a time whose letters are with the engine, or being ended."""
 _RETRY_SECONDS: Final = 1.0
 
 
@@ -48,7 +46,7 @@ class _Name(NamedTuple):
 class Redrive:
     """A step machine, without clock and without I/O. Its driver reads letters and the log, and does the engine's I/O.
 
-        redrive = Redrive(engine, max_bytes)
+        redrive = Redrive(engine, max_bytes, concurrency=32)
         while redrive.phase is not Phase.DONE:
             if redrive.refill():
                 ...  # redrive.expect(key, errand), for all letters
@@ -67,9 +65,18 @@ class Redrive:
         addressees: the users of this pass.
     """
 
-    def __init__(self, engine: Engine, max_bytes: int, *, dry: bool = False) -> None:
-        """`dry`: finds out what it would do, and does nothing."""
+    def __init__(self, engine: Engine, max_bytes: int, *, concurrency: int, dry: bool = False) -> None:
+        """Begins.
+
+        Args:
+            engine: without any entry.
+            max_bytes: for letters.
+            concurrency: users at a time whose letters are with the engine, or being ended. So a process that is killed
+                makes at most so many calls again.
+            dry: finds out what it would do, and does nothing.
+        """
         self._engine = engine
+        self._concurrency = concurrency
         self._max_bytes = max_bytes
         self._dry = dry
         self._settled: list[Subject] = []
@@ -172,7 +179,7 @@ class Redrive:
             self.phase = Phase.SENDING
 
     def _begin_more(self, now: Now) -> None:
-        while self._next < len(self._order) and len(self._begun) < BEGUN_MAX and not self._stopping:
+        while self._next < len(self._order) and len(self._begun) < self._concurrency and not self._stopping:
             user = self._order[self._next]
             self._next += 1
             self._begun.add(user)
@@ -287,17 +294,14 @@ class Redrive:
         return Addressees(lower=lower, max_bytes=self._max_bytes, on_settled=self._settled.append)
 
     @property
-    def in_the_air(self) -> int:
-        """Users whose call was answered and whose letter is not ended yet: a process that is killed now repeats it."""
-        return sum(
-            bool(user.errands[0].sending) and (user.stage is Stage.VERIFYING or bool(user.unwritten))
-            for user in self._begun
-        )
+    def begun(self) -> int:
+        """Users whose letter is begun and not ended."""
+        return sum(user.stage is not Stage.WAITING or bool(user.unwritten) for user in self._begun)
 
     @property
-    def writing(self) -> int:
-        """Letters that are not acknowledged yet."""
-        return len(self._writing)
+    def under_way(self) -> bool:
+        """Whether a letter is to be ended that needs no further call, or is being ended."""
+        return any(user.stage is Stage.VERIFYING or user.unwritten for user in self._begun)
 
     @property
     def ended(self) -> int:
