@@ -11,6 +11,10 @@ Models, one file each:
 - `member.py`: the loop. It polls and turns the real membership, as `worker/live/loop.py` does by the real clock.
 - here: the decoder (it looks the event up, so no Avro), the backoff's jitter, the dead-letter topic and the registry.
 
+In the scenario `replay` (`replay_plan.py`) a real replay runs beside the workers: `replays.py` starts its processes one
+after the other, `job.py` is one of them, `replay_ports.py` models what it has beside a worker's ports,
+`replay_check.py` checks it, and `replay_mutations.py` breaks it on purpose.
+
 Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. The checks are
 in `oracle.py`, `lanes.py`, `gate_check.py` and `drain_check.py`; the first broken promise ends the run. `mutations.py`
 breaks the real code on purpose, to prove that the checks can fail.

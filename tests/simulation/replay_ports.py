@@ -43,7 +43,7 @@ class LogRange:
         room = max(_RECORDS, cluster.plan.poll_records)
         for partition, position in self.positions.items():
             log = cluster.logs[partition.number]
-            if self._replays.on("job_reads_slowly") and cluster.rng.random() < 0.9:
+            if self._replays.on("job_reads_slowly") and cluster.rng.random() < 0.98:
                 continue
             first = log.index(position)
             taken = log.records[first : first + room - len(records)]
