@@ -77,7 +77,7 @@ DRILLS = tuple(
         (Fault(_AT + 1.0, 0.1, "job_killed", 0, ""),),
         (Fault(_AT + 0.6, 9.0, "job_frozen", 0, "amid"),),
         (Fault(_AT + 0.6, 9.0, "job_reads_slowly", 0, ""),),
-        (Fault(_AT + 0.6, 9.0, "notes_fail", 0, ""), Fault(_AT + 2.0, 0.1, "job_killed", 0, "")),
+        (Fault(_AT + 0.3, 9.0, "notes_slow", 0, ""), Fault(_AT + 1.0, 0.1, "job_killed", 0, "")),
     )
 )
 """Overtaken by live workers; and killed, frozen, or kept from reading and writing just then."""
