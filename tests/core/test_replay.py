@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +19,7 @@ from worker.core.replay.scope import Offsets, Scope
 
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
 NAMES = ("tier", "store", "points")
+QUIET_SECONDS = 2.0
 TURN_SECONDS = 0.05
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 10 else []) for seed in range(100)]
 
@@ -83,7 +85,14 @@ class World:
         for user, (due, values) in list(self.live.items()):
             if due <= now:
                 del self.live[user]
-                self.held[user].update({name: value for name, value in values.items() if not self.refuses(value)})
+                self.apply(user, {name: value for name, value in values.items() if not self.refuses(value)})
+
+    def apply(self, user: str, values: Mapping[str, object]) -> None:
+        """The destination sets these values. Nobody may see an older value after a newer one."""
+        held = self.held[user]
+        for name, value in values.items():
+            assert self.trouble or value >= held.get(name, 0), (user, name, value, held[name])  # type: ignore[operator]  # all are numbers
+        held.update(values)
 
     def ends(self) -> dict[Partition, int]:
         return {partition: len(said) for partition, said in self.log.items()}
@@ -104,7 +113,7 @@ class Job:
         self.world, self.scope = world, scope
         self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True)
         self.driver.advance(started - self.driver.now.mono)
-        self.replay = Replay(self.driver.engine, scope, progress, max_bytes, ahead=8)
+        self.replay = Replay(self.driver.engine, scope, progress, max_bytes, ahead=8, quiet_seconds=QUIET_SECONDS)
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0
         self.in_flight: list[tuple[float, float, Call, Reply]] = []
@@ -140,7 +149,7 @@ class Job:
     def _answer(self, now: Now) -> None:
         for applied, ended, call, reply in list(self.in_flight):
             if applied <= now.mono and reply.status == 200:
-                self.world.held[str(call.user.phone)].update(call.properties)
+                self.world.apply(str(call.user.phone), call.properties)
                 self.in_flight.remove((applied, ended, call, reply))
                 self.in_flight.append((float("inf"), ended, call, reply))
             if ended <= now.mono:

@@ -22,10 +22,9 @@ from worker.kafka.notebook import NOTE_BYTES_MAX, Note, Notebook
 
 RANGES = {P0: Offsets(0, 2**62), P1: Offsets(7, 9)}
 FULL = Progress(
-    lower=PLACES - 1,
     begun=PLACES,
-    delivered=frozenset(random.Random(1).sample(range(PLACES - 10**6, PLACES), MARKS_MAX)),
-    unverified=frozenset(random.Random(2).sample(range(PLACES - 10**6, PLACES), MARKS_MAX)),
+    open=frozenset(random.Random(1).sample(range(PLACES - 10**6, PLACES), MARKS_MAX // 2)),
+    unverified=frozenset(random.Random(2).sample(range(PLACES - 10**6, PLACES), MARKS_MAX // 2)),
 )
 BEGUN = Begun(RANGES, "0123abcd", FULL)
 
@@ -72,7 +71,7 @@ class FakeNotebook:
 def test_one_write_is_under_way_at_a_time_and_what_is_not_kept_is_counted() -> None:
     book = FakeNotebook()
     diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()), anew=False)
-    first, second = Progress(lower=1), Progress(lower=2)
+    first, second = Progress(begun=1), Progress(begun=2)
     diary.turn(first, 3)
     assert (book.writes, diary.unsaved) == (1, 3)
     diary.turn(second, 5)

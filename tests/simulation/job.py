@@ -64,7 +64,8 @@ class Job:
         self._stopped_at = inf
         self._range: LogRange | None = None
         self.scope = Scope(begun.ranges, attributes=wish.attributes)
-        options = replace(cluster.plan.options, window_seconds=0.0, search_yields=True, concurrency=wish.concurrency)
+        quiet = cluster.plan.options.window_seconds + 1.0
+        options = replace(cluster.plan.options, window_seconds=quiet, search_yields=True, concurrency=wish.concurrency)
         now = cluster.timeline.instant()
         self.senders = JobSenders(cluster, self, wish.concurrency)
         self.engine = Engine(
@@ -84,7 +85,9 @@ class Job:
             clock=cluster.timeline.instant,
             observer=self,
         )
-        self.replay = Replay(self.engine, self.scope, begun.progress, wish.max_bytes, ahead=wish.concurrency)
+        self.replay = Replay(
+            self.engine, self.scope, begun.progress, wish.max_bytes, ahead=wish.concurrency, quiet_seconds=quiet
+        )
         self._stack = ExitStack()
         follower = self._stack.enter_context(
             Follower(

@@ -82,7 +82,7 @@ def forgets_who_is_to_be_verified(patch: pytest.MonkeyPatch) -> None:
     def init(self: Replay, *parts: object, **options: object) -> None:
         engine, scope, progress, max_bytes = parts
         assert isinstance(progress, Progress)
-        bare = Progress(progress.lower, progress.begun, progress.delivered, frozenset(), progress.done)
+        bare = Progress(progress.begun, progress.open, frozenset(), progress.done)
         original(self, engine, scope, bare, max_bytes, **options)  # type: ignore[arg-type]  # as they were given
 
     patch.setattr(Replay, "__init__", init)

@@ -45,9 +45,8 @@ def notes_of(begun: Begun) -> dict[Partition, Note]:
     starts[first] |= {
         "partitions": len(starts),
         "filters": begun.filters,
-        "lower": str(progress.lower),  # it has 64 bits: too many for other readers of JSON
-        "begun": str(progress.begun),
-        "delivered": _packed(progress.delivered),
+        "begun": str(progress.begun),  # it has 64 bits: too many for other readers of JSON
+        "open": _packed(progress.open),
         "unverified": _packed(progress.unverified),
         "done": progress.done,
     }
@@ -67,13 +66,7 @@ def begun_of(notes: Mapping[Partition, Note]) -> Begun | None:
         return Begun(
             {each: Offsets(int(text["from"]), notes[each].offset) for each, text in known.items()},
             str(head["filters"]),
-            Progress(
-                int(head["lower"]),
-                int(head["begun"]),
-                _unpacked(head["delivered"]),
-                _unpacked(head["unverified"]),
-                bool(head["done"]),
-            ),
+            Progress(int(head["begun"]), _unpacked(head["open"]), _unpacked(head["unverified"]), bool(head["done"])),
         )
     except (ValueError, KeyError, TypeError):
         return None

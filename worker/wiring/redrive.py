@@ -27,7 +27,7 @@ from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.mending import await_schema, letter_book
 from worker.wiring.replay import follower, refuse_growth
-from worker.wiring.sending import clock, sending
+from worker.wiring.sending import clock, quiet_seconds, sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,13 @@ def redrive(settings: Settings, task: RedriveTask, log: FilteringBoundLogger) ->
     with sending(settings, parts.identity(settings), task.rate, log) as through:
         if through.source is not None and not task.dry:
             await_schema(through.source, task.stopped)
-        core = Redrive(through.engine, half, concurrency=settings.attentive.concurrency, dry=task.dry)
+        core = Redrive(
+            through.engine,
+            half,
+            concurrency=settings.attentive.concurrency,
+            quiet_seconds=quiet_seconds(settings),
+            dry=task.dry,
+        )
         mail = Mail(through.producer, core, clock)
         decoding = Decoding(parts.decoder(settings), through.source, task.stopped) if task.raw else None
         errands = Errands(parts.preflight(settings), sources, decoding, force=task.force)

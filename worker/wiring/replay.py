@@ -24,7 +24,7 @@ from worker.live.ports import Schemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.sending import clock, sending
+from worker.wiring.sending import clock, quiet_seconds, sending
 
 ENDS_SECONDS: Final = 5.0
 
@@ -95,6 +95,7 @@ def replay(
             task.begun.progress,
             settings.window.max_bytes,
             ahead=settings.attentive.concurrency,
+            quiet_seconds=quiet_seconds(settings),
             dry=task.dry,
         )
         with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:

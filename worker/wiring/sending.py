@@ -27,6 +27,7 @@ from worker.settings.model import Settings
 from worker.wiring import parts
 
 _CLOSE_SECONDS: Final = 2.0
+_CALL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def sending(
     bearer = parts.token(settings)
     source = parts.schemas(settings)
     letters = parts.dead_letters(settings, who, source, log)
-    engine = parts.engine(_at_once(settings), clock(), rate=_rate(settings, rate), search_yields=True)
+    engine = parts.engine(_of_a_job(settings), clock(), rate=_rate(settings, rate), search_yields=True)
     with ExitStack() as stack:
         stack.callback(letters.close, _CLOSE_SECONDS)
         if source is not None:
@@ -94,9 +95,18 @@ def clock() -> Now:
     return Now(boot_clock(), time.time_ns() // 1_000_000)
 
 
-def _at_once(settings: Settings) -> Settings:
-    """Without a window, and without receipts: only `run` writes these."""
-    changed = {"window": {"seconds": 0.0}, "receipts": {"topic": None}}
+def quiet_seconds(settings: Settings) -> float:
+    """For so long a user must not have changed before a job calls for it.
+
+    Then live workers hold nothing of it any more, if they keep up and their calls take less than a second. And whatever
+    comes now, they keep for a window.
+    """
+    return settings.window.seconds + _CALL_SECONDS
+
+
+def _of_a_job(settings: Settings) -> Settings:
+    """Without receipts: only `run` writes these. Its window is for values that overtake a call."""
+    changed = {"window": {"seconds": quiet_seconds(settings)}, "receipts": {"topic": None}}
     sections = {name: getattr(settings, name).model_copy(update=of) for name, of in changed.items()}
     return settings.model_copy(update=sections)
 
