@@ -112,8 +112,9 @@ def test_a_refused_write_is_written_again() -> None:
 
 def test_a_dry_run_writes_nothing_and_is_never_held_up() -> None:
     diary = Diary(None, BEGUN, anew=True)
-    diary.turn(Progress(), 9)
-    assert diary.is_kept(Progress())
+    diary.turn(Progress(begun=7), 9)
+    assert diary.kept == Progress(begun=7)
+    assert diary.is_kept(Progress(begun=7))
     assert (diary.unsaved, diary.problem) == (0, None)
 
 

@@ -20,7 +20,7 @@ from tests.simulation.replay_plan import DRILLS, make_replay
 pytestmark = pytest.mark.slow
 
 SEEDS_MAX = 2_000
-REPLAY_SEEDS_MAX = 400
+REPLAY_SEEDS_MAX = 100
 
 
 @pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.__name__)

@@ -210,6 +210,10 @@ class Engine:
         """A newer change of a user whose entry a job has brought."""
         self._window.absorb(key, user, change, values, now.mono)
 
+    def withdraw(self, key: UserKey) -> Entry | None:
+        """As `Window.withdraw`."""
+        return self._window.withdraw(key)
+
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def calls(self, free: int, now: Now) -> list[Call]:

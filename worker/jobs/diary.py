@@ -82,7 +82,7 @@ class Diary:
     def __init__(self, notebook: Notebook | None, begun: Begun, *, anew: bool) -> None:
         """`begun` is what the notebook says already, or, `anew`, what it has to say first.
 
-        Without a notebook nothing is written down: a dry run.
+        Without a notebook nothing is written down: a job that begins anew at each start.
         """
         self._notebook = notebook
         self._anew = anew
@@ -94,6 +94,7 @@ class Diary:
     def turn(self, progress: Progress, marked: int) -> None:
         """This is the progress, with so many users marked as delivered since the start."""
         if self._notebook is None:
+            self._begun = replace(self._begun, progress=progress)
             return
         if self._writing is not None and not self._notebook.under_way:
             written, count = self._writing
@@ -109,8 +110,8 @@ class Diary:
 
     @property
     def kept(self) -> Progress | None:
-        """The progress that is written down. None if nothing is, or nothing can be."""
-        return None if self._anew or self._notebook is None else self._begun.progress
+        """The progress that is written down, or that need not be. None if nothing is yet."""
+        return None if self._anew and self._notebook is not None else self._begun.progress
 
     def is_kept(self, progress: Progress) -> bool:
         """Whether this progress is written down."""

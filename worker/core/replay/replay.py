@@ -169,6 +169,7 @@ class Replay:
             return
         subject.changed(said.record.timestamp_ms, now, live=True)
         newer = newer_values(subject, said)
+        self._hold(subject, overtaken=bool(newer))
         if not newer:
             return
         if subject.stage is Stage.WAITING:
@@ -177,8 +178,17 @@ class Replay:
             else:
                 drop(subject, newer)
             return
-        subject.stage = Stage.SENDING
         self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
+
+    def _hold(self, subject: Subject, *, overtaken: bool) -> None:
+        """A user has changed: what no call was made for yet waits until it keeps quiet again."""
+        entry = self._engine.withdraw(subject.key) if subject.stage is Stage.SENDING else None
+        if entry is None and not (overtaken and subject.stage is Stage.VERIFYING):
+            return
+        subject.stage, subject.entry, subject.waits_since = Stage.WAITING, entry, None
+        self._untried = [each for each in self._untried if each is not entry]
+        self._begun.remove(subject)
+        self._restless.append(subject)
 
     def read(self, positions: Mapping[Partition, int]) -> None:
         """As `Freshness.read`."""
