@@ -9,7 +9,7 @@ older value behind, and from showing one:
 2. After its reply the log is read on to the end as of that reply. If a newer value of a sent attribute has appeared, it
    is sent, too, until none is newer.
 3. A user is called for, also again, when it has kept quiet for `quiet_seconds`: a window and a moment. Live workers
-   then hold nothing of it, and whatever comes now they hold for a window. Who changes while its call waits is taken back.
+   then hold nothing of it, and whatever comes now they hold for a window. Who changes before its call is taken back.
 
 It can be killed at any instant, also while a call is under way that sets an older value. So progress names a user
 before its first call: whoever goes on sends such a user's newest value in any case.
