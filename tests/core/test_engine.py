@@ -278,6 +278,7 @@ def test_the_counts_add_up() -> None:
         "ignored": 2,
         "empty": 1,
         "passed_over": 11,
+        "dropped_identifiers": 0,
         "changes": 12,
         "shared_users": 1,
         "calls": 2,

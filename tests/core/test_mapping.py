@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.avro import body, fields, record
 from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping, find
-from worker.core.model import Event
+from worker.core.model import Event, User
 
 NOTHING: dict[str, Any] = {
     "phone": "",
@@ -188,14 +189,51 @@ def test_custom_identifiers_come_from_pairs_a_map_or_an_array() -> None:
     assert pairs.user.custom == (("loyalty", "5"),)
     assert pairs.attributes == {}
     assert entries.user.custom == (("a", "1"),)
-    with pytest.raises(Undecodable, match="custom_identifiers"):
-        mapped(schema, datum, custom_identifiers="no")
+    neither = mapped(schema, datum, custom_identifiers="no")
+    assert neither is not None
+    ((kind, fault),) = neither.unusable
+    assert (kind, fault.partition(" a ")[0]) == ("custom", "custom_identifiers: neither")
 
 
-def test_an_identifier_that_is_not_text_is_undecodable_so_that_no_wrong_user_is_changed() -> None:
-    schema = fields(("id", "double"))
-    with pytest.raises(Undecodable, match="client_user_id: the field holds float"):
-        mapped(schema, {"id": 1.5}, client_user_id="id")
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 38}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("long", 2**62, str(2**62)),
+        (DECIMAL, Decimal(12345678901234567890123456789012345678), "12345678901234567890123456789012345678"),
+        (DECIMAL, Decimal(0), "0"),
+        ({**DECIMAL, "scale": 2}, Decimal("12.00"), "12"),
+        ("double", 13115552368.0, "13115552368"),
+    ],
+)
+def test_an_identifier_may_be_a_whole_number_of_any_type(kind: Any, value: object, text: str) -> None:  # noqa: ANN401 - a schema
+    """A database's numeric keys come as decimals of scale 0, or as floats."""
+    schema = fields(("id", kind), ("ids", {"type": "map", "values": kind}))
+    event = mapped(schema, {"id": value, "ids": {"crm": value}}, client_user_id="id", custom_identifiers="ids")
+    assert event is not None
+    assert (event.user.client_user_id, event.user.custom, event.unusable) == (text, (("crm", text),), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "what"),
+    [
+        ("double", 1.5, "float"),
+        ("double", 2.0**60, "float"),
+        ({**DECIMAL, "scale": 2}, Decimal("12.50"), "Decimal"),
+        ("boolean", True, "bool"),
+        ({"type": "array", "items": "string"}, ["+13115552368"], "list"),
+        ({"type": "int", "logicalType": "date"}, 19723, "date"),
+    ],
+)
+def test_what_is_neither_text_nor_a_whole_number_names_nobody(kind: Any, value: object, what: str) -> None:  # noqa: ANN401 - as above
+    event = mapped(
+        fields(("id", kind), ("email", "string")), {"id": value, "email": "a@b.example"}, phone="id", email="email"
+    )
+    assert event is not None
+    assert event.user == User(email="a@b.example")
+    assert event.unusable == (("phone", f"phone: the field holds {what}; text or a whole number is needed"),)
 
 
 @pytest.mark.parametrize(

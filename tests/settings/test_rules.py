@@ -265,3 +265,16 @@ def test_the_defaults_of_the_settings_equal_those_of_the_rules() -> None:
     assert IdentityRules(**settings().identity.model_dump()) == IdentityRules()
     assert AttributeRules(**settings().attributes.model_dump() | {"allow": ()}) == AttributeRules()
     assert Mapping(**settings().mapping.model_dump()) == Mapping()
+
+
+def test_a_phone_region_is_a_country_by_two_letters(tmp_path: Path) -> None:
+    assert settings(IDENTITY__PHONE_REGION=" us ").identity.phone_region == "US"
+    assert settings(IDENTITY__PHONE_REGION="").identity.phone_region is None
+    assert "such as GB" in problems(IDENTITY__PHONE_REGION="UK")[0]
+    assert "such as US" in problems(IDENTITY__PHONE_REGION="USA")[0]
+    norway = tmp_path / "worker.yaml"
+    norway.write_text("identity: {phone_region: NO}", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="put it in quotes"):
+        load(norway, {}, MINIMAL)
+    norway.write_text('identity: {phone_region: "NO"}', encoding="utf-8")
+    assert load(norway, {}, MINIMAL).settings.identity.phone_region == "NO"

@@ -150,7 +150,9 @@ class _Run:
         self._say(f"{self._name} {'would replay' if options.dry_run else verb}: {_range_words(begun)}")
         if how is Beginning.ANEW:
             self._warn_of_retention()
-        scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
+        scope = Scope(
+            begun.ranges, Users(self._users, parts.identity_rules(self._settings)).include, options.attributes
+        )
         task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
         who = parts.identity(self._settings)
         with build(self._settings, task, who, self._admin, notes, self._log) as built:

@@ -147,6 +147,7 @@ class Intake:
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
         checked = self._preflight.check(event)
         self._totals.passed_over += checked.passed_over
+        self._totals.dropped_identifiers += checked.dropped_identifiers
         for refusal in checked.refusals:
             self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
         if checked.key is None or not checked.accepted:

@@ -83,7 +83,7 @@ class UserKey(NamedTuple):
     """The one identifier by which changes of a user are coalesced and ordered.
 
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
-    Only the key has an email's domain in lower case: the identifier itself is sent as given.
+    Only the key has an email's domain in lower case, whatever the rules: the identifier itself is sent as they say.
     """
 
     kind: str
@@ -94,14 +94,25 @@ class UserKey(NamedTuple):
         return f"UserKey({self.kind})"
 
 
+class Unusable(NamedTuple):
+    """A field that should hold an identifier of a kind, and holds none. `fault` says what instead."""
+
+    kind: str
+    fault: str
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded record, before any rule is applied. Attribute values are whatever Avro gave."""
+    """A decoded record, before any rule is applied. Attribute values are whatever Avro gave.
+
+    `unusable` has the identifiers that are neither text nor a whole number.
+    """
 
     user: User
     attributes: Mapping[str, object] = field(repr=False)
     occurred_at_ms: int | None = None
     event_id: str | None = field(default=None, repr=False)
+    unusable: tuple[Unusable, ...] = ()
 
 
 class Reason(StrEnum):
@@ -142,7 +153,7 @@ class Checked:
     """An event after preflight. `key` is None if the event has no valid identifier; then `accepted` is empty.
 
     `user` has only the identifiers to send. `passed_over` counts the attributes left out by a rule (nulls dropped,
-    names not on the allow-list).
+    names not on the allow-list), `dropped_identifiers` the invalid identifiers that name nobody.
     """
 
     key: UserKey | None
@@ -150,6 +161,7 @@ class Checked:
     accepted: Mapping[str, Scalar] = field(repr=False)
     refusals: tuple[Refusal, ...] = ()
     passed_over: int = 0
+    dropped_identifiers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

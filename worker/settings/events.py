@@ -21,6 +21,7 @@ from worker.settings.values import (
     Properties,
     PropertyFiles,
     PropertyPairs,
+    Region,
     Texts,
     is_text,
 )
@@ -151,6 +152,21 @@ class IdentitySettings(Section):
     send: Annotated[Literal["first", "all"], ANY_CASE] = Field(
         default="first",
         description="`first`: send only the identifier that names the user; `all`: send every identifier of the event",
+    )
+    phone_region: Region = Field(
+        default=None,
+        description="country (`US`): phones that are written as people do there, or with a country code, are sent in "
+        "E.164 form; none: a phone must have that form",
+    )
+    email_case: Annotated[Literal["keep", "lower"], ANY_CASE] = Field(
+        default="keep",
+        description="`keep`: addresses are sent as they are, and compared with their domain in lower case; `lower`: "
+        "they are sent and compared in lower case",
+    )
+    invalid: Annotated[Literal["letter", "next"], ANY_CASE] = Field(
+        default="letter",
+        description="what an invalid identifier makes of an event that it would name: a `letter`, or the `next` valid "
+        "one in the order names the user; other invalid ones are left out and counted",
     )
 
 

@@ -301,6 +301,17 @@ def _identity(settings: Settings) -> Iterator[Finding]:
         yield Finding(names, "names no identifier for which the mapping has a path; add one, or set its path")
 
 
+def _phone_region(settings: Settings) -> Iterator[Finding]:
+    region = settings.identity.phone_region
+    if region is not None:
+        from worker.core.rules.identifiers import REGIONS  # noqa: PLC0415 - loads phonenumbers: most starts need not wait
+
+        if region not in REGIONS:
+            example = "GB" if region == "UK" else "US"
+            text = f"must be a country by its two letters (ISO 3166), such as {example}"
+            yield Finding(("identity.phone_region",), text)
+
+
 _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _brokers,
     _topics,
@@ -314,6 +325,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _mapping,
     _deny,
     _identity,
+    _phone_region,
     _base_url,
     _token,
     _retries,

@@ -115,6 +115,14 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _region(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError('is a word that YAML reads as true or false; put it in quotes: "NO"')  # noqa: TRY004 - pydantic collects ValueError, not TypeError
+    if isinstance(value, str):
+        return value.strip().upper() or None
+    return value
+
+
 def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(value)) < len(value):
         raise ValueError("names one thing more than once")
@@ -164,6 +172,7 @@ OptionalId: TypeAlias = Annotated[str | None, BeforeValidator(_id, json_schema_i
 Host: TypeAlias = Annotated[Text, AfterValidator(_host)]
 FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
+Region: TypeAlias = Annotated[str | None, BeforeValidator(_region)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]
 Pairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
 PropertyPairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_property_values)]

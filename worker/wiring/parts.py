@@ -84,6 +84,11 @@ def decoder(settings: Settings) -> Decoder:
         raise Unusable(f"schemas or mapping: {error}") from None
 
 
+def identity_rules(settings: Settings) -> IdentityRules:
+    """How users are named, and their identifiers compared."""
+    return IdentityRules(**settings.identity.model_dump())
+
+
 def preflight(settings: Settings) -> Preflight:
     """Checks an event before any call.
 
@@ -92,7 +97,7 @@ def preflight(settings: Settings) -> Preflight:
     """
     try:
         return Preflight(
-            IdentityRules(**settings.identity.model_dump()),
+            identity_rules(settings),
             AttributeRules(**settings.attributes.model_dump()),
         )
     except ValueError as error:

@@ -13,19 +13,22 @@ from typing import Any, TypeAlias
 from worker.core.avro.render import Nanoseconds, Unsupported, scalar
 from worker.core.avro.schema import AvroType, Undecodable, is_record, kind_of
 from worker.core.events.mapping import LEFT_OUT, Found, Keys, Mapping, find, names_of
-from worker.core.model import Event, User
+from worker.core.model import Event, Unusable, User
 
 Decoded: TypeAlias = dict[str, Any]
 Naming: TypeAlias = Callable[[str], str | None]
 _Getter: TypeAlias = Callable[[Decoded], Any]
 _Attributes: TypeAlias = Callable[[Decoded], dict[str, object]]
-_Custom: TypeAlias = Callable[[Decoded], tuple[tuple[str, str], ...]]
+_Faults: TypeAlias = list[Unusable]
+_Text: TypeAlias = Callable[[Decoded, _Faults], str | None]
+_Custom: TypeAlias = Callable[[Decoded, _Faults], tuple[tuple[str, str], ...]]
 
 _SCALARS = frozenset({"boolean", "int", "long", "float", "double", "string", "enum"})
 _NAMES_CACHED = 4_096
 _CACHED_NAME_MAX = 200  # characters: longer names are refused later, and may be very long
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_FLOAT_WHOLE_MAX = 2**53  # above it, neighbours are the same float
 _NO_CUSTOM: tuple[tuple[str, str], ...] = ()
 
 
@@ -46,8 +49,7 @@ def extractor(mapping: Mapping, avro: AvroType, named: Naming) -> Callable[[Deco
     """A function that makes an event of a decoded record. It returns None for one that `ignore_when…` ignores.
 
     Raises:
-        Undecodable: The mapping does not fit this schema. The returned function raises it, too, for an identifier
-            that is neither text nor a whole number.
+        Undecodable: The mapping does not fit this schema.
     """
     phone = _text(mapping.phone, "phone", avro)
     email = _text(mapping.email, "email", avro)
@@ -64,11 +66,13 @@ def extractor(mapping: Mapping, avro: AvroType, named: Naming) -> Callable[[Deco
             return None
         if unwanted and any(_shown(get(data)) == value for get, value in unwanted):
             return None
+        faults: _Faults = []
         return Event(
-            User(phone(data), email(data), client_user_id(data), custom(data)),
+            User(phone(data, faults), email(data, faults), client_user_id(data, faults), custom(data, faults)),
             attributes(data),
             milliseconds(occurred_at(data)),
             _event_id(event_id(data)),
+            tuple(faults),
         )
 
     return extract
@@ -149,20 +153,35 @@ def _getter(found: list[Found]) -> _Getter:
     return first
 
 
-def _as_text(value: object, setting: str) -> str:
+def _as_text(value: object) -> str | None:
+    """Text, or a whole number as text: those of databases may be decimals or floats. None: it is neither."""
     if type(value) is str:
         return value
     if type(value) is int:
         return str(value)
-    raise Undecodable(f"{setting}: the field holds {type(value).__name__}; text or a whole number is needed")
+    if isinstance(value, Decimal):
+        whole = value.to_integral_value()
+        return f"{whole:f}" if whole == value else None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _FLOAT_WHOLE_MAX:
+        return str(int(value))
+    return None
 
 
-def _text(path: str, setting: str, avro: AvroType) -> Callable[[Decoded], str | None]:
+def _unusable(kind: str, what: str, value: object) -> Unusable:
+    return Unusable(kind, f"{what}: the field holds {type(value).__name__}; text or a whole number is needed")
+
+
+def _text(path: str, kind: str, avro: AvroType, what: str = "") -> _Text:
     get = _getter(_found(path, avro))
 
-    def text(data: Decoded) -> str | None:
+    def text(data: Decoded, faults: _Faults) -> str | None:
         value = get(data)
-        return value if value is None or type(value) is str else _as_text(value, setting)
+        if value is None or type(value) is str:
+            return value
+        found = _as_text(value)
+        if found is None:
+            faults.append(_unusable(kind, what or kind, value))
+        return found
 
     return text
 
@@ -170,30 +189,39 @@ def _text(path: str, setting: str, avro: AvroType) -> Callable[[Decoded], str | 
 def _custom(mapping: Mapping, avro: AvroType) -> _Custom:
     labelled = list(mapping.labelled("custom_identifiers"))
     if not labelled:
-        return lambda _data: _NO_CUSTOM
+        return lambda _data, _faults: _NO_CUSTOM
     if labelled[0][0]:
-        getters = [(name, _text(path, f"custom_identifiers {name}", avro)) for name, path in labelled]
-        return lambda data: tuple((name, value) for name, get in getters if (value := get(data)) is not None)
+        getters = [(name, _text(path, "custom", avro, f"custom_identifiers {name}")) for name, path in labelled]
+        return lambda data, faults: tuple(
+            (name, value) for name, get in getters if (value := get(data, faults)) is not None
+        )
     get = _getter(find(avro, labelled[0][1]))
 
-    def custom(data: Decoded) -> tuple[tuple[str, str], ...]:
+    def custom(data: Decoded, faults: _Faults) -> tuple[tuple[str, str], ...]:
         value = get(data)
         if not value:
             return _NO_CUSTOM
-        pairs = value.items() if type(value) is dict else map(_pair, value if type(value) is list else (value,))
-        return tuple(
-            (_as_text(name, "custom_identifiers"), _as_text(item, "custom_identifiers"))
-            for name, item in pairs
-            if item is not None
-        )
+        pairs = value.items() if type(value) is dict else value if type(value) is list else (value,)
+        return tuple(pair for item in pairs if (pair := _pair(item, faults)) is not None)
 
     return custom
 
 
-def _pair(item: object) -> tuple[object, object]:
+def _pair(item: object, faults: _Faults) -> tuple[str, str] | None:
+    """One custom identifier: an entry of a map, or a record."""
     if type(item) is dict and "name" in item and "value" in item:
-        return item["name"], item["value"]
-    raise Undecodable("custom_identifiers: neither a map nor an array of records with the fields name and value")
+        item = (item["name"], item["value"])
+    if type(item) is not tuple:
+        fault = "custom_identifiers: neither a map nor an array of records with the fields name and value"
+        faults.append(Unusable("custom", fault))
+        return None
+    if item[1] is None:
+        return None
+    name, value = map(_as_text, item)
+    if name is None or value is None:
+        faults.append(_unusable("custom", "custom_identifiers", item[0] if name is None else item[1]))
+        return None
+    return name, value
 
 
 def _attributes(mapping: Mapping, avro: AvroType, named: Naming) -> _Attributes:
