@@ -15,6 +15,7 @@ from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.avro.schema import full_name
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
+from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
@@ -303,7 +304,7 @@ def test_a_bounded_number_of_very_many_ids_is_kept_and_answered(stub: StubRegist
         for schema_id in range(5_000):
             schemas.request(schema_id)
         stub.fault = lambda path: NOT_FOUND if "ids" in path else None
-        answered: list[tuple[int, object]] = []
+        answered: list[tuple[SchemaId, object]] = []
 
         def enough() -> bool:
             answered.extend(schemas.answers())

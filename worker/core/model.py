@@ -22,6 +22,9 @@ CUSTOM_BYTES = 70
 HEADER_BYTES = 150
 """The size of a header in memory, without its content."""
 
+SchemaId: TypeAlias = int | str
+"""What a registry calls a schema: its number, or its GUID in small letters."""
+
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
@@ -105,7 +108,8 @@ class Unusable(NamedTuple):
 class Event:
     """A decoded record, before any rule is applied. Attribute values are whatever Avro gave.
 
-    `unusable` has the identifiers that are neither text nor a whole number.
+    `unusable` has the identifiers that are neither text nor a whole number, `kept_back` the names of attributes whose
+    values look like an identifier.
     """
 
     user: User
@@ -113,6 +117,7 @@ class Event:
     occurred_at_ms: int | None = None
     event_id: str | None = field(default=None, repr=False)
     unusable: tuple[Unusable, ...] = ()
+    kept_back: tuple[str, ...] = ()
 
 
 class Reason(StrEnum):

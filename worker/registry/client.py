@@ -16,12 +16,14 @@ from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryE
 from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
+from worker.core.model import SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
 from worker.registry.exchanges import Exchanges, Unanswered
 
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = frozenset({40403})
+_GUID_NOT_FOUND = frozenset({40403, 404})
 _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
@@ -75,8 +77,8 @@ class RegistryClient:
         self.where = ", ".join(map(_without_userinfo, url.split(",")))
         """The URLs without credentials."""
 
-    def schema(self, schema_id: int) -> object | None:
-        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id.
+    def schema(self, schema_id: SchemaId) -> object | None:
+        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id or GUID.
 
         Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL, and the code
         with another status from a proxy or a registry in trouble.
@@ -84,7 +86,11 @@ class RegistryClient:
         Raises:
             RulesToRun: The schema has rules that its readers must run.
         """
-        found = self._exchanges.ask(self._found(f"schemas/ids/{schema_id}", _SCHEMA_NOT_FOUND))
+        by_guid = isinstance(schema_id, str)
+        path, codes = ("guids", _GUID_NOT_FOUND) if by_guid else ("ids", _SCHEMA_NOT_FOUND)
+        found = self._exchanges.ask(self._found(f"schemas/{path}/{schema_id}", codes))
+        if found is None and by_guid:
+            self.prove()  # a registry that knows no GUIDs says the same of the path as something that is no registry
         return None if found is None else found[1]
 
     def prove(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
+from worker.core.model import SchemaId
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
 _RECEIPT = "profile.v1.Receipt"
@@ -39,10 +40,10 @@ class DirectorySchemas:
         self._directory = directory
         self._unknown_id_seconds = unknown_id_seconds
         self._clock = clock
-        self._answers: list[tuple[int, object | None]] = []
-        self._unknown: dict[int, tuple[float, float]] = {}  # when its file was first and last missed
-        self._problems: dict[int, str] = {}
-        self._asked: set[int] = set()  # since the last call of `answers`
+        self._answers: list[tuple[SchemaId, object | None]] = []
+        self._unknown: dict[SchemaId, tuple[float, float]] = {}  # when its file was first and last missed
+        self._problems: dict[SchemaId, str] = {}
+        self._asked: set[SchemaId] = set()  # since the last call of `answers`
         self._own_ids = dict.fromkeys((_DEAD_LETTER, _RECEIPT), 0)
         self._changed = _changed(directory)
         if self._changed is None:
@@ -52,7 +53,7 @@ class DirectorySchemas:
             if (name := full_name(read_schema(path))) in self._own_ids:
                 self._own_ids[name] = schema_id
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Reads the file of this id now. A broken file gets no answer: somebody may be writing it just now."""
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
@@ -72,7 +73,7 @@ class DirectorySchemas:
             self._unknown.pop(schema_id, None)
         self._answers.append((schema_id, schema))
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The schemas read since the last call, and those whose files were missing and have appeared."""
         changed = _changed(self._directory)
         if changed != self._changed:
@@ -101,7 +102,7 @@ class DirectorySchemas:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _may_come(self, schema_id: int) -> bool:
+    def _may_come(self, schema_id: SchemaId) -> bool:
         """Whether a missing file is still waited for."""
         now = self._clock()
         first, last = self._unknown.pop(schema_id, (now, now))

@@ -233,6 +233,25 @@ def _framing(settings: Settings) -> Iterator[Finding]:
         yield Finding(("schemas.writer_schema", "schemas.framing"), text)
 
 
+def _keys(settings: Settings) -> Iterator[Finding]:
+    schemas = settings.schemas
+    names = ("schemas.key_schema", "schemas.key_framing")
+    if schemas.key_framing == "none" and schemas.key_schema is None:
+        yield Finding(names, "is required if schemas.key_framing is none: the path of the schema of the keys")
+    if schemas.key_framing != "none" and schemas.key_schema is not None:
+        yield Finding(names, "has no effect unless schemas.key_framing is none; remove it, or change the framing")
+    if schemas.framing == "none" and schemas.key_framing == "confluent" and _looks_at_key(settings):
+        text = "confluent needs a source of schemas, which framing none has not; set it to none or text"
+        yield Finding(("schemas.key_framing", "schemas.framing"), text)
+
+
+def _looks_at_key(settings: Settings) -> bool:
+    try:
+        return Mapping(**settings.mapping.model_dump()).looks_at_key
+    except ValueError:
+        return False  # the rule for the mapping reports it
+
+
 def _registry(settings: Settings) -> Iterator[Finding]:
     if "url" in settings.schemas.registry_properties:
         yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead", "url")
@@ -250,7 +269,8 @@ def _read_rules(settings: Settings) -> Iterator[Finding]:
 
 def _paths(settings: Settings) -> Iterator[Finding]:
     schemas = settings.schemas
-    for name, path in (("writer_schema", schemas.writer_schema), ("reader_schema", schemas.reader_schema)):
+    for name in ("writer_schema", "reader_schema", "key_schema"):
+        path: Path | None = getattr(schemas, name)
         if path is not None and (trouble := _trouble(path, os.R_OK)) is not None:
             yield Finding((f"schemas.{name}",), f"{trouble}; mend the path")
     directory = schemas.directory
@@ -319,6 +339,7 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _receipt_topic,
     _properties,
     _framing,
+    _keys,
     _registry,
     _read_rules,
     _paths,

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.senders import Senders
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
-from worker.core.model import Partition, WorkerIdentity
+from worker.core.model import Partition, SchemaId, WorkerIdentity
 from worker.core.replay.replay import WRITE_SECONDS, Replay
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun, Diary
@@ -189,10 +189,10 @@ class _Framing:
         self.receipt_schema_id = source.receipt_schema_id
         self.waiting = source.waiting
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Does nothing."""
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """None: they belong to the reading."""
         return []
 
