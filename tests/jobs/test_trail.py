@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from worker.core.events.reading import Content, PassedOver, Unreadable
+from worker.core.letters.folding import OPEN
 from worker.core.model import (
     Checked,
     Event,
@@ -22,7 +23,8 @@ from worker.core.model import (
 )
 from worker.core.receipts.codec import Written
 from worker.core.receipts.receipt import Positions, Receipt
-from worker.jobs.trail import OPEN, Later, State, Traces, explain
+from worker.jobs.letters import Found
+from worker.jobs.trail import Later, State, Traces, explain
 
 P0 = Partition("changes", 0)
 KEY = UserKey("phone", "", "+13110000001")
@@ -43,7 +45,7 @@ def traces(
     attributes: Mapping[str, Scalar] | None = None,
     *,
     committed: int | None = None,
-    letters: Sequence[tuple[Letter, str]] = (),
+    letters: Sequence[Found] = (),
     receipts: Sequence[Written] | None = None,
     later: Mapping[str, Sequence[Later]] | None = None,
     content: Content | None = None,
@@ -83,29 +85,29 @@ def test_a_receipt_says_more_than_the_commit() -> None:
     ],
 )
 def test_a_letter_counts_by_how_it_ended(how: str, state: State, by: str) -> None:
-    assert tier(traces(committed=20, letters=[(letter(OFFSET, "tier"), how)])) == (state, by)
+    assert tier(traces(committed=20, letters=[Found(letter(OFFSET, "tier"), how)])) == (state, by)
 
 
 def test_a_later_change_supersedes_unless_it_is_a_dead_letter_itself() -> None:
     later = {"tier": [Later(12, "silver"), Later(15, "bronze")]}
     assert tier(traces(committed=20, later=later)) == (State.SUPERSEDED, "changes:0:15")
-    one = [(letter(15, "tier"), OPEN)]
+    one = [Found(letter(15, "tier"), OPEN)]
     assert tier(traces(committed=20, later=later, letters=one)) == (State.SUPERSEDED, "changes:0:12")
-    both = [*one, (letter(12, "tier", letter_id="def"), OPEN)]
+    both = [*one, Found(letter(12, "tier", letter_id="def"), OPEN)]
     assert tier(traces(committed=20, later=later, letters=both)) == (State.DELIVERED, "committed offset 20")
-    redriven = [(letter(15, "tier"), "delivered")]
+    redriven = [Found(letter(15, "tier"), "delivered")]
     assert tier(traces(committed=20, later=later, letters=redriven)) == (State.SUPERSEDED, "changes:0:15")
 
 
 def test_an_equal_value_behind_it_that_was_refused_takes_it_along() -> None:
-    letters = [(letter(12, "tier"), OPEN)]
+    letters = [Found(letter(12, "tier"), OPEN)]
     equal = {"tier": [Later(12, "gold")]}
     assert tier(traces(committed=20, later=equal, letters=letters)) == (State.DEAD_LETTER, "letter abc")
 
 
 def test_the_record_stands_as_its_worst_attribute() -> None:
     found = explain(
-        traces({"tier": "gold", "age": 1, "none": None}, committed=20, letters=[(letter(OFFSET, "age"), OPEN)])
+        traces({"tier": "gold", "age": 1, "none": None}, committed=20, letters=[Found(letter(OFFSET, "age"), OPEN)])
     )
     assert found.state is State.DEAD_LETTER
     assert [fate.state for fate in found.attributes] == [State.DELIVERED, State.DEAD_LETTER, State.PASSED_OVER]
@@ -121,7 +123,7 @@ def test_what_would_be_a_letter_today_and_has_none_is_unknown() -> None:
     unreadable = Unreadable("no magic byte")
     assert explain(traces(content=unreadable)).state is State.PENDING
     assert explain(traces(content=unreadable, committed=20)).state is State.UNKNOWN
-    whole = [(letter(OFFSET), OPEN)]
+    whole = [Found(letter(OFFSET), OPEN)]
     assert explain(traces(content=unreadable, committed=20, letters=whole)).state is State.DEAD_LETTER
     refused = Refusal(Reason.UNSUPPORTED_VALUE, "an array", {"tier": "gold"})
     assert tier(traces(committed=20, refusals=(refused,))) == (State.UNKNOWN, "an array")
@@ -131,5 +133,5 @@ def test_what_would_be_a_letter_today_and_has_none_is_unknown() -> None:
 def test_a_record_without_attributes_and_identifier_is_a_letter_as_a_whole() -> None:
     refusal = Refusal(Reason.NO_IDENTITY, "none of phone is present", {})
     assert explain(traces({}, committed=20, refusals=(refusal,))).state is State.UNKNOWN
-    letters = [(letter(OFFSET), OPEN)]
+    letters = [Found(letter(OFFSET), OPEN)]
     assert explain(traces({}, committed=20, refusals=(refusal,), letters=letters)).state is State.DEAD_LETTER

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 import structlog
 from confluent_kafka import Consumer
 
 from tests.support.brokers import RunningBroker, unique_name
+from tests.support.lossy_broker import LossyBroker
 from tests.support.processes import until
 from worker.core.model import Partition
-from worker.kafka.stopped_group import Committed, GroupTaken, GroupUnavailable, StoppedGroup
+from worker.kafka.committed import Committed, GroupUnavailable
+from worker.kafka.notebook import Note, Notebook
+from worker.kafka.stopped_group import GroupTaken, StoppedGroup
 from worker.kafka.topics import Admin
 
 LOG = structlog.get_logger("test")
@@ -59,6 +63,24 @@ def test_no_offset_moves_while_somebody_is_a_member(
     finally:
         member.close()
     assert group.committed([partition]) == {partition: Committed(0, "a note")}
+
+
+@pytest.mark.kafka
+def test_a_coordinator_that_moves_is_asked_again(lossy_broker: LossyBroker) -> None:
+    properties = {"bootstrap.servers": lossy_broker.lossy, "group.id": unique_name("group")}
+    name = unique_name("profile-changes")
+    lossy_broker.create_topic(name, 1)
+    partition, asked = Partition(name, 0), count()
+    lossy_broker.not_coordinator = lambda: next(asked) in {0, 1, 3}
+    with StoppedGroup(properties, Admin(properties, LOG), LOG) as group:
+        group.move({partition: (7, "a note")})
+        assert group.committed([partition]) == {partition: Committed(7, "a note")}
+    notebook = Notebook(properties, properties["group.id"], LOG)
+    try:
+        assert notebook.read([partition]) == {partition: Note(7, "a note")}
+    finally:
+        notebook.close()
+    assert next(asked) > 4, "three refusals, and two answers"
 
 
 @pytest.mark.long

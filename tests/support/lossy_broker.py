@@ -44,7 +44,11 @@ class LossyBroker(LocalBroker):
             while True:
                 client, _ = self._door.accept()
                 host, port = self.address(_LISTENER).split(":")
-                broker = socket.create_connection((host, int(port)))
+                try:
+                    broker = socket.create_connection((host, int(port)))
+                except OSError:  # it is stopped
+                    client.close()
+                    continue
                 writing = threading.Lock()
                 for carry in (self._forward, self._return):
                     threading.Thread(target=carry, args=(client, broker, writing), daemon=True).start()

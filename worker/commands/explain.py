@@ -15,7 +15,7 @@ from worker.jobs.explain import follow, place
 from worker.jobs.trail import Explanation, Traces, explain
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
-from worker.wiring.explain import books as books_of
+from worker.wiring.explain import books
 
 
 @click.command(
@@ -40,8 +40,7 @@ def command(loaded: Loaded, record: str, *, as_json: bool, values: bool) -> None
     settings = loaded.settings
     with job(settings, "explain") as begun:
         partition, offset = place(record)
-        with books_of(settings, begun.stopped, begun.log) as books:
-            traces = follow(books, partition, offset)
+        traces = follow(books(settings, begun.stopped, begun.log), partition, offset)
     document = _document(traces, explain(traces), values=values)
     click.echo(json.dumps(document, ensure_ascii=False, default=str) if as_json else _text(record, document))
 
@@ -55,7 +54,7 @@ def _document(traces: Traces, found: Explanation, *, values: bool) -> dict[str, 
             for fate in found.attributes
         ],
         "calls": [_call(traces, written) for written in traces.receipts or ()],
-        "dead_letters": [letter.id for letter, _ in traces.letters_about(traces.offset)],
+        "dead_letters": [found.letter.id for found in traces.letters_about(traces.offset)],
     }
     if values and isinstance(traces.content, Event):
         document["user"] = _user(traces.content.user)

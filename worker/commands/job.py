@@ -17,10 +17,9 @@ from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable
+from worker.kafka.committed import GroupUnavailable
 from worker.kafka.connection import PropertiesRefused
-from worker.kafka.notebook import NotebookUnreadable
 from worker.kafka.range import RangeFailed
-from worker.kafka.stopped_group import GroupUnavailable
 from worker.kafka.topics import TopicRefused, TopicsUnavailable
 from worker.settings.model import Settings
 from worker.wiring import parts
@@ -58,7 +57,6 @@ def job(settings: Settings, name: str, *, advice: str = "") -> Iterator[Job]:
     except (
         Unfinished,
         GroupUnavailable,
-        NotebookUnreadable,
         RangeFailed,
         SendersStoppedError,
         TimeoutError,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
-from worker.core.avro import framing
-from worker.core.avro.schema import InvalidSchema, Undecodable
+from worker.core.avro.schema import Undecodable
 from worker.core.events.decode import Decoder
 from worker.core.events.reading import Content, NeedsSchema, read
-from worker.core.letters.codec import LetterReader, NotALetter
-from worker.core.model import Checked, Event, Letter, Partition, Reason, Record, UserKey
+from worker.core.model import Checked, Event, Partition, Record, UserKey
 from worker.core.receipts.codec import NotAReceipt, ReceiptReader, Written
 from worker.core.rules.preflight import Preflight
+from worker.jobs.framed import Framed, SchemaOf
+from worker.jobs.letters import Found
 from worker.jobs.spans import ASK_SECONDS, chosen
 from worker.jobs.ticker import Ticker
-from worker.jobs.trail import OPEN, Later, Traces
+from worker.jobs.trail import Later, Traces
 from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable
 from worker.kafka import bounds
@@ -37,21 +37,16 @@ class Stopped(Unfinished):
     """A stop was asked for before the end."""
 
 
-_R = TypeVar("_R")
-SchemaOf = Callable[[int], object | None]
-"""The schema of an id, as `json.loads` gives it. None if there is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Books:
     """Where a record's traces are.
 
     Attributes:
         subscribed: the topics that the worker reads.
-        letters, receipts: the topics of these. None: no receipts are written.
-        letter_schema, receipt_schema: those of records without framing, and of ids that nobody knows.
-        framed: whether records have Confluent framing.
-        schema_of: where schemas come from. May raise RangeFailed.
+        letters: reads the dead letters that were written since a time, in milliseconds since the epoch.
+        receipts: their topic. None: none are written.
+        framed: reads receipts.
+        schema_of: where the schemas of the records come from.
         open_range: opens a reader.
         committed: asks for the group's committed offset.
         stopped: whether a stop was asked for.
@@ -59,11 +54,9 @@ class Books:
 
     admin: Admin
     subscribed: tuple[str, ...]
-    letters: str
+    letters: Callable[[int], Iterable[Found]]
     receipts: str | None
-    letter_schema: object
-    receipt_schema: object
-    framed: bool
+    framed: Framed[ReceiptReader]
     schema_of: SchemaOf
     decoder: Decoder
     preflight: Preflight
@@ -142,36 +135,29 @@ def _later(books: Books, checked: Checked | None, partition: Partition, span: Sp
     return found
 
 
-def _letters(books: Books, partition: Partition, offset: int, since_ms: int) -> list[tuple[Letter, str]]:
-    """The letters about the record and those behind it, each with how it stands."""
-    read_one = _reading(books, books.letter_schema, LetterReader)
-    letters: dict[str, Letter] = {}
-    ended: dict[str, str] = {}
-    for record in _records(books, "dead letters", _since(books, books.letters, since_ms)):
-        try:
-            reader, start = read_one(record)
-            letter = reader.read(record, start)
-        except (NotALetter, Undecodable, InvalidSchema):
-            continue
-        if letter.reason is Reason.RESOLVED:
-            ended[letter.id] = letter.detail
-        elif any(one.partition == partition and one.offset >= offset for one in letter.sources):
-            letters[letter.id] = letter
-            ended.pop(letter.id, None)  # written again after its end: a redrive saw it refused again
-    return [(letter, ended.get(letter.id, OPEN)) for letter in letters.values()]
+def _letters(books: Books, partition: Partition, offset: int, since_ms: int) -> list[Found]:
+    """The letters about the record and those behind it."""
+    found = [
+        each
+        for each in books.letters(since_ms)
+        if any(one.partition == partition and one.offset >= offset for one in each.letter.sources)
+    ]
+    if books.stopped():
+        raise Stopped("stopped while reading dead letters")
+    return found
 
 
 def _receipts(books: Books, partition: Partition, offset: int, since_ms: int) -> list[Written] | None:
     """The calls that carried something of the record, the latest last."""
     if books.receipts is None:
         return None
-    read_one = _reading(books, books.receipt_schema, ReceiptReader)
     found = []
     for record in _records(books, "receipts", _since(books, books.receipts, since_ms)):
+        value = record.value or b""
         try:
-            reader, start = read_one(record)
-            written = reader.read(record.value or b"", start)
-        except (NotAReceipt, Undecodable, InvalidSchema):
+            reader, start = books.framed.reader(value)
+            written = reader.read(value, start)
+        except (NotAReceipt, Undecodable):
             continue
         if any(
             one.partition == partition and any(at == offset for _, at in one.attributes)
@@ -179,20 +165,6 @@ def _receipts(books: Books, partition: Partition, offset: int, since_ms: int) ->
         ):
             found.append(written)
     return sorted(found, key=lambda each: each.receipt.ended_ms)
-
-
-def _reading(books: Books, own: object, make: Callable[[object], _R]) -> Callable[[Record], tuple[_R, int]]:
-    """Gives the reader of a record, and where its Avro bytes begin."""
-    readers: dict[int | None, _R] = {}
-
-    def reader_of(record: Record) -> tuple[_R, int]:
-        schema_id = framing.schema_id_of(record.value or b"") if books.framed else None
-        if schema_id not in readers:
-            schema = None if schema_id is None else books.schema_of(schema_id)
-            readers[schema_id] = make(own if schema is None else schema)
-        return readers[schema_id], 0 if schema_id is None else framing.HEADER_BYTES
-
-    return reader_of
 
 
 def _since(books: Books, topic: str, since_ms: int) -> dict[Partition, Span]:

@@ -8,22 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from worker.core.avro import framing
-from worker.core.avro.schema import InvalidSchema, Undecodable
+from worker.core.avro.schema import Undecodable
 from worker.core.letters.codec import LetterReader, NotALetter
 from worker.core.letters.folding import HELD_BYTES, Folding, Place
 from worker.core.model import Letter, Partition, Reason, Record
+from worker.jobs.framed import Framed, SchemaOf
 from worker.jobs.ticker import Ticker
 from worker.jobs.unfinished import Unfinished
 from worker.kafka.range import Range, Span
 
 STUCK_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
-_READERS_MAX: Final = 1_000
 _ODD_KINDS_MAX: Final = 20
-
-SchemaOf = Callable[[int], object | None]
-"""The schema of an id, as `json.loads` gives it. None if there is none. May raise LettersUnread."""
 
 
 class LettersUnread(Unfinished):
@@ -39,48 +35,25 @@ class Found:
 
 
 class LetterDecoder:
-    """Reads records of the dead-letter topic, whatever schema of letters they have.
-
-    Args:
-        own: the schema of records without framing. None: they have the framing of Confluent.
-        schema_of: where schemas of framed records come from.
-    """
+    """Reads records of the dead-letter topic, whatever schema of letters they have; arguments as of `Framed`."""
 
     def __init__(self, own: object | None, schema_of: SchemaOf) -> None:
-        self._own = None if own is None else LetterReader(own)
-        self._schema_of = schema_of
-        self._readers: dict[int, LetterReader | None] = {}
+        self._framed = Framed(LetterReader, own, schema_of)
 
     def letter(self, record: Record) -> Letter:
         """The letter in a record.
 
         Raises:
             NotALetter: It is none.
-            LettersUnread: Nobody says what its schema is.
+            Unfinished: Nobody says what its schema is.
         """
         if record.value is None:
             raise NotALetter("it has no value")
-        if self._own is not None:
-            return self._own.read(record, 0)
         try:
-            schema_id = framing.schema_id_of(record.value)
+            reader, start = self._framed.reader(record.value)
         except Undecodable as problem:
             raise NotALetter(str(problem)) from None
-        reader = self._reader(schema_id)
-        if reader is None:
-            raise NotALetter("its schema id is unknown, or its schema is unusable")
-        return reader.read(record, framing.HEADER_BYTES)
-
-    def _reader(self, schema_id: int) -> LetterReader | None:
-        if schema_id not in self._readers:
-            if len(self._readers) >= _READERS_MAX:  # garbage may name any id
-                del self._readers[next(iter(self._readers))]
-            schema = self._schema_of(schema_id)
-            try:
-                self._readers[schema_id] = None if schema is None else LetterReader(schema)
-            except InvalidSchema:
-                self._readers[schema_id] = None
-        return self._readers[schema_id]
+        return reader.read(record, start)
 
 
 class Odd:

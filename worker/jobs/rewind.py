@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from worker.core.model import Partition
 from worker.jobs.spans import Reach
-from worker.kafka.stopped_group import Committed
+from worker.kafka.committed import Committed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from worker.core.events.reading import Content, PassedOver, Unreadable
-from worker.core.model import Checked, Event, Letter, Partition, Scalar
+from worker.core.letters.folding import OPEN
+from worker.core.model import Checked, Event, Partition, Scalar
 from worker.core.receipts.codec import Written
-
-OPEN: Final = "open"
+from worker.jobs.letters import Found
 
 
 class State(StrEnum):
@@ -54,7 +54,7 @@ class Traces:
         content: what it says.
         checked: what the rules make of it. None if it is no event.
         committed: the group's committed offset in its partition. None if it has none.
-        letters: dead letters about its partition, each with `open` or how it ended, in the order of their topic.
+        letters: dead letters about its partition, in the order of their topic.
         receipts: calls that carried something of it. None: none are written.
         later: by attribute, the later changes of its user in its partition.
     """
@@ -64,7 +64,7 @@ class Traces:
     content: Content
     checked: Checked | None
     committed: int | None
-    letters: Sequence[tuple[Letter, str]]
+    letters: Sequence[Found]
     receipts: Sequence[Written] | None
     later: Mapping[str, Sequence[Later]]
 
@@ -73,16 +73,16 @@ class Traces:
         """Whether the group has committed past the record."""
         return self.committed is not None and self.committed > self.offset
 
-    def letters_about(self, offset: int, name: str | None = None) -> list[tuple[Letter, str]]:
+    def letters_about(self, offset: int, name: str | None = None) -> list[Found]:
         """The letters with this attribute of a record; without a name, all that come from the record."""
         return [
-            (letter, how)
-            for letter, how in self.letters
+            each
+            for each in self.letters
             if any(
                 one.partition == self.partition and one.offset == offset and name in {None, one.name}
-                for one in letter.attributes
+                for one in each.letter.attributes
             )
-            or (name is None and any((s.partition, s.offset) == (self.partition, offset) for s in letter.sources))
+            or (name is None and any((s.partition, s.offset) == (self.partition, offset) for s in each.letter.sources))
         ]
 
     def delivered_by(self, name: str) -> Written | None:
@@ -189,8 +189,9 @@ def _by_letter(traces: Traces, offset: int, name: str) -> tuple[State, str] | No
     about = traces.letters_about(offset, name)
     if not about:
         return None
-    letter, how = next((each for each in about if each[1] == OPEN), about[-1])
-    return _RESOLVED.get(how, State.DEAD_LETTER), f"letter {letter.id}" + ("" if how == OPEN else f" ({how})")
+    found = next((each for each in about if each.state == OPEN), about[-1])
+    how = "" if found.state == OPEN else f" ({found.state})"
+    return _RESOLVED.get(found.state, State.DEAD_LETTER), f"letter {found.letter.id}{how}"
 
 
 def _waits(traces: Traces) -> str:

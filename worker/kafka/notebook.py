@@ -10,15 +10,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
+from worker.kafka.committed import committed
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties, without_membership
 
 NOTE_BYTES_MAX: Final = 4_096
 """What brokers take by default (`offset.metadata.max.bytes`)."""
-
-
-class NotebookUnreadable(Exception):
-    """The brokers do not answer, or refuse. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +56,10 @@ class Notebook:
         """The notes of these partitions; those without any are left out.
 
         Raises:
-            NotebookUnreadable: No answer in time, or the group is forbidden.
+            GroupUnavailable: No answer in time, or the group is forbidden.
         """
-        try:
-            found = self._consumer.committed([TopicPartition(*each) for each in partitions], timeout=timeout_seconds)
-        except KafkaException as failure:
-            raise NotebookUnreadable(self._connection.problem or in_words(failure.args[0])) from failure
-        notes = {}
-        for answer in found:
-            if answer.error is not None:
-                raise NotebookUnreadable(in_words(answer.error))
-            if answer.offset >= 0:
-                notes[Partition(answer.topic, answer.partition)] = Note(answer.offset, answer.metadata or "")
-        return notes
+        found = committed(self._consumer, self._connection, partitions, timeout_seconds)
+        return {each: Note(of.offset, of.note) for each, of in found.items() if of.offset is not None}
 
     def write(self, notes: Mapping[Partition, Note]) -> None:
         """Writes these notes. `written` tells when they are there. Call it only while nothing is `under_way`."""

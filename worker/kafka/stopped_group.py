@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
+from worker.kafka.committed import Committed, GroupUnavailable, committed, unavailable, while_it_moves
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties, without_membership
 from worker.kafka.topics import Admin
@@ -28,10 +29,6 @@ _TAKEN: Final = frozenset(
 _NO_GROUP: Final = KafkaError.GROUP_ID_NOT_FOUND
 
 
-class GroupUnavailable(Exception):
-    """The brokers do not answer for the group, or refuse. The message says why. Nothing is known to have moved."""
-
-
 class GroupTaken(Exception):
     """The group has members, so the brokers let nobody else commit. Nothing has moved."""
 
@@ -42,13 +39,6 @@ class Member(NamedTuple):
     client_id: str
     host: str
     instance: str | None
-
-
-class Committed(NamedTuple):
-    """What the group committed for a partition: the next offset to read (None: nothing), and the note beside it."""
-
-    offset: int | None
-    note: str
 
 
 class StoppedGroup:
@@ -90,13 +80,16 @@ class StoppedGroup:
         Raises:
             GroupUnavailable: The brokers do not say.
         """
+        return while_it_moves(self._members, self._timeout_seconds)
+
+    def _members(self) -> list[Member]:
         asked = self._admin.client.describe_consumer_groups([self.group_id], request_timeout=self._timeout_seconds)
         try:
             found = asked[self.group_id].result()  # bounded by request_timeout
         except KafkaException as failure:
             if failure.args[0].code() == _NO_GROUP:
                 return []
-            raise GroupUnavailable(f"group {self.group_id}: {self._admin.explain(failure)}") from failure
+            raise unavailable(failure.args[0], f"group {self.group_id}: {self._admin.explain(failure)}") from failure
         members = [Member(each.client_id, each.host.lstrip("/"), each.group_instance_id) for each in found.members]
         return sorted(members, key=lambda member: (member.client_id, member.host, member.instance or ""))
 
@@ -106,19 +99,10 @@ class StoppedGroup:
         Raises:
             GroupUnavailable: The brokers do not say.
         """
-        asked = [TopicPartition(*partition) for partition in partitions]
         try:
-            # An admin client could ask as well. But a coordinator that is moving makes it abort the process.
-            answers = self._consumer.committed(asked, timeout=self._timeout_seconds)
-        except KafkaException as failure:
-            raise GroupUnavailable(self._explained(failure.args[0])) from failure
-        for answer in answers:
-            if answer.error is not None:
-                raise GroupUnavailable(self._explained(answer.error))
-        return {
-            Partition(of.topic, of.partition): Committed(of.offset if of.offset >= 0 else None, of.metadata or "")
-            for of in answers
-        }
+            return committed(self._consumer, self._connection, partitions, self._timeout_seconds)
+        except GroupUnavailable as error:
+            raise GroupUnavailable(f"group {self.group_id}: {error}") from error
 
     def move(self, to: Mapping[Partition, tuple[int, str]]) -> None:
         """Commits these offsets with their notes, in one request. Returns when the brokers have acknowledged it.
@@ -128,11 +112,14 @@ class StoppedGroup:
             GroupUnavailable: The brokers refuse, or did not answer in time: then the offsets may have moved.
         """
         listed = [TopicPartition(*partition, offset, note) for partition, (offset, note) in to.items()]
+        while_it_moves(lambda: self._commit(listed), self._timeout_seconds)
+
+    def _commit(self, listed: list[TopicPartition]) -> None:
         self._answers.clear()
         try:
             self._consumer.commit(offsets=listed, asynchronous=True)  # a synchronous one has no time-out
         except KafkaException as failure:
-            raise GroupUnavailable(self._explained(failure.args[0])) from failure
+            raise unavailable(failure.args[0], self._explained(failure.args[0])) from failure
         deadline = time.monotonic() + self._timeout_seconds
         while not self._answers:
             if time.monotonic() > deadline:
@@ -144,7 +131,7 @@ class StoppedGroup:
                 if problem is not None and problem.code() in _TAKEN:
                     raise GroupTaken
                 if problem is not None:
-                    raise GroupUnavailable(self._explained(problem))
+                    raise unavailable(problem, self._explained(problem))
 
     def _answered(self, error: KafkaError | None, partitions: list[TopicPartition] | None) -> None:
         self._answers.append((error, partitions or []))

@@ -5,29 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
-from worker.jobs.letters import LetterBook, LetterDecoder, LettersUnread, SchemaOf
+from worker.jobs.letters import LetterBook, LetterDecoder
 from worker.jobs.resolving import NotWritten, Resolving
 from worker.jobs.spans import chosen, reach
-from worker.jobs.when import Edge
+from worker.jobs.when import Edge, When
 from worker.kafka.range import Range, Span
 from worker.kafka.stopped_group import StoppedGroup
 from worker.kafka.topics import Admin
 from worker.live.ports import Schemas
 from worker.registry.bundled import bundled
-from worker.registry.client import explained
-from worker.registry.directory import read_schema
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.parts import Unusable
+from worker.wiring.single_schemas import schema_of
 
-_NO_FILE_ID: Final = 0  # letters have it where the schema directory has no file with their schema
 _REGISTERED_WITHIN_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.05
 
@@ -41,8 +37,8 @@ def stopped_group(settings: Settings, admin: Admin, log: FilteringBoundLogger) -
     return StoppedGroup(kafka_properties(settings), admin, log)
 
 
-def letter_book(settings: Settings, log: FilteringBoundLogger) -> LetterBook:
-    """The dead-letter topic up to its present end.
+def letter_book(settings: Settings, log: FilteringBoundLogger, since: When = Edge.EARLIEST) -> LetterBook:
+    """The dead-letter topic up to its present end: what was written `since` then.
 
     Raises:
         PropertiesRefused: As above.
@@ -50,46 +46,15 @@ def letter_book(settings: Settings, log: FilteringBoundLogger) -> LetterBook:
     """
     admin = parts.admin(settings, log)
     partitions = chosen(admin, [settings.kafka.dead_letter_topic], (), ())
-    reaches = reach(admin, partitions, Edge.EARLIEST, None)
+    reaches = reach(admin, partitions, since, None)
     spans = {partition: Span(part.start, part.stop) for partition, part in reaches.items()}
 
     def open_range(read: Mapping[Partition, Span]) -> Range:
         return Range(kafka_properties(settings), read, log)
 
-    own = bundled("dead_letter") if settings.schemas.framing == "none" else None
-    return LetterBook(spans, open_range, LetterDecoder(own, _schema_of(settings)), settings.window.max_bytes)
-
-
-def _schema_of(settings: Settings) -> SchemaOf:
-    """Asks for single schemas, and waits for the answer. It registers nothing, unlike the worker's own source."""
-    directory = settings.schemas.directory
-    return _of_registry(settings) if directory is None else lambda schema_id: _of_directory(directory, schema_id)
-
-
-def _of_directory(directory: Path, schema_id: int) -> object | None:
-    path = directory / f"{schema_id}.avsc"
-    if not path.is_file():
-        return bundled("dead_letter") if schema_id == _NO_FILE_ID else None
-    try:
-        return read_schema(path)
-    except ValueError as error:
-        raise LettersUnread(f"schemas: {error}") from None
-
-
-def _of_registry(settings: Settings) -> SchemaOf:
-    def schema_of(schema_id: int) -> object | None:
-        try:
-            client = parts.registry_client(settings)
-        except ValueError as error:
-            raise Unusable(f"schemas: {error}") from None
-        try:
-            return client.schema(schema_id)
-        except Exception as error:  # noqa: BLE001 - the client lets through whatever its HTTP library raises
-            raise LettersUnread(f"the registry does not give schema {schema_id}: {explained(error)}") from None
-        finally:
-            client.close()
-
-    return schema_of
+    own = bundled("dead_letter")
+    decoder = LetterDecoder(own if settings.schemas.framing == "none" else None, schema_of(settings, own))
+    return LetterBook(spans, open_range, decoder, settings.window.max_bytes)
 
 
 @contextmanager
