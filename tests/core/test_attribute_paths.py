@@ -1,4 +1,4 @@
-"""Attributes from several places of a record: paths of single fields, nested records, maps in other forms, and numbers."""
+"""Attributes from several places of a record: single fields, nested records, maps in other forms, odd numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping
 from worker.core.model import Event
 
-NOWHERE = {"phone": "", "email": "", "client_user_id": "", "custom_identifiers": "", "occurred_at": "", "event_id": ""}
+NOWHERE: dict[str, Any] = {
+    "phone": "",
+    "email": "",
+    "client_user_id": "",
+    "custom_identifiers": "",
+    "occurred_at": "",
+    "event_id": "",
+}
 OPTIONAL = ["null", "string"]
 ADDRESS = fields(
     ("city", "string"),

@@ -15,7 +15,14 @@ from worker.core.events.reading import PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record
 from worker.core.model import Event, Headers, Now, Record
 
-NOWHERE = {"phone": "", "email": "", "client_user_id": "", "custom_identifiers": "", "occurred_at": "", "event_id": ""}
+NOWHERE: dict[str, Any] = {
+    "phone": "",
+    "email": "",
+    "client_user_id": "",
+    "custom_identifiers": "",
+    "occurred_at": "",
+    "event_id": "",
+}
 KEY = fields(("id", "long"), ("region", ["null", "string"]), name="Key")
 VALUE = fields(("id", "string"), ("tier", "string"), name="Value")
 VALUE_DATA = body(VALUE, {"id": "of value", "tier": "gold"})
@@ -180,7 +187,8 @@ def test_other_framings_are_named_in_the_letters_text(value: bytes, who: str) ->
         decoder.add(schema_id, None)
     content = read(keyed(None, value), decoder)
     assert isinstance(content, Unreadable)
-    assert (who in content.detail) and bool(who) is (";" in content.detail)
+    assert who in content.detail
+    assert bool(who) is (";" in content.detail)
 
 
 def test_a_value_of_zero_bytes_is_a_tombstone_if_the_settings_say_so() -> None:

@@ -32,7 +32,8 @@ _ROOT = "$root"
 _HINTS = {
     301: "it redirects, and the worker follows no redirects: set the registry URL to the final address",
     401: "it refuses the credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
-    403: "these credentials may not do that: grant read on schemas, and write on the subjects of what it writes",
+    403: "these credentials may not do that: grant read on schemas, and write on the subjects of what it writes, or "
+    "register its schemas there (docs/dead-letters.md)",
     404: "no registry answers at that path: check the registry URL and its path",
     409: "the subject has an incompatible schema: delete the subject, or set another dead-letter topic",
     422: "it refuses the schema: check the subject's settings",
@@ -114,8 +115,18 @@ class RegistryClient:
         return compatible
 
     def register(self, subject: str, schema: object) -> int:
-        """Registers the Avro schema, unless it is registered already. Returns its id."""
-        schema_id = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+        """Registers the Avro schema, unless it is registered already. Returns its id.
+
+        If the registry refuses that, the schema is looked up: somebody who may do so may have registered it.
+        """
+        try:
+            schema_id: object = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+        except SchemaRegistryError as refusal:
+            if not 400 <= refusal.http_status_code < 500:  # noqa: PLR2004 - HTTP's refusals
+                raise
+            schema_id = self._exchanges.ask(self._looked_up(subject, schema))
+            if schema_id is None:
+                raise
         if type(schema_id) is not int:
             raise TypeError("the registry's answer has no id")
         return schema_id
@@ -133,6 +144,14 @@ class RegistryClient:
         if not isinstance(answer, dict):
             raise TypeError("the registry's answer is no object")
         return answer
+
+    async def _looked_up(self, subject: str, schema: object) -> object:
+        """The id under which the subject has the schema. None if it has not, or will not say."""
+        try:
+            answer = await self._rest.post(f"subjects/{quote(subject, safe='')}", body=_avro(schema).to_dict())
+        except SchemaRegistryError:
+            return None
+        return answer.get("id") if isinstance(answer, dict) else None
 
     async def _found(self, path: str, codes: Collection[int]) -> tuple[dict[str, Any], object] | None:
         """The answer and its schema. None if the registry says so by one of the codes."""

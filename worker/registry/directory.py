@@ -6,7 +6,9 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
 from worker.core.model import SchemaId
@@ -19,7 +21,7 @@ _UNKNOWN_REMEMBERED_SECONDS = 300.0
 
 
 class DirectorySchemas:
-    """Schemas as files `<id>.avsc`. Each file is read when a record has its id.
+    """Schemas as files `<id>.avsc`, by number or GUID. Each file is read when a record has its id.
 
     A file may be added later: when the directory changes, ids answered as unknown are looked up again.
 
@@ -50,7 +52,7 @@ class DirectorySchemas:
             raise ValueError(f"the schema directory {directory} cannot be read; mend the path or its permissions")
         for path in sorted(directory.glob("*.avsc")):
             schema_id = _id_of(path)
-            if (name := full_name(read_schema(path))) in self._own_ids:
+            if (name := full_name(read_schema(path))) in self._own_ids and isinstance(schema_id, int):
                 self._own_ids[name] = schema_id
 
     def request(self, schema_id: SchemaId) -> None:
@@ -124,12 +126,14 @@ def _changed(directory: Path) -> int | None:
         return None
 
 
-def _id_of(path: Path) -> int:
-    if not (
-        path.stem.isascii() and path.stem.isdigit() and int(path.stem) <= _ID_MAX and str(int(path.stem)) == path.stem
-    ):
-        raise ValueError(f"{path}: name the file by the schema id, as in 7.avsc")
-    return int(path.stem)
+def _id_of(path: Path) -> SchemaId:
+    stem = path.stem
+    if stem.isascii() and stem.isdigit() and int(stem) <= _ID_MAX and str(int(stem)) == stem:
+        return int(stem)
+    with suppress(ValueError):
+        if stem == str(UUID(stem)):
+            return stem
+    raise ValueError(f"{path}: name the file by the schema id, as in 7.avsc")
 
 
 def read_schema(path: Path) -> object:

@@ -117,8 +117,8 @@ class MappingSettings(Section):
     )
     phone: FieldPath = Field(
         default=_MAPPING.phone,
-        description="path of the phone number, with dots; here and below: `|` separates alternatives, `key.` leads into "
-        "the Kafka key, empty means none",
+        description="path of the phone number, with dots; here and below: `|` separates alternatives, `key.` leads "
+        "into the Kafka key, empty means none",
     )
     email: FieldPath = Field(default=_MAPPING.email, description="path of the email address")
     client_user_id: FieldPath = Field(default=_MAPPING.client_user_id, description="path of the client user id")
@@ -129,14 +129,14 @@ class MappingSettings(Section):
     attributes: FieldPaths = Field(
         default=_MAPPING.attributes,
         min_length=1,
-        description="paths, comma-separated or a JSON list: of a map, of a record whose scalar fields to take (`after.*`; `*` "
-        "means the event itself), or of one field (`address.city`, `town=address.city`)",
+        description="paths, comma-separated or a JSON list: of a map, of a record whose scalar fields to take "
+        "(`after.*`; `*`: the event itself), or of one field (`address.city`, `town=address.city`)",
     )
     flatten: FieldPath = Field(
         default="",
         max_length=20,
-        description="put between the names of a nested record and of its fields, which are then attributes, too (`_`: as "
-        "`address_city`); empty: nested records are left out",
+        description="put between the names of a nested record and of its fields, which then are attributes, too: `_` "
+        "for `address_city`; empty: nested records are left out",
     )
     occurred_at: FieldPath = Field(default=_MAPPING.occurred_at, description="path of the time of the change")
     event_id: FieldPath = Field(default=_MAPPING.event_id, description="path of the event's id")

@@ -134,7 +134,8 @@ class _Compiler:
 
     def path(self, label: str, found: list[Found]) -> list[_Read]:
         """A path's function, which reads the first alternative that a record has. None if all are left out."""
-        alternatives, names = [], {}
+        alternatives: list[tuple[_Read, bool]] = []
+        names: dict[str, Keys] = {}
         for one in found:
             self._names = {}
             alternatives.append((self._place(label, one), _is_scalar(one)))
@@ -233,11 +234,11 @@ class _Compiler:
 
     def _claim(self, new: str, keys: Keys) -> None:
         if self._earlier.get(new, keys) != keys or self._names.setdefault(new, keys) != keys:
-            raise Undecodable("attributes: rename, prefix and paths give two fields of this schema the same name")
+            raise Undecodable("attributes: rename, prefix or paths give two fields of this schema the same name")
 
 
 def _first(alternatives: list[tuple[_Read, bool]]) -> _Read:
-    """The first one that is there. One that is a scalar (so says the flag) and null counts only if there is no other."""
+    """The first one that is there. A scalar that is null counts only if no other is; the flag says which are such."""
     if len(alternatives) == 1:
         return alternatives[0][0]
 

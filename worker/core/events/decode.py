@@ -122,6 +122,11 @@ class Decoder:
             self._unusable.pop(schema_id, None)
         self._absent.clear()
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether the Kafka keys name schemas of their own, which are asked for."""
+        return self._key is not None and self._key_type is None
+
     def is_tombstone(self, record: Record) -> bool:
         """Whether the record has no value."""
         return record.value is None or (self._empty_is_tombstone and not record.value)

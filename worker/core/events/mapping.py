@@ -2,8 +2,8 @@
 
 A path names a field by dots: `user.phone`. Each part is a field's name or one of its aliases, so that a mapping still
 works after a producer renames a field with an alias. Inside a map, a part is the key; an array of records with the
-fields `key` and `value` is a map, too. `|` separates alternatives: the first one present counts. A path that a schema lacks is
-absent, not an error: schemas evolve.
+fields `key` and `value` is a map, too. `|` separates alternatives: the first one present counts. A path that a schema
+lacks is absent, not an error: schemas evolve.
 
 A path that begins with `key` leads into the Kafka key: `key.id` is its field, `key` alone the whole of it.
 """
