@@ -328,9 +328,10 @@ def test_a_schema_is_fetched_by_its_guid(stub: StubRegistry) -> None:
         assert until(schemas.answers) == [(guid, ROW)]
 
 
-def test_a_registry_that_knows_no_guids_says_that_there_is_none(stub: StubRegistry) -> None:
+@pytest.mark.parametrize("code", [404, 0])
+def test_a_registry_that_knows_no_guids_says_that_there_is_none(stub: StubRegistry, code: int) -> None:
     """Else one header would hold a partition for ever. But a wrong URL says the same: so it must answer otherwise."""
-    guid, no_path = "6f9619ff-8b86-d011-b42d-00cf4fc964ff", (404, {"error_code": 404, "message": "HTTP 404 Not Found"})
+    guid, no_path = "6f9619ff-8b86-d011-b42d-00cf4fc964ff", (404, {"error_code": code, "message": "no such path"})
     stub.fault = lambda path: no_path if "guids" in path else (200, []) if path.startswith("/subjects?") else None
     with source(stub.url) as schemas:
         schemas.request(guid)

@@ -23,7 +23,7 @@ from worker.registry.exchanges import Exchanges, Unanswered
 
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = frozenset({40403})
-_GUID_NOT_FOUND = frozenset({40403, 404})
+_ANY_CODE = range(-(2**31), 2**31)
 _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
@@ -88,10 +88,10 @@ class RegistryClient:
             RulesToRun: The schema has rules that its readers must run.
         """
         by_guid = isinstance(schema_id, str)
-        path, codes = ("guids", _GUID_NOT_FOUND) if by_guid else ("ids", _SCHEMA_NOT_FOUND)
+        path, codes = ("guids", _ANY_CODE) if by_guid else ("ids", _SCHEMA_NOT_FOUND)
         found = self._exchanges.ask(self._found(f"schemas/{path}/{schema_id}", codes))
         if found is None and by_guid:
-            self.prove()  # a registry that knows no GUIDs says the same of the path as something that is no registry
+            self.prove()  # one that knows no GUIDs says the same of the path as what is no registry, by any code
         return None if found is None else found[1]
 
     def prove(self) -> None:

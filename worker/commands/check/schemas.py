@@ -137,9 +137,9 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
     settings_absent = {entry.partition(":")[0] for entry in absent}
     mapping = settings.mapping
     identifiers = [_IDENTIFIER_PATHS[kind] for kind in settings.identity.order]
-    if "attributes" in settings_absent:
+    if lacking := [path for name, _, path in (entry.partition(": ") for entry in absent) if name == "attributes"]:
         return Finding.fail(
-            "schemas", f"{what}: has no field {mapping.attributes} for the attributes", "set WORKER_MAPPING__ATTRIBUTES"
+            "schemas", f"{what}: has no field {', '.join(lacking)} for the attributes", "set WORKER_MAPPING__ATTRIBUTES"
         )
     if all(name in settings_absent or not getattr(mapping, name) for name in identifiers):
         paths = ", ".join(f"{name}: {getattr(mapping, name)}" for name in identifiers if getattr(mapping, name))
