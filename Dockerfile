@@ -1,7 +1,8 @@
-# The worker's image: docker build --build-arg PYTHON_IMAGE=docker.io/library/python:3.13-slim@sha256:… .
-# A release names its base by digest. `docker buildx imagetools inspect python:3.13-slim` tells the present one.
+# The worker's image: docker build .
+# The digest decides which base that is: here python:3.13.15-slim-trixie of September 2026. For a newer one, ask
+# `docker buildx imagetools inspect docker.io/library/python:3.13-slim`, and give --build-arg PYTHON_IMAGE=…@sha256:…
 # An index or a proxy of your own: docker build --secret id=pip.conf,src=pip.conf …
-ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim
+ARG PYTHON_IMAGE=docker.io/library/python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /source
@@ -47,6 +48,6 @@ USER 10001:10001
 EXPOSE 8080
 # Kubernetes asks /livez by its own probe. This is for engines that ask from inside.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
-    CMD ["python3", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('WORKER_HTTP__PORT', '8080') + '/livez', timeout=4)"]
+    CMD ["python3", "-c", "import http.client, os; host = os.environ.get('WORKER_HTTP__HOST', '::'); connection = http.client.HTTPConnection('127.0.0.1' if host == '::' else host, os.environ.get('WORKER_HTTP__PORT', '8080'), timeout=4); connection.request('GET', '/livez'); raise SystemExit(connection.getresponse().status != 200)"]
 ENTRYPOINT ["attribute-worker"]
 CMD ["run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_a_stopped_group_reads_again_from_where_it_was_moved_to(lab: Lab, protoc
     lab.until_committed(60)
 
     said = rewind(lab, "--to", "earliest", extra=extra, exit_status=1)
-    assert "attribute-worker at 127.0.0.1" in said
+    assert f"attribute-worker-{socket.gethostname()} at 127.0.0.1" in said
     assert "Stop every worker of the group" in said
     shown = rewound(lab, "--to", "earliest", "--dry-run", extra=extra)
     assert {number: each["before"] for number, each in shown.items()} == committed(lab)

@@ -56,7 +56,13 @@ def test_every_value_is_described() -> None:
 def test_every_key_of_the_values_is_described_or_a_part_of_a_default() -> None:
     """A key without a comment would be missing from the schema, and so be refused."""
     known = {value.path for value in values_of((CHART / "values.yaml").read_text())}
-    whole = {("config",), ("podSecurityContext",), ("securityContext",), ("dashboards", "labels")}
+    whole = {
+        ("config",),
+        ("podSecurityContext",),
+        ("securityContext",),
+        ("dashboards", "labels"),
+        ("test", "resources"),
+    }
     whole |= {("autoscaling", "behavior")}
 
     def walk(node: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from tests.helm.charts import CHART, NAME, NAMESPACE, RELEASE, SELECTOR, Helm, c
 
 pytestmark = pytest.mark.helm
 
+SECRET = {"name": "kafka-user", "key": "password"}
 ALWAYS = {
     ("ConfigMap", NAME),
     ("Deployment", NAME),
@@ -120,6 +121,27 @@ def test_every_pod_fits_the_restricted_standard(helm: Helm, kind: str) -> None:
     }
 
 
+def test_no_token_of_the_service_account_is_mounted_by_other_pods_either(helm: Helm) -> None:
+    assert helm.render({})["ServiceAccount", NAME]["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_everything_is_mounted_read_only(helm: Helm, kind: str) -> None:
+    values = {"mounts": [{"path": "/a", "secret": "s"}], "secretProperties.kafka": {"sasl.password": SECRET}}
+    mounts = container(only(helm.render(values), kind))["volumeMounts"]
+    assert {mount["name"] for mount in mounts} == {"settings", "token", "properties", "mount-0"}
+    assert all(mount["readOnly"] is True for mount in mounts)
+
+
+def test_the_resources_of_the_test_can_be_set(helm: Helm) -> None:
+    assert container(only(helm.render({}), "Pod"))["resources"] == {
+        "requests": {"cpu": "50m", "memory": "64Mi"},
+        "limits": {"memory": "64Mi"},
+    }
+    resources = container(only(helm.render({"test.resources.limits.memory": "1Gi"}), "Pod"))["resources"]
+    assert resources["limits"] == {"memory": "1Gi"}
+
+
 def test_the_platform_may_choose_the_user(each_helm: Helm) -> None:
     values = {f"podSecurityContext.{name}": None for name in ("runAsUser", "runAsGroup", "fsGroup")}
     pod = pod_of(only(each_helm.render(values), "Deployment"))
@@ -183,6 +205,14 @@ def test_only_a_change_of_the_settings_changes_the_checksum(helm: Helm) -> None:
             {"memory": "512Mi"},
             {"memory": "2Gi", "cpu": 2},
         ),
+        (
+            {
+                "resources.requests": {"memory": "478M", "cpu": "1e0"},
+                "resources.limits": {"memory": "478150656", "cpu": "1"},
+            },
+            {"memory": "478M", "cpu": "1e0"},
+            {"memory": "478150656", "cpu": "1"},
+        ),
     ],
 )
 def test_memory_follows_the_budget(
@@ -215,6 +245,8 @@ def test_the_check_runs_before_anything_else_with_what_it_needs(helm: Helm) -> N
         assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
         assert ("helm.sh/hook-weight" in annotations) == (kind != "Job")
     job = parts["Job", f"{NAME}-check"]
+    assert job["metadata"]["annotations"]["helm.sh/hook-output-log-policy"] == "hook-failed", "people see why"
+    assert parts["ServiceAccount", f"{NAME}-check"]["automountServiceAccountToken"] is False
     assert container(job)["args"] == ["check"]
     assert pod_of(job)["restartPolicy"] == "Never"
     assert pod_of(job)["serviceAccountName"] == f"{NAME}-check"

@@ -75,6 +75,80 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a budget that is removed": ({"config.window": None}, "window is required|property .window"),
     "a part that is removed": ({"rollout": None}, "rollout is required|property .rollout"),
+    "a limit below the request that follows from the budget": (
+        {"resources.limits.memory": "500Mi"},
+        "resources.limits.memory: 500Mi is below resources.requests.memory, 512Mi",
+    ),
+    "a limit of another resource below its request": (
+        {"resources.limits.cpu": 0.2},
+        "resources.limits.cpu: 0.2 is below resources.requests.cpu, 250m",
+    ),
+    "a limit below what the budget needs": (
+        {"resources.requests.memory": "64Mi", "resources.limits.memory": "478M"},
+        "the worker needs 456Mi, .*killed at 478M",
+    ),
+    "a budget above the limit": (
+        {
+            "config.window.max_bytes": 1073741824,
+            "resources.requests.memory": "1Gi",
+            "resources.limits.memory": "1250000000",
+        },
+        "the worker needs 1224Mi",
+    ),
+    "an amount that is none": ({"resources.limits.memory": "512MB"}, '"512MB" is no amount'),
+    "a request that is no amount": ({"resources.requests.cpu": "a core"}, 'requests.cpu: "a core" is no amount'),
+    "two mounts at one path": (
+        {"mounts": [{"path": "/a", "secret": "s"}, {"path": "/a/", "configMap": "c"}]},
+        "mounts: /a is taken by mounts",
+    ),
+    "a mount over the settings": (
+        {"mounts": [{"path": "/etc/attribute-worker", "secret": "s"}]},
+        "mounts: /etc/attribute-worker is taken by the worker's settings",
+    ),
+    "a mount over the token": (
+        {"extraVolumeMounts": [{"name": "x", "mountPath": "/run/secrets/attentive"}]},
+        "extraVolumeMounts: /run/secrets/attentive is taken by the token",
+    ),
+    "a mount over the properties": (
+        {
+            "secretProperties.kafka": {"sasl.password": SECRET},
+            "mounts": [{"path": "/run/secrets/properties", "secret": "s"}],
+        },
+        "is taken by secretProperties",
+    ),
+    "two kinds of mounts at one path": (
+        {"mounts": [{"path": "/a", "secret": "s"}], "extraVolumeMounts": [{"name": "x", "mountPath": "/a"}]},
+        "extraVolumeMounts: /a is taken by mounts",
+    ),
+    "a token's key that is empty": ({"token.key": ""}, "key"),
+    "a token's key that is a path": ({"token.key": "../token"}, "key"),
+    **{
+        f"{where}, with a label of the chart": (
+            {where: {"app.kubernetes.io/name": "x"}},
+            f"{where}: .*is set by the chart",
+        )
+        for where in (
+            "commonLabels",
+            "podLabels",
+            "hookPodLabels",
+            "service.labels",
+            "podMonitor.labels",
+            "prometheusRule.labels",
+            "dashboards.labels",
+        )
+    },
+    "a label for the pods that is for all objects": (
+        {"commonLabels": {"team": "crm"}, "podLabels": {"team": "x"}},
+        "podLabels: team is set by commonLabels",
+    ),
+    "an annotation of the chart": (
+        {"podAnnotations": {"checksum/config": "x"}},
+        "podAnnotations: .*is set by the chart",
+    ),
+    "a hook's annotation": (
+        {"hookPodAnnotations": {"helm.sh/hook": "test"}},
+        "hookPodAnnotations: .*is set by the chart",
+    ),
     "bounds the wrong way round": ({"autoscaling.enabled": True, "autoscaling.minReplicas": 9}, "maxReplicas"),
 }
 

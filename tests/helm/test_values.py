@@ -28,11 +28,15 @@ def another(value: Value) -> Any:  # noqa: ANN401 - a value of any kind
         return not value.default
     if isinstance(value.default, int) or "integer" in value.added.get("type", ()):
         return int(str(value.default or 0)) + 1
-    by_pattern: dict[tuple[str, ...], str] = {
+    by_form: dict[tuple[str, ...], str] = {
         ("image", "digest"): f"sha256:{'0' * 64}",
         ("prometheusRule", "matchers"): 'namespace="crm"',
+        ("resources", "requests", "cpu"): "300m",
+        ("resources", "requests", "memory"): "300Mi",
+        ("resources", "limits", "cpu"): "2",
+        ("resources", "limits", "memory"): "2Gi",
     }
-    return by_pattern.get(value.path, f"{value.default or 'other'}1")
+    return by_form.get(value.path, f"{value.default or 'other'}1")
 
 
 @pytest.mark.parametrize("value", SINGLE, ids=lambda value: ".".join(value.path))

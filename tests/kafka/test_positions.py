@@ -85,3 +85,21 @@ def test_a_new_assignment_expects_nothing_of_an_old_one(log: Log) -> None:
     log.start = 40
     log.positions.came(P, 40)
     assert log.positions.deleted() == []
+
+
+def test_what_is_deleted_of_a_paused_partition_counts_at_once_and_only_once(log: Log) -> None:
+    log.positions.came(P, 9)
+    log.positions.begin_later({P: 40})
+    assert log.positions.deleted() == DELETED
+    log.positions.begin_later({P: 40})
+    log.start = 45  # more is deleted, and then the partition is read on
+    log.positions.came(P, 47)
+    assert log.positions.deleted() == [DeletedUnread(P, first=40, offsets=5)]
+
+
+def test_a_log_that_begins_before_the_next_record_has_lost_nothing_unread(log: Log) -> None:
+    log.positions.begin_later({P: 5})  # nothing was read or committed: nobody knows what was expected
+    log.positions.came(P, 9)
+    log.positions.begin_later({P: 10})
+    log.positions.begin_later({P: 3})
+    assert log.positions.deleted() == []

@@ -50,6 +50,7 @@ def telemetry_of(found: Exporters) -> Telemetry:
     [
         {},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "notaurl"},
         {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": ""},
         {"OTEL_METRICS_EXPORTER": "prometheus"},
         {**BOTH, "OTEL_SDK_DISABLED": "true"},
@@ -75,6 +76,18 @@ def test_no_exporter_is_started_unless_one_is_named(
         (
             {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: the worker speaks http/protobuf",
+        ),
+        *(
+            ({"OTEL_TRACES_EXPORTER": "otlp", name: address}, f"{name}: not the URL of a collector")
+            for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            for address in (
+                "notaurl",
+                "collector:4318",
+                "grpc://collector:4317",
+                "http://",
+                "http://c:port",
+                "http://[::1",
+            )
         ),
     ],
 )

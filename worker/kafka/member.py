@@ -15,8 +15,8 @@ from worker.core.model import Partition, Record
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.coordinator import Coordinator
-from worker.kafka.end_offsets import EndOffsets
 from worker.kafka.missing_topics import MissingTopics
+from worker.kafka.paused_logs import PausedLogs
 from worker.kafka.positions import Positions
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
 from worker.kafka.records import PollSize, record_of
@@ -66,8 +66,8 @@ class Subscription:
         self._poll_size = PollSize()
         self._paused: set[Partition] = set()
         self._commits = Commits(self._assigned, log)
-        self._positions = Positions(self._log_start)
-        self._end_offsets = EndOffsets(properties, log)
+        self._positions = Positions(lambda partition: self._fetched(partition)[0])
+        self._paused_logs = PausedLogs(properties, log)
         self._renewal = Renewal(properties, log)
         self._unstarted = Unstarted(self._assigned, log)
         self._listener_error: Exception | None = None
@@ -136,7 +136,8 @@ class Subscription:
         return self._positions.passed
 
     def deleted_unread(self) -> Sequence[DeletedUnread]:
-        """The records that were deleted before this member read them, since the last call."""
+        """The records deleted before this member read them, since the last call. Also those of paused partitions."""
+        self._positions.begin_later(self._paused_logs.of(self._paused).starts)
         return self._positions.deleted()
 
     def renewed(self, topic: str) -> None:
@@ -206,16 +207,11 @@ class Subscription:
     def end_offsets(self) -> Mapping[Partition, int]:
         """The assigned partitions' end offsets, as last heard. A partition without any yet is absent. Never waits.
 
-        Those of paused partitions are refreshed every `end_offsets.REFRESH_SECONDS`.
+        Those of paused partitions are refreshed every `paused_logs.REFRESH_SECONDS`, now and then a turn later.
         """
-        asked = self._end_offsets.of(self._paused)
-        ends = {}
-        for partition in self._assigned:
-            _, fetched = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-            end = max(fetched, asked.get(partition, -1))
-            if end >= 0:
-                ends[partition] = end
-        return ends
+        asked = self._paused_logs.of(self._paused).ends
+        ends = {partition: max(self._fetched(partition)[1], asked.get(partition, -1)) for partition in self._assigned}
+        return {partition: end for partition, end in ends.items() if end >= 0}
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Leaves the group. A static member does not: its partitions wait for it to come back.
@@ -251,8 +247,8 @@ class Subscription:
         if self._renewal.begin(self._assigned, self._bounds) or self._unstarted.overdue():
             self.rejoin()
 
-    def _log_start(self, partition: Partition) -> int:
-        return self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)[0]
+    def _fetched(self, partition: Partition) -> tuple[int, int]:
+        return self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
 
     def _bounds(self, partition: Partition) -> tuple[int, int]:
         return self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_BOUNDS_SECONDS)
@@ -324,6 +320,7 @@ class Subscription:
         self._assigned.difference_update(partitions)
         self._paused.difference_update(partitions)
         self._positions.forget(partitions)
+        self._paused_logs.forget(partitions)
         self._commits.forget(partitions)
 
     def _call_listener(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:

@@ -2,6 +2,7 @@
 
 librdkafka then goes on at `auto.offset.reset`, and says so in a log line alone. But the next record shows it: the log
 begins behind the offset that was expected. A jump alone shows nothing, since compaction and transactions leave gaps.
+A paused partition brings no record, so its log's start is asked for.
 """
 
 from __future__ import annotations
@@ -59,6 +60,14 @@ class Positions:
         self.passed[partition] = offset
         self._faults.pop(partition, None)
         self._move(partition, offset, offset)
+
+    def begin_later(self, starts: Mapping[Partition, int]) -> None:
+        """The logs of these partitions, of which nothing is fetched, begin at these offsets now."""
+        for partition, start in starts.items():
+            expected = self._expected.get(partition, start)
+            if expected < start:
+                self._expected[partition] = start
+                self._compare(partition, expected, start, start)
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions were assigned, or are no longer: what was expected of them holds no more."""

@@ -5,6 +5,8 @@ Imports no Kafka client, so that `attribute-worker config` and `--help` start fa
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -23,8 +25,15 @@ DEFAULTS_MS: Final[Mapping[str, int]] = {
 STATISTICS_MS: Final = 5_000
 """How often clients report statistics, unless something needs them more often."""
 
+
+def client_id(host: str) -> str:
+    """The name by which brokers tell replicas apart, in their logs and in groups. A pod has a host name of its own."""
+    # Any other character might spoil librdkafka's statistics, or the brokers' own files.
+    return "attribute-worker-" + re.sub(r"[^A-Za-z0-9._-]", "_", host)
+
+
 _SHARED_DEFAULTS: Final[Properties] = {
-    "client.id": "attribute-worker",
+    "client.id": client_id(socket.gethostname()),
     # In a rolling restart every broker goes once. librdkafka's default of 10 s would prolong each of these outages.
     "reconnect.backoff.max.ms": "2000",
     # Brokers close idle connections all the time. A lost connection that matters shows in `Connection.problem`.

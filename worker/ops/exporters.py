@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 from typing import Final
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import (
@@ -114,4 +115,18 @@ def _names_otlp(signal: str, harmless: set[str]) -> bool:
             break
         if protocol:
             raise ExporterUnusable(f"{name}: the worker speaks {_PROTOCOL}; send that to port 4318 of the collector")
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        address = os.environ.get(name, "").strip()
+        if address and not _is_url(address):
+            # Never the value: it may hold a password.
+            raise ExporterUnusable(f"{name}: not the URL of a collector, such as http://collector:4318")
     return True
+
+
+def _is_url(text: str) -> bool:
+    """Whether the exporter can send to it. Else it would fail in silence: at each export, and nowhere else."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is none, or a bracket without its pair
+        return False

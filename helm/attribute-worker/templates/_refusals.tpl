@@ -43,6 +43,91 @@
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- include "attribute-worker.refuseResources" . -}}
+{{- include "attribute-worker.refuseMounts" . -}}
+{{- include "attribute-worker.refuseLabels" . -}}
+{{- end -}}
+
+{{/* Limits below requests, which a cluster refuses, and a limit below the memory that the worker is told to use. */}}
+{{- define "attribute-worker.refuseResources" -}}
+{{- $resources := include "attribute-worker.resources" . | fromYaml -}}
+{{- range $name, $request := $resources.requests -}}
+{{- $least := include "attribute-worker.amount" (list $request (printf "resources.requests.%s" $name)) | float64 -}}
+{{- with get $resources.limits $name -}}
+{{- if lt (include "attribute-worker.amount" (list . (printf "resources.limits.%s" $name)) | float64) $least -}}
+{{- fail (printf "resources.limits.%s: %v is below resources.requests.%s, %v" $name . $name $request) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $limit := $resources.limits.memory -}}
+{{- $needed := add (ceil (divf .Values.config.window.max_bytes 1048576)) 200 -}}
+{{- if lt (include "attribute-worker.amount" (list $limit "resources.limits.memory") | float64) (mulf $needed 1048576) -}}
+{{- fail (printf "resources.limits.memory: the worker needs %dMi, config.window.max_bytes and 200Mi beside it, and would be killed at %v; raise the one or lower the other" $needed $limit) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity of Kubernetes as a number. */}}
+{{- define "attribute-worker.amount" -}}
+{{- $text := toString (index . 0) -}}
+{{- if not (regexMatch "^[0-9]+([.][0-9]+)?(e[+]?[0-9]+|m|k|[MGTPE]|[KMGTPE]i)?$" $text) -}}
+{{- fail (printf "%s: %q is no amount for Kubernetes: 512Mi, 2Gi, 250m" (index . 1) $text) -}}
+{{- end -}}
+{{- $unit := regexFind "[a-zA-Z]+$" $text -}}
+{{- $factors := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- mulf (float64 (trimSuffix $unit $text)) (get $factors $unit) -}}
+{{- end -}}
+
+{{/* Two things at one place of the worker's container. */}}
+{{- define "attribute-worker.refuseMounts" -}}
+{{- $taken := dict "/etc/attribute-worker" "the worker's settings" -}}
+{{- if .Values.token.existingSecret -}}
+{{- $_ := set $taken (include "attribute-worker.tokenFolder" .) "the token" -}}
+{{- end -}}
+{{- if include "attribute-worker.propertySources" . -}}
+{{- $_ := set $taken (include "attribute-worker.propertiesFolder" .) "secretProperties" -}}
+{{- end -}}
+{{- $given := list -}}
+{{- range .Values.mounts -}}
+{{- $given = append $given (list "mounts" .path) -}}
+{{- end -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $given = append $given (list "extraVolumeMounts" .mountPath) -}}
+{{- end -}}
+{{- range $given -}}
+{{- $from := index . 0 -}}
+{{- $place := clean (toString (index . 1)) -}}
+{{- with get $taken $place -}}
+{{- fail (printf "%s: %s is taken by %s; choose another path" $from $place .) -}}
+{{- end -}}
+{{- $_ := set $taken $place $from -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels and annotations that the chart sets itself would stand there twice. */}}
+{{- define "attribute-worker.refuseLabels" -}}
+{{- $values := .Values -}}
+{{- $own := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/component" -}}
+{{- include "attribute-worker.refuseKeys" (list $values.commonLabels "commonLabels" $own "the chart") -}}
+{{- $labels := dict "podLabels" $values.podLabels "hookPodLabels" $values.hookPodLabels "service.labels" $values.service.labels "podMonitor.labels" $values.podMonitor.labels "prometheusRule.labels" $values.prometheusRule.labels "dashboards.labels" $values.dashboards.labels -}}
+{{- range $where, $given := $labels -}}
+{{- include "attribute-worker.refuseKeys" (list $given $where $own "the chart") -}}
+{{- include "attribute-worker.refuseKeys" (list $given $where (keys (default dict $values.commonLabels)) "commonLabels") -}}
+{{- end -}}
+{{- $own = list "checksum/config" "helm.sh/hook" "helm.sh/hook-delete-policy" -}}
+{{- range $where, $given := dict "podAnnotations" $values.podAnnotations "hookPodAnnotations" $values.hookPodAnnotations -}}
+{{- include "attribute-worker.refuseKeys" (list $given $where $own "the chart") -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "attribute-worker.refuseKeys" -}}
+{{- $where := index . 1 -}}
+{{- $taken := index . 2 -}}
+{{- $by := index . 3 -}}
+{{- range $name, $_ := default dict (index . 0) -}}
+{{- if has $name $taken -}}
+{{- fail (printf "%s: %s is set by %s; remove it" $where $name $by) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Properties in the ConfigMap that are secrets, by the same words by which the worker masks them, or in a Secret as well. */}}
