@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.avro import fields
 from worker.commands.check.finding import Level
 from worker.commands.check.schemas import check_schemas
@@ -55,3 +57,29 @@ def test_a_schema_that_may_be_a_keys_is_not_condemned(tmp_path: Path) -> None:
         (Level.WARN, "1.avsc: has no field tier for the attributes; if it is a key's schema, all is well"),
         (Level.OK, "7.avsc: decodes, and has every mapped field"),
     ]
+
+
+@pytest.mark.parametrize("path", ["tags", "born", "address", "active", "photo"])
+def test_a_field_that_can_be_no_identifier_is_told(tmp_path: Path, path: str) -> None:
+    schema = fields(
+        ("id", "string"),
+        ("number", {"type": "bytes", "logicalType": "decimal", "precision": 9}),
+        ("tags", {"type": "array", "items": "string"}),
+        ("born", {"type": "int", "logicalType": "date"}),
+        ("address", fields(("city", "string"), name="Address")),
+        ("active", "boolean"),
+        ("photo", "bytes"),
+    )
+    ((level, what),) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="*", CLIENT_USER_ID="", PHONE=path)
+    assert (level, what) == (Level.FAIL, f"7.avsc: no field can name the user (phone: {path})")
+    ((level, what),) = checked(tmp_path, {}, ATTRIBUTES="*", CLIENT_USER_ID="number", PHONE=path)
+    assert (level, what) == (Level.WARN, f"7.avsc: neither text nor a whole number (phone: {path})")
+
+
+def test_attributes_that_no_record_could_have_are_told(tmp_path: Path) -> None:
+    schema = fields(("id", "string"), ("tags", {"type": "array", "items": "string"}))
+    ((level, what),) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="tags", CLIENT_USER_ID="id")
+    assert (level, what) == (
+        Level.FAIL,
+        "7.avsc: attributes: tags is neither a map, a record nor a scalar in this schema",
+    )

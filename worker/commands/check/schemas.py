@@ -132,9 +132,11 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
     """Whether the mapping finds the fields in a schema that the worker cannot do without."""
     try:
         absent = decoder.absent_paths(schema, key)
+        no_identifiers = decoder.no_identifiers(schema, key)
+        decoder.check(schema, key)
     except ValueError as error:
         return Finding.fail("schemas", f"{what}: {error}")
-    settings_absent = {entry.partition(":")[0] for entry in absent}
+    settings_absent = {entry.partition(":")[0] for entry in (*absent, *no_identifiers)}
     mapping = settings.mapping
     identifiers = [_IDENTIFIER_PATHS[kind] for kind in settings.identity.order]
     if lacking := [path for name, _, path in (entry.partition(": ") for entry in absent) if name == "attributes"]:
@@ -143,7 +145,15 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
         )
     if all(name in settings_absent or not getattr(mapping, name) for name in identifiers):
         paths = ", ".join(f"{name}: {getattr(mapping, name)}" for name in identifiers if getattr(mapping, name))
-        return Finding.fail("schemas", f"{what}: has no field that names the user ({paths})", "set WORKER_MAPPING__*")
+        return Finding.fail(
+            "schemas", f"{what}: no field can name the user ({paths})", "set WORKER_MAPPING__*"
+        )
+    if no_identifiers:
+        return Finding.warn(
+            "schemas",
+            f"{what}: neither text nor a whole number ({', '.join(no_identifiers)})",
+            "set those of WORKER_MAPPING__* to fit",
+        )
     if absent:
         return Finding.warn(
             "schemas", f"{what}: lacks mapped fields ({', '.join(absent)})", "set those of WORKER_MAPPING__* to fit"

@@ -13,8 +13,9 @@ from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
 from worker.core.events.attributes import kept_back, naming
 from worker.core.events.extract import extractor
+from worker.core.events.fit import absent, no_identifiers
 from worker.core.events.keys import KeyForm
-from worker.core.events.mapping import KEY, Mapping, Shape, absent
+from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.plans import Plan, Plans
 from worker.core.model import Event, Record, SchemaId
 
@@ -166,6 +167,17 @@ class Decoder:
     def kept_back(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
         """The fields that are not sent because they look like an identifier, as paths; errors as `absent_paths`."""
         return kept_back(self._mapping, self._shape_of(schema, key_schema))
+
+    def no_identifiers(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """The paths of identifiers that can never be one, as `setting: path`; errors as `absent_paths`."""
+        return no_identifiers(self._mapping, self._shape_of(schema, key_schema))
+
+    def check(self, schema: object, key_schema: object | None = None) -> None:
+        """Raises ValueError if no record of this schema could be read. Says why."""
+        try:
+            self._compiled(self._shape_of(schema, key_schema), "")
+        except Undecodable as why:
+            raise ValueError(str(why)) from None
 
     def _shape_of(self, schema: object, key_schema: object | None) -> Shape:
         key = self._key_type if key_schema is None else AvroType(key_schema)

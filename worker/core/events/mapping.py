@@ -200,16 +200,6 @@ def find(shape: Shape, path: str, *, left_out: bool = False) -> list[Found]:
     return list(found.values())
 
 
-def absent(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
-    """The mapping's paths that a record lacks, as `setting: path`. Not those into a key of unknown shape."""
-    unknown = shape.key is None
-    return tuple(
-        f"{name}: {path}"
-        for name, path in mapping.paths()
-        if not find(shape, path) and not (unknown and any(parts[:1] == ("key",) for parts in alternatives(path)))
-    )
-
-
 def shown(keys: Keys) -> str:
     """The steps as a path."""
     return ".".join("key" if key == KEY else key for key in keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -86,7 +86,8 @@ def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = (
     """
     faults: list[str] = []
     for kind in rules.order:
-        faults += [one.fault for one in unusable if one.kind == kind]
+        if unusable:
+            faults += [one.fault for one in unusable if one.kind == kind]
         for name, value in _present_of(user, kind):
             if faults and rules.invalid == "letter":
                 break
@@ -108,7 +109,6 @@ def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
     Raises:
         Invalid: The API would refuse it. Says why, without its value.
     """
-    what = kind if kind != "custom" else f"custom identifier {name[:_NAME_SHOWN_MAX]!r}"
     try:
         if len(value) > CHARACTERS_MAX:
             raise Invalid(f"longer than {CHARACTERS_MAX} characters")  # noqa: TRY301 - said with its kind, as the others
@@ -117,6 +117,7 @@ def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
         if kind == "email":
             return email_address(value, lower=rules.email_case == "lower")
     except Invalid as why:
+        what = kind if kind != "custom" else f"custom identifier {name[:_NAME_SHOWN_MAX]!r}"
         raise Invalid(f"{what}: {why}") from None
     if kind == "custom" and not _present(name):
         raise Invalid("custom identifier: its name is empty")
@@ -132,10 +133,12 @@ def compared(kind: str, name: str, value: str, rules: IdentityRules) -> str:
     return folded_domain(value) if kind == "email" else value
 
 
-def _present_of(user: User, kind: str) -> Iterator[tuple[str, str]]:
+def _present_of(user: User, kind: str) -> Sequence[tuple[str, str]]:
     """The present identifiers of a kind, as (name, value). Only custom ones have a name, and may be several."""
-    given = user.custom if kind == "custom" else (("", getattr(user, kind)),)
-    return ((name, value) for name, value in given if _present(value))
+    if kind == "custom":
+        return [(name, value) for name, value in user.custom if _present(value)]
+    value: str | None = getattr(user, kind)
+    return (("", value),) if value is not None and _present(value) else ()
 
 
 def _present(value: str | None) -> bool:
