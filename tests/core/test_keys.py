@@ -12,7 +12,7 @@ from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping
 from worker.core.events.reading import PassedOver, Unreadable, read
-from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record
+from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
 
 NOWHERE: dict[str, Any] = {
@@ -186,6 +186,22 @@ def test_other_framings_are_named_in_the_letters_text(value: bytes, who: str) ->
     for schema_id in (0, ord(GUID.hex[0])):
         decoder.add(schema_id, None)
     content = read(keyed(None, value), decoder)
+    assert isinstance(content, Unreadable)
+    assert who in content.detail
+    assert bool(who) is (";" in content.detail)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "who"),
+    [
+        ("content-type", b"avro/binary+6f9619ff8b86d011b42d00cf4fc964ff", "Azure's"),
+        ("apicurio.value.globalId", bytes(8), "Apicurio's"),
+        ("content-type", b"application/json", ""),
+    ],
+)
+def test_other_registries_are_named_by_their_headers(name: str, given: bytes, who: str) -> None:
+    headers = used_headers(((name, given), ("x", b"y")))
+    content = read(keyed(None, b"\4u1", headers), Decoder(mapping(client_user_id="id")))
     assert isinstance(content, Unreadable)
     assert who in content.detail
     assert bool(who) is (";" in content.detail)

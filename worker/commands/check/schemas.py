@@ -145,9 +145,7 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
         )
     if all(name in settings_absent or not getattr(mapping, name) for name in identifiers):
         paths = ", ".join(f"{name}: {getattr(mapping, name)}" for name in identifiers if getattr(mapping, name))
-        return Finding.fail(
-            "schemas", f"{what}: no field can name the user ({paths})", "set WORKER_MAPPING__*"
-        )
+        return Finding.fail("schemas", f"{what}: no field can name the user ({paths})", "set WORKER_MAPPING__*")
     if no_identifiers:
         return Finding.warn(
             "schemas",

@@ -12,12 +12,16 @@ from worker.core.model import Headers, SchemaId
 HEADER_BYTES: Final = 5
 SCHEMA_HEADERS: Final = frozenset({"__key_schema_id", "__value_schema_id"})
 """Headers that name the schema of a key or a value, which is not framed itself then."""
+_APICURIO_HEADERS: Final = frozenset({"apicurio.value.globalId", "apicurio.value.contentId"})
+OTHER_HEADERS: Final = _APICURIO_HEADERS | {"content-type"}
+"""Headers of other registries: known only to name them."""
 _MAGIC: Final = 0
 _MAGIC_GUID: Final = 1
 _GUID_BYTES: Final = 16
 _MAGIC_GLUE: Final = 3
 _GLUE_BYTES: Final = 18  # with a compression byte, 0 or 5, and a version's UUID
 _APICURIO_BYTES: Final = 9
+_NOT_READ: Final = "schema registry, which this worker does not read"
 _AZURE: Final = re.compile(rb"\0{4}[0-9a-f]{32}")
 
 
@@ -72,17 +76,27 @@ def _fault(value: bytes) -> str:
     return f"{len(value)} bytes are too few for the magic byte and a 4-byte schema id"
 
 
-def other_framing(value: bytes) -> str:
+def other_framing(value: bytes, headers: Headers) -> str:
     """What else the value may be framed by, for people; empty if there is no guess.
 
     Ask only for a value that could not be read: a good one may look the same.
     """
-    if value[:1] == bytes([_MAGIC_GLUE]) and len(value) >= _GLUE_BYTES and value[1] in {0, 5}:
-        return "AWS Glue's schema registry frames so, which this worker does not read"
-    if _AZURE.match(value):
-        return "Azure's schema registry frames so, which this worker does not read"
-    if value[:HEADER_BYTES] == bytes(HEADER_BYTES) and len(value) >= _APICURIO_BYTES:
-        return "Apicurio frames so with ids of 8 bytes; let its serializer use the 4 bytes of Confluent's"
-    if value[:1] == bytes([_MAGIC_GUID]) and len(value) > _GUID_BYTES:
-        return "this may be a schema's GUID, which is read in the header __value_schema_id alone"
-    return ""
+    told = dict(headers)
+    guesses = (
+        ((told.get("content-type") or b"").startswith(b"avro/binary+"), f"its header is that of Azure's {_NOT_READ}"),
+        (not _APICURIO_HEADERS.isdisjoint(told), f"its headers are those of Apicurio's {_NOT_READ}"),
+        (
+            len(value) >= _GLUE_BYTES and value[0] == _MAGIC_GLUE and value[1] in {0, 5},
+            f"so frames AWS Glue's {_NOT_READ}",
+        ),
+        (_AZURE.match(value) is not None, f"so frames Azure's {_NOT_READ}"),
+        (
+            len(value) >= _APICURIO_BYTES and not any(value[:HEADER_BYTES]),
+            "so frames Apicurio with ids of 8 bytes: let its serializer use 4, as Confluent's",
+        ),
+        (
+            len(value) > _GUID_BYTES and value[0] == _MAGIC_GUID,
+            "this may be a schema's GUID, which is read in the header __value_schema_id alone",
+        ),
+    )
+    return next((text for fits, text in guesses if fits), "")

@@ -147,7 +147,7 @@ class Decoder:
         try:
             return self._decode(record, value, *framed(value, record.headers, "__value_schema_id"))
         except Undecodable as why:
-            if hint := other_framing(value):
+            if hint := other_framing(value, record.headers):
                 raise Undecodable(f"{why}; {hint}") from None
             raise
 

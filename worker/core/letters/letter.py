@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sys import getsizeof
 from typing import Final
 
-from worker.core.avro.framing import SCHEMA_HEADERS
+from worker.core.avro.framing import OTHER_HEADERS, SCHEMA_HEADERS
 from worker.core.letters.values import TEXT_MAX_BYTES, Json, compact
 from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now, Reason, Record, Refusal, Reply, Source
 from worker.core.waiting.entry import Entry
@@ -18,6 +18,7 @@ _LOST_BYTES: Final = 130
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
 _SOURCE_PREFIX = "source."
 _OF_SOURCE = {_SOURCE_PREFIX + name: name for name in SCHEMA_HEADERS}
+_USED = _TRACE_CONTEXT | SCHEMA_HEADERS | OTHER_HEADERS | _OF_SOURCE.keys()
 _HEADER_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
 
 
@@ -97,7 +98,7 @@ def source_of(record: Record, event_id: str | None) -> Source:
 
 def used_headers(headers: Headers) -> Headers:
     """The headers of a record that the worker uses: the trace context, and those that name a schema."""
-    return _small(headers, _TRACE_CONTEXT | SCHEMA_HEADERS | _OF_SOURCE.keys())
+    return _small(headers, _USED)
 
 
 def trace_context(headers: Headers) -> Headers:
