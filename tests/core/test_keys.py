@@ -8,9 +8,12 @@ from uuid import UUID
 import pytest
 
 from tests.support.avro import TOPIC, body, fields, framed
+from worker.core.events import decode
+from worker.core.events.attributes import Naming
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
+from worker.core.events.extract import extractor
 from worker.core.events.keys import KeyForm
-from worker.core.events.mapping import Mapping
+from worker.core.events.mapping import Mapping, Shape
 from worker.core.events.reading import PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
@@ -136,11 +139,21 @@ def test_a_key_that_cannot_be_read_makes_a_letter_and_nothing_else(form: KeyForm
     assert event_of(unkeyed, keyed(key)).user.client_user_id == "of value", "without such a path no key is looked at"
 
 
-def test_a_mapping_that_does_not_fit_a_schema_is_compiled_once_and_refuses_each_record() -> None:
+def test_a_mapping_that_does_not_fit_a_schema_is_compiled_once_and_refuses_each_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[Mapping] = []
+
+    def counted(mapping: Mapping, shape: Shape, named: Naming) -> object:
+        compiled.append(mapping)
+        return extractor(mapping, shape, named)
+
+    monkeypatch.setattr(decode, "extractor", counted)
     decoder = knowing(Decoder(mapping(attributes="x=key")))
-    for _ in range(2):
-        with pytest.raises(Undecodable, match="x=key is not one scalar field"):
+    for _ in range(3):
+        with pytest.raises(Undecodable, match="schema 2: attributes: x=key is not one scalar field"):
             decoder.decode(keyed(framed(1, KEY_DATA)))
+    assert len(compiled) == 1
 
 
 def test_a_header_may_name_the_schema_of_a_value_or_a_key() -> None:
