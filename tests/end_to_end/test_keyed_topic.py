@@ -64,3 +64,12 @@ def test_identity_in_the_key_is_read_and_one_bad_key_holds_nobody_up(lab: Lab, r
     ]
     assert kept.count(guid) == 1
     assert worker.stop() == 0
+    # The jobs know a user by any spelling, too.
+    settings = {name: value for name, value in lab.environment(sandbox.base_url, environment).items() if value}
+    before = sandbox.stats()["upserts"]
+    replay = lab.command("replay", "--from", "earliest", "--user", "phone=311.555.0002", "--json", environment=settings)
+    assert json.loads(replay.output.read_text())["delivered"] == 1
+    assert sandbox.stats()["upserts"] == before + 1
+    verify = lab.command("verify", "--user", "phone=(311) 555-0001", "--json", environment=settings)
+    summary = json.loads(verify.output.read_text().splitlines()[-1])
+    assert (summary["users"], summary["equal"], summary["attributes"]) == (1, 2, 2)
