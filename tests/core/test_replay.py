@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.core.drive import Driver, phone
 from worker.core.model import Call, Now, Partition, Record, Reply, User, UserKey
+from worker.core.replay.freshness import FRESH_SECONDS
 from worker.core.replay.index import Said
-from worker.core.replay.replay import FRESH_SECONDS, Phase, Progress, Replay
+from worker.core.replay.replay import Phase, Progress, Replay
 from worker.core.replay.scope import Offsets, Scope
 
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
@@ -146,20 +148,31 @@ class Job:
                 self.driver.reply(call, reply)
 
 
+def a_range(world: World) -> Scope:
+    """Somewhere in the middle of the log. What lies behind it is delivered."""
+    rng, ends = world.rng, world.ends()
+    scope = Scope({each: Offsets(rng.randint(0, ends[each]), ends[each] - rng.randint(0, 20)) for each in PARTITIONS})
+    scope = Scope({each: Offsets(of.start, max(of.start, of.stop)) for each, of in scope.offsets.items()})
+    for said in (said for each, records in world.log.items() for said in records[scope.offsets[each].stop :]):
+        world.held[str(said.user.phone)].update(said.values)
+    return scope
+
+
 def run(
-    seed: int, *, max_bytes: int = 10_000_000, kills: int = 0, trouble: bool = False
+    seed: int,
+    *,
+    choose: Callable[[World], Scope] = a_range,
+    max_bytes: int = 10_000_000,
+    kills: int = 0,
+    trouble: bool = False,
 ) -> tuple[World, Scope, list[Job]]:
-    """Replays a range in the middle of a log, beside live traffic, until it is done and all is delivered."""
+    """Replays a part of a log, beside live traffic, until it is done and all is delivered."""
     rng = random.Random(seed)
     world = World(rng, window_seconds=rng.choice([0.0, 0.1, 2.0]), trouble=trouble)
     users = rng.randint(5, 100)
     for _ in range(100):
         world.append(rng.randrange(users))
-    ends = world.ends()
-    scope = Scope({each: Offsets(rng.randint(0, ends[each]), ends[each] - rng.randint(0, 20)) for each in PARTITIONS})
-    scope = Scope({each: Offsets(of.start, max(of.start, of.stop)) for each, of in scope.offsets.items()})
-    for said in (said for each, records in world.log.items() for said in records[scope.offsets[each].stop :]):
-        world.held[str(said.user.phone)].update(said.values)
+    scope = choose(world)
     jobs = [Job(world, scope, Progress(), max_bytes, 2_000.0)]
     for turn in range(4_000):
         job = jobs[-1]
@@ -199,6 +212,31 @@ def test_in_several_passes_if_memory_is_short_and_after_kills(seed: int) -> None
     check(world, scope)
     done = Job(world, scope, jobs[-1].replay.progress, 12_000, jobs[-1].now)
     assert done.replay.phase is Phase.DONE
+
+
+def some_last_values(world: World) -> Scope:
+    """A part of the last values is missing at the destination."""
+    only: dict[tuple[Partition, int], set[str]] = defaultdict(set)
+    for (user, name), (said, value) in world.last().items():
+        if world.rng.random() < 0.3:
+            only[said.record.partition, said.record.offset].add(name)
+        else:
+            world.held[user][name] = value
+    return Scope({each: Offsets(0, end) for each, end in world.ends().items()}, only=only)
+
+
+@pytest.mark.parametrize("seed", SEEDS[:30])
+def test_single_values_are_sent_and_no_others(seed: int) -> None:
+    world, scope, _ = run(seed, choose=some_last_values)
+    check(world, scope)
+    assert scope.only is not None
+    chosen = {
+        (str(world.log[partition][offset].user.phone), name)
+        for (partition, offset), names in scope.only.items()
+        for name in names
+    }
+    sent = {(str(call.user.phone), name) for call in world.calls for name in call.properties}
+    assert sent <= chosen
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -11,8 +11,8 @@ from fastavro import parse_schema
 
 from worker.core.letters.codec import encode
 from worker.core.letters.folding import DISMISSED, HELD_BYTES, OPEN, resolution_of
-from worker.core.model import Letter, Partition, Reason, Record, WorkerIdentity
-from worker.jobs.letters import LetterBook, LetterDecoder, LettersUnread
+from worker.core.model import Letter, LostAttribute, Partition, Reason, Record, WorkerIdentity
+from worker.jobs.letters import LetterBook, LetterDecoder, LettersUnread, open_letters
 from worker.kafka.range import Range, Span
 from worker.registry.bundled import bundled
 
@@ -46,8 +46,8 @@ class Log:
         return self._records[at : self.positions[PLACE]]
 
 
-def letter(letter_id: str) -> Letter:
-    return Letter(Reason.REJECTED, "refused", 5, 1, (), None, (), record_key=b"key", id=letter_id)
+def letter(letter_id: str, *attributes: LostAttribute) -> Letter:
+    return Letter(Reason.REJECTED, "refused", 5, 1, (), None, attributes, record_key=b"key", id=letter_id)
 
 
 def record(offset: int, of: Letter | None) -> Record:
@@ -96,3 +96,12 @@ def test_a_stop_while_it_folds_gives_no_letter_a_wrong_state() -> None:
 def test_a_topic_that_cannot_be_read_to_its_end_is_an_error() -> None:
     with pytest.raises(LettersUnread, match="a broker is away"):
         list(book(TOPIC, stuck=True).letters(lambda: False))
+
+
+def test_values_are_found_in_open_letters_and_in_no_others() -> None:
+    source = Partition("profile-changes", 2)
+    still_open, dismissed = (letter(name, LostAttribute(name, 1, 5, source, 70)) for name in ("tier", "vip"))
+    wanted = {(source, 70, "tier"), (source, 70, "vip"), (source, 71, "tier")}
+    read = book([still_open, dismissed, still_open, resolution_of(dismissed, DISMISSED, 9)])
+    assert open_letters(read, wanted, lambda: False) == 1
+    assert open_letters(read, {(source, 71, "tier")}, lambda: False) == 0

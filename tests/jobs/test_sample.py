@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.core.drive import P0, P1
 from worker.core.model import Source, User, UserKey
-from worker.jobs.sample import Sample, place_of
+from worker.core.replay.scope import place_of
+from worker.jobs.sample import Sample
 
 PLENTY = 10**9
 USERS = [UserKey("phone", "", f"+1311{number:07d}") for number in range(60)]

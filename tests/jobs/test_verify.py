@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
 from tests.core.drive import P0
-from worker.core.model import Checked, Event, Partition, Scalar, Source, User, UserKey
+from worker.core.model import Checked, Event, Partition, Reason, Scalar, Source, User, UserKey
 from worker.jobs.asking import Asking, Held
+from worker.jobs.findings import Finding, Kind, Wrong
+from worker.jobs.repair import Positions, Refused, Repair
 from worker.jobs.sample import Subject
 from worker.jobs.topic import Take, Topic
-from worker.jobs.verify import Finding, Kind, Verify, Wish
+from worker.jobs.verify import Verify, Wish
 
 ANNA = User(phone="+13115552368")
 KEY = UserKey("phone", "", "+13115552368")
@@ -59,7 +61,23 @@ class FakeAsking:
             yield Held(subject, self._attributes, ASKED_MS)
 
 
-def verify(topic: FakeTopic, held: Mapping[str, object], *, is_whole: bool = True) -> tuple[Verify, list[Finding]]:
+class FakeRepair:
+    """Notes what is to be sent; `then` is what happens meanwhile."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None, refused: Refused | None = None) -> None:
+        self._then = then
+        self._refused = refused or {}
+        self.sent: list[tuple[str, Scalar]] = []
+
+    def send(self, wrong: Sequence[Wrong], _: Positions, __: Callable[[], bool]) -> Refused:
+        self.sent += [(each.attribute, each.last.value) for each in wrong]
+        self._then()
+        return self._refused
+
+
+def verify(
+    topic: FakeTopic, held: Mapping[str, object], *, is_whole: bool = True, repair: FakeRepair | None = None
+) -> tuple[Verify, list[Finding]]:
     wish = Wish(
         includes=lambda _: True,
         matches=lambda _: True,
@@ -68,7 +86,8 @@ def verify(topic: FakeTopic, held: Mapping[str, object], *, is_whole: bool = Tru
         grace_ms=GRACE_MS,
         belongs=(lambda name: name != "theirs") if is_whole else None,
     )
-    job = Verify(cast("Topic", topic), cast("Asking", FakeAsking(held)), wish)
+    mending, pauses = cast("Repair | None", repair), list[float]()
+    job = Verify(cast("Topic", topic), cast("Asking", FakeAsking(held)), wish, mending, pauses.append)
     return job, list(job.run(lambda: False))
 
 
@@ -125,3 +144,32 @@ def test_the_last_of_several_values_counts() -> None:
     assert finding.last is not None
     assert (finding.last.value, finding.last.source.offset, finding.returned) == (2, 2, "1")
     assert job.tally.found == {Kind.DIFFERENT: 1}
+
+
+def test_a_repair_sends_what_differs_and_counts_what_is_held_then() -> None:
+    held: dict[str, object] = {"tier": "silver", "vip": "true", "colour": "red"}
+    repair = FakeRepair(lambda: held.update(tier="gold", points="1"))
+    topic = FakeTopic([({"tier": "gold", "vip": True, "points": 1}, LONG_AGO_MS)])
+    job, findings = verify(topic, held, repair=repair)
+    assert kinds(findings) == {"points": Kind.MISSING, "tier": Kind.DIFFERENT, "colour": Kind.UNEXPECTED}
+    assert repair.sent == [("points", 1), ("tier", "gold")]
+    assert (job.tally.repaired, job.tally.undecided, job.tally.unmended) == (2, 0, {})
+    assert job.tally.differs, "the unexpected value stays"
+
+
+def test_a_later_change_that_comes_during_a_repair_is_no_difference() -> None:
+    """That change is a live worker's, and on its way, or the repair has sent it as well."""
+    said: Mapping[str, Scalar] = {"tier": "gold", "vip": True}
+    topic = FakeTopic([(said, LONG_AGO_MS)], [], [({"tier": "new"}, LONG_AGO_MS)])
+    held: dict[str, object] = {}
+    job, _ = verify(topic, held, repair=FakeRepair(lambda: held.update(vip="TRUE")))
+    assert (job.tally.overtaken, job.tally.repaired, job.tally.differs) == (1, 1, False)
+
+
+def test_what_is_not_mended_has_a_reason() -> None:
+    topic = FakeTopic([({"tier": "gold", "points": 1}, LONG_AGO_MS)])
+    job, _ = verify(topic, {}, repair=FakeRepair(refused={(KEY, "tier"): Reason.REJECTED}))
+    refused, other = sorted(job.tally.unmended, reverse=True)
+    assert "it became a dead letter (rejected)" in refused
+    assert "still holds something else" in other
+    assert (job.tally.repaired, job.tally.undecided) == (0, 0)

@@ -18,8 +18,9 @@ from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
-from worker.jobs.plan.job import Standstill, Wish
+from worker.jobs.plan.job import Wish
 from worker.jobs.spans import chosen, reach
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable, when
 from worker.kafka.range import Span
 from worker.kafka.topics import Admin
@@ -121,7 +122,7 @@ def _figures(
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
     with build(settings, spans, wish, log) as job:
         if not job.run(lambda: stop.requested):
-            raise Standstill(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
+            raise Unfinished(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
         return job.figures()
 
 

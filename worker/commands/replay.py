@@ -17,7 +17,7 @@ from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
 from worker.core.replay.scope import Scope
-from worker.jobs.begin import Beginning, decide, filters_of, name_of, wanted
+from worker.jobs.begin import Beginning, decide, filters_of, name_of, prove_dead_letters, wanted
 from worker.jobs.diary import Begun, Diary, begun_of
 from worker.jobs.first import first_ms
 from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
@@ -25,7 +25,7 @@ from worker.jobs.users import Users, typed_users
 from worker.jobs.when import Unreadable, offsets, when
 from worker.kafka import bounds
 from worker.kafka.notebook import Notebook
-from worker.kafka.topics import Admin, exists, partition_counts
+from worker.kafka.topics import Admin, partition_counts
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
@@ -135,10 +135,7 @@ class _Run:
         wish = wanted(self._reaches, filters_of(self._users, options.attributes))
         if options.dry_run:
             return Beginning.ANEW, wish
-        if not exists(admin, settings.kafka.dead_letter_topic, ASK_SECONDS):
-            raise Unreadable(
-                f"the dead-letter topic {settings.kafka.dead_letter_topic} does not exist: `run` creates it"
-            )
+        prove_dead_letters(admin, settings.kafka.dead_letter_topic)
         how, begun = decide(begun_of(notes.read(partitions)), wish, restart=options.restart)
         if how is Beginning.ANEW:
             Diary(notes, begun).begin()

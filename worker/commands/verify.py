@@ -1,11 +1,11 @@
-"""`attribute-worker verify`: compares what the topic says with what the destination holds."""
+"""`attribute-worker verify`: compares what the topic says with what the destination holds, and mends what differs."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,20 +16,28 @@ from structlog.typing import FilteringBoundLogger
 from worker.commands.job import UNFINISHED_EXIT, job
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
-from worker.jobs.asking import DestinationFailed
+from worker.jobs.begin import prove_dead_letters
+from worker.jobs.findings import Finding, Kind, Tally
+from worker.jobs.letters import Value, open_letters
 from worker.jobs.spans import chosen, reach
+from worker.jobs.unfinished import Unfinished
 from worker.jobs.users import Users, typed_users
-from worker.jobs.verify import Finding, Kind, Tally, Verify
+from worker.jobs.verify import Verify
 from worker.jobs.when import Edge, when
+from worker.kafka.range import RangeFailed
+from worker.kafka.topics import TopicsUnavailable
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.mending import letter_book
+from worker.wiring.parts import Unusable
 from worker.wiring.verify import Task
 from worker.wiring.verify import verify as build
 
 USERS: Final = 100
 _LINES_MAX: Final = 50
+_HINTED_MAX: Final = 100_000  # differences that are looked for in the dead-letter topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class Options:
     begin: str
     attributes: tuple[str, ...]
     rate: float | None
+    repair: bool
     as_json: bool
     values: bool
 
@@ -52,7 +61,8 @@ class Options:
 Examples:
   attribute-worker verify                                    100 users, always the same
   attribute-worker verify --user phone=+15551230001 --values
-  attribute-worker verify --sample 5000 --rate 50 --attribute 'loyalty_*' --json""",
+  attribute-worker verify --sample 5000 --rate 50 --attribute 'loyalty_*' --json
+  attribute-worker verify --sample 5000 --repair             sends what is missing or different""",
 )
 @settings_options
 @click.option(
@@ -80,6 +90,7 @@ Examples:
     metavar="N",
     help="Calls a second. Default: a tenth of WORKER_ATTENTIVE__REQUESTS_PER_SECOND.",
 )
+@click.option("--repair", is_flag=True, help="Send what is missing or different, and see whether it is held then.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a difference, and one with the counts.")
 @click.option("--values", is_flag=True, help="Show identifiers and values, too.")
 def command(loaded: Loaded, **typed: object) -> None:
@@ -89,7 +100,11 @@ def command(loaded: Loaded, **typed: object) -> None:
     users. An attribute may be missing there, different, or unexpected: held, though the topic does not say it. Changes
     younger than the window and 30 seconds are not judged. It changes nothing, and commits nothing.
 
-    Exit status: 0 nothing differs; 1 something differs, or not all could be compared; 2 bad usage or configuration.
+    With --repair it then sends the topic's last values of exactly what is missing or different, as `replay` does,
+    beside live workers, and reads these users again. What is unexpected stays: the topic has no value to send.
+
+    Exit status: 0 nothing differs, or all is mended; 1 something differs, or not all could be compared; 2 bad usage or
+    configuration.
     """
     options = Options(**typed)  # type: ignore[arg-type]  # click gives what the options declare
     settings = loaded.settings
@@ -103,6 +118,8 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
     begin = when(options.begin, time.time_ns() // 1_000_000)
     admin = parts.admin(settings, log)
     reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, None)
+    if options.repair:
+        prove_dead_letters(admin, settings.kafka.dead_letter_topic)
     task = Task(
         reaches=reaches,
         includes=Users(typed, parts.identity_rules(settings)).include,
@@ -110,22 +127,43 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         patterns=options.attributes,
         rate=options.rate,
         from_earliest=begin is Edge.EARLIEST,
+        repair=options.repair,
     )
     printer = _Printer(as_json=options.as_json, values=options.values)
+    wrong: set[Value] = set()
     with build(settings, task, admin, log) as job:
         problem = None
         try:
             for finding in job.run(lambda: stop.requested):
                 printer.finding(finding)
-        except DestinationFailed as error:
+                if finding.last is not None and len(wrong) < _HINTED_MAX:
+                    wrong.add((finding.last.source.partition, finding.last.source.offset, finding.attribute))
+        except Unfinished as error:
             problem = str(error)
-        printer.summary(job.tally)
+        printer.summary(job.tally, repair=task.repair)
         unfinished = [problem] if problem else []
         if stop.requested:
             unfinished.append("stopped before the end")
         _tell(job, task, unfinished)
+    if wrong:
+        _hint(settings, wrong, lambda: stop.requested, log)
     tally = job.tally
-    return UNFINISHED_EXIT if unfinished or tally.found or tally.failed else 0
+    return UNFINISHED_EXIT if unfinished or tally.differs or tally.failed else 0
+
+
+def _hint(settings: Settings, wrong: set[Value], stopped: Callable[[], bool], log: FilteringBoundLogger) -> None:
+    """Says how many of the differences have a dead letter. It is only a hint: the exit status does not follow it."""
+    try:
+        count = open_letters(letter_book(settings, log), wrong, stopped)
+    except (TopicsUnavailable, RangeFailed, Unfinished, Unusable) as error:
+        click.echo(f"whether the differences have dead letters is not known: {error}", err=True)
+        return
+    if count:
+        click.echo(
+            f"open dead letters hold {count:,} of the differences: `dead-letters list` says why, and "
+            "`dead-letters redrive` sends them again",
+            err=True,
+        )
 
 
 class _Printer:
@@ -143,12 +181,12 @@ class _Printer:
         elif self._lines <= _LINES_MAX:
             click.echo(self._line(finding))
 
-    def summary(self, tally: Tally) -> None:
+    def summary(self, tally: Tally, *, repair: bool) -> None:
         found = {kind.value: tally.found[kind] for kind in Kind}
         if self._as_json:
             head = {"users": tally.users, "attributes": tally.attributes, "equal": tally.equal}
-            # It only looks, so nothing is repaired.
-            self._json({**head, **found, "unreadable": tally.unreadable, "repaired": 0, "young": tally.young})
+            tail = {"unreadable": tally.unreadable, "repaired": tally.repaired, "young": tally.young}
+            self._json({**head, **found, **tail})
             return
         if self._lines > _LINES_MAX:
             click.echo(f"… and {self._lines - _LINES_MAX:,} more: --json prints all")
@@ -156,7 +194,9 @@ class _Printer:
         if not tally.found:
             click.echo(f"no differences: {counts}")
         else:
-            click.echo(f"{counts}: {tally.equal:,} equal, " + ", ".join(f"{of:,} {kind}" for kind, of in found.items()))
+            repaired = f"; {tally.repaired:,} repaired" if repair else ""
+            kinds = ", ".join(f"{of:,} {kind}" for kind, of in found.items())
+            click.echo(f"{counts}: {tally.equal:,} equal, {kinds}{repaired}")
 
     def _object(self, finding: Finding) -> dict[str, object]:
         source = None if finding.last is None else finding.last.source
@@ -214,10 +254,24 @@ def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
         notes.append(f"{job.unreadable_records:,} records cannot be decoded; `run` makes dead letters of them")
     if not tally.users and not unfinished:
         notes.append("no such user has a change in the topic")
-    notes += [f"Error: {why}; {_left(tally)}" for why in unfinished]
+    if task.repair:
+        notes += _not_mended(tally)
+    notes += [f"Error: {why}; {_left(tally, repair=task.repair)}" for why in unfinished]
     for note in notes:
         click.echo(note, err=True)
 
 
-def _left(tally: Tally) -> str:
-    return f"{tally.left:,} of {tally.users:,} users are left" if tally.users else "no user was compared"
+def _not_mended(tally: Tally) -> list[str]:
+    notes = [f"{count:,} differences are not mended: {why}" for why, count in tally.unmended.items()]
+    if unexpected := tally.found[Kind.UNEXPECTED]:
+        notes.append(f"{unexpected:,} unexpected values stay: the topic has none to send in their place")
+    if tally.overtaken:
+        notes.append(f"{tally.overtaken:,} differences have a later change by now, which may be on its way")
+    return notes
+
+
+def _left(tally: Tally, *, repair: bool) -> str:
+    if not tally.users:
+        return "no user was compared"
+    differences = f", and {tally.undecided:,} differences" if repair else ""
+    return f"{tally.left:,} of {tally.users:,} users{differences} are left"

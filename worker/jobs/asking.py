@@ -13,6 +13,7 @@ from worker.core.delivery.verdict import Verdict, in_words, verdict_on
 from worker.core.held import read_held
 from worker.core.model import Reply, User
 from worker.jobs.sample import Subject
+from worker.jobs.unfinished import Unfinished
 
 PATIENCE_SECONDS: Final = 120.0
 """How long the destination may fail without any other answer in between, beside the pauses that it asked for."""
@@ -36,7 +37,7 @@ class Destination(Protocol):
         """What is wrong with the token or the URL, and how to mend it. None if both are right."""
 
 
-class DestinationFailed(Exception):
+class DestinationFailed(Unfinished):
     """The destination cannot be asked. The message says why, and how to mend it."""
 
 

@@ -13,9 +13,10 @@ from worker.core.model import Partition
 from worker.core.replay.replay import Progress
 from worker.core.replay.scope import Offsets
 from worker.jobs.diary import Begun
-from worker.jobs.spans import Reach
+from worker.jobs.spans import ASK_SECONDS, Reach
 from worker.jobs.users import Identifier
 from worker.jobs.when import Unreadable
+from worker.kafka.topics import Admin, exists
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _DIGEST_BYTES: Final = 4
@@ -70,6 +71,17 @@ def decide(found: Begun | None, wanted: Begun, *, restart: bool) -> tuple[Beginn
 def wanted(reaches: Mapping[Partition, Reach], filters: str) -> Begun:
     """A replay of these ranges that has not begun."""
     return Begun({each: Offsets(reach.start, reach.stop) for each, reach in reaches.items()}, filters, Progress())
+
+
+def prove_dead_letters(admin: Admin, topic: str) -> None:
+    """Proves, before any call, that there is a topic for what the destination refuses.
+
+    Raises:
+        Unreadable: There is none.
+        TopicsUnavailable: The brokers do not answer.
+    """
+    if not exists(admin, topic, ASK_SECONDS):
+        raise Unreadable(f"the dead-letter topic {topic} does not exist: `run` creates it")
 
 
 def _digest(what: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""Reads the log for a replay: the range from its start, then whatever comes, and where the log ends meanwhile."""
+"""Reads the log for a replay or a redrive: from its start, then whatever comes, and where the log ends meanwhile."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Now, Partition, Record
 from worker.core.replay.index import Said
-from worker.core.replay.replay import Replay
-from worker.core.replay.scope import Matcher, Scope
+from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.kafka.bounds import Ends
@@ -36,6 +35,26 @@ class Counts:
     unreadable: int = 0
 
 
+class Follows(Protocol):
+    """What is fed with the log: a `Replay`, or a `Redrive`."""
+
+    def reread(self) -> bool:
+        """Whether to begin to read from the start. True once for each pass."""
+
+    def receive(self, said: Said, now: Now) -> None:
+        """What the next record of a partition says."""
+
+    def read(self, positions: Mapping[Partition, int]) -> None:
+        """All records before these offsets were received."""
+
+    def ends(self, ends: Mapping[Partition, int], asked_at: float) -> None:
+        """The partitions end here, as of this instant."""
+
+    @property
+    def wants_ends(self) -> bool:
+        """Whether to ask where the partitions end."""
+
+
 class Follower:
     """Feeds a replay. A context manager: it keeps a consumer open.
 
@@ -53,7 +72,7 @@ class Follower:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: Follows,
         scope: Scope,
         starts: Mapping[Partition, int],
         *,
@@ -69,9 +88,9 @@ class Follower:
         self._ends = ends
         self._preflight = preflight
         self._clock = clock
-        self._matches: Matcher = scope.matcher()
+        self._chosen = scope.chooser()
         self._stack = ExitStack()
-        self._reading: Reading
+        self._reading: Reading | None = None
         self.passes = 0
         self._known_ends: Mapping[Partition, int] = {}
         self.counts = Counts()
@@ -86,17 +105,18 @@ class Follower:
 
     def turn(self, wait_seconds: float) -> None:
         """Reads what is there; waits up to `wait_seconds` for the first record. Errors as `Range.poll`."""
-        if self._replay.reread():
+        reading = self._reading
+        if self._replay.reread() or reading is None:
             self._stack.close()
-            self._reading = self._stack.enter_context(self._open_reading(self._starts))
+            self._reading = reading = self._stack.enter_context(self._open_reading(self._starts))
             self.passes += 1
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
-        records = self._reading.poll(wait_seconds)
+        records = reading.poll(wait_seconds)
         now = self._clock()
         for record, content in records:
             self._take(record, content, now)
-        self._replay.read(self._reading.positions)
+        self._replay.read(reading.positions)
         if (answer := self._ends.answer()) is not None:
             self._known_ends = answer[0]
             self._replay.ends(*answer)
@@ -104,12 +124,13 @@ class Follower:
     @property
     def problem(self) -> str | None:
         """What it waits for, in words. None if all is well."""
-        return self._reading.problem or self._ends.problem
+        return (None if self._reading is None else self._reading.problem) or self._ends.problem
 
     @property
     def read(self) -> tuple[int, int]:
         """How many offsets are read in this pass, and of how many, as far as is known."""
-        positions, starts = self._reading.positions, self._starts
+        starts = self._starts
+        positions = starts if self._reading is None else self._reading.positions
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
@@ -125,6 +146,6 @@ class Follower:
         if checked.key is None or not checked.accepted:
             return
         said = Said(record, checked.key, checked.user, checked.accepted, content.occurred_at_ms, content.event_id)
-        if counts and self._scope.includes(said.user) and any(map(self._matches, said.values)):
+        if counts and self._scope.includes(said.user) and self._chosen(record, said.values):
             self.counts.changes += 1
         self._replay.receive(said, now)

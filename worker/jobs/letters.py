@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from worker.core.avro.schema import Undecodable
 from worker.core.letters.codec import LetterReader, NotALetter
-from worker.core.letters.folding import HELD_BYTES, Folding, Place
+from worker.core.letters.folding import HELD_BYTES, OPEN, Folding, Place
 from worker.core.model import Letter, Partition, Reason, Record
 from worker.jobs.framed import Framed, SchemaOf
 from worker.jobs.ticker import Ticker
@@ -20,6 +20,9 @@ from worker.kafka.range import Range, Span
 STUCK_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.1
 _ODD_KINDS_MAX: Final = 20
+
+Value: TypeAlias = tuple[Partition, int, str]
+"""A value in a source topic: its record's partition and offset, and the attribute's name."""
 
 
 class LettersUnread(Unfinished):
@@ -116,6 +119,7 @@ class LetterBook:
             LettersUnread: The topic could not be read to its end.
             RangeFailed: As `Range.poll`.
         """
+        self.odd = Odd()
         for part in range(self.parts):
             words = f", part {part + 1} of {self.parts}" if self.parts > 1 else ""
             folding = Folding(self.parts, part)
@@ -151,3 +155,15 @@ class LetterBook:
                 elif now - moved_at > STUCK_SECONDS:
                     raise LettersUnread(f"reading stands still: {reader.problem or 'no record comes'}")
                 ticker.show(done, self._total, reader.problem or "")
+
+
+def open_letters(book: LetterBook, values: Collection[Value], stopped: Callable[[], bool]) -> int:
+    """How many of these values lie in an open letter. Fewer once `stopped`; errors as `LetterBook.letters`."""
+    lying = {
+        value
+        for found in book.letters(stopped)
+        if found.state == OPEN
+        for attribute in found.letter.attributes
+        if (value := (attribute.partition, attribute.offset, attribute.name)) in values
+    }
+    return len(lying)

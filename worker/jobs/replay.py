@@ -100,20 +100,25 @@ class ReplayJob:
         done = self._replay.phase is Phase.DONE and not self._exchange.engine.letters_waiting
         return done and self._diary.is_kept(self._replay.progress)
 
-    def _tell(self) -> None:
+    @property
+    def standing(self) -> tuple[str, int, int]:
+        """What it does, how much of that is done, and of how much."""
         replay = self._replay
         if replay.phase is Phase.READING:
-            done, total = self._follower.read
-            self._ticker("reading").show(done, total, self._waits() or "offsets")
-            return
-        if self._stage is not None and self._stage[0] == "reading" and replay.passes > 1:
-            self._say(
-                f"not all users fit into WORKER_WINDOW__MAX_BYTES: {replay.passes} passes over the topic are left"
-            )
-        self._ticker("sending").show(replay.tally.delivered, replay.tally.calls, self._waits() or "users")
+            return "reading", *self._follower.read
+        return "sending", replay.tally.delivered, replay.tally.calls
 
-    def _waits(self) -> str | None:
-        """What holds it up, in words."""
+    def _tell(self) -> None:
+        stage, done, total = self.standing
+        passes = self._replay.passes
+        if stage == "sending" and self._stage is not None and self._stage[0] == "reading" and passes > 1:
+            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {passes} passes over the topic are left")
+        units = "offsets" if stage == "reading" else "users"
+        self._ticker(stage).show(done, total, self.obstacle or units)
+
+    @property
+    def obstacle(self) -> str | None:
+        """What holds it up, in words. None if nothing does."""
         halt = self._exchange.engine.halt
         halted = None if halt is None else f"halted ({halt.reason}): {halt.detail}"
         return self._follower.problem or self._diary.problem or halted

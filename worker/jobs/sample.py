@@ -7,7 +7,6 @@ holds fewer users than are wanted, those with the lowest hashes are done first, 
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 import math
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,8 @@ from sys import getsizeof
 from typing import Final
 
 from worker.core.model import Scalar, Source, User, UserKey
+from worker.core.replay.scope import place_of
 
-_SEED: Final = b"attribute-worker"  # fixed: two runs look at the same users
 _USER_BYTES: Final = 1_000  # in memory, beside its attributes
 _ATTRIBUTE_BYTES: Final = 250  # beside its name and value
 
@@ -123,9 +122,3 @@ def _is_older(source: Source, than: Source) -> bool:
 
 def _size(name: str, value: Scalar) -> int:
     return _ATTRIBUTE_BYTES + getsizeof(name) + getsizeof(value)
-
-
-def place_of(key: UserKey) -> int:
-    """A user's hash: the same in every process, and as good as random."""
-    text = "\0".join(key).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=16, key=_SEED).digest(), "big")

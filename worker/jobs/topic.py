@@ -8,25 +8,17 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
-from worker.core.events.decode import Decoder
 from worker.core.events.reading import Unreadable
 from worker.core.letters.letter import source_of
 from worker.core.model import Checked, Event, Partition, Source
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
+from worker.jobs.standstill import Watch, reading_stands_still
 from worker.jobs.ticker import Ticker
-from worker.jobs.unfinished import Unfinished
-from worker.kafka.range import Range
-from worker.live.ports import Schemas
 
-STUCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 
 Take: TypeAlias = Callable[[Event, Checked, Source], None]
-
-
-class ReadingStuck(Unfinished):
-    """Nothing more of the topic could be read. The message says what it waits for."""
 
 
 class Topic:
@@ -34,10 +26,8 @@ class Topic:
 
     Args:
         starts: where to begin to read each partition.
-        open_range: opens a reader from these offsets on, without an end.
+        open_reading: opens a reading from these offsets on, without an end.
         ends: asks where the partitions end now.
-        decoder: gets the schemas as they come.
-        schemas: None if all records have the one schema of the settings.
         preflight: tells what of a record may be sent.
 
     Attributes:
@@ -54,18 +44,14 @@ class Topic:
         self,
         starts: Mapping[Partition, int],
         *,
-        open_range: Callable[[Mapping[Partition, int]], Range],
+        open_reading: Callable[[Mapping[Partition, int]], Reading],
         ends: Callable[[], Mapping[Partition, int]],
-        decoder: Decoder,
-        schemas: Schemas | None,
         preflight: Preflight,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._starts = starts
-        self._open_range = open_range
+        self._open_reading = open_reading
         self._ends = ends
-        self._decoder = decoder
-        self._schemas = schemas
         self._preflight = preflight
         self._clock = clock
         self._stack = ExitStack()
@@ -88,31 +74,28 @@ class Topic:
     def restart(self) -> None:
         """The next `read` begins at the starts."""
         self._stack.close()
-        reader = self._stack.enter_context(self._open_range(self._starts))
-        self._reading = Reading(reader, self._decoder, self._schemas)
+        self._reading = self._stack.enter_context(self._open_reading(self._starts))
         self.unreadable = 0
 
     def read(self, take: Take, stopped: Callable[[], bool]) -> None:
         """Gives every change from where the last `read` ended to the present end. Ends early once `stopped`.
 
         Raises:
-            ReadingStuck: Nothing came for two minutes, though the topic has more.
+            Unfinished: Nothing came for two minutes, though the topic has more.
             RangeFailed: As `Range.poll`.
             TopicsUnavailable: The brokers do not say where the topic ends.
         """
         ends = self._ends()
         total = sum(max(0, end - self._starts[each]) for each, end in ends.items())
         ticker = Ticker("reading")
-        seen, moved_at = -1, self._clock()
+        watch = Watch(self._clock)
         while not stopped():
             positions = self._reading.positions
             left = sum(max(0, end - positions[each]) for each, end in ends.items())
             if not left:
                 break
-            if left != seen:
-                seen, moved_at = left, self._clock()
-            elif self._clock() - moved_at > STUCK_SECONDS:
-                raise ReadingStuck(f"reading stands still: {self._reading.problem or 'no record comes'}")
+            if watch.is_stuck(left):
+                raise reading_stands_still(self._reading.problem)
             ticker.show(total - left, total, self._reading.problem or "")
             for record, content in self._reading.poll(_POLL_SECONDS):
                 if isinstance(content, Event):

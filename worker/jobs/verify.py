@@ -1,16 +1,18 @@
-"""Compares what the topic says with what the destination holds, user by user."""
+"""Compares what the topic says with what the destination holds, user by user. If wanted, mends what differs."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from worker.core.held import gives_back
 from worker.core.model import Checked, Event, Partition, Source, User
 from worker.jobs.asking import Asking, Held, lookup_of
+from worker.jobs.findings import Finding, Kind, Tally, Wrong
+from worker.jobs.repair import Refused, Repair
 from worker.jobs.sample import Last, Sample, Subject
 from worker.jobs.ticker import Ticker
 from worker.jobs.topic import Topic
@@ -18,55 +20,7 @@ from worker.jobs.topic import Topic
 GRACE_MS: Final = 30_000
 """How long a change may take to arrive, beside the window."""
 _TOGETHER: Final = 100  # users who are asked for before the topic is read on and they are judged
-
-
-class Kind(StrEnum):
-    """How an attribute differs."""
-
-    MISSING = "missing"
-    DIFFERENT = "different"
-    UNEXPECTED = "unexpected"  # the destination holds it, and the topic does not say it
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An attribute that differs. `last` is what the topic says, None for an unexpected one."""
-
-    subject: Subject
-    attribute: str
-    kind: Kind
-    last: Last | None = None
-    returned: object = field(default=None, repr=False)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was compared.
-
-    Attributes:
-        users: those chosen, also those that cannot be read.
-        attributes: those of the topic that were judged: equal, missing or different.
-        equal: of these, those that are the same.
-        found: how many differ, by kind.
-        young: changes that may still be on their way: not judged.
-        nameless: users without a phone and an email.
-        failed: users for whom the destination gave no usable answer, by its words.
-        left: users that were chosen and not compared, because the job was stopped.
-    """
-
-    users: int = 0
-    attributes: int = 0
-    equal: int = 0
-    found: Counter[Kind] = field(default_factory=Counter)
-    young: int = 0
-    nameless: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    left: int = 0
-
-    @property
-    def unreadable(self) -> int:
-        """Users that could not be compared."""
-        return self.nameless + self.failed.total()
+_READ_BACK_AFTER_SECONDS: Final = (0.0, 3.0)  # Attentive does not say how soon it gives back what it took
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +48,30 @@ class Wish:
 class Verify:
     """One run.
 
+    Args:
+        topic: what the topic says.
+        asking: what the destination holds.
+        wish: what to compare.
+        repair: mends what differs. None: it only looks.
+
     Attributes:
         tally: what was compared so far.
         passes: how often the topic was read from its start.
     """
 
-    def __init__(self, topic: Topic, asking: Asking, wish: Wish) -> None:
+    def __init__(
+        self,
+        topic: Topic,
+        asking: Asking,
+        wish: Wish,
+        repair: Repair | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._topic = topic
         self._asking = asking
         self._wish = wish
+        self._repair = repair
+        self._sleep = sleep
         self.tally = Tally()
         self.passes = 0
         self._has_asked = False
@@ -113,11 +82,12 @@ class Verify:
         return self._topic.unreadable
 
     def run(self, stopped: Callable[[], bool]) -> Iterator[Finding]:
-        """What differs, as it is found. Ends early once `stopped`.
+        """What differs, as it is found. What is to be mended is mended after that. Ends early once `stopped`.
 
         Raises:
             DestinationFailed: As `Asking.each`.
-            ReadingStuck, RangeFailed, TopicsUnavailable: As `Topic.read`.
+            Unfinished, RangeFailed, TopicsUnavailable: As `Topic.read` and `Repair.send`.
+            SendersStoppedError: As `Repair.send`.
         """
         wish, after, left = self._wish, -1, self._wish.users_max
         while True:
@@ -128,7 +98,13 @@ class Verify:
             if stopped():
                 return
             sample.close()
-            yield from self._compare(sample, stopped)
+            wrong: list[Wrong] = []
+            for finding in self._compare(sample, stopped):
+                if self._repair is not None and finding.last is not None:
+                    wrong.append(Wrong(finding.subject, finding.attribute, finding.last))
+                yield finding
+            if self._repair is not None and not stopped():
+                self._mend(self._repair, sample, wrong, stopped)
             left = None if left is None else left - len(sample)
             after = sample.last_place
             if stopped() or not sample.cut or left == 0:
@@ -144,29 +120,37 @@ class Verify:
             subject = sample.take(checked.key, checked.user, attributes, source) if attributes else None
             if not self._has_asked and subject is not None and lookup_of(subject):
                 self._has_asked = True
-                self._held([subject], stopped)  # reading may take hours: show at once if the account may not ask
+                self._ask([subject], stopped)  # reading may take hours: show at once if the account may not ask
 
         self._topic.read(take, stopped)
 
     def _compare(self, sample: Sample, stopped: Callable[[], bool]) -> Iterator[Finding]:
-        subjects = sorted((each for each in sample if lookup_of(each)), key=lambda each: each.place)
+        subjects = [each for each in sample if lookup_of(each)]
         self.tally.users += len(sample)
         self.tally.nameless += len(sample) - len(subjects)
         self.tally.left = len(subjects)
-        ticker = Ticker("asking")
-        for first in range(0, len(subjects), _TOGETHER):
-            ticker.show(len(subjects) - self.tally.left, len(subjects))
+        for held, read_before in self._held(sample, subjects, "asking", stopped):
+            self.tally.left -= 1
+            yield from self._judge(held, read_before)
+
+    def _held(
+        self, sample: Sample, subjects: Iterable[Subject], stage: str, stopped: Callable[[], bool]
+    ) -> Iterator[tuple[Held, Mapping[Partition, int]]]:
+        """What is held of each, once the topic is read on; and up to where that was read before the question."""
+        ordered = sorted(subjects, key=lambda each: each.place)
+        ticker = Ticker(stage)
+        for first in range(0, len(ordered), _TOGETHER):
+            ticker.show(first, len(ordered), "users")
             read_before = dict(self._topic.positions)
-            helds = self._held(subjects[first : first + _TOGETHER], stopped)
+            helds = self._ask(ordered[first : first + _TOGETHER], stopped)
             self._read(sample, stopped)  # what came while they were asked for
             if stopped():
                 break
-            self.tally.left -= len(helds)
             for held in helds:
-                yield from self._judge(held, read_before)
+                yield held, read_before
         ticker.end()
 
-    def _held(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> list[Held]:
+    def _ask(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> list[Held]:
         return sorted(self._asking.each(subjects, stopped), key=lambda held: held.subject.place)
 
     def _judge(self, held: Held, read_before: Mapping[Partition, int]) -> Iterator[Finding]:
@@ -175,14 +159,13 @@ class Verify:
             return
         subject = held.subject
         for name, last in sorted(subject.last.items()):
-            is_held = name in held.attributes
-            if is_held and gives_back(last.value, held.attributes[name]):
+            if _is_held(held, name, last):
                 self.tally.equal += 1
             elif self._is_young(last, held, read_before):
                 self.tally.young += 1
                 continue
             else:
-                kind = Kind.DIFFERENT if is_held else Kind.MISSING
+                kind = Kind.DIFFERENT if name in held.attributes else Kind.MISSING
                 yield self._found(Finding(subject, name, kind, last, held.attributes.get(name)))
             self.tally.attributes += 1
         for name in sorted(held.attributes.keys() - subject.last.keys()):
@@ -198,3 +181,45 @@ class Verify:
     def _found(self, finding: Finding) -> Finding:
         self.tally.found[finding.kind] += 1
         return finding
+
+    def _mend(self, repair: Repair, sample: Sample, wrong: Sequence[Wrong], stopped: Callable[[], bool]) -> None:
+        """Sends what is still the last word, and sees whether the destination holds it then."""
+        sent = [each for each in wrong if each.is_last]
+        self.tally.overtaken += len(wrong) - len(sent)
+        if not sent:
+            return
+        refused = repair.send(sent, dict(self._topic.positions), stopped)
+        for seconds in _READ_BACK_AFTER_SECONDS:
+            if sent and not stopped():
+                self._sleep(seconds)
+                sent = self._read_back(sample, sent, refused, stopped)
+        if sent and not stopped():
+            self.tally.unmended["Attentive still holds something else, or nothing"] += len(sent)
+
+    def _read_back(
+        self, sample: Sample, sent: Sequence[Wrong], refused: Refused, stopped: Callable[[], bool]
+    ) -> list[Wrong]:
+        """Asks for their users, and counts what is mended. Returns the others of which another look may tell more."""
+        waiting: dict[Subject, list[Wrong]] = defaultdict(list)
+        for each in sent:
+            waiting[each.subject].append(each)
+        open_still: list[Wrong] = []
+        for held, _ in self._held(sample, list(waiting), "reading back", stopped):
+            for each in waiting[held.subject]:
+                reason = refused.get((each.subject.key, each.attribute))
+                if not each.is_last:
+                    self.tally.overtaken += 1
+                elif held.attributes is None:
+                    self.tally.unmended[f"it could not be read again: {held.problem}"] += 1
+                elif _is_held(held, each.attribute, each.last):
+                    self.tally.repaired += 1
+                elif reason is not None:
+                    self.tally.unmended[f"it became a dead letter ({reason}), see `dead-letters list`"] += 1
+                else:
+                    open_still.append(each)
+        return open_still
+
+
+def _is_held(held: Held, name: str, last: Last) -> bool:
+    attributes = held.attributes or {}
+    return name in attributes and gives_back(last.value, attributes[name])

@@ -69,7 +69,7 @@ def resolving(settings: Settings, stopped: Callable[[], bool], log: FilteringBou
     source = parts.schemas(settings)
     try:
         if source is not None:
-            _await_schema(source, stopped)
+            await_schema(source, stopped)
         producer = parts.dead_letters(settings, parts.identity(settings), source, log)
         yield Resolving(producer, lambda: time.time_ns() // 1_000_000, stopped)
     finally:
@@ -77,8 +77,12 @@ def resolving(settings: Settings, stopped: Callable[[], bool], log: FilteringBou
             source.close()
 
 
-def _await_schema(source: Schemas, stopped: Callable[[], bool]) -> None:
-    """Waits until the id to frame letters with is known."""
+def await_schema(source: Schemas, stopped: Callable[[], bool]) -> None:
+    """Waits until the id to frame letters with is known.
+
+    Raises:
+        NotWritten: The registry does not take the schema of dead letters in time.
+    """
     deadline = time.monotonic() + _REGISTERED_WITHIN_SECONDS
     while source.dead_letter_schema_id() is None:
         if stopped() or time.monotonic() > deadline:

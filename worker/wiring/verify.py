@@ -21,11 +21,11 @@ from worker.jobs.spans import ASK_SECONDS, Reach
 from worker.jobs.topic import Topic
 from worker.jobs.verify import GRACE_MS, Verify, Wish
 from worker.kafka import bounds
-from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin
-from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
+from worker.wiring.reading import reading_opener
+from worker.wiring.repair import repair
 
 SHARE: Final = 0.1  # of the token's limit, if no rate is given: the rest is for live traffic
 
@@ -40,6 +40,8 @@ class Task:
         users_max: how many, as a sample. None: all that are included.
         patterns: of attribute names. None of them: all.
         rate: calls a second. None: a share of the token's limit.
+        from_earliest: whether nothing was left out at the beginning.
+        repair: whether to mend what differs.
     """
 
     reaches: Mapping[Partition, Reach]
@@ -48,6 +50,7 @@ class Task:
     patterns: tuple[str, ...]
     rate: float | None
     from_earliest: bool
+    repair: bool
 
     @property
     def is_whole(self) -> bool:
@@ -63,26 +66,30 @@ def verify(settings: Settings, task: Task, admin: Admin, log: FilteringBoundLogg
         Unusable: The settings do not make its parts.
         PropertiesRefused: librdkafka does not accept the Kafka properties.
     """
-    decoder, preflight = parts.decoder(settings), parts.preflight(settings)
+    if task.repair:
+        settings = _half_the_memory(settings)
     lookups = _lookups(settings)
     schemas = parts.schemas(settings)
-    topic = Topic(
-        {each: reach.start for each, reach in task.reaches.items()},
-        open_range=lambda starts: Range(
-            kafka_properties(settings), {each: Span(start) for each, start in starts.items()}, log
-        ),
-        ends=lambda: bounds.ends(admin, task.reaches, ASK_SECONDS),
-        decoder=decoder,
-        schemas=schemas,
-        preflight=preflight,
-    )
     try:
+        topic = Topic(
+            {each: reach.start for each, reach in task.reaches.items()},
+            open_reading=reading_opener(settings, schemas, log),
+            ends=lambda: bounds.ends(admin, task.reaches, ASK_SECONDS),
+            preflight=parts.preflight(settings),
+        )
         with topic:
-            yield Verify(topic, _asking(settings, task, lookups), _wish(settings, task))
+            mending = repair(settings, task.rate, admin, log) if task.repair else None
+            yield Verify(topic, _asking(settings, task, lookups), _wish(settings, task), mending)
     finally:
         lookups.close()
         if schemas is not None:
             schemas.close()
+
+
+def _half_the_memory(settings: Settings) -> Settings:
+    """What was compared is still held while a replay holds what it sends."""
+    window = settings.window.model_copy(update={"max_bytes": settings.window.max_bytes // 2})
+    return settings.model_copy(update={"window": window})
 
 
 def _lookups(settings: Settings) -> Lookups:

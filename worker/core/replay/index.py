@@ -63,7 +63,7 @@ class Index:
         self._unverified = frozenset(unverified)
         self._max_bytes = max_bytes
         self._on_settled = on_settled
-        self._matches = scope.matcher()
+        self._chosen = scope.chooser()
 
     def take(self, said: Said, now: float) -> None:
         """Takes in what the next record of a partition says."""
@@ -83,7 +83,7 @@ class Index:
             self._make_room()
 
     def _new(self, said: Said) -> Subject | None:
-        if not self._scope.includes(said.user) or not any(map(self._matches, said.values)):
+        if not self._scope.includes(said.user) or not self._chosen(said.record, said.values):
             return None
         subject = Subject(said.key, self._on_settled)
         outside = not self._lower <= subject.place < self.upper and subject.place not in self._unverified
@@ -95,7 +95,7 @@ class Index:
         return subject
 
     def _take_covered(self, subject: Subject, said: Said, now: float) -> None:
-        names = [name for name in said.values if self._matches(name)]
+        names = self._chosen(said.record, said.values)
         subject.values += len(names)
         values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
         if values and not subject.sent:

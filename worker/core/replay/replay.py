@@ -19,11 +19,11 @@ from typing import Final
 
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
+from worker.core.replay.freshness import Freshness
 from worker.core.replay.index import Index, Said, absorb, drop, newer_values
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
 
-FRESH_SECONDS: Final = 0.5
 WRITE_SECONDS: Final = 0.5
 """A call is written so soon after its start at the latest. With `FRESH_SECONDS`, what it says is at most 1 s old."""
 MARKS_MAX: Final = 180
@@ -109,9 +109,7 @@ class Replay:
         self._lower = progress.lower
         self._delivered = set(progress.delivered)
         self._unverified = set(progress.unverified)
-        self._positions: dict[Partition, int] = {}
-        self._ends: tuple[Mapping[Partition, int], float] | None = None
-        self._fresh_at = -math.inf  # up to an end as of this instant all is read
+        self._freshness = Freshness()
         self._settled: list[Subject] = []
         self._index: Index
         self._order: list[Subject] = []
@@ -152,27 +150,17 @@ class Replay:
         self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
 
     def read(self, positions: Mapping[Partition, int]) -> None:
-        """All records before these offsets were received."""
-        self._positions = dict(positions)
-        self._look()
+        """As `Freshness.read`."""
+        self._freshness.read(positions)
 
     def ends(self, ends: Mapping[Partition, int], asked_at: float) -> None:
-        """The partitions end here, as of `asked_at`: that is when the question was asked, in monotonic seconds."""
-        if self._ends is None:
-            self._ends = ends, asked_at
-        self._look()
-
-    def _look(self) -> None:
-        if self._ends is None:
-            return
-        ends, asked_at = self._ends
-        if all(self._positions.get(partition, 0) >= end for partition, end in ends.items()):
-            self._fresh_at, self._ends = asked_at, None
+        """As `Freshness.ends`."""
+        self._freshness.ends(ends, asked_at)
 
     @property
     def wants_ends(self) -> bool:
         """Whether the driver should ask where the partitions end."""
-        return self._ends is None
+        return self._freshness.wants_ends
 
     @property
     def passes(self) -> int:
@@ -183,11 +171,11 @@ class Replay:
 
     def may_call(self, now: Now) -> bool:
         """Rule 1: whether a call may start."""
-        return self.phase is Phase.SENDING and now.mono - self._fresh_at <= FRESH_SECONDS
+        return self.phase is Phase.SENDING and self._freshness.is_fresh(now.mono)
 
     def step(self, now: Now) -> None:
         """Goes on as far as it can without a reply or a record."""
-        if self.phase is Phase.READING and now.mono - self._fresh_at <= FRESH_SECONDS:
+        if self.phase is Phase.READING and self._freshness.is_fresh(now.mono):
             self._begin_sending()
         if self.phase is not Phase.SENDING:
             return
@@ -206,7 +194,7 @@ class Replay:
             max_bytes=self._max_bytes,
             on_settled=self._settled.append,
         )
-        self._fresh_at, self._ends, self._positions = -math.inf, None, {}
+        self._freshness = Freshness()
         self._reread = True
 
     def _begin_sending(self) -> None:
@@ -247,7 +235,7 @@ class Replay:
 
     def _verify(self) -> None:
         """Rule 2: whoever was read on to the end as of its reply, and found nothing newer, is done."""
-        done = [each for each in self._begun if each.stage is Stage.VERIFYING and each.settled_at <= self._fresh_at]
+        done = [each for each in self._begun if each.stage is Stage.VERIFYING and each.settled_at <= self._freshness.at]
         for subject in done:
             self._begun.remove(subject)
             self._end(subject)

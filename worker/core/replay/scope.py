@@ -1,24 +1,27 @@
-"""Which changes a replay is about: ranges of offsets, users, attributes."""
+"""Which changes a replay is about: ranges of offsets, users, attributes; or single values."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
-from worker.core.model import Partition, User, UserKey
+from worker.core.model import Partition, Record, User, UserKey
 
 PLACES: Final = 2**64
-"""Users are done in the order of their places, so that progress is one number. Places are from 0 to below this."""
+"""Jobs do users in the order of their places, so that progress is one number. Places are from 0 to below this."""
 
 
 def place_of(key: UserKey) -> int:
-    """A user's place in the order of the work: the same in every process, and as good as random."""
+    """A user's place in the order of a job: the same in every process, and as good as random."""
     text = "\0".join(key).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+Chooser: TypeAlias = Callable[[Record, Iterable[str]], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,27 @@ class Scope:
         offsets: the range of each partition in it.
         includes: whether a user's changes are to be replayed.
         attributes: patterns (`*`, `?`, `[…]`; case-sensitive) of attribute names. Empty: all.
+        only: not by patterns, but single values: the records that have them, and the names in each.
     """
 
     offsets: Mapping[Partition, Offsets]
     includes: Callable[[User], bool] = lambda _: True
     attributes: tuple[str, ...] = ()
+    only: Mapping[tuple[Partition, int], Collection[str]] | None = None
 
     def covers(self, partition: Partition, offset: int) -> bool:
-        """Whether a record lies in the range."""
+        """Whether a record lies in the range, and may have something to be replayed."""
         found = self.offsets.get(partition)
-        return found is not None and found.start <= offset < found.stop
+        lies_in = found is not None and found.start <= offset < found.stop
+        return lies_in and (self.only is None or (partition, offset) in self.only)
 
-    def matcher(self) -> Matcher:
-        """Tells of an attribute's name whether it is to be replayed. Remembers names."""
-        return Matcher(self.attributes)
+    def chooser(self) -> Chooser:
+        """Tells of a covered record which of its attributes are to be replayed. Remembers names."""
+        only = self.only
+        if only is None:
+            matches = Matcher(self.attributes)
+            return lambda _, names: [name for name in names if matches(name)]
+        return lambda record, names: [name for name in names if name in only[record.partition, record.offset]]
 
 
 class Matcher:

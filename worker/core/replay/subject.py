@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import NamedTuple
 
-from worker.core.model import Partition, Record, UserKey
+from worker.core.model import Partition, Record, Source, UserKey
 from worker.core.replay.scope import place_of
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 
 SUBJECT_BYTES = 300
-NAME_BYTES = 200
+NAME_BYTES = 250
 """What a user takes in memory without its entry, and what each of its attributes adds."""
 
 _NOWHERE = Partition("", 0)
@@ -26,6 +27,24 @@ class Stage(Enum):
     DONE = auto()
 
 
+class Spot(NamedTuple):
+    """Where a value lies in the log, and its record's time in milliseconds."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+
+    def is_later(self, other: Spot) -> bool:
+        """Whether the value there is newer.
+
+        Kafka has an order within a partition. Between two of them, the records' times decide: a job may read days of
+        one before it reads the other.
+        """
+        if self.partition == other.partition:
+            return self.offset > other.offset
+        return self.timestamp_ms >= other.timestamp_ms
+
+
 class Subject(Ledger):
     """A user. To its entry it is the ledger: it counts what is not settled, and has no offsets to commit.
 
@@ -33,8 +52,7 @@ class Subject(Ledger):
         key: who.
         place: where in the order of the work.
         entry: what is to be sent, folded. None if nothing is, or the engine has it.
-        latest: the attributes that this replay is responsible for; where the newest value of each that was read lies,
-            and its record's time in milliseconds.
+        latest: the attributes that this replay is responsible for; where the newest value of each that is known lies.
         values: how many values of it lie in the range.
         stage: how far it has come.
         settled_at: when all was settled last, in monotonic seconds.
@@ -50,7 +68,7 @@ class Subject(Ledger):
         self.key = key
         self.place = place_of(key)
         self.entry: Entry | None = None
-        self.latest: dict[str, tuple[Partition, int]] = {}
+        self.latest: dict[str, Spot] = {}
         self.values = 0
         self.stage = Stage.WAITING
         self.settled_at = 0.0
@@ -67,14 +85,10 @@ class Subject(Ledger):
         if not self.unsettled:
             self.on_settled(self)
 
-    def takes(self, name: str, record: Record) -> bool:
-        """Whether this record has the newest value of an attribute so far. If so, notes that.
-
-        Kafka has an order within a partition. Between two of them, the records' times decide: a job may read days of
-        one before it reads the other.
-        """
-        known = self.latest.get(name)
-        if known is not None and known[0] != record.partition and record.timestamp_ms < known[1]:
+    def takes(self, name: str, where: Record | Source) -> bool:
+        """Whether the newest value of an attribute so far lies there. If so, notes that."""
+        known, spot = self.latest.get(name), Spot(where.partition, where.offset, where.timestamp_ms)
+        if known is not None and not spot.is_later(known):
             return False
-        self.latest[name] = record.partition, record.timestamp_ms
+        self.latest[name] = spot
         return True

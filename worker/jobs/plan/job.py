@@ -19,17 +19,12 @@ from worker.jobs.plan.figures import Figures, Replicas, WindowFigures
 from worker.jobs.plan.lane import Arrival, Lane
 from worker.jobs.plan.timeline import Timeline
 from worker.jobs.reading import Reading
+from worker.jobs.standstill import Watch, reading_stands_still
 from worker.jobs.ticker import Ticker
-from worker.jobs.unfinished import Unfinished
 from worker.kafka.range import Span
 
-STUCK_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
 _SKEWED: Final = 2.0
-
-
-class Standstill(Unfinished):
-    """Nothing more of the span could be read. The message says what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +97,16 @@ class Plan:
         """Reads the span. False if `stopped` before its end.
 
         Raises:
-            Standstill: Nothing came for two minutes, though there is more.
+            Unfinished: Nothing came for two minutes, though there is more.
             RangeFailed: As `Range.poll`.
         """
         ticker = Ticker("reading")
-        left, moved_at = -1, self._clock()
+        watch = Watch(self._clock)
         while self._reading.unread and not stopped():
             self._turn()
-            known, left = left, self.left
-            if left != known:
-                moved_at = self._clock()
-            elif self._clock() - moved_at > STUCK_SECONDS:
-                raise Standstill(f"reading stands still: {self._reading.problem or 'no record comes'}")
+            left = self.left
+            if watch.is_stuck(left):
+                raise reading_stands_still(self._reading.problem)
             ticker.show(self.offsets - left, self.offsets, self._reading.problem or "")
         ticker.end()
         if self._reading.unread:

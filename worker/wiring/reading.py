@@ -1,0 +1,28 @@
+"""Opens the topics for a job that reads on wherever they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from structlog.typing import FilteringBoundLogger
+
+from worker.core.model import Partition
+from worker.jobs.reading import Reading
+from worker.kafka.range import Range, Span
+from worker.live.ports import Schemas
+from worker.settings.derived import kafka_properties
+from worker.settings.model import Settings
+from worker.wiring import parts
+
+
+def reading_opener(
+    settings: Settings, source: Schemas | None, log: FilteringBoundLogger
+) -> Callable[[Mapping[Partition, int]], Reading]:
+    """Opens readings from given offsets on, without an end. They share one decoder; errors as `parts.decoder`."""
+    decoder = parts.decoder(settings)
+
+    def open_reading(starts: Mapping[Partition, int]) -> Reading:
+        spans = {each: Span(start) for each, start in starts.items()}
+        return Reading(Range(kafka_properties(settings), spans, log), decoder, source)
+
+    return open_reading
