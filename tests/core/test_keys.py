@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.avro import TOPIC, body, fields, framed
 from worker.core.events import decode
@@ -14,7 +16,7 @@ from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.extract import extractor
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
-from worker.core.events.reading import PassedOver, Unreadable, read
+from worker.core.events.reading import NeedsSchema, PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
 
@@ -137,6 +139,31 @@ def test_a_key_that_cannot_be_read_makes_a_letter_and_nothing_else(form: KeyForm
     )
     unkeyed = knowing(Decoder(mapping(client_user_id="id")))
     assert event_of(unkeyed, keyed(key)).user.client_user_id == "of value", "without such a path no key is looked at"
+
+
+_HOSTILE = st.one_of(
+    st.none(),
+    st.binary(max_size=40),
+    st.binary(max_size=20).map(lambda data: framed(1, data)),
+    st.binary(max_size=20).map(lambda data: b"\1" + GUID.bytes + data),
+)
+
+
+@given(
+    key=_HOSTILE, value=_HOSTILE, named=_HOSTILE, keyed_by=_HOSTILE, form=st.sampled_from(["confluent", "text", "none"])
+)
+def test_no_bytes_of_a_key_or_of_a_header_raise_anything_else(
+    key: bytes | None, value: bytes | None, named: bytes | None, keyed_by: bytes | None, form: str
+) -> None:
+    decoder = knowing(Decoder(mapping(attributes="*, key.*"), key=KeyForm(form, KEY if form == "none" else None)))
+    headers: Headers = tuple(
+        (name, given)
+        for name, given in (("__value_schema_id", named), ("__key_schema_id", keyed_by))
+        if given is not None
+    )
+    assert isinstance(
+        read(Record(TOPIC, 0, 0, key, value, headers), decoder), Event | Unreadable | PassedOver | NeedsSchema
+    )
 
 
 def test_a_mapping_that_does_not_fit_a_schema_is_compiled_once_and_refuses_each_record(
