@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from bench.figures import Figure
 from bench.loads import Load
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
+from worker import collector
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import Partition, Record
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
-from worker.live.startup import GC_THRESHOLD
 
 _WARM_UP = 1_000
 
@@ -32,13 +32,12 @@ def as_read(loads: Iterable[Load]) -> tuple[Record, ...]:
 def settle_memory() -> None:
     """Sets up the garbage collector as the worker does: it never scans again what exists by now."""
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+    collector.settle()
 
 
 def decode(records: Sequence[Record]) -> Figure:
     """Measures decoding: bytes to events."""
-    decoder = _decoder()
+    decoder = new_decoder()
 
     def each(of: Sequence[Record]) -> None:
         for record in of:
@@ -52,7 +51,7 @@ def decode(records: Sequence[Record]) -> Figure:
 
 def decode_and_preflight(records: Sequence[Record]) -> Figure:
     """Measures decoding and preflight: bytes to values that may be sent."""
-    decoder, preflight = _decoder(), Preflight(IdentityRules(), AttributeRules())
+    decoder, preflight = new_decoder(), Preflight(IdentityRules(), AttributeRules())
 
     def each(of: Sequence[Record]) -> None:
         for record in of:
@@ -66,7 +65,8 @@ def decode_and_preflight(records: Sequence[Record]) -> Figure:
     return Figure(len(records), time.perf_counter() - wall, time.thread_time() - used)
 
 
-def _decoder() -> Decoder:
+def new_decoder() -> Decoder:
+    """The worker's decoder, with the loads' schema."""
     decoder = Decoder(Mapping())
     decoder.add(SCHEMA_ID, PROFILE_CHANGED)
     return decoder

@@ -13,11 +13,13 @@ from typing import Any
 
 import yaml
 
+from helm import jobs
 from worker.settings.names import NAMES, Name, section_models
 from worker.settings.table import default_text
 
 CHART = Path(__file__).parent / "attribute-worker"
 SETTINGS_KEY = "config"
+JOBS_KEY = "jobs"
 
 Schema = dict[str, Any]
 
@@ -104,6 +106,8 @@ def _schema_of(value: Value) -> Schema:
         for section, given in value.default.items():
             settings["properties"][section]["required"] = list(given)
         return {"description": value.description, **settings, "required": list(value.default)}
+    if value.path == (JOBS_KEY,):
+        return {"description": value.description, **jobs.schema()}
     kind = "null" if value.default is None else _KINDS[type(value.default)]
     made: Schema = {"description": value.description, "type": kind}
     if kind == "object" and not value.open:
@@ -167,6 +171,11 @@ def settings_table() -> str:
     return _table(("value", "default", "meaning"), rows)
 
 
+def jobs_table() -> str:
+    """The Markdown table of an entry of `jobs`."""
+    return _table(("key", "meaning"), [(f"`{key}`", schema["description"]) for key, schema in jobs.ENTRY.items()])
+
+
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -176,7 +185,7 @@ def generated(chart: Path) -> dict[Path, str]:
     """The text of each generated file of a chart, from its values.yaml and its present README.md."""
     text = (chart / "values.yaml").read_text(encoding="utf-8")
     readme = (chart / "README.md").read_text(encoding="utf-8")
-    for part, table in (("values", values_table(text)), ("settings", settings_table())):
+    for part, table in (("values", values_table(text)), ("jobs", jobs_table()), ("settings", settings_table())):
         begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
         if begin not in readme or end not in readme:
             raise ValueError(f"the markers {begin} and {end} are missing")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,10 @@ ROOT = Path(__file__).parent.parent
 NAMES = ["decode alone", "decode + preflight", "worker 1:1", "worker 100:1", "destination alone"]
 
 
-@pytest.mark.slow
-def test_it_runs_and_reports_every_row() -> None:
-    sizes = ["--repetitions", "1", "--one-to-one", "40", "--hundred-to-one", "2000"]
+def reported(module: str, *options: str) -> dict[str, Any]:
+    """What a bench prints, with one repetition on the embedded mock."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.throughput", "--mock", "--json", *sizes],
+        [sys.executable, "-m", module, "--mock", "--json", "--repetitions", "1", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -29,7 +29,13 @@ def test_it_runs_and_reports_every_row() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    assert str(ROOT) not in done.stdout
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+def test_it_runs_and_reports_every_row() -> None:
+    report = reported("bench.throughput", "--one-to-one", "40", "--hundred-to-one", "2000")
     assert report["broker"] == "librdkafka's embedded mock"
     assert {"worker", "cores", "python", "load_average", "repetitions"} < report.keys()
     measured = {row["name"]: row for row in report["rows"]}
@@ -39,7 +45,15 @@ def test_it_runs_and_reports_every_row() -> None:
     assert measured["worker 1:1"]["events_per_call"]["median"] == 1
     assert measured["worker 100:1"]["events_per_call"]["median"] > 50
     assert measured["worker 1:1"]["cpu_to_decode_alone"]["median"] > 1
-    assert str(ROOT) not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_replays_reading_is_measured_beside_decoding() -> None:
+    rows = reported("bench.reading", "--events", "2000")["rows"]
+    names = ["consume + decode", "consume + fastavro", "replay reads"]
+    assert [(row["load"], row["name"]) for row in rows] == [(load, name) for load in ("1:1", "100:1") for name in names]
+    assert all(row["events_per_second"]["median"] > 0 for row in rows)
+    assert all(row["speed_to_decode"]["median"] == row["cpu_to_decode"]["median"] == 1 for row in rows[::3])
 
 
 def test_the_transports_are_measured_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:

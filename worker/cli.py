@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 import worker
 
@@ -114,6 +115,12 @@ class LazyGroup(click.Group):
             if listed:
                 with formatter.section(group):
                     formatter.write_dl(listed)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Completes a command's name without importing any."""
+        names = [name for name in _COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=_COMMANDS[name].summary) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
         """Runs the command. A missing extra may show only now; the message is the same."""

@@ -49,6 +49,15 @@ def test_it_makes_room_before_there_is_none() -> None:
     assert rate.per_second == pytest.approx(before), "little room: it stays"
 
 
+def test_it_leaves_the_last_calls_of_a_second_to_the_live_workers() -> None:
+    rate = SpareRate(LIMIT, 0.0)
+    rate.observe(Reply(200, rate_limit=LIMIT, rate_remaining=LIMIT - 1), 10.0)
+    assert rate.ready(10.3)
+    rate.observe(Reply(200, rate_limit=LIMIT, rate_remaining=5), 10.5)
+    assert not rate.ready(10.9)
+    assert rate.ready(11.1)
+
+
 def test_without_the_header_it_stays_where_it_is() -> None:
     rate = SpareRate(LIMIT, 0.0)
     seconds(rate, 60, remaining=None, start=0.0)

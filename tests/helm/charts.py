@@ -103,6 +103,11 @@ def pod_of(item: Object) -> Object:
     return pod
 
 
+def job_of(item: Object) -> Object:
+    """The Job in an object: itself, or what a CronJob makes."""
+    return {"kind": "Job", **item["spec"]["jobTemplate"]} if item["kind"] == "CronJob" else item
+
+
 def container(item: Object) -> Object:
     """The first container of a pod, or of an object with a pod template."""
     first: Object = pod_of(item)["containers"][0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helm.charts import CASES, CHART, NAME, RELEASE, Helm, Object, Refused, case, case_id, planted, pod_of
+from tests.helm.charts import CASES, CHART, NAME, RELEASE, Helm, Object, Refused, case, case_id, job_of, planted, pod_of
 from tests.helm.cluster import Cluster, Players
 from tests.helm.schemas import DEFINITIONS
 from tests.helm.tools import kube_apiserver
@@ -67,7 +67,7 @@ class Releases:
         kinds = {
             "v1": ("configmaps", "services", "serviceaccounts", "pods"),
             "apps/v1": ("deployments", "statefulsets"),
-            "batch/v1": ("jobs",),
+            "batch/v1": ("jobs", "cronjobs"),
             "policy/v1": ("poddisruptionbudgets",),
             "networking.k8s.io/v1": ("networkpolicies",),
             "autoscaling/v2": ("horizontalpodautoscalers",),
@@ -106,11 +106,11 @@ def with_pods(manifests: str) -> str:
     documents = [document for document in yaml.safe_load_all(manifests) if document is not None]
     for document in documents:
         document["metadata"].pop("namespace", None)
-        if document["kind"] in {"Deployment", "StatefulSet", "Job"}:
-            given = pod_of(document)
+        if document["kind"] in {"Deployment", "StatefulSet", "Job", "CronJob"}:
+            given = pod_of(job_of(document))
             spec = {part: given[part] for part in ("enableServiceLinks", "securityContext", "volumes")}
             spec["containers"] = given["containers"][:1]
-            name = f"pod-of-{document['kind'].lower()}"
+            name = f"pod-of-{document['metadata']['name']}"
             documents.append({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
     return yaml.safe_dump_all(documents)
 
@@ -171,6 +171,33 @@ def test_the_life_of_a_release(releases: Releases) -> None:
 def checksum(deployment: Object) -> str:
     found: str = deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
     return found
+
+
+def test_jobs_go_with_a_release_and_are_made_anew_when_their_pods_change(releases: Releases) -> None:
+    """An upgrade that tried to change the pods of a Job would fail: the server holds them fast."""
+
+    def names() -> set[str]:
+        return set(releases.items("batch/v1", "jobs"))
+
+    def schedules() -> dict[str, str]:
+        """Their uids: a CronJob is changed in place, so that its history stays."""
+        return {name: item["metadata"]["uid"] for name, item in releases.items("batch/v1", "cronjobs").items()}
+
+    releases.change("install", case("jobs"))
+    first, scheduled = names(), schedules()
+    assert {name.rpartition("-")[0] for name in first} == {f"{NAME}-fix-tiers", f"{NAME}-verify-once"}
+    assert scheduled.keys() == {f"{NAME}-{name}" for name in ("nightly", "by-hand", "redrive", "weekly-verify")}
+    releases.change("upgrade", case("jobs"), "--set", "jobs.verify-once.activeDeadlineSeconds=60")
+    assert names() == first
+    releases.change("upgrade", case("jobs"), "--set", "config.window.seconds=9")
+    assert not names() & first
+    assert len(names()) == 2
+    assert schedules() == scheduled
+    releases.run("rollback", RELEASE, "1", "--wait", "--timeout", PATIENCE)
+    assert names() == first
+    releases.run("uninstall", RELEASE, "--wait", "--timeout", PATIENCE)
+    assert names() == set()
+    assert schedules() == {}
 
 
 def test_a_deployment_becomes_a_stateful_set_and_back(releases: Releases) -> None:

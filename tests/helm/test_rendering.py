@@ -48,6 +48,8 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
     ),
     "a field of another kind": ("poddisruptionbudget.yaml", "maxUnavailable", "maxSurge", "PodDisruptionBudget"),
     "a misspelt field of a PodMonitor": ("podmonitor.yaml", "scrapeTimeout:", "scrapeTimeOut:", "PodMonitor"),
+    "a misspelt field of a job": ("_jobs.tpl", "onPodConditions:", "onPodCondition:", "CronJob"),
+    "a misspelt field of a schedule": ("jobs.yaml", "concurrencyPolicy:", "concurrency:", "CronJob"),
     "a misspelt field of a ScaledObject": ("autoscaling.yaml", "pollingInterval:", "pollingintervall:", "ScaledObject"),
 }
 
@@ -56,7 +58,7 @@ PLANTED: dict[str, tuple[str, str, str, str]] = {
 def test_a_planted_mistake_makes_an_invalid_object(helm: Helm, tmp_path: Path, name: str) -> None:
     file, text, replacement, kind = PLANTED[name]
     chart = planted(tmp_path, f"templates/{file}", text, replacement)
-    cases = {"PodMonitor": "monitoring", "ScaledObject": "keda", "Job": "tls-sasl"}
+    cases = {"PodMonitor": "monitoring", "ScaledObject": "keda", "Job": "tls-sasl", "CronJob": "jobs"}
     rendered = helm.render(case(cases.get(kind, "minimal")), chart=chart)
     for version in KUBERNETES:
         invalid = set()

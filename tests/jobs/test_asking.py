@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from worker.core.delivery.rate import Rate
+from worker.core.delivery.verdict import Verdict
+from worker.core.facts import CallEnded, Fact
 from worker.core.model import Failure, Reply, User, UserKey
 from worker.jobs.asking import NOT_ENABLED, Asking, DestinationFailed, Held, lookup_of
 from worker.jobs.sample import Subject
@@ -30,6 +33,7 @@ class Scene:
         self.now = 1_000.0
         self.asked: list[tuple[float, int]] = []
         self.proofs = 0
+        self.verdicts: list[Verdict] = []
         limit = Rate(rate, self.now)
         limit.share(1.0, self.now)
         self._asking = Asking(
@@ -40,6 +44,7 @@ class Scene:
             retry_after_max_seconds=300.0,
             clock=lambda: self.now,
             sleep=self._sleep,
+            observer=self,
         )
 
     def run(self, users: int = 1) -> Mapping[int, Held]:
@@ -55,6 +60,10 @@ class Scene:
     def problem(self) -> str | None:
         self.proofs += 1
         return self._problem
+
+    def observe(self, fact: Fact) -> None:
+        assert isinstance(fact, CallEnded)
+        self.verdicts.append(fact.verdict)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -156,3 +165,9 @@ def test_a_user_is_asked_for_by_what_names_it_or_by_the_phone() -> None:
     assert lookup_of(Subject(UserKey("email", "", ""), 0, both)) == User(email=both.email)
     assert lookup_of(Subject(UserKey("client_user_id", "", ""), 0, both)) == User(phone=both.phone)
     assert lookup_of(Subject(UserKey("custom", "a", ""), 0, User(custom=(("a", "b"),)))) is None
+
+
+def test_an_observer_is_told_of_every_answer_and_that_nobody_is_known_is_one() -> None:
+    scene = Scene(lambda number, before: Reply(404) if number else SERVER_ERROR if before < 2 else OK)
+    assert scene.run(2)[1].attributes == {}
+    assert Counter(scene.verdicts) == {Verdict.DELIVERED: 2, Verdict.RETRY: 2}

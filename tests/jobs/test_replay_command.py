@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
+from tests.jobs.replaying import CONCURRENCY, begin, result
 from tests.support.brokers import RunningBroker
-from tests.support.processes import Command, SandboxCommand, until
+from tests.support.processes import until
 from tests.support.profiles import Change, changes, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 3
-CONCURRENCY = 8
 
 
 @pytest.fixture
@@ -30,16 +28,6 @@ def lab(real_kafka: RunningBroker, tmp_path: Path) -> Iterator[Lab]:
     lab.broker.create_topic(lab.dead_letter_topic, 1)
     yield lab
     lab.end()
-
-
-def begin(lab: Lab, sandbox: SandboxCommand, *options: str, **settings: str) -> Command:
-    environment = lab.environment(sandbox.base_url, {"WORKER_ATTENTIVE__CONCURRENCY": str(CONCURRENCY), **settings})
-    return lab.start("replay", *options, "--json", environment=environment)
-
-
-def result(command: Command, status: int = 0) -> dict[str, Any]:
-    assert command.wait(120) == status, command.log.read_text()
-    return dict(json.loads(command.output.read_text()))
 
 
 def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) -> None:

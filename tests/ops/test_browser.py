@@ -16,6 +16,7 @@ from tests.support.chromium import Chromium
 from tests.support.java import Unavailable
 from worker.core.delivery.gate import HaltReason
 from worker.core.model import Reason
+from worker.ops.answers import Answers
 from worker.ops.server import OpsServer
 from worker.ops.status import DeadLetter, PartitionStatus
 
@@ -72,7 +73,7 @@ def browser(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @contextmanager
 def serving(scene: Scene) -> Iterator[str]:
     """The real server with its real headers, at this address."""
-    server = OpsServer("127.0.0.1", 0, board=Staged(scene), registry=CollectorRegistry())
+    server = OpsServer("127.0.0.1", 0, answers=Answers(Staged(scene), CollectorRegistry()))
     host, port = server.start()
     try:
         yield f"http://{host}:{port}/"

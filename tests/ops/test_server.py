@@ -19,6 +19,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from worker.core.totals import Totals
+from worker.ops.answers import Answers
 from worker.ops.board import Board
 from worker.ops.server import ANY, AddressUnavailableError, OpsServer
 from worker.ops.status import DeadLetter, Halt, LastError, PartitionStatus, Problem, State, Status
@@ -59,8 +60,11 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(board: Board, host: str = "127.0.0.1", **limits: float) -> Iterator[Client]:
-    server = OpsServer(host, 0, board=board, registry=CollectorRegistry(), **limits)  # type: ignore[arg-type]  # connections_max is whole
+def serving(
+    board: Board, host: str = "127.0.0.1", stalled_after_seconds: float = 60.0, **limits: float
+) -> Iterator[Client]:
+    answers = Answers(board, CollectorRegistry(), stalled_after_seconds=stalled_after_seconds)
+    server = OpsServer(host, 0, answers=answers, **limits)  # type: ignore[arg-type]  # connections_max is whole
     try:
         yield Client(*server.start())
     finally:
@@ -285,7 +289,7 @@ class Broken(CollectorRegistry):
 
 
 def test_an_internal_error_is_answered_500_without_its_message(capfd: pytest.CaptureFixture[str]) -> None:
-    server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=Broken())
+    server = OpsServer("127.0.0.1", 0, answers=Answers(Board(RUNNING), Broken()))
     client = Client(*server.start())
     try:
         assert client.ask("/metrics") == (500, "Internal error.\n")
@@ -338,21 +342,21 @@ def hung_up_on(connection: socket.socket, *, deadline: float) -> bool:
 def test_the_error_about_a_taken_port_names_the_setting() -> None:
     with serving(Board(RUNNING)) as client:
         port = client.address[1]
-        second = OpsServer("127.0.0.1", port, board=Board(RUNNING), registry=CollectorRegistry())
+        second = OpsServer("127.0.0.1", port, answers=Answers(Board(RUNNING), CollectorRegistry()))
         with pytest.raises(AddressUnavailableError, match=rf"127\.0\.0\.1:{port}: .*WORKER_HTTP__PORT"):
             second.start()
         second.close()
 
 
 def test_the_error_about_an_unknown_host_names_the_setting() -> None:
-    server = OpsServer("192.0.2.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
+    server = OpsServer("192.0.2.1", 0, answers=Answers(Board(RUNNING), CollectorRegistry()))
     with pytest.raises(AddressUnavailableError, match=r"192\.0\.2\.1:0: .*WORKER_HTTP__HOST"):
         server.start()
 
 
 def test_a_closed_server_frees_its_port_leaves_no_thread_and_can_be_closed_again() -> None:
     threads = threading.active_count()
-    server = OpsServer("127.0.0.1", 0, board=Board(RUNNING), registry=CollectorRegistry())
+    server = OpsServer("127.0.0.1", 0, answers=Answers(Board(RUNNING), CollectorRegistry()))
     address = server.start()
     with socket.create_connection(address, timeout=0.05) as connection:
         server.close()
@@ -407,7 +411,7 @@ def test_the_default_address_serves_ipv4_on_a_system_without_ipv6(monkeypatch: p
 
 def test_the_port_at_the_default_address_is_not_shared_with_another_server() -> None:
     with serving(Board(RUNNING), host="127.0.0.1") as client, pytest.raises(AddressUnavailableError, match="PORT"):
-        OpsServer(ANY, client.address[1], board=Board(RUNNING), registry=CollectorRegistry()).start()
+        OpsServer(ANY, client.address[1], answers=Answers(Board(RUNNING), CollectorRegistry())).start()
 
 
 def test_serves_on_a_host_name() -> None:

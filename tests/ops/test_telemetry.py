@@ -39,10 +39,12 @@ from worker.core.facts import (
 )
 from worker.core.model import Partition, Reason
 from worker.core.totals import Totals
+from worker.ops.answers import Answers
 from worker.ops.board import Board
 from worker.ops.exporters import Exporters
+from worker.ops.job_telemetry import JOB_METRICS
 from worker.ops.metrics import Kind
-from worker.ops.metrics_table import METRICS, with_table
+from worker.ops.metrics_table import METRICS, with_tables
 from worker.ops.server import OpsServer
 from worker.ops.status import Halt, PartitionStatus, Problem, Rate, State, Status
 from worker.ops.telemetry import Telemetry
@@ -117,7 +119,7 @@ class Scraped:
 def worker() -> Iterator[Scraped]:
     board = Board(STARTING)
     telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
-    server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
+    server = OpsServer("127.0.0.1", 0, answers=Answers(board, telemetry.registry))
     try:
         yield Scraped(board, telemetry, server.start())
     finally:
@@ -179,14 +181,14 @@ def test_a_closed_set_of_labels_has_a_series_for_each_value_before_anything_happ
 
 def test_the_table_in_the_documentation_is_what_the_code_says() -> None:
     page = (Path(__file__).parents[2] / "docs/metrics.md").read_text(encoding="utf-8")
-    assert with_table(page) == page, "docs/metrics.md is old: run scripts/metrics-table"
-    used = set(re.findall(r"attribute_worker_\w+", page)) - {metric.shown_name for metric in METRICS}
+    assert with_tables(page) == page, "docs/metrics.md is old: run scripts/metrics-table"
+    used = set(re.findall(r"attribute_worker_\w+", page)) - {metric.shown_name for metric in (*METRICS, *JOB_METRICS)}
     assert used == {"attribute_worker_call_duration_seconds_bucket"}
 
 
 def test_a_page_without_the_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="markers"):
-        with_table("no table here")
+        with_tables("no table here")
 
 
 def test_the_process_is_measured_too(worker: Scraped) -> None:
@@ -316,7 +318,7 @@ def test_a_disabled_sdk_leaves_only_the_metrics_of_the_process(monkeypatch: pyte
     board = Board(BUSY)
     telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters())
     record_one_of_each(telemetry)
-    server = OpsServer("127.0.0.1", 0, board=board, registry=telemetry.registry)
+    server = OpsServer("127.0.0.1", 0, answers=Answers(board, telemetry.registry))
     try:
         assert own(Scraped(board, telemetry, server.start()).families().values()) == []
     finally:

@@ -14,6 +14,7 @@ import yaml
 
 from helm.dashboard import PATH
 from tests.support.java import Unavailable
+from worker.ops.job_telemetry import JOB_METRICS
 from worker.ops.metrics import Kind
 from worker.ops.metrics_table import METRICS
 
@@ -34,7 +35,7 @@ _GROUPED = re.compile(r"\b(?:by|on) \(([^)]*)\)")
 def served() -> dict[str, dict[str, tuple[str, ...]]]:
     """The labels of every metric, each with its values if they are a closed set."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for metric in METRICS:
+    for metric in (*METRICS, *JOB_METRICS):
         labels = {name: tuple(map(str, values)) for name, values in metric.labels.items()}
         if metric.kind is Kind.HISTOGRAM:
             found |= {f"{metric.shown_name}_{part}": labels for part in ("sum", "count")}

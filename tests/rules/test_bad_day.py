@@ -15,15 +15,18 @@ OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 EVENTS = (ROOT / "docs/logs.md").read_text(encoding="utf-8")
 DAYS = dict(section.split("\n", 1) for section in PAGE.split("\n## ")[1:])
 PARTS = ["By itself.", "Look at.", "Do.", "Don't."]
+MENDING = [day for day, section in DAYS.items() if "**You see.**" in section]
+MENDING_PARTS = ["You see.", "First.", "It says.", "Then."]
 
 
 def test_the_page_lists_its_days() -> None:
-    assert re.findall(r"^\d\. \[(.+?)\]", PAGE, re.MULTILINE) == list(DAYS)
+    assert re.findall(r"^\d+\. \[(.+?)\]", PAGE, re.MULTILINE) == list(DAYS)
 
 
 @pytest.mark.parametrize("day", DAYS)
 def test_a_day_says_what_the_worker_does_and_what_a_person_does_and_does_not_do(day: str) -> None:
-    assert re.findall(r"^\*\*(.+?)\*\*", DAYS[day], re.MULTILINE) == PARTS
+    parts = MENDING_PARTS if day in MENDING else PARTS
+    assert re.findall(r"^\*\*(.+?)\*\*", DAYS[day], re.MULTILINE) == parts
 
 
 @pytest.mark.parametrize("page", [PAGE, OPERATIONS], ids=["bad-day", "operations"])

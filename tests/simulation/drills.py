@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.simulation.plan import FOREIGN, Fault, Plan, Produced, make
+from tests.simulation.plan import FOREIGN, TIER, Fault, Plan, Produced, make
 from tests.simulation.timeline import BEGINNING
 
 _CALM: Final = replace(
@@ -81,4 +81,38 @@ LIVELY: Final[tuple[Plan, ...]] = (
 """One user in ten always fails, a run of users does, calls fail at random, or somebody in between answers for a while:
 the others are delivered all the same."""
 
-ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP, *LIVELY)
+
+def _sparing(step_seconds: float, tiers: tuple[str, ...], **changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
+    """Four users in turn, who change to each of these values one after the other and begin again."""
+    return replace(
+        _CALM,
+        partitions=2,
+        options=replace(_CALM.options, window_seconds=0.0, sparing_users_max=10, sparing_seconds=1_000.0),
+        records=tuple(
+            replace(_record(2.0 + index * step_seconds, index % 4), partition=index % 2, attributes={TIER: tier})
+            for index, tier in enumerate(tiers * (80 // len(tiers)))
+        ),
+        **changes,
+    )
+
+
+SPARING: Final[tuple[Plan, ...]] = (
+    *(
+        _sparing(
+            0.2,
+            ("gold",) * 8 + ("silver",) * 8,
+            seed=seed,
+            workers=2,
+            faults=tuple(_fault(2.0 + 1.2 * number, 0.1, "rebalance") for number in range(14)),
+        )
+        for seed in range(4)
+    ),
+    *(_sparing(0.013, ("gold",) * 8 + ("silver",) * 4 + ("gold",) * 4, seed=seed) for seed in range(4)),
+)
+"""Partitions that go and come back while unchanged values are spared; values that change while a call is in flight."""
+
+ALL: Final[tuple[Plan, ...]] = (
+    *(STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP),
+    *SPARING,
+    *LIVELY,
+)

@@ -40,4 +40,8 @@ KEPT: Final[dict[int, str]] = {
     9130: "users that had met a halt before met the next one first, as no news, and the gate stayed open",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
     2800046696: "model: a worker that had left unheard heard an assignment of the membership it had left",
+    3100001206: "remembered values kept half of a small budget, and what waited went through the rest too slowly",
+    3100200378: "as 3100001206",
+    3100100057: "model: retention had deleted a change whose call was in flight; an equal one after it was spared",
+    3100100178: "model: retention met changes that were not read, and the oracle took one of them for spared",
 }

@@ -10,6 +10,8 @@ as one of these is true:
 - Such a letter is about a later change of its lane and gave up the whole entry (`server_error`, `not_found`,
   `unexpected_status`, or the bound on calls): then no older value in the entry was worth a call.
 - A stated rule passes it over (a tombstone, a null), or retention has deleted its record.
+- The worker spares unchanged values, and every change of the lane since the newest one that the destination has applied
+  has that same value. (A refused or a waiting one in between has not: then nobody can be sure of the destination.)
 
 A user with records in two partitions ("shared") has no order across them. For these users a change is also accounted
 for when a worker that had read it makes a call or a letter, and in the end the newest value of either partition is
@@ -43,16 +45,18 @@ class Lane:
         "partitions",
         "settled",
         "shared",
+        "spares",
         "unique",
         "user",
         "values",
         "whole",
     )
 
-    def __init__(self, user: int, name: str, *, shared: bool) -> None:
+    def __init__(self, user: int, name: str, *, shared: bool, spares: bool) -> None:
         self.user = user
         self.name = name
         self.shared = shared
+        self.spares = spares
         self.partitions: list[int] = []
         self.settled: set[int] = set()  # in a shared lane: changes that were read before a call or letter was made
         self.unique = name.startswith("p")  # no two changes have the same value
@@ -88,6 +92,21 @@ class Lane:
             return True
         return any(later > index and same(self.values[later], self.values[index]) for later in self.lettered)
 
+    def spared(self, index: int) -> bool:
+        """Whether all changes since an applied one have the same value. In a shared lane: all of its partition.
+
+        This holds for the moment: once a later change is applied, nobody can tell any more.
+        """
+        for earlier in range(index - 1, -1, -1) if self.spares else ():
+            unchanged = same(self.values[earlier], self.values[index])
+            if self.partitions[earlier] != self.partitions[index]:
+                continue
+            if earlier == self.applied or earlier in self.settled:
+                return unchanged
+            if not unchanged and earlier not in self.deleted:
+                return False
+        return False
+
 
 def same(one: Scalar, other: Scalar) -> bool:
     """Equal in value and in type: True, 1 and 1.0 are three values to the destination."""
@@ -111,6 +130,6 @@ class Duty:
     def open_part(self) -> str | None:
         """The name of a part that is not accounted for, or None."""
         for lane, index in self.sends:
-            if not lane.accounted_for(index):
+            if not (lane.accounted_for(index) or lane.spared(index)):
                 return lane.name
         return next((name or "the record" for name in self.refused if name not in self.lettered), None)

@@ -72,7 +72,8 @@ class Oracle:
         elif isinstance(value, bool | int | float | str):
             lane = self.lanes.get((user, name))
             if lane is None:
-                lane = self.lanes[user, name] = Lane(user, name, shared=user in self._plan.shared)
+                spares = self._plan.options.sparing_users_max > 0
+                lane = self.lanes[user, name] = Lane(user, name, shared=user in self._plan.shared, spares=spares)
             lane.values.append(value)
             lane.offsets.append(record.offset)
             lane.partitions.append(record.partition.number)
@@ -88,7 +89,7 @@ class Oracle:
             if offset >= start:
                 break
             for lane, index in duty.sends:
-                accounted_for = lane.accounted_for(index)
+                accounted_for = lane.accounted_for(index) or offset < committed  # a commit was checked
                 if offset >= committed or not accounted_for:
                     lane.excused = max(lane.excused, index)
                 if not accounted_for:

@@ -11,9 +11,10 @@ import pytest
 
 from tests.simulation import drills
 from tests.simulation.cluster import Cluster
-from tests.simulation.mutations import ALL, Mutation
+from tests.simulation.mutations import ALL
 from tests.simulation.plan import Plan, make
 from tests.simulation.promises import PromiseBroken
+from tests.simulation.sparing_mutations import Mutation
 
 pytestmark = pytest.mark.slow
 

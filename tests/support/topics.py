@@ -60,6 +60,16 @@ def dead_letters(bootstrap_servers: str, topic: str, *, framed: bool = True) -> 
     return letters
 
 
+def commit_ends(bootstrap_servers: str, group: str, topic: str) -> None:
+    """A new group begins at the topic's present end."""
+    ends = [TopicPartition(topic, number, end) for number, end in end_offsets(bootstrap_servers, topic).items()]
+    consumer = _reader(bootstrap_servers, group)
+    try:
+        consumer.commit(offsets=ends, asynchronous=False)
+    finally:
+        consumer.close()
+
+
 def messages(bootstrap_servers: str, topic: str) -> Iterator[Message]:
     """Everything in the topic."""
     consumer = _reader(bootstrap_servers)

@@ -12,7 +12,7 @@ import click
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from worker import logs
+from worker import collector, logs
 from worker.attentive.senders import SendersStoppedError
 from worker.commands.stop import Stop
 from worker.jobs.unfinished import Unfinished
@@ -21,12 +21,22 @@ from worker.kafka.committed import GroupUnavailable
 from worker.kafka.connection import PropertiesRefused
 from worker.kafka.range import RangeFailed
 from worker.kafka.topics import TopicRefused, TopicsUnavailable
+from worker.ops.exporters import ExporterUnusable
+from worker.ops.server import AddressUnavailableError
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.parts import Unusable
 
 UNFINISHED_EXIT: Final = 1
 UNUSABLE_EXIT: Final = 2
+
+metrics_port_option: Final = click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    metavar="N",
+    help="Serve /metrics and /livez on this port while it runs; 0 picks a free one, and logs it. Default: no port.",
+)
+"""Where a job that may take long can be watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +59,10 @@ def job(settings: Settings, name: str, *, advice: str = "") -> Iterator[Job]:
     configured.
     """
     logs.configure(settings.log.level, settings.log.format, parts.identity(settings).instance)
+    collector.settle()
     try:
         yield Job(structlog.get_logger(f"worker.{name}"), Stop())
-    except (Unreadable, Unusable, PropertiesRefused, TopicRefused) as error:
+    except (Unreadable, Unusable, PropertiesRefused, TopicRefused, ExporterUnusable, AddressUnavailableError) as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(UNUSABLE_EXIT)
     except (

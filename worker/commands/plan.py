@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from structlog.typing import FilteringBoundLogger
 
-from worker.commands.job import UNFINISHED_EXIT, job
-from worker.commands.stop import Stop
+from worker.commands.job import UNFINISHED_EXIT, Job, job, metrics_port_option
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Wish
@@ -24,11 +22,13 @@ from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable, when
 from worker.kafka.range import Span
 from worker.kafka.topics import Admin
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.plan import plan as build
+from worker.wiring.watch import watched
 
 _WINDOWS: Final = "0,1,5,30,60,300"
 _WINDOWS_MAX: Final = 12
@@ -94,7 +94,17 @@ Examples:
 @click.option("--windows", type=Windows(), default=_WINDOWS, show_default=True, help="In seconds.")
 @click.option("--plot", "picture", type=Picture(), help="Draw it, too: .svg, .png or .html, by the name's ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], picture: Path | None, as_json: bool) -> None:
+@metrics_port_option
+def command(
+    loaded: Loaded,
+    *,
+    begin: str,
+    end: str,
+    windows: list[float],
+    picture: Path | None,
+    as_json: bool,
+    metrics_port: int | None,
+) -> None:
     """Tell what windows would cost on this topic, before you choose one.
 
     Reads a span of the topic once, applies the same rules as `run`, and plays all windows on it: how many calls they
@@ -107,23 +117,24 @@ def command(loaded: Loaded, *, begin: str, end: str, windows: list[float], pictu
     if picture is not None:
         importlib.import_module("worker.jobs.plan.picture")  # a missing extra shows now, not after the reading
     with job(settings, "plan") as begun:
-        figures = _figures(settings, (begin, end), windows, begun.stop, begun.log)
+        board = JobBoard("plan", "plan")
+        with watched(settings, parts.identity(settings), board, metrics_port, begun.log):
+            figures = _figures(settings, (begin, end), windows, board, begun)
+            board.finish()
     text = "\n".join(_lines(figures))
     click.echo(json.dumps(figures.as_json()) if as_json else text)
     if picture is not None:
         _draw(figures, picture, text)
 
 
-def _figures(
-    settings: Settings, typed: tuple[str, str], windows: list[float], stop: Stop, log: FilteringBoundLogger
-) -> Figures:
+def _figures(settings: Settings, typed: tuple[str, str], windows: list[float], board: JobBoard, begun: Job) -> Figures:
     now_ms = time.time_ns() // 1_000_000
-    spans = _spans(settings, typed, now_ms, parts.admin(settings, log))
+    spans = _spans(settings, typed, now_ms, parts.admin(settings, begun.log))
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
-    with build(settings, spans, wish, log) as job:
-        if not job.run(lambda: stop.requested):
-            raise Unfinished(f"stopped: {job.left:,} of {job.offsets:,} offsets are not read; nothing was planned")
-        return job.figures()
+    with build(settings, spans, wish, board, begun.log) as plan:
+        if not plan.run(begun.stopped):
+            raise Unfinished(f"stopped: {plan.left:,} of {plan.offsets:,} offsets are not read; nothing was planned")
+        return plan.figures()
 
 
 def _spans(settings: Settings, typed: tuple[str, str], now_ms: int, admin: Admin) -> dict[Partition, Span]:

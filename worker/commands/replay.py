@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker.commands.job import UNFINISHED_EXIT, job
+from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
@@ -26,12 +26,14 @@ from worker.jobs.when import Unreadable, offsets, when
 from worker.kafka import bounds
 from worker.kafka.notebook import Notebook
 from worker.kafka.topics import Admin, partition_counts
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.replay import ReplayParts, ReplayTask, notebook, range_opener
 from worker.wiring.replay import replay as build
+from worker.wiring.watch import watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Options:
     restart: bool
     dry_run: bool
     as_json: bool
+    metrics_port: int | None
 
 
 @click.command(
@@ -84,6 +87,7 @@ Examples:
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run of this name has done.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, commits nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@metrics_port_option
 def command(loaded: Loaded, **typed: object) -> None:
     """Send again what a range of the topic says, where it is still the last word.
 
@@ -151,9 +155,14 @@ class _Run:
             begun.ranges, Users(self._users, parts.identity_rules(self._settings)).include, options.attributes
         )
         task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
-        who = parts.identity(self._settings)
-        with build(self._settings, task, who, self._admin, notes, self._log) as built:
+        who, board = parts.identity(self._settings), JobBoard("replay", self._name)
+        with (
+            watched(self._settings, who, board, options.metrics_port, self._log),
+            build(self._settings, task, who, self._admin, notes, board, self._log) as built,
+        ):
             done = built.job.run(lambda: stop.requested)
+            if done:
+                board.finish()
             self._tell(built, done=done)
         return done
 

@@ -13,7 +13,7 @@ from typing import Final
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker.commands.job import UNFINISHED_EXIT, job
+from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
 from worker.jobs.begin import prove_dead_letters
@@ -26,6 +26,7 @@ from worker.jobs.verify import Verify
 from worker.jobs.when import Edge, when
 from worker.kafka.range import RangeFailed
 from worker.kafka.topics import TopicsUnavailable
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.model import Settings
@@ -34,6 +35,7 @@ from worker.wiring.mending import letter_book
 from worker.wiring.parts import Unusable
 from worker.wiring.verify import Task
 from worker.wiring.verify import verify as build
+from worker.wiring.watch import watched
 
 USERS: Final = 100
 _LINES_MAX: Final = 50
@@ -53,6 +55,7 @@ class Options:
     repair: bool
     as_json: bool
     values: bool
+    metrics_port: int | None
 
 
 @click.command(
@@ -93,6 +96,7 @@ Examples:
 @click.option("--repair", is_flag=True, help="Send what is missing or different, and see whether it is held then.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a difference, and one with the counts.")
 @click.option("--values", is_flag=True, help="Show identifiers and values, too.")
+@metrics_port_option
 def command(loaded: Loaded, **typed: object) -> None:
     """Compare what the topic says with what the destination holds.
 
@@ -131,7 +135,11 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
     )
     printer = _Printer(as_json=options.as_json, values=options.values)
     wrong: set[Value] = set()
-    with build(settings, task, admin, log) as job:
+    board = JobBoard("verify", "verify")
+    with (
+        watched(settings, parts.identity(settings), board, options.metrics_port, log),
+        build(settings, task, admin, board, log) as job,
+    ):
         problem = None
         try:
             for finding in job.run(lambda: stop.requested):
@@ -144,6 +152,8 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         unfinished = [problem] if problem else []
         if stop.requested:
             unfinished.append("stopped before the end")
+        if not unfinished:
+            board.finish()
         _tell(job, task, unfinished)
     if wrong:
         _hint(settings, wrong, lambda: stop.requested, log)

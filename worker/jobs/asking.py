@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.verdict import Verdict, in_words, verdict_on
+from worker.core.facts import CallEnded, Observer, Observers
 from worker.core.held import read_held
 from worker.core.model import Reply, User
 from worker.jobs.sample import Subject
@@ -86,6 +87,7 @@ class Asking:
         retry_after_max_seconds: the longest Retry-After that is obeyed.
         clock: in monotonic seconds.
         sleep: waits.
+        observer: is told of each answer, as of each call of a worker.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Asking:
         retry_after_max_seconds: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
+        observer: Observer = Observers(),  # noqa: B008 - it has no state
     ) -> None:
         self._destination = destination
         self._rate = rate
@@ -106,6 +109,7 @@ class Asking:
         self._retry_after_max_seconds = retry_after_max_seconds
         self._clock = clock
         self._sleep = sleep
+        self._observer = observer
         self._quiet_until = 0.0
         self._answered_at = clock()
         self._answers = 0
@@ -157,6 +161,7 @@ class Asking:
         if verdict in {Verdict.UNAUTHORIZED, Verdict.WRONG_URL}:
             self._prove(reply, verdict)
             verdict = verdict_on(reply, ever_delivered=True)
+        self._tell(reply, verdict)
         match verdict:
             case Verdict.DELIVERED:
                 return self._answered(one, read_held(reply.body), asked_ms, _NO_LIST)
@@ -168,6 +173,11 @@ class Asking:
                 return None
             case _:
                 return self._answered(one, None, asked_ms, in_words(reply))
+
+    def _tell(self, reply: Reply, verdict: Verdict) -> None:
+        answered = verdict is Verdict.NOT_FOUND  # that nobody is known by this name is an answer
+        told = Verdict.DELIVERED if answered else verdict
+        self._observer.observe(CallEnded(told, reply.status, reply.failure, reply.seconds))
 
     def _answered(
         self, one: _Waiting, attributes: Mapping[str, object] | None, asked_ms: int, problem: str = ""

@@ -10,7 +10,7 @@ from worker.core.replay.replay import Phase, Replay
 from worker.core.totals import Totals
 from worker.jobs.diary import Diary
 from worker.jobs.follower import Follower
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.live.exchange import BUSY_SECONDS, Exchange
 
 STOP_SECONDS: Final = 8.0
@@ -36,10 +36,11 @@ class ReplayJob:
         concurrency: int,
         still_the_same: Callable[[], object],
         say: Callable[[str], object],
+        stages: Stages = Ticker,
     ) -> None:
         """`still_the_same` is called now and then. It raises if the topics have changed, so that a replay must end.
 
-        `say` tells people what they should know beforehand.
+        `say` tells people what they should know beforehand, and `stages` how far it is.
         """
         self._replay = replay
         self._exchange = exchange
@@ -48,6 +49,7 @@ class ReplayJob:
         self._concurrency = concurrency
         self._still_the_same = still_the_same
         self._say = say
+        self._stages = stages
         self._same_at = exchange.clock().mono + _GROWTH_SECONDS
         self._stage: tuple[str, Ticker] | None = None
 
@@ -111,8 +113,10 @@ class ReplayJob:
     def _tell(self) -> None:
         stage, done, total = self.standing
         passes = self._replay.passes
-        if stage == "sending" and self._stage is not None and self._stage[0] == "reading" and passes > 1:
-            self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {passes} passes over the topic are left")
+        if stage == "sending" and self._stage is not None and self._stage[0] == "reading":
+            self._stage[1].show(*self._follower.read)
+            if passes > 1:
+                self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {passes} passes over the topic are left")
         units = "offsets" if stage == "reading" else "users"
         self._ticker(stage).show(done, total, self.obstacle or units)
 
@@ -126,7 +130,7 @@ class ReplayJob:
     def _ticker(self, stage: str) -> Ticker:
         if self._stage is None or self._stage[0] != stage:
             self._end_stage()
-            self._stage = stage, Ticker(stage)
+            self._stage = stage, self._stages(stage)
         return self._stage[1]
 
     def _end_stage(self) -> None:

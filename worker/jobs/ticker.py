@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeAlias
 
 LINE_SECONDS: Final = 10.0
 _DRAW_SECONDS: Final = 0.2
@@ -23,8 +23,16 @@ class Ticker:
         >>> ticker.end()
     """
 
-    def __init__(self, stage: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stage: str,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        note: Callable[[str, int, int], object] = lambda *_: None,
+    ) -> None:
+        """`note` gets the stage, what is done and of how much, each time, for whoever else wants to know."""
         self._stage = stage
+        self._note = note
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._redraws = self._stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -34,6 +42,7 @@ class Ticker:
 
     def show(self, done: int, total: int, words: str = "") -> None:
         """So much of `total` is done. `words` are added to the line."""
+        self._note(self._stage, done, total)
         now = self._clock()
         if now < self._next:
             return
@@ -60,6 +69,10 @@ class Ticker:
         if not 0.0 < share < 1.0 or taken < _ESTIMATE_AFTER_SECONDS:
             return ""
         return f"about {_words(taken * (1.0 - share) / share)} left"
+
+
+Stages: TypeAlias = Callable[[str], Ticker]
+"""Begins a stage of a job, by its name."""
 
 
 def _words(seconds: float) -> str:

@@ -14,7 +14,7 @@ from worker.core.model import Checked, Event, Partition, Source
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
 from worker.jobs.standstill import Watch, reading_stands_still
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 
 _POLL_SECONDS: Final = 0.1
 
@@ -29,6 +29,7 @@ class Topic:
         open_reading: opens a reading from these offsets on, without an end.
         ends: asks where the partitions end now.
         preflight: tells what of a record may be sent.
+        stages: tell how far it is.
 
     Attributes:
         unreadable: how many records of the present pass cannot be decoded.
@@ -47,12 +48,14 @@ class Topic:
         open_reading: Callable[[Mapping[Partition, int]], Reading],
         ends: Callable[[], Mapping[Partition, int]],
         preflight: Preflight,
+        stages: Stages = Ticker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._starts = starts
         self._open_reading = open_reading
         self._ends = ends
         self._preflight = preflight
+        self._stages = stages
         self._clock = clock
         self._stack = ExitStack()
         self._reading: Reading
@@ -87,16 +90,16 @@ class Topic:
         """
         ends = self._ends()
         total = sum(max(0, end - self._starts[each]) for each, end in ends.items())
-        ticker = Ticker("reading")
+        ticker = self._stages("reading")
         watch = Watch(self._clock)
         while not stopped():
             positions = self._reading.positions
             left = sum(max(0, end - positions[each]) for each, end in ends.items())
+            ticker.show(total - left, total, self._reading.problem or "")
             if not left:
                 break
             if watch.is_stuck(left):
                 raise reading_stands_still(self._reading.problem)
-            ticker.show(total - left, total, self._reading.problem or "")
             for record, content in self._reading.poll(_POLL_SECONDS):
                 if isinstance(content, Event):
                     take(content, self._preflight.check(content), source_of(record, None))

@@ -14,7 +14,7 @@ from worker.jobs.asking import Asking, Held, lookup_of
 from worker.jobs.findings import Finding, Kind, Tally, Wrong
 from worker.jobs.repair import Refused, Repair
 from worker.jobs.sample import Last, Sample, Subject
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.jobs.topic import Topic
 
 GRACE_MS: Final = 30_000
@@ -66,8 +66,10 @@ class Verify:
         wish: Wish,
         repair: Repair | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        stages: Stages = Ticker,
     ) -> None:
         self._topic = topic
+        self._stages = stages
         self._asking = asking
         self._wish = wish
         self._repair = repair
@@ -138,7 +140,7 @@ class Verify:
     ) -> Iterator[tuple[Held, Mapping[Partition, int]]]:
         """What is held of each, once the topic is read on; and up to where that was read before the question."""
         ordered = sorted(subjects, key=lambda each: each.place)
-        ticker = Ticker(stage)
+        ticker = self._stages(stage)
         for first in range(0, len(ordered), _TOGETHER):
             ticker.show(first, len(ordered), "users")
             read_before = dict(self._topic.positions)
@@ -148,6 +150,7 @@ class Verify:
                 break
             for held in helds:
                 yield held, read_before
+            ticker.show(min(first + _TOGETHER, len(ordered)), len(ordered), "users")
         ticker.end()
 
     def _ask(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> list[Held]:

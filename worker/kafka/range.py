@@ -90,10 +90,17 @@ class Range:
         messages = self._consumer.consume(1, timeout_seconds)
         if messages and self._poll_size.more:
             messages += self._consumer.consume(self._poll_size.more, 0)
-        records = [record for message in messages if (record := self._record(message)) is not None]
+        records = []
+        for message in messages:
+            if (error := message.error()) is None:
+                records.append(record_of(message))
+            else:
+                self._met(error, message)
         if records:
             self._connection.answered()
             self._poll_size.saw(records)
+            for partition, offset in {record.partition: record.offset for record in records}.items():
+                self._move(partition, offset + 1)
         self._leave_read_partitions()
         return [record for record in records if self._is_wanted(record)]
 
@@ -110,12 +117,7 @@ class Range:
             self._consumer.resume([TopicPartition(*partition) for partition in freed])
         self._paused = wanted
 
-    def _record(self, message: Message) -> Record | None:
-        error = message.error()
-        if error is None:
-            record = record_of(message)
-            self._move(record.partition, record.offset + 1)
-            return record
+    def _met(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
             # Its offset may lie behind the last record: a transaction's end is none, and compaction leaves gaps.
             self._move(Partition(message.topic() or "", message.partition() or 0), message.offset() or 0)
@@ -123,7 +125,6 @@ class Range:
             raise RangeFailed(f"{message.topic()}: {in_words(error)}")
         else:
             self._connection.failed(error)
-        return None
 
     def _move(self, partition: Partition, offset: int) -> None:
         self.positions[partition] = max(offset, self.positions[partition])

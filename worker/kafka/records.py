@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import methodcaller
 from typing import Final, cast
 
@@ -18,6 +19,8 @@ _read_headers: Final = methodcaller("headers")
 _RECORDS_MAX: Final = 500
 _RECORDS_FIRST: Final = 10  # they show how large the records are
 _POLL_BYTES: Final = 2 * 1024 * 1024
+
+_partition: Final = lru_cache(maxsize=4_096)(Partition)  # one object for all records of a partition
 
 
 class PollSize:
@@ -47,7 +50,7 @@ def record_of(message: Message) -> Record:
     if topic is None or partition is None or offset is None:
         raise RuntimeError("a record came without topic, partition or offset: report this as a bug")
     return Record(
-        partition=Partition(topic, partition),
+        partition=_partition(topic, partition),
         offset=offset,
         timestamp_ms=message.timestamp()[1],
         key=message.key(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from worker import collector
 from worker.attentive.senders import Senders
 from worker.backoff import StopRequested, patiently
 from worker.core.facts import DrainOutcome
@@ -35,8 +35,6 @@ from worker.ops.telemetry import Telemetry
 
 METADATA_SECONDS: Final = 2.0
 """The longest wait for metadata. It blocks the loop, and a stop has to wait for it."""
-GC_THRESHOLD: Final = 50_000
-"""Allocations between two collections of the youngest objects. High, because the worker keeps millions of objects."""
 
 _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
@@ -127,8 +125,7 @@ class Worker:
         parts = self._make_parts()
         parts.senders.start()
         parts.lease.begin()
-        gc.freeze()  # the objects made so far live as long as the process: never scan them again
-        gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
+        collector.settle()
         try:
             drain = parts.loop.run(stop_requested, self._stopping)
         finally:

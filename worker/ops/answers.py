@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -45,6 +46,22 @@ def plain(status: HTTPStatus, text: str) -> Answer:
     return Answer(status, _TEXT, f"{text}\n".encode())
 
 
+class MetricsPage:
+    """What a registry has collected, as Prometheus text or OpenMetrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        # The exporter collects into one shared queue. Of two scrapes at the same time, one would take the metrics of
+        # both, and the other would get none.
+        self._scrape = threading.Lock()
+
+    def answer(self, accept: str) -> Answer:
+        """The page, in the form that the client accepts."""
+        encode, content_type = choose_encoder(accept)
+        with self._scrape:
+            return Answer(HTTPStatus.OK, content_type, encode(self._registry))
+
+
 class Answers:
     """Answers a path from what the board and the registry hold. Safe to call from several threads.
 
@@ -54,13 +71,10 @@ class Answers:
         stalled_after_seconds: if the main loop has not turned for this long, it counts as stalled.
     """
 
-    def __init__(self, board: Board, registry: CollectorRegistry, *, stalled_after_seconds: float) -> None:
+    def __init__(self, board: Board, registry: CollectorRegistry, *, stalled_after_seconds: float = 60.0) -> None:
         self._board = board
-        self._registry = registry
+        self._metrics = MetricsPage(registry)
         self._stalled_after_seconds = stalled_after_seconds
-        # The exporter collects into one shared queue. Of two scrapes at the same time, one would take the metrics of
-        # both, and the other would get none.
-        self._scrape = threading.Lock()
 
     def answer(self, path: str, query: str, accept: str) -> Answer:
         """The answer to a GET of `path`. An unknown path gets 404 and the list of known ones."""
@@ -72,7 +86,7 @@ class Answers:
             case "/readyz":
                 return self._readyz()
             case "/metrics":
-                return self._metrics(accept)
+                return self._metrics.answer(accept)
             case "/status":
                 return self._status()
         return _written(path)
@@ -115,11 +129,6 @@ class Answers:
         }
         return _json(HTTPStatus.OK if reason is None else HTTPStatus.SERVICE_UNAVAILABLE, document)
 
-    def _metrics(self, accept: str) -> Answer:
-        encode, content_type = choose_encoder(accept)
-        with self._scrape:
-            return Answer(HTTPStatus.OK, content_type, encode(self._registry))
-
     def _status(self) -> Answer:
         status, since = self._board.latest
         extra = {
@@ -148,7 +157,12 @@ def _written(path: str) -> Answer:
     """A page of docs/, or 404."""
     if path in pages():
         return plain(HTTPStatus.OK, pages()[path])
-    known = "\n".join(f"{name:<23} {meaning}" for name, meaning in PATHS.items())
+    return not_found(PATHS)
+
+
+def not_found(paths: Mapping[str, str]) -> Answer:
+    """404, with the paths that there are and what each is for."""
+    known = "\n".join(f"{name:<23} {meaning}" for name, meaning in paths.items())
     return plain(HTTPStatus.NOT_FOUND, f"Not found. There is:\n{known}")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from worker import pages
 from worker.ops.gauges import OBSERVED
+from worker.ops.job_telemetry import JOB_METRICS
 from worker.ops.metrics import Metric
 from worker.ops.telemetry import RECORDED
 
@@ -16,17 +18,15 @@ METRICS = (*(observed.metric for observed in OBSERVED), *RECORDED)
 _UNITS = {"s": "seconds", "By": "bytes", "": ""}
 
 
-def metrics_table() -> str:
-    """The Markdown table: the worker's own metrics, then the process's."""
-    lines = ["| name | type | unit | labels | meaning |", "| --- | --- | --- | --- | --- |"]
-    lines += [_row(metric) for metric in METRICS]
-    lines += _process_rows()
-    return "\n".join(lines)
+def with_tables(page: str) -> str:
+    """The page with new tables between their markers: the worker's, and a job's; errors as `pages.with_table`."""
+    page = pages.with_table(page, "metrics", _table([*map(_row, METRICS), *_process_rows()]))
+    return pages.with_table(page, "job-metrics", _table(map(_row, JOB_METRICS)))
 
 
-def with_table(page: str) -> str:
-    """The page with a new table between its markers; errors as `pages.with_table`."""
-    return pages.with_table(page, "metrics", metrics_table())
+def _table(rows: Iterable[str]) -> str:
+    head = ("| name | type | unit | labels | meaning |", "| --- | --- | --- | --- | --- |")
+    return "\n".join((*head, *rows))
 
 
 def _row(metric: Metric) -> str:
@@ -51,4 +51,4 @@ def _process_rows() -> list[str]:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
-    path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

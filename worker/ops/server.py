@@ -15,13 +15,11 @@ import threading
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry
 
-from worker.ops.answers import Answer, Answers, plain
-from worker.ops.board import Board
+from worker.ops.answers import Answer, plain
 
 ANY = "::"
 _IPV4_ANY = "0.0.0.0"  # noqa: S104 - what `ANY` means on a system without IPv6
@@ -45,15 +43,21 @@ class AddressUnavailableError(Exception):
     """The health server cannot listen at its address. The message says where, and which setting to change."""
 
 
+class Answering(Protocol):
+    """What a server says. Called from several threads."""
+
+    def answer(self, path: str, query: str, accept: str) -> Answer:
+        """The answer to a GET of `path`."""
+
+
 class OpsServer:
-    """Serves `/livez`, `/readyz`, `/metrics`, `/status` and `/` from its own threads.
+    """Serves paths from its own threads.
 
     Args:
         host: a name or address, IPv4 or IPv6. `ANY`: all addresses of both kinds, as far as the system has them.
         port: 0 picks a free one.
-        board: where the main thread leaves its status.
-        registry: what `/metrics` serves.
-        stalled_after_seconds: `/livez` answers 503 if the main loop has not turned for this long.
+        answers: what it says on each path.
+        port_option: what a user sets to have another port.
         connections_max: how many connections it serves at once.
         connection_seconds: how long one connection may last, from accept to the last byte.
     """
@@ -63,14 +67,14 @@ class OpsServer:
         host: str,
         port: int,
         *,
-        board: Board,
-        registry: CollectorRegistry,
-        stalled_after_seconds: float = 60.0,
+        answers: Answering,
+        port_option: str = "WORKER_HTTP__PORT",
         connections_max: int = 32,
         connection_seconds: float = 10.0,
     ) -> None:
         self._address = (host, port)
-        self._answers = Answers(board, registry, stalled_after_seconds=stalled_after_seconds)
+        self._answers = answers
+        self._port_option = port_option
         self._connections_max = connections_max
         self._connection_seconds = connection_seconds
         self._server: _Server | None = None
@@ -89,7 +93,8 @@ class OpsServer:
             where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             raise AddressUnavailableError(
                 f"cannot serve health and metrics on {where}: {error.strerror or error}; "
-                "set WORKER_HTTP__PORT to a free port (0 picks one), or WORKER_HTTP__HOST to an address of this machine"
+                f"set {self._port_option} to a free port (0 picks one), or WORKER_HTTP__HOST to an address of this "
+                "machine"
             ) from error
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(0.2,), name="ops-http", daemon=True)
@@ -124,7 +129,7 @@ class _Server(ThreadingHTTPServer):
         self,
         family: socket.AddressFamily,
         address: Any,  # noqa: ANN401 - what getaddrinfo gives for the family
-        answers: Answers,
+        answers: Answering,
         connections_max: int,
         connection_seconds: float,
     ) -> None:

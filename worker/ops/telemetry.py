@@ -6,15 +6,10 @@ distributions (call time, age at delivery, ...) and rare events are recorded as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Observation
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.metrics.view import View
-from prometheus_client import CollectorRegistry, ProcessCollector
 
 from worker.core.facts import (
     Assigned,
@@ -34,14 +29,12 @@ from worker.core.facts import (
 )
 from worker.core.model import LOSSES
 from worker.ops.board import Board
-from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within, resource
+from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within
 from worker.ops.gauges import observe_board
-from worker.ops.metrics import PREFIX, Kind, Metric
+from worker.ops.metrics import Kind, Metric
 from worker.ops.outcomes import OUTCOMES
-from worker.ops.variables import ignoring_unusable_variables
+from worker.ops.provider import registry_and_provider
 
-# The SDK's own limit is 2000 series a metric. Partitions beyond it would vanish from metrics and alerts without a word.
-_SERIES_MAX: Final = 1_000_000
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
 
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -125,9 +118,7 @@ class Telemetry:
 
     def __init__(self, board: Board, *, version: str, instance: str, exporters: Exporters) -> None:
         self._tracing = exporters.tracing
-        self.registry, self._provider = ignoring_unusable_variables(
-            lambda: _registry_and_provider(version, instance, exporters.readers)
-        )
+        self.registry, self._provider = registry_and_provider(version, instance, exporters.readers)
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
         self._call = _CALL.histogram(meter)
@@ -193,20 +184,3 @@ class Telemetry:
         """Exports for the last time, within `CLOSE_SECONDS`. Drops whatever is recorded later."""
         providers = (self._provider, self._tracing)
         close_within(CLOSE_SECONDS, [provider.shutdown for provider in providers if provider is not None])
-
-
-def _registry_and_provider(
-    version: str, instance: str, readers: Sequence[MetricReader]
-) -> tuple[CollectorRegistry, MeterProvider]:
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    page = PrometheusMetricReader(
-        # The scrape's labels and attribute_worker_info say the same, and have the documented prefix.
-        disable_target_info=True,
-        scope_info_enabled=False,
-        registry=registry,
-    )
-    every = View(instrument_name=f"{PREFIX}*", aggregation_cardinality_limit=_SERIES_MAX)
-    # `close` shuts it down. An exit hook would do so while threads may still record.
-    provider = MeterProvider([page, *readers], resource(version, instance), shutdown_on_exit=False, views=[every])
-    return registry, provider

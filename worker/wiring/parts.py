@@ -131,6 +131,9 @@ def engine(
         trace_links_max=LINKS_MAX if traced else 0,
         search_yields=search_yields,
         receipts=settings.receipts.topic is not None,
+        # A job sends what others may have written over, so it leaves nothing out.
+        sparing_users_max=0 if search_yields else settings.sparing.users_max,
+        sparing_seconds=settings.sparing.seconds,
     )
     return Engine(
         options,

@@ -24,11 +24,13 @@ from worker.kafka.patterns import matchers
 from worker.kafka.topics import Admin
 from worker.live.loop import clock
 from worker.live.ports import Schemas
+from worker.ops.job_board import JobBoard
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.mending import await_schema, letter_book
 from worker.wiring.replay import follower, refuse_growth
 from worker.wiring.sending import sending
+from worker.wiring.watch import stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,10 @@ class RedriveParts:
 
 
 @contextmanager
-def redrive(settings: Settings, task: RedriveTask, log: FilteringBoundLogger) -> Iterator[RedriveParts]:
-    """A redrive with its connections, which end with the context.
+def redrive(
+    settings: Settings, task: RedriveTask, board: JobBoard, log: FilteringBoundLogger
+) -> Iterator[RedriveParts]:
+    """A redrive with its connections, which end with the context. `board` shows how far it is.
 
     The memory is for the letters' ids and for the letters that are under way, half of it each.
 
@@ -90,12 +94,13 @@ def redrive(settings: Settings, task: RedriveTask, log: FilteringBoundLogger) ->
         letters = Letters(book, task.wanted, errands, sources)
         job = RedriveJob(
             core,
-            through.exchange(mail),
+            through.exchange(mail, board),
             letters,
             mail,
             open_follower=lambda starts: _follower(settings, core, starts, admin, through.source, log),
             still_the_same=lambda starts: refuse_growth(admin, starts),
             say=task.say,
+            stages=stages(board),
         )
         yield RedriveParts(job, core, letters)
 

@@ -22,11 +22,13 @@ from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
 from worker.live.loop import clock
 from worker.live.ports import Schemas
+from worker.ops.job_board import JobBoard
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.reading import reading_opener
 from worker.wiring.sending import sending
+from worker.wiring.watch import stages
 
 ENDS_SECONDS: Final = 5.0
 
@@ -88,9 +90,12 @@ def replay(
     who: WorkerIdentity,
     admin: Admin,
     notes: Notebook | None,
+    board: JobBoard,
     log: FilteringBoundLogger,
 ) -> Iterator[ReplayParts]:
     """A replay with its connections, which end with the context. Without notes it keeps no progress.
+
+    `board` shows how far it is.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -100,12 +105,13 @@ def replay(
         with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:
             job = ReplayJob(
                 core,
-                through.exchange(through.producer, *task.observers),
+                through.exchange(through.producer, board, *task.observers),
                 reader,
                 Diary(None if task.dry else notes, task.begun),
                 concurrency=settings.attentive.concurrency,
                 still_the_same=lambda: refuse_growth(admin, task.starts),
                 say=task.say,
+                stages=stages(board),
             )
             yield ReplayParts(job, core, reader)
 

@@ -47,7 +47,7 @@ class Sending:
     _log: FilteringBoundLogger
 
     def exchange(self, letters: ports.DeadLetters, *observers: Observer) -> Exchange:
-        """Does the engine's I/O, with this way to the dead-letter topic."""
+        """Does the engine's I/O, with this way to the dead-letter topic. The observers are told the facts."""
         return Exchange(
             self.engine,
             senders=self._senders,

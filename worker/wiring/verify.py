@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.attentive.lookups import Lookups
 from worker.backoff import full_jitter
 from worker.core.delivery.rate import Rate
+from worker.core.facts import Observer
 from worker.core.model import Partition, User
 from worker.core.replay.scope import Matcher
 from worker.core.rules.policy import AttributeRules, Decision, Policy
@@ -22,10 +23,12 @@ from worker.jobs.topic import Topic
 from worker.jobs.verify import GRACE_MS, Verify, Wish
 from worker.kafka import bounds
 from worker.kafka.topics import Admin
+from worker.ops.job_board import JobBoard
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.reading import reading_opener
 from worker.wiring.repair import repair
+from worker.wiring.watch import stages
 
 SHARE: Final = 0.1  # of the token's limit, if no rate is given: the rest is for live traffic
 
@@ -59,8 +62,10 @@ class Task:
 
 
 @contextmanager
-def verify(settings: Settings, task: Task, admin: Admin, log: FilteringBoundLogger) -> Iterator[Verify]:
-    """The job, ready to run. Its connections are closed at the end.
+def verify(
+    settings: Settings, task: Task, admin: Admin, board: JobBoard, log: FilteringBoundLogger
+) -> Iterator[Verify]:
+    """The job, ready to run. Its connections are closed at the end. `board` shows how far it is.
 
     Raises:
         Unusable: The settings do not make its parts.
@@ -76,10 +81,13 @@ def verify(settings: Settings, task: Task, admin: Admin, log: FilteringBoundLogg
             open_reading=reading_opener(settings, schemas, log),
             ends=lambda: bounds.ends(admin, task.reaches, ASK_SECONDS),
             preflight=parts.preflight(settings),
+            stages=stages(board),
         )
         with topic:
-            mending = repair(settings, task.rate, admin, log) if task.repair else None
-            yield Verify(topic, _asking(settings, task, lookups), _wish(settings, task), mending)
+            mending = repair(settings, task.rate, admin, board, log) if task.repair else None
+            yield Verify(
+                topic, _asking(settings, task, lookups, board), _wish(settings, task), mending, stages=stages(board)
+            )
     finally:
         lookups.close()
         if schemas is not None:
@@ -106,7 +114,7 @@ def _lookups(settings: Settings) -> Lookups:
         raise parts.Unusable(f"attentive: {error}") from None
 
 
-def _asking(settings: Settings, task: Task, lookups: Lookups) -> Asking:
+def _asking(settings: Settings, task: Task, lookups: Lookups, observer: Observer) -> Asking:
     attentive, now = settings.attentive, time.monotonic()
     rate = Rate(attentive.requests_per_second if task.rate is None else task.rate, now)
     rate.share(SHARE if task.rate is None else 1.0, now)
@@ -116,6 +124,7 @@ def _asking(settings: Settings, task: Task, lookups: Lookups) -> Asking:
         at_once=attentive.concurrency,
         backoff=full_jitter(attentive.retry_base_seconds, attentive.retry_max_seconds),
         retry_after_max_seconds=attentive.retry_after_max_seconds,
+        observer=observer,
     )
 
 

@@ -26,6 +26,7 @@ from worker.live.report import Reporter, Seen
 from worker.live.share import Share
 from worker.live.startup import METADATA_SECONDS, Parts, Topics, Worker
 from worker.ops import exporters
+from worker.ops.answers import Answers
 from worker.ops.board import Board
 from worker.ops.letters import LatestLetters
 from worker.ops.server import OpsServer
@@ -85,7 +86,7 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
     )
     kafka, http = settings.kafka, settings.http
     return Worker(
-        server=OpsServer(http.host, http.port, board=board, registry=shared.telemetry.registry),
+        server=OpsServer(http.host, http.port, answers=Answers(board, shared.telemetry.registry)),
         board=board,
         telemetry=shared.telemetry,
         topics=Topics(shared.admin, kafka.topics, kafka.dead_letter_topic, settings.receipts.topic),

@@ -7,6 +7,9 @@ The template of every pod that runs a command of the worker: the worker itself, 
   serviceAccount  the pod's ServiceAccount
   labels, annotations   further ones of the pod
   serves          whether it runs on, and serves health: then it has a port, probes, sidecars and is spread over nodes
+  watched         whether it has the port, but none of the others
+  resources       those of the container; without them, the worker's
+  grace           seconds from SIGTERM to SIGKILL; without them, the worker's
 */}}
 {{- define "attribute-worker.podTemplate" -}}
 {{- $values := .root.Values -}}
@@ -31,7 +34,7 @@ spec:
   enableServiceLinks: false
   automountServiceAccountToken: false
   serviceAccountName: {{ .serviceAccount }}
-  terminationGracePeriodSeconds: {{ include "attribute-worker.graceSeconds" .root }}
+  terminationGracePeriodSeconds: {{ .grace | default (include "attribute-worker.graceSeconds" .root) }}
   {{- if not .serves }}
   restartPolicy: Never
   {{- else }}
@@ -59,10 +62,12 @@ spec:
       envFrom:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- if .serves }}
+      {{- if or .serves .watched }}
       ports:
         - name: http
           containerPort: {{ $values.config.http.port }}
+      {{- end }}
+      {{- if .serves }}
       startupProbe:
         {{- include "attribute-worker.probe" (dict "path" "/livez" "times" $values.probes.startup) | nindent 8 }}
       livenessProbe:
@@ -71,7 +76,7 @@ spec:
         {{- include "attribute-worker.probe" (dict "path" "/readyz" "times" $values.probes.readiness) | nindent 8 }}
       {{- end }}
       resources:
-        {{- include "attribute-worker.resources" .root | nindent 8 }}
+        {{- include "attribute-worker.resources" (list .root (.resources | default $values.resources)) | nindent 8 }}
       securityContext:
         {{- toYaml $values.securityContext | nindent 8 }}
       volumeMounts:

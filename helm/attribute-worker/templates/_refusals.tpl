@@ -43,26 +43,30 @@
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- include "attribute-worker.refuseResources" . -}}
+{{- include "attribute-worker.refuseResources" (list . .Values.resources "resources") -}}
 {{- include "attribute-worker.refuseMounts" . -}}
 {{- include "attribute-worker.refuseLabels" . -}}
 {{- end -}}
 
-{{/* Limits below requests, which a cluster refuses, and a limit below the memory that the worker is told to use. */}}
+{{/*
+Limits below requests, which a cluster refuses, and a limit below the memory that the worker is told to use. Arguments: the
+chart's context, what the user gave, and where.
+*/}}
 {{- define "attribute-worker.refuseResources" -}}
+{{- $where := index . 2 -}}
 {{- $resources := include "attribute-worker.resources" . | fromYaml -}}
 {{- range $name, $request := $resources.requests -}}
-{{- $least := include "attribute-worker.amount" (list $request (printf "resources.requests.%s" $name)) | float64 -}}
+{{- $least := include "attribute-worker.amount" (list $request (printf "%s.requests.%s" $where $name)) | float64 -}}
 {{- with get $resources.limits $name -}}
-{{- if lt (include "attribute-worker.amount" (list . (printf "resources.limits.%s" $name)) | float64) $least -}}
-{{- fail (printf "resources.limits.%s: %v is below resources.requests.%s, %v" $name . $name $request) -}}
+{{- if lt (include "attribute-worker.amount" (list . (printf "%s.limits.%s" $where $name)) | float64) $least -}}
+{{- fail (printf "%s.limits.%s: %v is below %s.requests.%s, %v" $where $name . $where $name $request) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $limit := $resources.limits.memory -}}
-{{- $needed := add (ceil (divf .Values.config.window.max_bytes 1048576)) 200 -}}
-{{- if lt (include "attribute-worker.amount" (list $limit "resources.limits.memory") | float64) (mulf $needed 1048576) -}}
-{{- fail (printf "resources.limits.memory: the worker needs %dMi, config.window.max_bytes and 200Mi beside it, and would be killed at %v; raise the one or lower the other" $needed $limit) -}}
+{{- $needed := add (ceil (divf (index . 0).Values.config.window.max_bytes 1048576)) 200 -}}
+{{- if lt (include "attribute-worker.amount" (list $limit (printf "%s.limits.memory" $where)) | float64) (mulf $needed 1048576) -}}
+{{- fail (printf "%s.limits.memory: the worker needs %dMi, config.window.max_bytes and 200Mi beside it, and would be killed at %v; raise the one or lower the other" $where $needed $limit) -}}
 {{- end -}}
 {{- end -}}
 

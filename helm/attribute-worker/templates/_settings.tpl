@@ -83,11 +83,14 @@
 {{- ternary (add (ceil .Values.config.shutdown.drain_seconds) 10) $given (kindIs "invalid" $given) -}}
 {{- end -}}
 
-{{/* What the user gave, and where no memory is given: the budget and 256 MiB for the process and what librdkafka fetched. */}}
+{{/*
+Arguments: the chart's context, and what the user gave. Where no memory is given, it is the budget and 256 MiB for the process
+and what librdkafka fetched.
+*/}}
 {{- define "attribute-worker.resources" -}}
-{{- $memory := printf "%dMi" (add (ceil (divf .Values.config.window.max_bytes 1048576)) 256) -}}
+{{- $memory := printf "%dMi" (add (ceil (divf (index . 0).Values.config.window.max_bytes 1048576)) 256) -}}
 {{- $resources := dict -}}
-{{- range $kind, $given := .Values.resources -}}
+{{- range $kind, $given := index . 1 -}}
 {{- $amounts := dict "memory" $memory -}}
 {{- range $name, $amount := $given -}}
 {{- if not (kindIs "invalid" $amount) -}}

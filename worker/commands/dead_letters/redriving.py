@@ -11,12 +11,15 @@ import click
 
 from worker.commands.dead_letters.options import Filters, filter_options, tell_odd
 from worker.commands.dead_letters.words import printable
-from worker.commands.job import UNFINISHED_EXIT, job
+from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED
+from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
+from worker.wiring import parts
 from worker.wiring.redrive import RedriveParts, RedriveTask
 from worker.wiring.redrive import redrive as build
+from worker.wiring.watch import watched
 
 
 @click.command(
@@ -36,6 +39,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Also letters whose records the source topic no longer has.")
 @click.option("--raw", is_flag=True, help="Decode undecodable records again, with today's schemas and mapping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@metrics_port_option
 def redrive(
     loaded: Loaded,
     *,
@@ -44,6 +48,7 @@ def redrive(
     force: bool,
     raw: bool,
     as_json: bool,
+    metrics_port: int | None,
     **typed: Any,  # noqa: ANN401 - click gives what the options declare
 ) -> None:
     """Send open dead letters again, once their cause is mended.
@@ -63,8 +68,14 @@ def redrive(
     with job(loaded.settings, "redrive", advice=". The same command goes on.") as begun:
         wanted = Filters(**typed).read(loaded.settings)
         task = RedriveTask(wanted, rate, dry_run, force, raw, begun.stopped, say)
-        with build(loaded.settings, task, begun.log) as built:
+        who, board = parts.identity(loaded.settings), JobBoard("dead-letters redrive", "redrive")
+        with (
+            watched(loaded.settings, who, board, metrics_port, begun.log),
+            build(loaded.settings, task, board, begun.log) as built,
+        ):
             done = built.job.run(begun.stopped)
+            if done:
+                board.finish()
             _tell_untried(built)
             _tell(built, dry=dry_run, as_json=as_json)
         if not done:

@@ -34,10 +34,12 @@ class SpareRate(Rate):
         self._since = now
 
     def observe(self, reply: Reply, now: float) -> None:
-        """Adapts to the `x-ratelimit-*` headers of a success."""
+        """Adapts to the `x-ratelimit-*` headers of a success. The last calls of a second are for the live workers."""
         super().observe(reply, now)
         if reply.rate_remaining is not None and reply.status is not None and reply.status < 300:  # noqa: PLR2004 - a success
             self._remained = min(self._remained, reply.rate_remaining)
+            if reply.rate_remaining < _HARDLY_ANY * self.limit:
+                self.wait_for_next_second(now)
 
     def throttled(self, now: float) -> None:
         """A 429 came."""

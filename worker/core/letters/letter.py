@@ -126,6 +126,8 @@ def _small(headers: Headers, names: frozenset[str]) -> Headers:
 
     A header of a megabyte would fill the memory, and the topic would refuse the letter.
     """
+    if not headers:
+        return ()
     kept = {name: value for name, value in headers if name in names}
     return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _HEADER_BYTES_MAX)
 

@@ -15,7 +15,7 @@ from worker.core.waiting.entry import Change, Entry
 _KEPT: Final = 0.75  # of the users, when memory runs out
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made of every record, and that would take twice as long
 class Said:
     """What a record says of a user, after preflight. `record` is where it lies."""
 

@@ -63,30 +63,42 @@ class Attribute:
 
     Keeps one of equal values from one partition: a value refused once is refused again. Keeps equal values from two
     partitions, because either partition may be revoked.
+
+    Attributes:
+        overtaken: a later value was read, which waits in the user's next entry or became a dead letter. So this value
+            is not the last word, even once it is delivered.
     """
 
-    __slots__ = ("change", "older", "value")
+    __slots__ = ("change", "older", "overtaken", "value")
 
     def __init__(self, value: Scalar, change: Change) -> None:
         self.value = value
         self.change = change
         self.older: dict[_OldValue, Change] | None = None
+        self.overtaken = False
         change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
         """Adds a newer value. Returns the growth in bytes, without the change itself; negative if memory is freed."""
         change.uses += 1
-        if self.has(value) and change.ledger is self.change.ledger:
-            freed, self.change = self.change.release(), change
-            return freed
-        older = self.older = {} if self.older is None else self.older
-        known = len(older)
-        previous = (type(self.value), self.value, self.change.ledger)
-        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
-        gone = [older.pop(previous, None), older.pop((type(value), value, change.ledger), None)]
-        older[previous] = self.change
+        self.overtaken = False
+        mine, ledger = self.change, change.ledger
+        if value == self.value and ledger is mine.ledger and type(value) is type(self.value):
+            self.change = change
+            return mine.release()
+        previous = (type(self.value), self.value, mine.ledger)
         self.value, self.change = value, change
-        freed = sum(each.release() for each in gone if each is not None)
+        older = self.older
+        if older is None:
+            self.older = {previous: mine}
+            return OLD_VALUE_BYTES + sys.getsizeof(value)
+        known, freed = len(older), 0
+        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
+        for again in (previous, (type(value), value, ledger)):
+            gone = older.pop(again, None)
+            if gone is not None:
+                freed += gone.release()
+        older[previous] = mine
         return freed + (len(older) - known) * (OLD_VALUE_BYTES + sys.getsizeof(value))
 
     def has(self, value: Scalar) -> bool:
@@ -102,6 +114,7 @@ class Attribute:
     def step_back(self) -> bool:
         """The newest value was refused: falls back to the one before it. False if there is none."""
         refused = (type(self.value), self.value)
+        self.overtaken = True
         self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
@@ -228,6 +241,7 @@ class Entry:
                 # `newer.size_bytes` already counts this value. Subtract only what it frees here.
                 self.size_bytes += min(0, mine.supersede(value, change))
                 change.release()
+            mine.overtaken = attribute.overtaken
         for ledger, offset in newer.holds.items():
             self._answer_for(ledger, offset)
         newer.attributes, newer.holds, newer.place = {}, {}, Place.GONE
@@ -243,6 +257,13 @@ class Entry:
             return
         self.holds[ledger] = min(known, offset)
         ledger.settle(max(known, offset))
+
+    def overtake(self, names: Iterable[str]) -> None:
+        """Later values of these attributes were read, and went elsewhere: see `Attribute.overtaken`."""
+        for name in names:
+            attribute = self.attributes.get(name)
+            if attribute is not None:
+                attribute.overtaken = True
 
     def discard(self, name: str) -> None:
         """Removes an attribute with all its values. Nobody needs to send them any more."""

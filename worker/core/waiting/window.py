@@ -64,10 +64,18 @@ class Window:
             before = entry.size_bytes
         entry.absorb(user, change, attributes)
         self._memory.add(entry.size_bytes - before)
-        searched = self._busy.get(key)
-        if self._search_yields and searched is not None and searched.place is Place.RETRY:
-            self._end_search(searched)
+        busy = self._busy.get(key)
+        if busy is not None:
+            busy.overtake(attributes)
+            if self._search_yields and busy.place is Place.RETRY:
+                self._end_search(busy)
         return len(entry.holds) > 1
+
+    def overtake(self, key: UserKey, names: Iterable[str]) -> None:
+        """Later values of these attributes of a user were read, and became dead letters."""
+        for entries in (self._absorbing, self._busy):
+            if key in entries:
+                entries[key].overtake(names)
 
     def admit(self, entry: Entry) -> None:
         """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""

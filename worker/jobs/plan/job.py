@@ -20,7 +20,7 @@ from worker.jobs.plan.lane import Arrival, Lane
 from worker.jobs.plan.timeline import Timeline
 from worker.jobs.reading import Reading
 from worker.jobs.standstill import Watch, reading_stands_still
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.kafka.range import Span
 
 _POLL_SECONDS: Final = 0.1
@@ -56,6 +56,7 @@ class Plan:
         spans: the same span.
         preflight: says what of an event would be sent.
         wish: see there.
+        stages: tell how far it is.
 
     Example:
         >>> plan = Plan(reading, spans, preflight, wish)
@@ -69,9 +70,11 @@ class Plan:
         spans: Mapping[Partition, Span],
         preflight: Preflight,
         wish: Wish,
+        stages: Stages = Ticker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reading = reading
+        self._stages = stages
         self._stops = {partition: span.stop or 0 for partition, span in spans.items()}
         self._preflight = preflight
         self._wish = wish
@@ -100,7 +103,7 @@ class Plan:
             Unfinished: Nothing came for two minutes, though there is more.
             RangeFailed: As `Range.poll`.
         """
-        ticker = Ticker("reading")
+        ticker = self._stages("reading")
         watch = Watch(self._clock)
         while self._reading.unread and not stopped():
             self._turn()

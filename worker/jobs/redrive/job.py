@@ -13,7 +13,7 @@ from worker.core.totals import Totals
 from worker.jobs.follower import Follower
 from worker.jobs.redrive.letters import Letters
 from worker.jobs.redrive.mail import Mail
-from worker.jobs.ticker import Ticker
+from worker.jobs.ticker import Stages, Ticker
 from worker.live.exchange import BUSY_SECONDS, Exchange
 
 STOP_SECONDS: Final = 6.0
@@ -29,6 +29,7 @@ class RedriveJob:
         open_follower: opens a reader of the log from these offsets on, which feeds the redrive.
         still_the_same: is called now and then with what is read. It raises if the topics have changed.
         say: tells people what they should know beforehand.
+        stages: tell how far it is.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class RedriveJob:
         open_follower: Callable[[Mapping[Partition, int]], Follower],
         still_the_same: Callable[[Mapping[Partition, int]], object],
         say: Callable[[str], object],
+        stages: Stages = Ticker,
     ) -> None:
         self.letters = letters
         self._redrive = redrive
@@ -49,6 +51,7 @@ class RedriveJob:
         self._open_follower = open_follower
         self._still_the_same = still_the_same
         self._say = say
+        self._stages = stages
         self._starts: Mapping[Partition, int] = {}
         self._follower: Follower
         self._reading = ExitStack()
@@ -145,7 +148,7 @@ class RedriveJob:
     def _ticker(self, stage: str) -> Ticker:
         if self._stage is None or self._stage[0] != stage:
             self._end_stage()
-            self._stage = stage, Ticker(stage)
+            self._stage = stage, self._stages(stage)
         return self._stage[1]
 
     def _end_stage(self) -> None:
