@@ -97,7 +97,7 @@ def _replayed(settings: Settings, topic: str, events: int) -> Figure:
     admin, board = parts.admin(settings, log), JobBoard("replay", "bench")
     ranges = {partition: Offsets(0, events) for partition in each}
     begun = Begun(ranges, "", Progress())
-    task = ReplayTask("bench", begun, Scope(ranges), each, rate=None, dry=True, say=print)
+    task = ReplayTask("bench", begun, anew=True, scope=Scope(ranges), starts=each, rate=None, dry=True, say=print)
     started, cpu_started = time.perf_counter(), time.thread_time()
     with build(settings, task, parts.identity(settings), admin, None, board, log) as built:
         built.job.run(lambda: False)

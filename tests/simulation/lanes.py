@@ -39,13 +39,18 @@ class Lane:
         "epoch",
         "epoch_applied",
         "excused",
+        "given_up",
+        "highest",
         "lettered",
         "name",
         "offsets",
         "partitions",
+        "replayed",
         "settled",
         "shared",
         "spares",
+        "stands",
+        "times",
         "unique",
         "user",
         "values",
@@ -62,6 +67,12 @@ class Lane:
         self.unique = name.startswith("p")  # no two changes have the same value
         self.values: list[Scalar] = []
         self.offsets: list[int] = []
+        self.times: list[float] = []  # when each was appended
+        self.stands = -1  # the change whose value the destination holds
+        self.highest = -1  # the newest change that it ever held
+        self.replayed = -1  # the newest change that a job's call has set
+        self.given_up = -1  # the newest change that a job owes nothing for: its letter gave up the whole entry, or it
+        #                     was deleted before the job had read it
         self.applied = -1  # the newest change that the destination has applied
         self.epoch = -1  # the number of the assignment whose call was applied last
         self.epoch_applied = -1  # the newest change that was applied under that assignment
@@ -76,6 +87,11 @@ class Lane:
             if same(self.values[index], value) and self.offsets[index] < reach.get(self.partitions[index], 0):
                 return index
         return -1
+
+    def set_to(self, index: int) -> None:
+        """The destination holds this change now, whoever sent it."""
+        self.stands = index
+        self.highest = max(self.highest, index)
 
     def settle(self, reach: Mapping[int, int], value: Scalar = None) -> None:
         """Accounts for a shared lane's changes below the positions `reach`; with `value`, only for equal ones."""

@@ -37,6 +37,8 @@ FOREIGN = "foreign"  # somebody in between answers
 MEMBERS = ("crash", "freeze", "isolate", "stop", "join", "rebalance")
 BROKER = ("commit_fails", "commit_slow", "letters_fail", "letters_slow", "registry_down", "clock", "retain")
 
+JOB = ("job_killed", "job_frozen", "job_stopped", "job_reads_slowly", "ends_come_late", "notes_fail", "notes_slow")
+
 
 @dataclass(frozen=True, slots=True)
 class Produced:
@@ -66,6 +68,25 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A replay to run beside the workers.
+
+    Attributes:
+        at: when its first process starts.
+        parts: of each partition's log as it is then: where the range begins, and how much of what follows it takes.
+        attributes: patterns of names.
+        max_bytes: the memory of its index.
+        concurrency: requests in flight.
+    """
+
+    at: float
+    parts: tuple[tuple[float, float], ...]
+    attributes: tuple[str, ...]
+    max_bytes: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a run needs to know beforehand."""
 
@@ -88,6 +109,7 @@ class Plan:
     backoff_max_seconds: float = 4.0
     odd_users: Mapping[int, int] = field(default_factory=dict)  # the status that each of them always gets
     failing_share: float = 0.0  # of all calls, at random, until all faults are over
+    wish: Wish | None = None
     delivered_share_min: float = 0.0  # of the deliverable changes, shortly after the last one was produced
 
     @property

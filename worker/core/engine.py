@@ -198,8 +198,7 @@ class Engine:
     def schema(self, schema_id: SchemaId, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
-        # During a drain, the records that waited for this schema have just opened entries: these are due at once, too.
-        self._window.make_due(self._leaving)
+        self._window.make_due(self._leaving)  # during a drain: the records that waited have just opened entries
 
     def paused(self) -> set[Partition]:
         """The partitions to pause: all while memory is short, else those that wait for a schema."""
@@ -212,6 +211,10 @@ class Engine:
     def absorb(self, key: UserKey, user: User, change: Change, values: Mapping[str, Scalar], now: Now) -> None:
         """A newer change of a user whose entry a job has brought."""
         self._window.absorb(key, user, change, values, now.mono)
+
+    def withdraw(self, key: UserKey) -> Entry | None:
+        """As `Window.withdraw`."""
+        return self._window.withdraw(key)
 
     # -- calls -----------------------------------------------------------------------------------------------------
 

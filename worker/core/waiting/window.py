@@ -83,6 +83,15 @@ class Window:
         self._memory.add(entry.size_bytes)
         self._queue(entry)
 
+    def withdraw(self, key: UserKey) -> Entry | None:
+        """Gives back the user's entry if no call was made for it. None if there is none, or a call is in flight."""
+        entry = self._absorbing.get(key)
+        if entry is None or entry.calls or key in self._busy:
+            return None
+        entry.place = Place.GONE
+        self._release(entry)
+        return entry
+
     def take(
         self, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool = False
     ) -> Entry | None:
