@@ -36,10 +36,11 @@ from worker.core.replay.replay import Progress
 from worker.core.replay.scope import Offsets, Scope
 from worker.jobs.diary import Begun
 from worker.kafka.properties import consumer_properties
+from worker.ops.job_board import JobBoard
 from worker.settings.load import load as load_settings
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.replay import ReplayTask, notebook
+from worker.wiring.replay import ReplayTask
 from worker.wiring.replay import replay as build
 
 DECODE = "consume + decode"
@@ -93,16 +94,15 @@ def _replayed(settings: Settings, topic: str, events: int) -> Figure:
     """A dry run: it reads the whole topic into its index, and makes no call."""
     each = {Partition(topic, number): 0 for number in range(PARTITIONS)}
     log = structlog.get_logger()
-    admin, notes = parts.admin(settings, log), notebook(settings, "bench", log)
+    admin, board = parts.admin(settings, log), JobBoard("replay", "bench")
     ranges = {partition: Offsets(0, events) for partition in each}
     begun = Begun(ranges, "", Progress())
-    task = ReplayTask("bench", begun, Scope(ranges), each, rate=None, dry=True, say=print)
+    task = ReplayTask("bench", begun, anew=True, scope=Scope(ranges), starts=each, rate=None, dry=True, say=print)
     started, cpu_started = time.perf_counter(), time.thread_time()
-    with build(settings, task, parts.identity(settings), admin, notes, log) as built:
+    with build(settings, task, parts.identity(settings), admin, None, board, log) as built:
         built.job.run(lambda: False)
         figure = _figure(events, started, cpu_started)
         found = built.follower.counts.changes
-    notes.close()
     if found != events:
         raise NotMeasured(f"of {events} records a replay found {found}")
     return figure

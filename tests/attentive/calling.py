@@ -31,7 +31,7 @@ def made(
     concurrency: int = 4,
     age_max_seconds: float = AGE_MAX_SECONDS,
     may_send: Callable[[], bool] = lambda: True,
-    write_within_seconds: float = math.inf,
+    write_by: Callable[[], float] = lambda: math.inf,
 ) -> Senders:
     return Senders(
         base_url,
@@ -40,7 +40,7 @@ def made(
         user_agent="worker/0",
         connection_age_max_seconds=age_max_seconds,
         may_send=may_send,
-        write_within_seconds=write_within_seconds,
+        write_by=write_by,
     )
 
 

@@ -35,6 +35,7 @@ from tests.attentive.scripted import (
 from worker.attentive.senders import Senders, SendersStoppedError
 from worker.attentive.token import Token
 from worker.attentive.transport import Transport
+from worker.clocks import boot_clock
 from worker.core.model import Call, Failure, Reply
 
 
@@ -116,11 +117,11 @@ def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch:
         assert not server.requests
 
 
-def test_a_call_that_is_not_written_soon_after_its_start_is_not_written_at_all() -> None:
-    """A process that slept between both: what the call says may be old by now."""
+def test_a_call_that_is_not_written_in_time_is_not_written_at_all() -> None:
+    """A process that slept before it: what the call says may be old by now."""
     late = call(1, timeout_seconds=5)
     with serving(answering(OK)) as server:
-        senders = made(server.base_url, concurrency=1, write_within_seconds=-0.001)
+        senders = made(server.base_url, concurrency=1, write_by=lambda: boot_clock() - 0.001)
         senders.start()
         assert outcome(senders, late).failure is Failure.ABORTED
         assert senders.close(PATIENCE_SECONDS)

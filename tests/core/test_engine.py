@@ -282,6 +282,8 @@ def test_the_counts_add_up() -> None:
         "shared_users": 1,
         "calls": 2,
         "calls_saved": 10,
+        "spared_changes": 0,
+        "spared_values": 0,
         "delivered_entries": 1,
         "retries": 0,
         "dead_letters": 2,

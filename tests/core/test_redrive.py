@@ -72,7 +72,7 @@ class Job:
         self.world, self.topic = world, topic
         self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storm_letters_max=1_000)
         self.driver.advance(started - self.driver.now.mono)
-        self.redrive = Redrive(self.driver.engine, max_bytes, concurrency=8, dry=dry)
+        self.redrive = Redrive(self.driver.engine, max_bytes, concurrency=8, quiet_seconds=2.0, dry=dry)
         self.letters = topic.open()
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0

@@ -22,9 +22,9 @@ from worker.kafka.notebook import NOTE_BYTES_MAX, Note, Notebook
 
 RANGES = {P0: Offsets(0, 2**62), P1: Offsets(7, 9)}
 FULL = Progress(
-    lower=PLACES - 1,
-    delivered=frozenset(random.Random(1).sample(range(PLACES - 10**6, PLACES), MARKS_MAX)),
-    unverified=frozenset(random.Random(2).sample(range(PLACES - 10**6, PLACES), MARKS_MAX)),
+    begun=PLACES,
+    open=frozenset(random.Random(1).sample(range(PLACES - 10**6, PLACES), MARKS_MAX // 2)),
+    unverified=frozenset(random.Random(2).sample(range(PLACES - 10**6, PLACES), MARKS_MAX // 2)),
 )
 BEGUN = Begun(RANGES, "0123abcd", FULL)
 
@@ -70,30 +70,40 @@ class FakeNotebook:
 
 def test_one_write_is_under_way_at_a_time_and_what_is_not_kept_is_counted() -> None:
     book = FakeNotebook()
-    diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()))
-    diary.begin()
-    first, second = Progress(lower=1), Progress(lower=2)
+    diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()), anew=False)
+    first, second = Progress(begun=1), Progress(begun=2)
     diary.turn(first, 3)
     assert (book.writes, diary.unsaved) == (1, 3)
-    book.under_way = False
-    diary.turn(first, 3)
-    assert (book.writes, diary.unsaved) == (2, 3)
     diary.turn(second, 5)
-    assert (book.writes, diary.unsaved) == (2, 5)
+    assert (book.writes, diary.unsaved) == (1, 5)
     book.under_way = False
     diary.turn(second, 5)
-    assert (book.writes, diary.unsaved) == (3, 2), "the first three are kept"
-    assert not diary.is_kept(second)
+    assert (book.writes, diary.unsaved) == (2, 2), "the first three are kept"
+    assert (diary.kept, diary.is_kept(second)) == (first, False)
     book.under_way = False
     diary.turn(second, 5)
-    assert (book.writes, diary.unsaved) == (3, 0)
+    assert (book.writes, diary.unsaved) == (2, 0)
     assert diary.is_kept(second)
-    assert begun_of(book.notes) == replace(BEGUN, progress=second)
+    assert set(book.notes) == {min(RANGES)}, "the other partitions' notes are there already"
+
+
+def test_one_that_begins_writes_all_notes_until_they_are_there() -> None:
+    book = FakeNotebook()
+    diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()), anew=True)
+    diary.turn(Progress(), 0)
+    assert begun_of(book.notes) == replace(BEGUN, progress=Progress())
+    book.notes, book.under_way, book.problem = {}, False, "progress cannot be written"
+    diary.turn(Progress(begun=7), 0)
+    assert not diary.is_kept(Progress())
+    book.under_way, book.problem = False, None
+    diary.turn(Progress(begun=7), 0)
+    assert diary.is_kept(Progress(begun=7))
+    assert begun_of(book.notes) == replace(BEGUN, progress=Progress(begun=7))
 
 
 def test_a_refused_write_is_written_again() -> None:
     book = FakeNotebook()
-    diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()))
+    diary = Diary(cast("Notebook", book), replace(BEGUN, progress=Progress()), anew=False)
     diary.turn(FULL, 3)
     book.under_way, book.problem = False, "progress cannot be written: GROUP_AUTHORIZATION_FAILED"
     diary.turn(FULL, 3)
@@ -101,10 +111,10 @@ def test_a_refused_write_is_written_again() -> None:
 
 
 def test_a_dry_run_writes_nothing_and_is_never_held_up() -> None:
-    diary = Diary(None, BEGUN)
-    diary.begin()
-    diary.turn(Progress(), 9)
-    assert diary.is_kept(Progress())
+    diary = Diary(None, BEGUN, anew=True)
+    diary.turn(Progress(begun=7), 9)
+    assert diary.kept == Progress(begun=7)
+    assert diary.is_kept(Progress(begun=7))
     assert (diary.unsaved, diary.problem) == (0, None)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.core.drive import P0, P1
+from worker.core.intake import PartitionProgress
 from worker.core.model import Partition
-from worker.core.status import PartitionProgress
 from worker.live.silence import SILENT_SECONDS, Silence
 
 LATE = SILENT_SECONDS + 1.0

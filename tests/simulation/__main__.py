@@ -10,14 +10,16 @@ import time
 import click
 
 from tests.simulation.cluster import Cluster
-from tests.simulation.plan import Plan, make
+from tests.simulation.plan import Plan
+from tests.simulation.scenarios import SCENARIOS, WORKERS
 from tests.simulation.shrink import broken_by, smallest
 
 _EXAMPLES = """examples:
   scripts/simulate --seeds 2000 --from 0     the same two thousand clusters every time
   scripts/simulate --seconds 60              fresh clusters, as many as run in a minute
   scripts/simulate --seeds 1 --from 4711     one cluster again; if it fails, shrink its plan and print the trace
-  scripts/simulate --trace --from 4711       one cluster again, with the trace of its whole run"""
+  scripts/simulate --trace --from 4711       one cluster again, with the trace of its whole run
+  scripts/simulate --scenario replay         clusters with a replay beside the workers; all else as above"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--scenario", choices=SCENARIOS, default=WORKERS, help=f"what runs (default {WORKERS})")
     parser.add_argument("--seeds", type=int, metavar="N", help="how many (default 1000)")
     parser.add_argument("--from", type=int, dest="first", metavar="SEED", help="the first one (default: a random one)")
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after so long, however many seeds are left")
@@ -35,21 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     first = secrets.randbelow(1_000_000_000) if given.first is None else given.first
     if given.trace:
-        click.echo(explained(make(first)))
+        click.echo(explained(SCENARIOS[given.scenario](first)))
         return 0
-    return run(first, given.seeds or (sys.maxsize if given.seconds else 1000), given.seconds)
+    return run(given.scenario, first, given.seeds or (sys.maxsize if given.seconds else 1000), given.seconds)
 
 
-def run(first: int, seeds: int, seconds: float | None) -> int:
+def run(scenario: str, first: int, seeds: int, seconds: float | None) -> int:
     """Runs seeds in order, until one fails or the time is up. Returns the exit status."""
     started, used = time.monotonic(), time.process_time()
     done = 0
     for seed in range(first, first + seeds):
         if seconds is not None and time.monotonic() - started > seconds:
             break
-        check = broken_by(make(seed))
+        check = broken_by(SCENARIOS[scenario](seed))
         if check is not None:
-            click.echo(report(seed, check))
+            click.echo(report(scenario, seed, check))
             return 1
         done += 1
     spent = time.process_time() - used
@@ -57,10 +60,11 @@ def run(first: int, seeds: int, seconds: float | None) -> int:
     return 0
 
 
-def report(seed: int, check: str) -> str:
+def report(scenario: str, seed: int, check: str) -> str:
     """Shrinks a failing seed's plan; returns the small plan's trace and the command that shows the failure again."""
-    small = smallest(make(seed), check)
-    return f"{explained(small)}\n\nseed {seed} breaks '{check}'; again: scripts/simulate --seeds 1 --from {seed}"
+    small = smallest(SCENARIOS[scenario](seed), check)
+    again = f"scripts/simulate --scenario {scenario} --seeds 1 --from {seed}"
+    return f"{explained(small)}\n\nseed {seed} breaks '{check}'; again: {again}"
 
 
 def explained(plan: Plan) -> str:
@@ -75,7 +79,8 @@ def explained(plan: Plan) -> str:
     cluster = "eager" if plan.eager else "cooperative"
     head = f"{plan.workers} workers, {plan.partitions} partitions, {cluster}, {plan.options}"
     odd = f"not found {set(plan.not_found)}, unexpected {set(plan.unexpected)}, poison {set(plan.poison)}"
-    return "\n".join((head, odd, *trace, ending))
+    job = [] if plan.wish is None else [str(plan.wish)]
+    return "\n".join((head, odd, *job, *trace, ending))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,13 @@ Models, one file each:
 - `member.py`: the loop. It polls and turns the real membership, as `worker/live/loop.py` does by the real clock.
 - here: the decoder (it looks the event up, so no Avro), the backoff's jitter, the dead-letter topic and the registry.
 
+In the scenario `replay` (`replay_plan.py`) a real replay runs beside the workers: `replays.py` starts its processes one
+after the other, `job.py` is one of them, `replay_ports.py` models what it has beside a worker's ports,
+`replay_check.py` checks it, and `replay_mutations.py` breaks it on purpose.
+
 Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. The checks are
 in `oracle.py`, `lanes.py`, `gate_check.py` and `drain_check.py`; the first broken promise ends the run. `mutations.py`
-breaks the real code on purpose, to prove that the checks can fail.
+and `sparing_mutations.py` break the real code on purpose, to prove that the checks can fail.
 
 A run depends on its seed alone. To see a failing seed again: `scripts/simulate --seeds 1 --from SEED` shrinks its plan
 and prints the trace of the small one; `scripts/simulate --trace --from SEED` prints the whole run.
@@ -34,6 +38,7 @@ from tests.simulation.plan import (
     CLOSERS,
     CLOSING_SECONDS,
     FOREIGN,
+    JOB,
     NETWORK,
     PRODUCE_SECONDS,
     QUIET,
@@ -44,6 +49,7 @@ from tests.simulation.plan import (
     Produced,
 )
 from tests.simulation.promises import PromiseBroken
+from tests.simulation.replays import Replays
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.events.decode import SchemaMissing, Undecodable
@@ -76,16 +82,17 @@ class Catalogue:
         self.events[value] = (produced.schema, event)
         return value
 
-    def decoder(self) -> CatalogueDecoder:
-        """A decoder for one worker. It knows schema 1 only; the worker must ask the registry for others."""
-        return CatalogueDecoder(self.events)
+    def decoder(self, *, knows_all: bool = False) -> CatalogueDecoder:
+        """A decoder for one process. It knows schema 1 only, or all; a worker must ask the registry for others."""
+        return CatalogueDecoder(self.events, knows_all=knows_all)
 
 
 class CatalogueDecoder:
     """Has the interface of `worker.core.events.decode.Decoder`."""
 
-    def __init__(self, events: dict[bytes, tuple[int, Event | None]]) -> None:
+    def __init__(self, events: dict[bytes, tuple[int, Event | None]], *, knows_all: bool) -> None:
         self._events = events
+        self._knows_all = knows_all
         self._known = {1}
 
     def add(self, schema_id: int, _: object) -> None:
@@ -100,7 +107,7 @@ class CatalogueDecoder:
             Undecodable: the record is garbage.
         """
         schema, event = self._events[record.value or b""]
-        if schema not in self._known:
+        if schema not in self._known and not self._knows_all:
             raise SchemaMissing(schema)
         if event is None:
             raise Undecodable("not a record of the catalogue")
@@ -131,6 +138,7 @@ class Cluster:
         self.commits = Commits(self.timeline, self.group, self.rng)
         self.attentive = Attentive(plan, self.timeline, self.rng)
         self.oracle = Oracle(plan, self.logs, self.attentive)
+        self.replays = None if plan.wish is None else Replays(self, plan.wish)
         self.members: list[Member] = []
         self._departed: set[Member] = set()  # left while cut off; the coordinator still counts them as members
         self._faults: list[Fault] = []
@@ -149,6 +157,8 @@ class Cluster:
             timeline.at(BEGINNING + self.rng.random(), self._start, slot)
         for produced in plan.records:
             timeline.at(produced.at, self._produce, produced)
+        if self.replays is not None and plan.wish is not None:
+            timeline.at(plan.wish.at, self.replays.start)
         timeline.at(QUIET + 1.0, self._close)
         timeline.at(BEGINNING + PRODUCE_SECONDS + PROGRESS_SECONDS, lambda _: self.oracle.check_progress())
         for fault in plan.faults:
@@ -162,8 +172,9 @@ class Cluster:
                 raise PromiseBroken("liveness", self._unsettled())
         self.oracle.finished()
         for member in self.members:
-            if member.engine.held_bytes:
-                raise PromiseBroken("bounded", f"{member} counts {member.engine.held_bytes} bytes, but holds nothing")
+            counted = member.engine.held_bytes - member.engine.status(timeline.instant()).remembered_bytes
+            if counted:
+                raise PromiseBroken("bounded", f"{member} counts {counted} bytes, but holds nothing")
         return Outcome(timeline.now - BEGINNING, self.oracle.calls, len(plan.records))
 
     def _close(self, round_number: object) -> None:
@@ -197,7 +208,9 @@ class Cluster:
 
     # -- Kafka -------------------------------------------------------------------------------------------------------
 
-    def publish(self, letter: Letter, report: Callable[[Letter, str | None], None]) -> None:
+    def publish(
+        self, letter: Letter, written: Callable[[Letter], None], report: Callable[[Letter, str | None], None]
+    ) -> None:
         """The dead-letter topic writes a letter and reports so; under `letters_fail` it mostly reports an error.
 
         One in ten of those that report an error was written all the same.
@@ -207,7 +220,7 @@ class Cluster:
 
         def decide(_: object) -> None:
             if not fails or self.rng.random() < 0.1:
-                self.oracle.written(letter)
+                written(letter)
             report(letter, "the topic is full" if fails else None)
 
         self.timeline.after(seconds, decide)
@@ -252,7 +265,7 @@ class Cluster:
     def _produce(self, produced: Produced) -> None:
         log = self.logs[produced.partition]
         record = log.append(self.catalogue.add(produced), produced.gap, self.timeline.instant().wall_ms)
-        self.oracle.appended(record, produced)
+        self.oracle.appended(record, produced, self.timeline.now)
         self.add_to_trace(log.partition.number, "record", (record.offset, produced))
         owner = self.group.owners[produced.partition]
         if isinstance(owner, Member):
@@ -265,9 +278,7 @@ class Cluster:
         if not flight.senders.arrives(flight):
             return
         reply = self.attentive.answer(
-            flight.user,
-            flight.call,
-            lambda: self.oracle.applied(flight.user, flight.call.properties, flight.epoch, flight.reach),
+            flight.user, flight.call, lambda: flight.owner.watch.applied(flight, self.timeline.now)
         )
         self.timeline.at(flight.back_at, flight.senders.came, (flight, reply))
 
@@ -279,6 +290,9 @@ class Cluster:
     def _begin(self, fault: Fault) -> None:
         self.add_to_trace("fault", fault.kind, fault)
         until = min(self.timeline.now + fault.seconds, QUIET)
+        if self.replays is not None and fault.kind in JOB:
+            self.replays.strike(fault, until)
+            return
         if fault.kind in NETWORK or fault.kind == FOREIGN:
             self.attentive.faults.append(fault)
         else:
@@ -349,6 +363,8 @@ class Cluster:
         start = log.end if fault.how == "everything" else committed
         if start > log.start:
             self.oracle.truncated(partition, start, committed)
+            if self.replays is not None:
+                self.replays.truncated(partition, start)
             log.start = start
 
     # -- the beginning and the end -----------------------------------------------------------------------------------
@@ -365,7 +381,7 @@ class Cluster:
         self.members = [member for member in self.members if member.alive]
         if any(self.group.committed.get(number, 0) < log.end for number, log in enumerate(self.logs)):
             return False
-        return all(member.at_rest for member in self.members)
+        return all(member.at_rest for member in self.members) and (self.replays is None or self.replays.settled)
 
     def _unsettled(self) -> str:
         behind = {
@@ -373,7 +389,9 @@ class Cluster:
             for number, log in enumerate(self.logs)
             if self.group.committed.get(number, 0) < log.end
         }
-        return f"committed and end of partitions {behind}; busy: {[m for m in self.members if not m.at_rest]}"
+        busy = [member for member in self.members if not member.at_rest]
+        job = "" if self.replays is None or self.replays.over else f"; the replay is not done: {self.replays.job}"
+        return f"committed and end of partitions {behind}; busy: {busy}{job}"
 
 
 def _nothing(_: object) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from tests.simulation.plan import FOREIGN, Fault, Plan, Produced, make
+from tests.simulation.plan import FOREIGN, TIER, Fault, Plan, Produced, make
 from tests.simulation.timeline import BEGINNING
 
-_CALM: Final = replace(
+CALM: Final = replace(
     make(0),
     partitions=1,
     workers=1,
@@ -35,14 +35,14 @@ def _fault(at: float, seconds: float, kind: str, how: str = "") -> Fault:
 
 
 STOP_IN_A_FLOOD_OF_GARBAGE: Final = replace(
-    _CALM,
+    CALM,
     records=(_record(1.0, 1), *(_record(2.0, 2, "garbage") for _ in range(30))),
     faults=(_fault(6.0, 1.0, "stop"),),
 )
 """Only withheld letters are left, and nothing will release them: the drain must end at once."""
 
 STOP_WHILE_ONE_BACKS_OFF: Final = replace(
-    _CALM,
+    CALM,
     seed=1,  # this seed's jitter puts the next try far away
     poison=frozenset({2}),
     records=(_record(3.0, 2), *(_record(at, 3 + index) for index, at in enumerate((3.2, 3.6, 4.0, 5.0, 7.0, 10.0)))),
@@ -51,7 +51,7 @@ STOP_WHILE_ONE_BACKS_OFF: Final = replace(
 """A user's calls would succeed again, but the next try is due after the drain's deadline: the drain must call now."""
 
 FREEZE_AMID_A_STOP: Final = replace(
-    _CALM,
+    CALM,
     records=tuple(_record(3.0, user) for user in range(12)),
     faults=(_fault(2.0, 20.0, "outage", "500"), _fault(5.0, 1.0, "stop"), _fault(6.0, 14.0, "freeze", "between")),
 )
@@ -61,8 +61,8 @@ FREEZE_AMID_A_STOP: Final = replace(
 def _traffic(changes_made: int = 90, **changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
     """Ninety users in turn, so many changes in all, at a steady pace; and what the destination does with them."""
     records = tuple(_record(index * 18.0 / changes_made, index % 90) for index in range(changes_made))
-    options = replace(_CALM.options, storm_letters_max=40)
-    return replace(_CALM, records=records, options=options, delivered_share_min=0.95, **changes)
+    options = replace(CALM.options, storm_letters_max=40)
+    return replace(CALM, records=records, options=options, delivered_share_min=0.95, **changes)
 
 
 LIVELY: Final[tuple[Plan, ...]] = (
@@ -81,4 +81,38 @@ LIVELY: Final[tuple[Plan, ...]] = (
 """One user in ten always fails, a run of users does, calls fail at random, or somebody in between answers for a while:
 the others are delivered all the same."""
 
-ALL: Final[tuple[Plan, ...]] = (STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP, *LIVELY)
+
+def _sparing(step_seconds: float, tiers: tuple[str, ...], **changes: Any) -> Plan:  # noqa: ANN401 - a plan's own fields
+    """Four users in turn, who change to each of these values one after the other and begin again."""
+    return replace(
+        CALM,
+        partitions=2,
+        options=replace(CALM.options, window_seconds=0.0, sparing_users_max=10, sparing_seconds=1_000.0),
+        records=tuple(
+            replace(_record(2.0 + index * step_seconds, index % 4), partition=index % 2, attributes={TIER: tier})
+            for index, tier in enumerate(tiers * (80 // len(tiers)))
+        ),
+        **changes,
+    )
+
+
+SPARING: Final[tuple[Plan, ...]] = (
+    *(
+        _sparing(
+            0.2,
+            ("gold",) * 8 + ("silver",) * 8,
+            seed=seed,
+            workers=2,
+            faults=tuple(_fault(2.0 + 1.2 * number, 0.1, "rebalance") for number in range(14)),
+        )
+        for seed in range(4)
+    ),
+    *(_sparing(0.013, ("gold",) * 8 + ("silver",) * 4 + ("gold",) * 4, seed=seed) for seed in range(4)),
+)
+"""Partitions that go and come back while unchanged values are spared; values that change while a call is in flight."""
+
+ALL: Final[tuple[Plan, ...]] = (
+    *(STOP_IN_A_FLOOD_OF_GARBAGE, STOP_WHILE_ONE_BACKS_OFF, FREEZE_AMID_A_STOP),
+    *SPARING,
+    *LIVELY,
+)

@@ -5,7 +5,8 @@ and membership. Since then a seed's run is another one. So a seed here need not 
 history, not coverage: the seeds are kept as runs that once failed. What proves that the checks still catch faults is
 test_mutations.py.
 
-"model:" marks a fault of the simulation itself, not of the worker.
+"model:" marks a fault of the simulation itself, not of the worker. `KEPT_REPLAYS` are seeds of clusters with a
+replay; these still run as they did when they failed.
 """
 
 from __future__ import annotations
@@ -40,4 +41,19 @@ KEPT: Final[dict[int, str]] = {
     9130: "users that had met a halt before met the next one first, as no news, and the gate stayed open",
     1200001499: "model: a worker crashed while its connection was refused: that request counted as in flight",
     2800046696: "model: a worker that had left unheard heard an assignment of the membership it had left",
+    3100001206: "remembered values kept half of a small budget, and what waited went through the rest too slowly",
+    3100200378: "as 3100001206",
+    3100100057: "model: retention had deleted a change whose call was in flight; an equal one after it was spared",
+    3100100178: "model: retention met changes that were not read, and the oracle took one of them for spared",
+}
+
+KEPT_REPLAYS: Final[dict[int, str]] = {
+    108: "a replay froze between its look at the log and its calls, and sent what was old when it woke",
+    140: "as 108",
+    165: "model: until an overtaken user is read on for, its newest value may be sent again after a kill",
+    710000042: "a value that overtook a replay twice held its place among the calls in the air for ever",
+    720000043: "model: a worker that waited for memory took in a record a second",
+    6: "model: retention had deleted what the replay had still to read",
+    143: "model: retention had deleted newer values unread while the replay was frozen",
+    128: "model: a replay with little memory read a record a turn, and took hours",
 }

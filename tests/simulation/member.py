@@ -14,7 +14,7 @@ from tests.simulation.drain_check import DrainCheck
 from tests.simulation.parts import DeadLetters, Schemas, Token
 from tests.simulation.plan import COMMIT_SECONDS, DRAIN_SECONDS, LEASE_SECONDS
 from tests.simulation.promises import PromiseBroken
-from tests.simulation.senders import Senders
+from tests.simulation.senders import Senders, Watch
 from tests.simulation.subscription import Subscription, Told
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
@@ -44,11 +44,12 @@ class Member:
         self.frozen = False
         self.freezes = 0
         self.stop_asked = False
+        self.watch: Watch = cluster.oracle
         self._cluster = cluster
         self._timeline = cluster.timeline
         lease = Lease(LEASE_SECONDS, lambda: cluster.timeline.now)
         self.group = Subscription(cluster, self)
-        self.senders = Senders(cluster, self, lease.holds)
+        self.senders = Senders(cluster, self, lease.holds, cluster.plan.options.concurrency)
         self.engine = Engine(
             cluster.plan.options,
             decoder=cast("Decoder", cluster.catalogue.decoder()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import pytest
 
+from tests.simulation import sparing_mutations
+from tests.simulation.sparing_mutations import Mutation
 from worker.core.delivery import attribution, verdict
 from worker.core.delivery.attribution import Attribution, Blame
 from worker.core.delivery.gate import Gate, Passage
@@ -29,8 +30,6 @@ from worker.live.agreement import Agreement
 from worker.live.drain import Drain
 from worker.live.lease import Lease
 from worker.live.offsets import Offsets
-
-Mutation: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
 
 def commits_past_an_open_entry(patch: pytest.MonkeyPatch) -> None:
@@ -316,6 +315,7 @@ def trusts_its_client(patch: pytest.MonkeyPatch) -> None:
 
 
 ALL: Sequence[Mutation] = (
+    *sparing_mutations.ALL,
     commits_past_an_open_entry,
     folds_in_reverse,
     settles_on_send,

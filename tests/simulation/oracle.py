@@ -15,6 +15,7 @@ from tests.simulation.kafka import Log
 from tests.simulation.lanes import Duty, Lane, same
 from tests.simulation.plan import DENIED, NUMBERS, TOO_LONG, Plan, Produced
 from tests.simulation.promises import PromiseBroken
+from tests.simulation.senders import Flight
 from worker.core.model import Letter, LostAttribute, Reason, Record, Reply, Scalar
 
 _WHOLE_RECORD = ""
@@ -50,7 +51,7 @@ class Oracle:
 
     # -- the log -----------------------------------------------------------------------------------------------------
 
-    def appended(self, record: Record, produced: Produced) -> None:
+    def appended(self, record: Record, produced: Produced, now: float) -> None:
         """A record was appended to its log."""
         duty = Duty()
         self._duties[produced.partition].append(duty)
@@ -60,9 +61,9 @@ class Oracle:
             duty.refused[_WHOLE_RECORD] = Reason.NO_IDENTITY
         else:
             for name, value in produced.attributes.items():
-                self._expect(duty, record, produced.user, name, value)
+                self._expect(duty, record, produced.user, name, value, now)
 
-    def _expect(self, duty: Duty, record: Record, user: int, name: str, value: object) -> None:
+    def _expect(self, duty: Duty, record: Record, user: int, name: str, value: object, now: float) -> None:
         if name == DENIED:
             duty.refused[name] = Reason.SENSITIVE_DATA
         elif name == TOO_LONG:
@@ -72,9 +73,11 @@ class Oracle:
         elif isinstance(value, bool | int | float | str):
             lane = self.lanes.get((user, name))
             if lane is None:
-                lane = self.lanes[user, name] = Lane(user, name, shared=user in self._plan.shared)
+                spares = self._plan.options.sparing_users_max > 0
+                lane = self.lanes[user, name] = Lane(user, name, shared=user in self._plan.shared, spares=spares)
             lane.values.append(value)
             lane.offsets.append(record.offset)
+            lane.times.append(now)
             lane.partitions.append(record.partition.number)
             duty.sends.append((lane, len(lane.values) - 1))
 
@@ -88,7 +91,7 @@ class Oracle:
             if offset >= start:
                 break
             for lane, index in duty.sends:
-                accounted_for = lane.accounted_for(index)
+                accounted_for = lane.accounted_for(index) or offset < committed  # a commit was checked
                 if offset >= committed or not accounted_for:
                     lane.excused = max(lane.excused, index)
                 if not accounted_for:
@@ -102,10 +105,9 @@ class Oracle:
         key = (user, worker) if user in self._plan.shared else user
         return self._users.setdefault(key, UserCalls())
 
-    def started(self, user: int, worker: object, epoch: int, now: float, workers: int) -> None:
-        """A worker starts a call for a user, under assignment number `epoch`. Checks the rate of all workers."""
+    def started(self, now: float, workers: int) -> None:
+        """A worker starts a call. Checks the rate of all workers."""
         self.calls += 1
-        self.request_written(user, worker, epoch)
         started = self._started
         started.append(now)
         while started[0] <= now - 1.0:
@@ -114,12 +116,13 @@ class Oracle:
         if len(started) > limit:
             raise PromiseBroken("rate", f"{len(started)} requests in a second, at most {limit:.0f} are allowed")
 
-    def request_written(self, user: int, worker: object, epoch: int) -> None:
+    def request_written(self, flight: Flight, _: float) -> None:
         """A request is written: when its call starts, or late, by a worker that froze before it could write.
 
         The late one was counted against the rate when its call started.
         """
-        user_calls = self._user_calls(user, worker)
+        user, epoch = flight.user, flight.epoch
+        user_calls = self._user_calls(user, flight.owner)
         if user_calls.in_flight:
             raise PromiseBroken("one in flight", f"a second request for user {user}")
         if epoch < user_calls.epoch:
@@ -131,9 +134,9 @@ class Oracle:
         """From now on duplicates are allowed: after a crash, a lost reply or an incomplete drain they are right."""
         self._excused = True
 
-    def ended(self, user: int, worker: object, reply: Reply | None, now: float) -> None:
+    def ended(self, flight: Flight, reply: Reply | None, now: float) -> None:
         """A request is over for the worker, by a reply, or None where it was given up."""
-        user_calls = self._user_calls(user, worker)
+        user_calls = self._user_calls(flight.user, flight.owner)
         user_calls.in_flight -= 1
         if reply is None or reply.status is None:
             self.excuse_duplicates()
@@ -146,11 +149,12 @@ class Oracle:
         elif reply.status < 300 and not reply.web_page:
             user_calls.failures = 0
 
-    def applied(self, user: int, properties: Mapping[str, Scalar], epoch: int, reach: Mapping[int, int]) -> None:
-        """The destination has set these properties. When the call was sent, the worker's positions were `reach`."""
+    def applied(self, flight: Flight, _: float) -> None:
+        """The destination has set a call's properties."""
+        user, epoch, reach = flight.user, flight.epoch, flight.reach
         if user not in self._plan.shared and epoch < self._users[user].epoch:
             raise PromiseBroken("fencing", f"user {user}: a request of assignment {epoch} was applied late")
-        for name, value in properties.items():
+        for name, value in flight.call.properties.items():
             lane = self.lanes.get((user, name))
             index = -1 if lane is None else lane.find(value, reach)
             if lane is None or index < 0:
@@ -166,6 +170,7 @@ class Oracle:
             if index <= lane.applied and lane.unique and not self._excused:
                 raise PromiseBroken("duplicate", f"user {user}, {name}: change {index} again, and nothing went wrong")
             lane.applied = max(lane.applied, index)
+            lane.set_to(index)
 
     # -- letters -----------------------------------------------------------------------------------------------------
 
@@ -179,7 +184,7 @@ class Oracle:
             raise PromiseBroken("fencing", f"a letter ({letter.reason}) of a partition that another member owns")
         if letter.reason is Reason.SERVER_ERROR and user not in self._plan.shared:
             user_calls = self._users[user]
-            good = user not in self._plan.poison and not self._is_hopeless(user)  # it fails by chance alone
+            good = user not in self._plan.poison and not self.is_hopeless(user)  # it fails by chance alone
             if good or now - user_calls.failing_since < self._plan.options.server_error_seconds:
                 raise PromiseBroken("bad destination", f"user {user} is given up after {user_calls.failures} failures")
         about_the_user = {*self._plan.not_found, *self._plan.unexpected}  # amid a fault one may get the other's answer
@@ -198,13 +203,13 @@ class Oracle:
                 self._preflight_letter(letter, lost.name, lost.partition.number, lost.offset)
 
     def _preflight_letter(self, letter: Letter, name: str, partition: int, offset: int) -> None:
-        duty = self._duty(partition, offset)
+        duty = self.duty(partition, offset)
         if duty.refused.get(name) is not letter.reason:
             raise PromiseBroken("bad letter", f"{letter.reason} for {name or 'a record'} that was not at fault")
         duty.lettered.add(name)
 
     def _lost(self, letter: Letter, lost: LostAttribute) -> None:
-        duty = self._duty(lost.partition.number, lost.offset)
+        duty = self.duty(lost.partition.number, lost.offset)
         for lane, index in duty.sends:
             if lane.name != lost.name:
                 continue
@@ -226,7 +231,8 @@ class Oracle:
         if self._logs[lost.partition.number].start <= lost.offset:
             raise PromiseBroken("bad letter", f"{lost.name} is not in the record that the letter names")
 
-    def _duty(self, partition: int, offset: int) -> Duty:
+    def duty(self, partition: int, offset: int) -> Duty:
+        """What must become of the record at an offset."""
         return self._duties[partition][bisect_left(self._logs[partition].offsets, offset)]
 
     # -- commits and the end -----------------------------------------------------------------------------------------
@@ -244,14 +250,14 @@ class Oracle:
                 index += 1
             self._verified[partition] = index
 
-    def _is_hopeless(self, user: int) -> bool:
+    def is_hopeless(self, user: int) -> bool:
         """Whether no call for this user ever succeeds."""
         plan = self._plan
         return user in plan.not_found or user in plan.unexpected or user in plan.odd_users
 
     def check_progress(self) -> None:
         """Production is over: of what can be delivered, enough is."""
-        newest = [lane for lane in self.lanes.values() if lane.unique and not self._is_hopeless(lane.user)]
+        newest = [lane for lane in self.lanes.values() if lane.unique and not self.is_hopeless(lane.user)]
         delivered = sum(lane.applied == len(lane.values) - 1 for lane in newest)
         if delivered < self._plan.delivered_share_min * len(newest):
             raise PromiseBroken("liveness", f"{delivered} of {len(newest)} newest values are delivered")
@@ -266,19 +272,19 @@ class Oracle:
 
     def _check_shared_end(self, lane: Lane) -> None:
         value = self._attentive.state.get(lane.user, {}).get(lane.name)
-        hopeless = self._is_hopeless(lane.user)
+        hopeless = self.is_hopeless(lane.user)
         newest = {
             partition: kept
             for partition, kept in zip(lane.partitions, lane.values, strict=True)
             if not hopeless and not self._attentive.refuses(lane.name, kept)
         }
-        loose = max(lane.whole, lane.excused) >= 0
+        loose = max(lane.whole, lane.excused, lane.given_up) >= 0
         if not loose and (value is not None or newest) and not any(same(value, kept) for kept in newest.values()):
             raise PromiseBroken("equivalence", f"shared user {lane.user}, {lane.name}: {value!r}, not of {newest!r}")
 
     def _check_end(self, lane: Lane) -> None:
         state = self._attentive.state.get(lane.user, {})
-        hopeless = self._is_hopeless(lane.user)
+        hopeless = self.is_hopeless(lane.user)
         allowed: list[Scalar] = []
         free = hopeless
         for index in range(len(lane.values) - 1, -1, -1):
@@ -286,7 +292,7 @@ class Oracle:
             if hopeless or self._attentive.refuses(lane.name, value):
                 continue
             allowed.append(value)
-            if index > max(lane.whole, lane.excused):
+            if index > max(lane.whole, lane.excused, lane.given_up):
                 break
         else:
             free = True

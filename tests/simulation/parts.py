@@ -8,13 +8,14 @@ from worker.core.model import Letter
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
+    from tests.simulation.job import Job
     from tests.simulation.member import Member
 
 
 class DeadLetters:
     """Implements the port `worker.live.ports.DeadLetters`."""
 
-    def __init__(self, cluster: Cluster, member: Member) -> None:
+    def __init__(self, cluster: Cluster, member: Member | Job) -> None:
         self._cluster = cluster
         self._member = member
         self._results: list[tuple[Letter, str | None]] = []
@@ -23,9 +24,9 @@ class DeadLetters:
         """Checks the letter and hands it to the cluster, which decides its fate."""
         cluster, member = self._cluster, self._member
         cluster.add_to_trace(member, "letter", letter)
-        cluster.oracle.published(letter, member.reach(), cluster.timeline.now)
+        member.watch.published(letter, member.reach(), cluster.timeline.now)
         member.senders.gate_check.writing(letter, cluster.plan.options.storm_letters_max)
-        cluster.publish(letter, self._reported)
+        cluster.publish(letter, member.watch.written, self._reported)
 
     def results(self) -> list[tuple[Letter, str | None]]:
         """The letters whose fate was reported since the last call."""

@@ -37,6 +37,8 @@ FOREIGN = "foreign"  # somebody in between answers
 MEMBERS = ("crash", "freeze", "isolate", "stop", "join", "rebalance")
 BROKER = ("commit_fails", "commit_slow", "letters_fail", "letters_slow", "registry_down", "clock", "retain")
 
+JOB = ("job_killed", "job_frozen", "job_stopped", "job_reads_slowly", "ends_come_late", "notes_fail", "notes_slow")
+
 
 @dataclass(frozen=True, slots=True)
 class Produced:
@@ -66,6 +68,25 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """A replay to run beside the workers.
+
+    Attributes:
+        at: when its first process starts.
+        parts: of each partition's log as it is then: where the range begins, and how much of what follows it takes.
+        attributes: patterns of names.
+        max_bytes: the memory of its index.
+        concurrency: requests in flight.
+    """
+
+    at: float
+    parts: tuple[tuple[float, float], ...]
+    attributes: tuple[str, ...]
+    max_bytes: int
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that a run needs to know beforehand."""
 
@@ -88,6 +109,7 @@ class Plan:
     backoff_max_seconds: float = 4.0
     odd_users: Mapping[int, int] = field(default_factory=dict)  # the status that each of them always gets
     failing_share: float = 0.0  # of all calls, at random, until all faults are over
+    wish: Wish | None = None
     delivered_share_min: float = 0.0  # of the deliverable changes, shortly after the last one was produced
 
     @property
@@ -150,7 +172,35 @@ def make(seed: int) -> Plan:
         records=_records(rng, partitions, users, shared),
         faults=_faults(rng, partitions, workers),
     )
-    return plan if small else _with_odd_destination(plan, users)
+    return _with_sparing(plan if small else _with_odd_destination(plan, users))
+
+
+def _with_sparing(plan: Plan) -> Plan:
+    """Half of the plans spare unchanged values, and most of theirs are unchanged: by a generator of its own."""
+    rng = random.Random(f"sparing {plan.seed}")
+    if rng.random() < 0.5:
+        return plan
+    options = replace(
+        plan.options,
+        sparing_users_max=rng.choice((1, 5, 1_000, 1_000)),
+        sparing_seconds=rng.choice((2.0, 1_000.0, 1_000.0)),
+    )
+    latest: dict[int, dict[str, object]] = {}
+    return replace(plan, options=options, records=tuple(_repeating(rng, each, latest) for each in plan.records))
+
+
+def _repeating(rng: random.Random, produced: Produced, latest: dict[int, dict[str, object]]) -> Produced:
+    """The record, mostly with the values that stand in the user's records before it."""
+    if produced.kind != "change":
+        return produced
+    values = latest.setdefault(produced.user, {})
+    attributes = {name: value for name, value in produced.attributes.items() if name[0] != "p" or rng.random() < 0.3}
+    for name, choices in ((TIER, (*GOOD_TIERS, *BAD_TIERS)), (AGE, (1, 1.0, 2, True))):
+        if name in attributes or rng.random() < 0.2:
+            values[name] = attributes.get(name, rng.choice(choices))
+        if name in values and rng.random() < 0.9:
+            attributes[name] = values[name]
+    return replace(produced, attributes=attributes)
 
 
 def _with_odd_destination(plan: Plan, users: int) -> Plan:

@@ -1,21 +1,63 @@
-"""A model of a worker's sender threads: each request's way to the destination and back."""
+"""A model of a process's sender threads: each request's way to the destination and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Protocol
 
 from tests.simulation.gate_check import GateCheck
 from tests.simulation.plan import NUMBERS
 from tests.simulation.promises import PromiseBroken
-from worker.core.model import Call, Failure, Reply
+from worker.core.model import Call, Failure, Letter, Reply
+from worker.live.drain import Drain
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
-    from tests.simulation.member import Member
 
 _ABORT_SECONDS = 0.05  # an abort takes up to this long; its request may still arrive first
+
+
+class Watch(Protocol):
+    """The checks on what a process sends. Each may raise `PromiseBroken`."""
+
+    def started(self, now: float, workers: int, /) -> None:
+        """A call starts, beside so many workers."""
+
+    def request_written(self, flight: Flight, now: float, /) -> None:
+        """Its request is written: when it starts, or late, by a process that froze before it could write."""
+
+    def ended(self, flight: Flight, reply: Reply | None, now: float, /) -> None:
+        """It is over for the process, by a reply, or None where it was given up."""
+
+    def applied(self, flight: Flight, now: float, /) -> None:
+        """The destination has set its properties."""
+
+    def published(self, letter: Letter, reach: Mapping[int, int], now: float, /) -> None:
+        """A process whose positions are `reach` hands a letter to its producer."""
+
+    def written(self, letter: Letter, /) -> None:
+        """A letter is in the dead-letter topic."""
+
+
+class Owner(Protocol):
+    """The process that sends: a worker or a job."""
+
+    watch: Watch
+
+    @property
+    def drain(self) -> Drain | None:
+        """The drain that is under way."""
+
+    def reach(self) -> dict[int, int]:
+        """Its position in each partition, by number."""
+
+    def epoch(self, user: int) -> int:
+        """The number of the assignment that entitles it to call for a user."""
+
+    def wake(self) -> None:
+        """Takes a turn now: something has come."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,8 +65,10 @@ class Flight:
     """A request under way.
 
     Attributes:
+        owner: the process that sent it.
         epoch: the number of the assignment that it was sent under.
-        reach: the worker's position in each partition when it was sent.
+        reach: the process's position in each partition when it was sent.
+        write_until: a process that froze does not write it later than this.
         back_at: when its reply is due.
         counted: the destination may still apply it, so the oracle counts it as in flight.
         arrived: it has reached the destination.
@@ -35,11 +79,13 @@ class Flight:
     """
 
     senders: Senders
+    owner: Owner
     call: Call
     user: int
     epoch: int
     reach: Mapping[int, int]
     back_at: float
+    write_until: float
     counted: bool = True
     arrived: bool = False
     unwritten: bool = False
@@ -51,7 +97,7 @@ class Flight:
 class Senders:
     """Implements the port `worker.live.ports.Senders`. Requests go on beside the main loop; a freeze stops both."""
 
-    def __init__(self, cluster: Cluster, owner: Member, may_send: Callable[[], bool]) -> None:
+    def __init__(self, cluster: Cluster, owner: Owner, may_send: Callable[[], bool], concurrency: int) -> None:
         self.alive = True
         self.gate_check = GateCheck()
         self._flights: dict[Call, Flight] = {}
@@ -59,15 +105,16 @@ class Senders:
         self._timeline = cluster.timeline
         self._owner = owner
         self._may_send = may_send
+        self._concurrency = concurrency
         self._finished: list[tuple[Call, Reply]] = []
 
     @property
     def free(self) -> int:
         """How many calls may be submitted now."""
-        return self._cluster.plan.options.concurrency - len(self._flights)
+        return self._concurrency - len(self._flights)
 
     def submit(self, call: Call) -> None:
-        """Sends a call under the worker's present assignment.
+        """Sends a call under the process's present assignment.
 
         Raises:
             PromiseBroken: the call may not start now, or may outlast the drain.
@@ -80,10 +127,16 @@ class Senders:
         latency = cluster.attentive.latency()
         user = NUMBERS[call.user]
         epoch = self._owner.epoch(user)
-        flight = Flight(self, call, user, epoch, self._owner.reach(), now + min(latency, call.timeout_seconds))
+        back_at = now + min(latency, call.timeout_seconds)
+        flight = Flight(self, self._owner, call, user, epoch, self._owner.reach(), back_at, self._write_until())
         self._flights[call] = flight
         cluster.add_to_trace(self._owner, "call", call)
-        cluster.oracle.started(flight.user, self._owner, epoch, now, len(cluster.members))
+        self._owner.watch.started(now, len(cluster.members))
+        if now > flight.write_until:
+            flight.unwritten = True
+            self._timeline.after(0.0, self._write, flight)
+            return
+        self._owner.watch.request_written(flight, now)
         failure = cluster.attentive.unreachable()
         if failure is not None:
             flight.unreachable = True
@@ -160,14 +213,17 @@ class Senders:
         if flight.over or not self.alive:
             return
         flight.unwritten = False
-        if not self._may_send() or flight.cut:
+        if not self._may_send() or flight.cut or self._timeline.now > flight.write_until:
             self.came((flight, Reply(None, Failure.ABORTED)))
             return
         self._cluster.add_to_trace(self._owner, "writes late", flight.call)
-        self._cluster.oracle.request_written(flight.user, self._owner, flight.epoch)
+        self._owner.watch.request_written(flight, self._timeline.now)
         flight.counted = True
         flight.back_at = self._timeline.now + 0.01
         self._timeline.after(0.005, self._cluster.arrived, flight)
+
+    def _write_until(self) -> float:
+        return inf
 
     def _cut(self, flight: Flight) -> None:
         flight.unwritten = False
@@ -176,4 +232,4 @@ class Senders:
     def _uncount(self, flight: Flight, reply: Reply | None = None) -> None:
         if flight.counted:
             flight.counted = False
-            self._cluster.oracle.ended(flight.user, self._owner, reply, self._timeline.now)
+            self._owner.watch.ended(flight, reply, self._timeline.now)

@@ -5,24 +5,36 @@ The plan that catches it is then run once more on the worker as it is: a plan th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 
 import pytest
 
-from tests.simulation import drills
+from tests.simulation import drills, replay_mutations
 from tests.simulation.cluster import Cluster
-from tests.simulation.mutations import ALL, Mutation
+from tests.simulation.mutations import ALL
 from tests.simulation.plan import Plan, make
 from tests.simulation.promises import PromiseBroken
+from tests.simulation.replay_plan import DRILLS, make_replay
+from tests.simulation.sparing_mutations import Mutation
 
 pytestmark = pytest.mark.slow
 
 SEEDS_MAX = 2_000
+REPLAY_SEEDS_MAX = 100
 
 
 @pytest.mark.parametrize("mutation", ALL, ids=lambda mutation: mutation.__name__)
 def test_a_deliberate_fault_is_caught(mutation: Mutation) -> None:
-    plans = chain(drills.ALL, (make(seed) for seed in range(SEEDS_MAX)))
+    is_caught(mutation, chain(drills.ALL, (make(seed) for seed in range(SEEDS_MAX))))
+
+
+@pytest.mark.parametrize("mutation", replay_mutations.ALL, ids=lambda mutation: mutation.__name__)
+def test_a_deliberate_fault_of_a_replay_is_caught(mutation: Mutation) -> None:
+    is_caught(mutation, chain(DRILLS, (make_replay(seed) for seed in range(REPLAY_SEEDS_MAX))))
+
+
+def is_caught(mutation: Mutation, plans: Iterable[Plan]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         mutation(patch)
         plan = next((plan for plan in plans if caught(plan)), None)

@@ -11,18 +11,20 @@ import pytest
 
 from tests.simulation import drills
 from tests.simulation.__main__ import explained, report
-from tests.simulation.kept import KEPT
+from tests.simulation.kept import KEPT, KEPT_REPLAYS
 from tests.simulation.plan import Plan, make
+from tests.simulation.replay_plan import DRILLS
+from tests.simulation.scenarios import REPLAY, SCENARIOS, WORKERS
 from tests.simulation.shrink import broken_by
 
 _BATCH = 100
 
 
-def keeps_every_promise(first: int, seeds: int) -> None:
+def keeps_every_promise(first: int, seeds: int, scenario: str = WORKERS) -> None:
     for seed in range(first, first + seeds):
-        check = broken_by(make(seed))
+        check = broken_by(SCENARIOS[scenario](seed))
         if check is not None:
-            pytest.fail(report(seed, check), pytrace=False)
+            pytest.fail(report(scenario, seed, check), pytrace=False)
 
 
 def test_a_hundred_clusters_keep_every_promise() -> None:
@@ -47,6 +49,28 @@ def test_five_hundred_fresh_clusters_keep_every_promise(capsys: pytest.CaptureFi
 def test_a_cluster_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
     """kept.py says which fault each seed once found."""
     keeps_every_promise(seed, 1)
+
+
+def test_forty_clusters_with_a_replay_keep_every_promise() -> None:
+    keeps_every_promise(0, 40, REPLAY)
+
+
+@pytest.mark.slow
+def test_a_hundred_fresh_clusters_with_a_replay_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    first = secrets.randbelow(1_000_000_000)
+    with capsys.disabled():
+        print(f"\nfresh seeds with a replay {first} to {first + 99}")  # noqa: T201 - as above
+    keeps_every_promise(first, 100, REPLAY)
+
+
+@pytest.mark.parametrize("seed", KEPT_REPLAYS, ids=str)
+def test_a_replay_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
+    keeps_every_promise(seed, 1, REPLAY)
+
+
+@pytest.mark.parametrize("plan", DRILLS)
+def test_a_replay_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) -> None:
+    assert broken_by(plan) is None, explained(plan)
 
 
 @pytest.mark.parametrize("plan", drills.ALL)

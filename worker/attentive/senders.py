@@ -51,7 +51,7 @@ class Senders:
         user_agent: str,
         connection_age_max_seconds: float,
         may_send: Callable[[], bool] = lambda: True,
-        write_within_seconds: float = math.inf,
+        write_by: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """Connects to nothing before the first call.
 
@@ -64,8 +64,8 @@ class Senders:
                 name up anew.
             may_send: called in the loop's thread right before a request is written. If it returns False, nothing is
                 written, and the reply is `Failure.ABORTED`.
-            write_within_seconds: a request that is not written so soon after `submit` is not written at all, as if
-                `may_send` were false. Counts while the machine is suspended.
+            write_by: asked by `submit`. A request that is not written by then is not written at all, as if `may_send`
+                were false. By `boot_clock`, which counts while the machine is suspended.
 
         Raises:
             ValueError: `base_url` is not a base URL, or the environment names a proxy or certificate file that cannot
@@ -78,7 +78,7 @@ class Senders:
         self._concurrency = concurrency
         self._user_agent = user_agent
         self._may_send = may_send
-        self._write_within_seconds = write_within_seconds
+        self._write_by = write_by
         self._transport = Transport(age_max_seconds=connection_age_max_seconds)
         self._transport.prove(self._url)
         self._in_flight: set[Call] = set()
@@ -125,7 +125,7 @@ class Senders:
             return
         message = request.upsert(self._url, call, token, self._user_agent)
         self._in_flight.add(call)
-        self._tell(self._begin, call, message, time.monotonic(), boot_clock() + self._write_within_seconds)
+        self._tell(self._begin, call, message, time.monotonic(), self._write_by())
 
     def replies(self, wait_seconds: float = 0) -> list[tuple[Call, Reply]]:
         """The calls that ended since the last `replies`, in the order in which they ended.
@@ -205,19 +205,19 @@ class Senders:
             await self._transport.aclose()
             await self._loop.shutdown_asyncgens()
 
-    def _begin(self, call: Call, message: Message, started: float, write_until: float) -> None:
+    def _begin(self, call: Call, message: Message, started: float, write_by: float) -> None:
         if self._end.done():  # the race: a bug stops the thread just as the main thread submits
             return
-        task = self._loop.create_task(self._make(call, message, started, write_until))
+        task = self._loop.create_task(self._make(call, message, started, write_by))
         self._tasks[call] = task
         task.add_done_callback(functools.partial(self._ended, call))
 
-    async def _make(self, call: Call, message: Message, started: float, write_until: float) -> Reply:
+    async def _make(self, call: Call, message: Message, started: float, write_by: float) -> Reply:
         came = await self._transport.exchange(
             message,
             deadline=started + call.timeout_seconds,
             # Keep this order. The main thread cuts calls, then begins a new lease. If we see the lease, we see the cut.
-            may_send=lambda: boot_clock() <= write_until and self._may_send() and call not in self._cut,
+            may_send=lambda: boot_clock() <= write_by and self._may_send() and call not in self._cut,
         )
         return reply_of(came, sent=message.private, now_seconds=time.time(), seconds=self._loop.time() - started)
 

@@ -18,7 +18,7 @@ from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
 from worker.core.replay.scope import Scope
 from worker.jobs.begin import Beginning, decide, filters_of, name_of, prove_dead_letters, wanted
-from worker.jobs.diary import Begun, Diary, begun_of
+from worker.jobs.diary import Begun, begun_of
 from worker.jobs.first import first_ms
 from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
 from worker.jobs.users import Users, typed_users
@@ -140,19 +140,18 @@ class _Run:
         if options.dry_run:
             return Beginning.ANEW, wish
         prove_dead_letters(admin, settings.kafka.dead_letter_topic)
-        how, begun = decide(begun_of(notes.read(partitions)), wish, restart=options.restart)
-        if how is Beginning.ANEW:
-            Diary(notes, begun).begin()
-        return how, begun
+        return decide(begun_of(notes.read(partitions)), wish, restart=options.restart)
 
     def _do(self, how: Beginning, begun: Begun, notes: Notebook, stop: Stop) -> bool:
         options = self._options
         verb = {Beginning.ANEW: "begins", Beginning.AGAIN: "goes on", Beginning.FINISHED: "is finished"}[how]
         self._say(f"{self._name} {'would replay' if options.dry_run else verb}: {_range_words(begun)}")
-        if how is Beginning.ANEW:
+        anew = how is Beginning.ANEW
+        if anew:
             self._warn_of_retention()
         scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
-        task = ReplayTask(self._name, begun, scope, self._starts(begun), options.rate, options.dry_run, self._say)
+        starts = self._starts(begun)
+        task = ReplayTask(self._name, begun, anew, scope, starts, options.rate, options.dry_run, self._say)
         who, board = parts.identity(self._settings), JobBoard("replay", self._name)
         with (
             watched(self._settings, who, board, options.metrics_port, self._log),

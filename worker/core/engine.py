@@ -22,17 +22,18 @@ from worker.core.delivery.schedule import Schedule
 from worker.core.delivery.settlement import Settlement
 from worker.core.events.decode import Decoder
 from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
-from worker.core.intake import Intake
+from worker.core.intake import Intake, PartitionProgress
 from worker.core.letters.outbox import Outbox
 from worker.core.letters.storm import Credit, Storm
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, User, UserKey
 from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
-from worker.core.status import EngineStatus, PartitionProgress
+from worker.core.status import EngineStatus
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Change, Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
+from worker.core.waiting.sparing import Sparing
 from worker.core.waiting.window import Window
 from worker.core.watchdog import Watchdog
 
@@ -73,6 +74,7 @@ class Engine:
         facts = self._facts = Facts()
         memory = self._memory = Memory(options.max_bytes, facts)
         window = self._window = Window(options.window_seconds, memory, search_yields=options.search_yields)
+        sparing = self._sparing = Sparing(options.sparing_users_max, options.sparing_seconds, memory)
         record_credit, call_credit = (Credit(options.storm_letters_max, options.storm_share_max) for _ in range(2))
         outbox = self._outbox = Outbox(backoff, storm=Storm(record_credit), call_credit=call_credit, memory=memory)
         destination = self._destination = Destination(
@@ -81,7 +83,7 @@ class Engine:
             Rate(options.requests_per_second, now.mono) if rate is None else rate,
             Refusals(),
         )
-        settlement = Settlement(window, totals, facts)
+        settlement = Settlement(window, sparing, totals, facts)
         self._schedule = Schedule(
             options.concurrency,
             options.timeout_seconds,
@@ -102,7 +104,7 @@ class Engine:
             backoff=backoff,
         )
         self._intake = Intake(
-            decoder, preflight, window=window, outbox=outbox, memory=memory, totals=totals, facts=facts
+            decoder, preflight, window=window, sparing=sparing, outbox=outbox, memory=memory, totals=totals, facts=facts
         )
         self._watchdog = Watchdog(
             options.window_seconds, intake=self._intake, window=window, outbox=outbox, destination=destination
@@ -162,6 +164,7 @@ class Engine:
         for ledger in gone:
             ledger.drop()
             self._intake.forget(ledger)
+        self._sparing.forget(gone)
         orphans = set(self._window.forget(gone))
         self._outbox.forget_dropped()
         return self._schedule.carrying(orphans)
@@ -195,8 +198,7 @@ class Engine:
     def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
-        # During a drain, the records that waited for this schema have just opened entries: these are due at once, too.
-        self._window.make_due(self._leaving)
+        self._window.make_due(self._leaving)  # during a drain: the records that waited have just opened entries
 
     def paused(self) -> set[Partition]:
         """The partitions to pause: all while memory is short, else those that wait for a schema."""
@@ -210,10 +212,15 @@ class Engine:
         """A newer change of a user whose entry a job has brought."""
         self._window.absorb(key, user, change, values, now.mono)
 
+    def withdraw(self, key: UserKey) -> Entry | None:
+        """As `Window.withdraw`."""
+        return self._window.withdraw(key)
+
     # -- calls -----------------------------------------------------------------------------------------------------
 
     def calls(self, free: int, now: Now) -> list[Call]:
         """Starts the calls that may start now, at most `free`, and returns them: the caller sends them."""
+        self._sparing.make_room()
         return self._schedule.calls(free, now, hurry=self._memory.short)
 
     def replied(self, call: Call, reply: Reply, now: Now) -> None:
@@ -279,16 +286,7 @@ class Engine:
 
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
-        return {partition: self._progress(ledger) for partition, ledger in self._ledgers.items()}
-
-    def _progress(self, ledger: Ledger) -> PartitionProgress:
-        stalled = self._intake.first_stalled(ledger)
-        position, oldest_ms = ledger.position, ledger.oldest_timestamp_ms
-        if stalled is not None and ledger.idle:
-            oldest_ms = stalled.timestamp_ms
-        if stalled is not None and position is None:
-            position = stalled.offset
-        return PartitionProgress(position, ledger.committable, oldest_ms)
+        return {partition: self._intake.progress(ledger) for partition, ledger in self._ledgers.items()}
 
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
@@ -296,7 +294,7 @@ class Engine:
 
     @property
     def held_bytes(self) -> int:
-        """The memory taken by changes and dead letters that are not settled."""
+        """The memory taken by changes and dead letters that are not settled, and by remembered values."""
         return self._memory.held_bytes
 
     @property
@@ -342,6 +340,8 @@ class Engine:
             memory_short=self._memory.short,
             held_bytes=self.held_bytes,
             held_bytes_max=self._memory.max_bytes,
+            remembered_users=len(self._sparing),
+            remembered_bytes=self._sparing.size_bytes,
             open_entries=self.open_entries,
             in_flight=self.in_flight,
             progress=self.progress(),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.events.decode import Decoder
@@ -23,10 +24,23 @@ from worker.core.totals import Totals
 from worker.core.waiting.entry import Change
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
+from worker.core.waiting.sparing import Sparing
 from worker.core.waiting.window import Window
 
 _ABSENT_SECONDS = 60.0  # then an id that did not exist is asked for again
 RECORD_BYTES = 400  # what a stalled record takes beyond its key and value, in bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionProgress:
+    """How far a partition has come. Offsets are those of the next record; None before the first record.
+
+    `oldest_undelivered_ms` is the timestamp of the oldest record that is not settled, in milliseconds since the epoch.
+    """
+
+    position: int | None
+    committable: int | None
+    oldest_undelivered_ms: int | None
 
 
 class Intake:
@@ -38,6 +52,7 @@ class Intake:
         preflight: Preflight,
         *,
         window: Window,
+        sparing: Sparing,
         outbox: Outbox,
         memory: Memory,
         totals: Totals,
@@ -46,6 +61,7 @@ class Intake:
         self._decoder = decoder
         self._preflight = preflight
         self._window = window
+        self._sparing = sparing
         self._outbox = outbox
         self._memory = memory
         self._totals = totals
@@ -77,6 +93,7 @@ class Intake:
             case Event():
                 self._take_event(ledger, record, content, now)
             case Unreadable():
+                self._sparing.unreadable(ledger, record.offset)
                 self._add_letter(letter_of_record(record, content.detail, now), ledger, record, now)
             case PassedOver():
                 self._totals.tombstones += content.tombstone
@@ -120,6 +137,16 @@ class Intake:
         waiting = self._stalled.get(ledger)
         return waiting[0] if waiting else None
 
+    def progress(self, ledger: Ledger) -> PartitionProgress:
+        """How far a partition has come."""
+        stalled = self.first_stalled(ledger)
+        position, oldest_ms = ledger.position, ledger.oldest_timestamp_ms
+        if stalled is not None and ledger.idle:
+            oldest_ms = stalled.timestamp_ms
+        if stalled is not None and position is None:
+            position = stalled.offset
+        return PartitionProgress(position, ledger.committable, oldest_ms)
+
     def missing_schema(self, ledger: Ledger) -> int | None:
         """The schema id that the partition waits for, if any."""
         return self._missing.get(ledger)
@@ -149,10 +176,22 @@ class Intake:
         self._totals.passed_over += checked.passed_over
         for refusal in checked.refusals:
             self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
+            if checked.key is not None:
+                self._sparing.forget_values(checked.key, refusal.attributes)
+                self._window.overtake(checked.key, refusal.attributes)
         if checked.key is None or not checked.accepted:
             if not checked.refusals:
                 self._totals.ignored += 1
                 self._totals.empty += 1
+            return
+        self._totals.changes += 1
+        if self._outbox.earn_and_release():
+            self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
+        values = self._sparing.changed(checked.key, checked.user, ledger, checked.accepted, now.mono)
+        self._totals.spared_values += len(checked.accepted) - len(values)
+        if not values:
+            self._totals.spared_changes += 1
+            self._totals.calls_saved += 1
             return
         change = Change(
             ledger,
@@ -161,10 +200,7 @@ class Intake:
             record_key=record.key,
             headers=trace_context(record.headers),
         )
-        self._totals.changes += 1
-        if self._outbox.earn_and_release():
-            self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        if self._window.absorb(checked.key, checked.user, change, checked.accepted, now.mono):
+        if self._window.absorb(checked.key, checked.user, change, values, now.mono):
             if not self._totals.shared_users:
                 self._facts.tell(SharedUser())
             self._totals.shared_users += 1

@@ -29,3 +29,5 @@ class Options:
     trace_links_max: int = 0
     search_yields: bool = False
     receipts: bool = False
+    sparing_users_max: int = 0
+    sparing_seconds: float = 0.0

@@ -7,21 +7,10 @@ from dataclasses import dataclass
 
 from worker.core.delivery.gate import Halt
 from worker.core.delivery.verdict import LatestError
+from worker.core.intake import PartitionProgress
 from worker.core.model import Partition
 from worker.core.totals import Totals
 from worker.core.watchdog import Stuck
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionProgress:
-    """How far a partition has come. Offsets are those of the next record; None before the first record.
-
-    `oldest_undelivered_ms` is the timestamp of the oldest record that is not settled, in milliseconds since the epoch.
-    """
-
-    position: int | None
-    committable: int | None
-    oldest_undelivered_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +30,10 @@ class EngineStatus:
         throttled: whether 429s or a Retry-After keep the worker below its share.
         pause_seconds: for how long a Retry-After still forbids every call; 0 if none does.
         memory_short: whether partitions pause because the memory budget is exceeded.
-        held_bytes: the memory taken by changes and dead letters that are not settled.
+        held_bytes: the memory taken by changes and dead letters that are not settled, and by remembered values.
         held_bytes_max: the memory budget.
+        remembered_users: users of whom sparing remembers values.
+        remembered_bytes: the memory that these take.
         open_entries: entries that are not settled.
         in_flight: calls without a reply yet.
         progress: how far each assigned partition has come.
@@ -63,6 +54,8 @@ class EngineStatus:
     memory_short: bool
     held_bytes: int
     held_bytes_max: int
+    remembered_users: int
+    remembered_bytes: int
     open_entries: int
     in_flight: int
     progress: Mapping[Partition, PartitionProgress]

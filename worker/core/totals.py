@@ -16,10 +16,12 @@ class Totals:
         ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
         empty: those of them that no rule left out as a whole, but all their attributes, or that had none.
         passed_over: attributes left out by a rule (nulls dropped, names not on the allow-list).
-        changes: changes of users that went into an entry.
+        changes: changes of users that went into an entry, or were spared.
         shared_users: changes that went into an entry with changes of another partition.
         calls: requests made.
         calls_saved: changes that were settled without a call of their own.
+        spared_changes: those of them of which every value was unchanged.
+        spared_values: values left out because the destination holds them.
         delivered_entries: settled entries with at least one attribute delivered.
         retries: calls to repeat because the destination failed or throttled.
         replies: replies by status code, or by the failure's name.
@@ -35,6 +37,8 @@ class Totals:
     shared_users: int = 0
     calls: int = 0
     calls_saved: int = 0
+    spared_changes: int = 0
+    spared_values: int = 0
     delivered_entries: int = 0
     retries: int = 0
     replies: Counter[str] = field(default_factory=Counter)

@@ -45,8 +45,8 @@ def notes_of(begun: Begun) -> dict[Partition, Note]:
     starts[first] |= {
         "partitions": len(starts),
         "filters": begun.filters,
-        "lower": str(progress.lower),  # it has 64 bits: too many for other readers of JSON
-        "delivered": _packed(progress.delivered),
+        "begun": str(progress.begun),  # it has 64 bits: too many for other readers of JSON
+        "open": _packed(progress.open),
         "unverified": _packed(progress.unverified),
         "done": progress.done,
     }
@@ -66,9 +66,7 @@ def begun_of(notes: Mapping[Partition, Note]) -> Begun | None:
         return Begun(
             {each: Offsets(int(text["from"]), notes[each].offset) for each, text in known.items()},
             str(head["filters"]),
-            Progress(
-                int(head["lower"]), _unpacked(head["delivered"]), _unpacked(head["unverified"]), bool(head["done"])
-            ),
+            Progress(int(head["begun"]), _unpacked(head["open"]), _unpacked(head["unverified"]), bool(head["done"])),
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -81,46 +79,48 @@ class Diary:
         unsaved: users that are delivered, and not yet written down: a process that is killed now sends them again.
     """
 
-    def __init__(self, notebook: Notebook | None, begun: Begun) -> None:
-        """`begun` is what the notebook says already. Without a notebook nothing is written down: a dry run."""
+    def __init__(self, notebook: Notebook | None, begun: Begun, *, anew: bool) -> None:
+        """`begun` is what the notebook says already, or, `anew`, what it has to say first.
+
+        Without a notebook nothing is written down: a job that begins anew at each start.
+        """
         self._notebook = notebook
+        self._anew = anew
         self._begun = begun
         self._writing: tuple[Progress, int] | None = None
         self._marked = 0
         self.unsaved = 0
 
-    def begin(self) -> None:
-        """Writes all of it down, for a replay that begins."""
-        self._write(notes_of(self._begun), 0)
-
     def turn(self, progress: Progress, marked: int) -> None:
         """This is the progress, with so many users marked as delivered since the start."""
         if self._notebook is None:
+            self._begun = replace(self._begun, progress=progress)
             return
         if self._writing is not None and not self._notebook.under_way:
             written, count = self._writing
             self._writing = None
             if self._notebook.problem is None:
-                self._begun, self._marked = replace(self._begun, progress=written), count
-        if self._writing is None and progress != self._begun.progress:
-            changed = replace(self._begun, progress=progress)
-            first = min(changed.ranges)
-            self._write({first: notes_of(changed)[first]}, marked, progress)
+                self._begun, self._marked, self._anew = replace(self._begun, progress=written), count, False
+        if self._writing is None and not self.is_kept(progress):
+            notes = notes_of(replace(self._begun, progress=progress))
+            first = min(notes)
+            self._writing = progress, marked
+            self._notebook.write(notes if self._anew else {first: notes[first]})
         self.unsaved = marked - self._marked
+
+    @property
+    def kept(self) -> Progress | None:
+        """The progress that is written down, or that need not be. None if nothing is yet."""
+        return None if self._anew and self._notebook is not None else self._begun.progress
 
     def is_kept(self, progress: Progress) -> bool:
         """Whether this progress is written down."""
-        return self._notebook is None or (self._writing is None and self._begun.progress == progress)
+        return self._notebook is None or (self._writing is None and self.kept == progress)
 
     @property
     def problem(self) -> str | None:
         """Why it cannot be written down, in words. None if it can."""
         return None if self._notebook is None else self._notebook.problem
-
-    def _write(self, notes: Mapping[Partition, Note], marked: int, progress: Progress | None = None) -> None:
-        self._writing = self._begun.progress if progress is None else progress, marked
-        if self._notebook is not None:
-            self._notebook.write(notes)
 
 
 def _packed(places: Iterable[int]) -> str:

@@ -51,6 +51,7 @@ class ReplayJob:
         self._say = say
         self._stages = stages
         self._same_at = exchange.clock().mono + _GROWTH_SECONDS
+        self._stop_by: float | None = None
         self._stage: tuple[str, Ticker] | None = None
 
     @property
@@ -65,42 +66,54 @@ class ReplayJob:
             RangeFailed: A topic cannot be read on.
             SendersStoppedError: A bug ended the senders' thread.
         """
-        replay, clock = self._replay, self._exchange.clock
         try:
-            while not self._is_over():
-                if stop_requested():
-                    self._stop(clock().mono + STOP_SECONDS)
-                    return self._is_over()
-                self._turn(clock(), may_call=True)
+            while self.turn(stop=stop_requested()):
                 self._tell()
-                if clock().mono >= self._same_at and replay.phase is Phase.SENDING:
-                    self._same_at = clock().mono + _GROWTH_SECONDS
-                    self._still_the_same()
-            return True
+            return self.is_over
         finally:
             self._end_stage()
 
-    def _turn(self, now: Now, *, may_call: bool) -> None:
+    def turn(self, *, stop: bool) -> bool:
+        """Goes on for a moment; errors as `run`. Returns whether another turn must follow.
+
+        From the first `stop` on it makes no further call: it waits for what is in flight, and writes the progress down.
+        """
+        if self.is_over:
+            return False
+        now = self._exchange.clock()
+        if stop and self._stop_by is None:
+            self._stop_by = now.mono + STOP_SECONDS
+        self._step(now, may_call=self._stop_by is None)
+        if self._stop_by is not None:
+            return self._exchange.clock().mono < self._stop_by and not self._has_ended_calls
+        if now.mono >= self._same_at and self._replay.phase is Phase.SENDING:
+            self._same_at = now.mono + _GROWTH_SECONDS
+            self._still_the_same()
+        return True
+
+    def _step(self, now: Now, *, may_call: bool) -> None:
         engine, replay = self._exchange.engine, self._replay
         self._follower.turn(0.0 if self._exchange.busy else _IDLE_SECONDS)
         replay.step(now)
         self._diary.turn(replay.progress, replay.marked)
+        if self._diary.kept is not None:
+            replay.kept(self._diary.kept)
         free = 0
         if may_call and replay.may_call(self._exchange.clock()):
             free = max(0, self._concurrency - engine.in_flight - self._diary.unsaved)
         self._exchange.step(BUSY_SECONDS, free)
 
-    def _stop(self, deadline: float) -> None:
-        """Waits for what is in flight, and writes the progress down. Makes no further call."""
-        engine, diary = self._exchange.engine, self._diary
-        while self._exchange.clock().mono < deadline:
-            self._turn(self._exchange.clock(), may_call=False)
-            if not engine.in_flight and not engine.letters_waiting and diary.is_kept(self._replay.progress):
-                return
-
-    def _is_over(self) -> bool:
+    @property
+    def is_over(self) -> bool:
+        """Whether all is done, and written down."""
         done = self._replay.phase is Phase.DONE and not self._exchange.engine.letters_waiting
         return done and self._diary.is_kept(self._replay.progress)
+
+    @property
+    def _has_ended_calls(self) -> bool:
+        """Whether nothing is in flight, and the progress is written down."""
+        engine = self._exchange.engine
+        return not (engine.in_flight or engine.letters_waiting) and self._diary.is_kept(self._replay.progress)
 
     @property
     def standing(self) -> tuple[str, int, int]:

@@ -210,5 +210,6 @@ def _detail(traces: Traces, state: State, fates: Iterable[Fate]) -> str:
     known = "no receipts are kept" if traces.receipts is None else "no receipt is there (it may be lost or deleted)"
     return (
         f"the group has committed past it, no dead letter is about it and no later change replaces it: so it was "
-        f"delivered, unless somebody moved the group's offsets or the letter is deleted; {known}"
+        f"delivered, or spared as unchanged (WORKER_SPARING__USERS_MAX), unless somebody moved the group's offsets or "
+        f"the letter is deleted; {known}"
     )

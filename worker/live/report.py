@@ -121,6 +121,8 @@ class Reporter:
             problems=tuple(problems),
             last_error=_last_error(engine),
             held_bytes_max=engine.held_bytes_max,
+            remembered_users=engine.remembered_users,
+            remembered_bytes=engine.remembered_bytes,
             letters_withheld=engine.letters_withheld,
             partitions_subscribed=self._topics.latest,
             retention_seconds=dict(self._topics.retention_seconds),

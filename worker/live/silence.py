@@ -9,8 +9,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from worker.core.intake import PartitionProgress
 from worker.core.model import Partition
-from worker.core.status import PartitionProgress
 
 SILENT_SECONDS: Final = 60.0
 

@@ -116,7 +116,11 @@ _WORK: Final = (
     _total("changes", "Changes of users, each with any number of attributes.", lambda t: t.changes),
     _total("passed_over_attributes", "Attributes left out by a stated rule.", lambda t: t.passed_over),
     _total("calls", "Requests made, retries and probes included.", lambda t: t.calls),
-    _total("calls_saved", "Requests that coalescing spared.", lambda t: t.calls_saved),
+    _total("calls_saved", "Requests that coalescing or sparing saved.", lambda t: t.calls_saved),
+    _total(
+        "spared_changes", "Changes without a request of their own: every value unchanged.", lambda t: t.spared_changes
+    ),
+    _total("spared_values", "Values left out because the destination holds them.", lambda t: t.spared_values),
     _total(
         "delivered_entries", "Entries delivered: a user's changes since the last call.", lambda t: t.delivered_entries
     ),
@@ -150,8 +154,10 @@ _RECEIPTS: Final = _labelled(
 )
 
 _LIMITS: Final = (
-    _gauge("held", "Memory of changes and dead letters not yet settled.", lambda s: s.held_bytes, "By"),
+    _gauge("held", "Memory of what is not yet settled or is remembered.", lambda s: s.held_bytes, "By"),
     _gauge("held_max", "The memory budget: above it, partitions are paused.", lambda s: s.held_bytes_max, "By"),
+    _gauge("remembered_users", "Users whose acknowledged values are remembered.", lambda s: s.remembered_users),
+    _gauge("remembered", "Memory of these values, a part of what is held.", lambda s: s.remembered_bytes, "By"),
     _gauge("rate_limit", "Requests per second that the token allows.", lambda s: s.rate.limit),
     _gauge("rate_share", "Requests per second in this worker's share.", lambda s: s.rate.share),
     _gauge(

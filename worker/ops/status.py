@@ -132,6 +132,8 @@ class Status:
         destination: scheme, host and port that calls go to.
         last_error: the latest call that did not deliver. None before the first.
         held_bytes_max: the memory budget.
+        remembered_users: users of whom sparing remembers values.
+        remembered_bytes: the memory that these take, a part of `held_bytes`.
         letters_withheld: dead letters that wait for good records.
         partitions_subscribed: the partitions of all subscribed topics, whoever holds them. None until they are counted.
         retention_seconds: how long each topic keeps its records. Without those that keep all, or do not tell.
@@ -160,6 +162,8 @@ class Status:
     destination: str = ""
     last_error: LastError | None = None
     held_bytes_max: int = 0
+    remembered_users: int = 0
+    remembered_bytes: int = 0
     letters_withheld: int = 0
     partitions_subscribed: int | None = None
     retention_seconds: Mapping[str, float] = field(default_factory=dict)

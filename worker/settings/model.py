@@ -100,7 +100,28 @@ class WindowSettings(Section):
         default=268_435_456,
         ge=65_536,
         le=1_099_511_627_776,
-        description="memory budget for everything that waits; above it partitions are paused, below 80 % of it resumed",
+        description="memory budget for everything that waits or is remembered; above it partitions are paused, below "
+        "80 % of it resumed",
+    )
+
+
+class SparingSettings(Section):
+    """Leaving out what the destination holds already."""
+
+    users_max: Count = Field(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        description="users whose acknowledged values are remembered, so that an unchanged value is left out of a call, "
+        "and a call of only unchanged ones is not made; 0 is off. They take at most half of "
+        "`WORKER_WINDOW__MAX_BYTES`, and give way to changes that wait",
+    )
+    seconds: Number = Field(
+        default=86_400.0,
+        gt=0,
+        le=2_592_000,
+        description="a value whose call is older than this is sent again even if it is unchanged: so what another "
+        "system or `dead-letters redrive --force` has written over it is mended",
     )
 
 
@@ -249,6 +270,7 @@ class Settings(Section):
     mapping: MappingSettings = MappingSettings()
     identity: IdentitySettings = IdentitySettings()
     window: WindowSettings = WindowSettings()
+    sparing: SparingSettings = SparingSettings()
     attentive: AttentiveSettings = AttentiveSettings()
     attributes: AttributeSettings = AttributeSettings()
     storm: StormSettings = StormSettings()

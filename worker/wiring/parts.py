@@ -123,6 +123,9 @@ def engine(
         trace_links_max=LINKS_MAX if traced else 0,
         search_yields=search_yields,
         receipts=settings.receipts.topic is not None,
+        # A job sends what others may have written over, so it leaves nothing out.
+        sparing_users_max=0 if search_yields else settings.sparing.users_max,
+        sparing_seconds=settings.sparing.seconds,
     )
     return Engine(
         options,
@@ -135,9 +138,9 @@ def engine(
 
 
 def senders(
-    settings: Settings, bearer: Token, may_send: Callable[[], bool], *, write_within_seconds: float = math.inf
+    settings: Settings, bearer: Token, may_send: Callable[[], bool], *, write_by: Callable[[], float] = lambda: math.inf
 ) -> Senders:
-    """Sends requests. Writes none while `may_send` is false, nor later than so long after it was submitted.
+    """Sends requests. Writes none while `may_send` is false, nor later than `write_by` said when it was submitted.
 
     Raises:
         Unusable: The environment names a proxy or a certificate file that cannot be used.
@@ -151,7 +154,7 @@ def senders(
             user_agent=USER_AGENT,
             connection_age_max_seconds=attentive.connection_age_max_seconds,
             may_send=may_send,
-            write_within_seconds=write_within_seconds,
+            write_by=write_by,
         )
     except ValueError as error:
         raise Unusable(f"attentive: {error}") from None

@@ -22,14 +22,13 @@ from worker.jobs.spans import ASK_SECONDS
 from worker.kafka import bounds
 from worker.kafka.patterns import matchers
 from worker.kafka.topics import Admin
-from worker.live.loop import clock
 from worker.live.ports import Schemas
 from worker.ops.job_board import JobBoard
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.mending import await_schema, letter_book
 from worker.wiring.replay import follower, refuse_growth
-from worker.wiring.sending import sending
+from worker.wiring.sending import clock, quiet_seconds, sending
 from worker.wiring.watch import stages
 
 
@@ -87,14 +86,20 @@ def redrive(
     with sending(settings, parts.identity(settings), task.rate, log) as through:
         if through.source is not None and not task.dry:
             await_schema(through.source, task.stopped)
-        core = Redrive(through.engine, half, concurrency=settings.attentive.concurrency, dry=task.dry)
+        core = Redrive(
+            through.engine,
+            half,
+            concurrency=settings.attentive.concurrency,
+            quiet_seconds=quiet_seconds(settings),
+            dry=task.dry,
+        )
         mail = Mail(through.producer, core, clock)
         decoding = Decoding(parts.decoder(settings), through.source, task.stopped) if task.raw else None
         errands = Errands(parts.preflight(settings), sources, decoding, force=task.force)
         letters = Letters(book, task.wanted, errands, sources)
         job = RedriveJob(
             core,
-            through.exchange(mail, board),
+            through.exchange(mail, lambda: core.write_by, board),
             letters,
             mail,
             open_follower=lambda starts: _follower(settings, core, starts, admin, through.source, log),

@@ -31,6 +31,7 @@ def repair(settings: Settings, rate: float | None, admin: Admin, board: JobBoard
         task = ReplayTask(
             name="repair",
             begun=Begun(scope.offsets, "", Progress()),
+            anew=True,
             scope=scope,
             starts=starts,
             rate=rate,

@@ -20,14 +20,13 @@ from worker.kafka.bounds import Ends
 from worker.kafka.notebook import Notebook
 from worker.kafka.range import Range, Span
 from worker.kafka.topics import Admin, TopicsUnavailable, partition_counts
-from worker.live.loop import clock
 from worker.live.ports import Schemas
 from worker.ops.job_board import JobBoard
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.reading import reading_opener
-from worker.wiring.sending import sending
+from worker.wiring.sending import clock, quiet_seconds, sending
 from worker.wiring.watch import stages
 
 ENDS_SECONDS: Final = 5.0
@@ -40,6 +39,7 @@ class ReplayTask:
     Attributes:
         name: the job's.
         begun: what is replayed, and how far that has come.
+        anew: nothing of it is written down yet.
         scope: the same range, with the users and attributes chosen.
         starts: where to begin to read each partition.
         rate: calls a second; None takes what live traffic leaves.
@@ -50,6 +50,7 @@ class ReplayTask:
 
     name: str
     begun: Begun
+    anew: bool
     scope: Scope
     starts: Mapping[Partition, int]
     rate: float | None
@@ -101,13 +102,21 @@ def replay(
         Unusable: As `wiring.worker.worker`.
     """
     with sending(settings, who, task.rate, log) as through:
-        core = Replay(through.engine, task.scope, task.begun.progress, settings.window.max_bytes, dry=task.dry)
+        core = Replay(
+            through.engine,
+            task.scope,
+            task.begun.progress,
+            settings.window.max_bytes,
+            ahead=settings.attentive.concurrency,
+            quiet_seconds=quiet_seconds(settings),
+            dry=task.dry,
+        )
         with follower(settings, core, task.scope, task.starts, admin, through.source, log) as reader:
             job = ReplayJob(
                 core,
-                through.exchange(through.producer, board, *task.observers),
+                through.exchange(through.producer, lambda: core.write_by, board, *task.observers),
                 reader,
-                Diary(None if task.dry else notes, task.begun),
+                Diary(None if task.dry else notes, task.begun, anew=task.anew),
                 concurrency=settings.attentive.concurrency,
                 still_the_same=lambda: refuse_growth(admin, task.starts),
                 say=task.say,

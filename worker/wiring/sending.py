@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,23 +12,23 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
+from worker.clocks import boot_clock
 from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
 from worker.core.engine import Engine
 from worker.core.facts import Observer, Observers
-from worker.core.model import WorkerIdentity
-from worker.core.replay.replay import WRITE_SECONDS
+from worker.core.model import Now, WorkerIdentity
 from worker.kafka.producer import DeadLetters
 from worker.live import ports
 from worker.live.advice import Advice
 from worker.live.exchange import Exchange
-from worker.live.loop import clock
 from worker.live.narrate import Narrator
 from worker.live.ports import Schemas
 from worker.settings.model import Settings
 from worker.wiring import parts
 
 _CLOSE_SECONDS: Final = 2.0
+_CALL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,21 @@ class Sending:
     engine: Engine
     producer: DeadLetters
     source: Schemas | None
-    _senders: Senders
+    _senders: Callable[[Callable[[], float]], Senders]
     _bearer: Token
     _log: FilteringBoundLogger
 
-    def exchange(self, letters: ports.DeadLetters, *observers: Observer) -> Exchange:
-        """Does the engine's I/O, with this way to the dead-letter topic. The observers are told the facts."""
+    def exchange(self, letters: ports.DeadLetters, write_by: Callable[[], float], *observers: Observer) -> Exchange:
+        """Does the engine's I/O, with this way to the dead-letter topic. A call is written by then, or not at all.
+
+        The observers are told the facts.
+
+        Raises:
+            Unusable: As `parts.senders`.
+        """
         return Exchange(
             self.engine,
-            senders=self._senders,
+            senders=self._senders(write_by),
             letters=letters,
             schemas=None if self.source is None else _Framing(self.source),
             token=self._bearer,
@@ -69,23 +76,40 @@ def sending(
         Unusable: As `wiring.worker.worker`.
     """
     bearer = parts.token(settings)
-    senders = parts.senders(settings, bearer, lambda: True, write_within_seconds=WRITE_SECONDS)
     source = parts.schemas(settings)
     letters = parts.dead_letters(settings, who, source, log)
-    engine = parts.engine(_at_once(settings), clock(), rate=_rate(settings, rate), search_yields=True)
-    senders.start()
-    try:
-        yield Sending(engine, letters, source, senders, bearer, log)
-    finally:
-        senders.close(_CLOSE_SECONDS)
+    engine = parts.engine(_of_a_job(settings), clock(), rate=_rate(settings, rate), search_yields=True)
+    with ExitStack() as stack:
+        stack.callback(letters.close, _CLOSE_SECONDS)
         if source is not None:
-            source.close()
-        letters.close(_CLOSE_SECONDS)
+            stack.callback(source.close)
+
+        def senders(write_by: Callable[[], float]) -> Senders:
+            made = parts.senders(settings, bearer, lambda: True, write_by=write_by)
+            stack.callback(made.close, _CLOSE_SECONDS)
+            made.start()
+            return made
+
+        yield Sending(engine, letters, source, senders, bearer, log)
 
 
-def _at_once(settings: Settings) -> Settings:
-    """Without a window, and without receipts: only `run` writes these."""
-    changed = {"window": {"seconds": 0.0}, "receipts": {"topic": None}}
+def clock() -> Now:
+    """Now. It counts while the machine is suspended: what a job had read before that is old."""
+    return Now(boot_clock(), time.time_ns() // 1_000_000)
+
+
+def quiet_seconds(settings: Settings) -> float:
+    """For so long a user must not have changed before a job calls for it.
+
+    Then live workers hold nothing of it any more, if they keep up and their calls take less than a second. And whatever
+    comes now, they keep for a window.
+    """
+    return settings.window.seconds + _CALL_SECONDS
+
+
+def _of_a_job(settings: Settings) -> Settings:
+    """Without receipts: only `run` writes these. Its window is for values that overtake a call."""
+    changed = {"window": {"seconds": quiet_seconds(settings)}, "receipts": {"topic": None}}
     sections = {name: getattr(settings, name).model_copy(update=of) for name, of in changed.items()}
     return settings.model_copy(update=sections)
 

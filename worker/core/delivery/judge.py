@@ -119,8 +119,7 @@ class Judge:
         entry.delivered = True
         entry.answered += 1
         self._attribution.succeeded(entry, flight.started_at, now.mono)
-        for name in flight.names:
-            entry.attributes.pop(name, None)
+        self._settlement.delivered(entry, flight.call, flight.started_at)
         if entry.isolation is not None:
             entry.isolation.accepted()
         self._settlement.conclude(entry, now)

@@ -5,19 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worker.core.facts import Delivered, Facts
-from worker.core.model import Now
+from worker.core.model import Call, Now
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry, Place
+from worker.core.waiting.sparing import Sparing
 from worker.core.waiting.window import Window
 
 
 class Settlement:
     """Retries and settles entries. Only through it do the schedule and the judge end an entry's stay in the window."""
 
-    def __init__(self, window: Window, totals: Totals, facts: Facts) -> None:
+    def __init__(self, window: Window, sparing: Sparing, totals: Totals, facts: Facts) -> None:
         self._window = window
+        self._sparing = sparing
         self._totals = totals
         self._facts = facts
+
+    def delivered(self, entry: Entry, call: Call, started_at: float) -> None:
+        """The destination has what the call carried: that is remembered, and no longer to be sent."""
+        self._sparing.delivered(entry, call, started_at)
+        for name in call.properties:
+            entry.attributes.pop(name, None)
 
     def retry(self, entry: Entry, not_before: float) -> None:
         """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""

@@ -9,6 +9,8 @@ from typing import Final
 from worker.core.model import Partition
 
 FRESH_SECONDS: Final = 0.5
+WRITE_SECONDS: Final = 1.0
+"""What a call says is at most so old when it is written."""
 
 
 class Freshness:
@@ -46,6 +48,11 @@ class Freshness:
     def is_fresh(self, now: float) -> bool:
         """Whether the log was read up to an end that is at most `FRESH_SECONDS` old."""
         return now - self.at <= FRESH_SECONDS
+
+    @property
+    def write_by(self) -> float:
+        """Until when a call may be written that says what was read so far, in monotonic seconds."""
+        return self.at + WRITE_SECONDS
 
     def _look(self) -> None:
         if self._ends is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from worker.core.letters.letter import source_of, trace_context
-from worker.core.model import Record, Scalar, User, UserKey
+from worker.core.model import Now, Record, Scalar, User, UserKey
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import NAME_BYTES, SUBJECT_BYTES, Subject
 from worker.core.waiting.entry import Change, Entry
@@ -39,6 +39,7 @@ class Index:
 
     Attributes:
         subjects: by key.
+        lower: where it begins.
         upper: users from this place on are not in it.
         size_bytes: what it takes in memory.
     """
@@ -48,24 +49,30 @@ class Index:
         scope: Scope,
         *,
         lower: int,
-        delivered: Collection[int],
+        doubtful: Collection[int],
         unverified: Collection[int],
         max_bytes: int,
         on_settled: Callable[[Subject], None],
     ) -> None:
-        """Leaves out users with a place in `delivered`. Of those in `unverified`, takes what came after the range."""
+        """Also takes users with a place below `lower` that is in one of these.
+
+        `doubtful`: an earlier process may have made a call for its user. What came after the range must be sent, too:
+        the call may have set an older value over it.
+
+        `unverified`: of its user, only what came after the range is taken.
+        """
         self.subjects: dict[UserKey, Subject] = {}
         self.upper = PLACES
         self.size_bytes = 0
         self._scope = scope
-        self._lower = lower
-        self._delivered = frozenset(delivered)
+        self.lower = lower
+        self._doubtful = frozenset(doubtful)
         self._unverified = frozenset(unverified)
         self._max_bytes = max_bytes
         self._on_settled = on_settled
         self._chosen = scope.chooser()
 
-    def take(self, said: Said, now: float) -> None:
+    def take(self, said: Said, now: Now) -> None:
         """Takes in what the next record of a partition says."""
         covered = self._scope.covers(said.record.partition, said.record.offset)
         subject = self.subjects.get(said.key)
@@ -75,9 +82,10 @@ class Index:
                 return
         before = _size_bytes(subject)
         if covered:
-            self._take_covered(subject, said, now)
+            self._take_covered(subject, said, now.mono)
         else:
-            self._take_later(subject, said, now)
+            self._take_later(subject, said, now.mono)
+        subject.changed(said.record.timestamp_ms, now, live=False)
         self.size_bytes += _size_bytes(subject) - before
         if self.size_bytes > self._max_bytes:
             self._make_room()
@@ -86,10 +94,10 @@ class Index:
         if not self._scope.includes(said.user) or not self._chosen(said.record, said.values):
             return None
         subject = Subject(said.key, self._on_settled)
-        outside = not self._lower <= subject.place < self.upper and subject.place not in self._unverified
-        if outside or subject.place in self._delivered:
+        left = subject.place in self._unverified or subject.place in self._doubtful
+        if subject.place >= self.upper or (subject.place < self.lower and not left):
             return None
-        subject.sent = subject.place in self._unverified
+        subject.sent = left
         self.subjects[said.key] = subject
         self.size_bytes += _size_bytes(subject)
         return subject
@@ -98,7 +106,7 @@ class Index:
         names = self._chosen(said.record, said.values)
         subject.values += len(names)
         values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
-        if values and not subject.sent:
+        if values and subject.place not in self._unverified:
             absorb(subject, said, values, now)
 
     @staticmethod

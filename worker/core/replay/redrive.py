@@ -65,7 +65,9 @@ class Redrive:
         addressees: the users of this pass.
     """
 
-    def __init__(self, engine: Engine, max_bytes: int, *, concurrency: int, dry: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, max_bytes: int, *, concurrency: int, quiet_seconds: float, dry: bool = False
+    ) -> None:
         """Begins.
 
         Args:
@@ -73,10 +75,12 @@ class Redrive:
             max_bytes: for letters.
             concurrency: users at a time whose letters are with the engine, or being ended. So a process that is killed
                 makes at most so many calls again.
+            quiet_seconds: as of a `Replay`.
             dry: finds out what it would do, and does nothing.
         """
         self._engine = engine
         self._concurrency = concurrency
+        self._quiet_seconds = quiet_seconds
         self._max_bytes = max_bytes
         self._dry = dry
         self._settled: list[Subject] = []
@@ -84,6 +88,7 @@ class Redrive:
         self._freshness = Freshness()
         self._order: list[Addressee] = []
         self._next = 0  # of `_order`, the first that is not begun
+        self._restless: list[Addressee] = []  # their next letter waits, since they have just changed
         self._begun: set[Addressee] = set()  # and not done
         self._ours: dict[_Name, Errand] = {}  # the values under way
         self._writing: dict[Letter, Addressee] = {}
@@ -122,6 +127,7 @@ class Redrive:
         user = self.addressees.users.get(said.key)
         if user is None:
             return
+        user.changed(said.record.timestamp_ms, now, live=self.phase is Phase.SENDING)
         newer = newer_values(user, said)
         if user.stage is Stage.WAITING:
             return
@@ -149,6 +155,11 @@ class Redrive:
         """Rule 1: whether a call may start."""
         return self.phase is Phase.SENDING and self._freshness.is_fresh(now.mono)
 
+    @property
+    def write_by(self) -> float:
+        """Until when a call that starts now may be written."""
+        return self._freshness.write_by
+
     def stop(self) -> None:
         """From now on begins no further letter."""
         self._stopping = True
@@ -162,7 +173,7 @@ class Redrive:
         self._take_settled(now)
         self._verify(now)
         self._begin_more(now)
-        if self._next == len(self._order) and not self._begun:
+        if self._next == len(self._order) and not (self._begun or self._restless):
             self._end_pass()
 
     def _begin_sending(self) -> None:
@@ -174,11 +185,25 @@ class Redrive:
             self.phase = Phase.SENDING
 
     def _begin_more(self, now: Now) -> None:
-        while self._next < len(self._order) and len(self._begun) < self._concurrency and not self._stopping:
+        """Begins letters of those who have kept quiet lately."""
+        restless, self._restless = self._restless, []
+        for user in restless:
+            self._begin_if_quiet(user, now)
+        while self._next < len(self._order) and self._has_room:
             user = self._order[self._next]
             self._next += 1
+            self._begin_if_quiet(user, now)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._begun) < self._concurrency and not self._stopping
+
+    def _begin_if_quiet(self, user: Addressee, now: Now) -> None:
+        if self._has_room and user.is_quiet(now.mono, self._quiet_seconds):
             self._begun.add(user)
             self._begin(user, now)
+        else:
+            self._restless.append(user)
 
     def _begin(self, user: Addressee, now: Now) -> None:
         """The user's next letter: sends what is the last word, or ends it if nothing is."""
@@ -272,12 +297,11 @@ class Redrive:
         errand = user.errands.pop(0)
         for name in _names(errand):
             self._ours.pop(name, None)
-        if user.errands:
-            if not self._stopping:
-                self._begin(user, now)
-            return
         self._begun.remove(user)
-        del self.addressees.users[user.key]
+        if user.errands:
+            self._begin_if_quiet(user, now)
+        else:
+            del self.addressees.users[user.key]
 
     def _end_pass(self) -> None:
         upper = self.addressees.upper

@@ -4,14 +4,19 @@ It folds the range and all that lies behind it up to the present end, and sends 
 value of the whole log, if that lies in the range. Live workers go on meanwhile, so two rules keep it from leaving an
 older value behind:
 
-1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old.
+1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old. It is written before that
+   end is `WRITE_SECONDS` old, or not at all.
 2. After its reply the log is read on to the end as of that reply. If a newer value of a sent attribute has appeared, it
    is sent, too, until none is newer.
+
+It can be killed at any instant, also while a call is under way that sets an older value. So progress names a user
+before its first call: whoever goes on sends such a user's newest value in any case.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -23,10 +28,9 @@ from worker.core.replay.freshness import Freshness
 from worker.core.replay.index import Index, Said, absorb, drop, newer_values
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
+from worker.core.waiting.entry import Entry
 
-WRITE_SECONDS: Final = 0.5
-"""A call is written so soon after its start at the latest. With `FRESH_SECONDS`, what it says is at most 1 s old."""
-MARKS_MAX: Final = 180
+MARKS_MAX: Final = 300
 """Users that progress names one by one. They must fit into Kafka's commit metadata, which takes 4 KiB."""
 
 
@@ -43,14 +47,14 @@ class Progress:
     """How far a replay has come. Another process can go on from here.
 
     Attributes:
-        lower: users with a place below this are delivered.
-        delivered: of the others, the places of those that are delivered.
-        unverified: of all that are delivered, the places of those whose newer values may still have to be sent.
+        begun: calls may have been made for users with a place below this, and for no others.
+        open: of these, the places of those that are not delivered.
+        unverified: of those that are delivered, the places of those whose newer values may still have to be sent.
         done: nothing is left.
     """
 
-    lower: int = 0
-    delivered: frozenset[int] = frozenset()
+    begun: int = 0
+    open: frozenset[int] = frozenset()
     unverified: frozenset[int] = frozenset()
     done: bool = False
 
@@ -91,6 +95,7 @@ class Replay:
             replay.read(positions, now)  # so far all records were received
             replay.ends(ends, asked_at)  # the answer to a question that was asked at that instant
             replay.step(now)
+            replay.kept(progress)  # this progress is written down
             if replay.may_call(now):
                 ...  # make the engine's calls
 
@@ -100,21 +105,46 @@ class Replay:
         marked: how many users `progress` has come to count as delivered since the start of this process.
     """
 
-    def __init__(self, engine: Engine, scope: Scope, progress: Progress, max_bytes: int, *, dry: bool = False) -> None:
-        """`dry`: finds out what it would send, and sends nothing."""
+    def __init__(
+        self,
+        engine: Engine,
+        scope: Scope,
+        progress: Progress,
+        max_bytes: int,
+        *,
+        ahead: int,
+        quiet_seconds: float,
+        dry: bool = False,
+    ) -> None:
+        """Begins, or goes on from `progress`.
+
+        Args:
+            engine: without any entry.
+            scope: what to replay.
+            progress: of an earlier process.
+            max_bytes: for what the log says of users.
+            ahead: so many users are named by progress before their calls can start.
+            quiet_seconds: a user who has changed within so long waits: live workers may be about to call.
+            dry: finds out what it would send, and sends nothing.
+        """
         self._engine = engine
         self._dry = dry
         self._scope = scope
         self._max_bytes = max_bytes
-        self._lower = progress.lower
-        self._delivered = set(progress.delivered)
+        self._ahead = ahead
+        self._quiet_seconds = quiet_seconds
+        self._named = progress.begun  # by the present progress; `_kept` is what is written down of it
+        self._kept = progress.begun
+        self._open = set(progress.open)
         self._unverified = set(progress.unverified)
         self._freshness = Freshness()
         self._settled: list[Subject] = []
         self._index: Index
         self._order: list[Subject] = []
-        self._next = 0  # of `_order`, the first that is not begun
-        self._first = 0  # of `_order`, the first that is not delivered
+        self._next = 0  # of `_order`, the first that is not named
+        self._coming: deque[Subject] = deque()  # named, and not begun
+        self._restless: list[Subject] = []  # of these, those who have just changed
+        self._untried: list[Entry] = []  # with the engine, and no call was made yet
         self._begun: set[Subject] = set()  # and not done
         self._reread = True
         self.tally = Tally()
@@ -132,12 +162,14 @@ class Replay:
     def receive(self, said: Said, now: Now) -> None:
         """What the next record of a partition says."""
         if self.phase is Phase.READING:
-            self._index.take(said, now.mono)
+            self._index.take(said, now)
             return
         subject = self._index.subjects.get(said.key)
         if subject is None or subject.stage is Stage.DONE:
             return
+        subject.changed(said.record.timestamp_ms, now, live=True)
         newer = newer_values(subject, said)
+        self._hold(subject, overtaken=bool(newer))
         if not newer:
             return
         if subject.stage is Stage.WAITING:
@@ -146,8 +178,17 @@ class Replay:
             else:
                 drop(subject, newer)
             return
-        subject.stage = Stage.SENDING
         self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
+
+    def _hold(self, subject: Subject, *, overtaken: bool) -> None:
+        """A user has changed: what no call was made for yet waits until it keeps quiet again."""
+        entry = self._engine.withdraw(subject.key) if subject.stage is Stage.SENDING else None
+        if entry is None and not (overtaken and subject.stage is Stage.VERIFYING):
+            return
+        subject.stage, subject.entry, subject.waits_since = Stage.WAITING, entry, None
+        self._untried = [each for each in self._untried if each is not entry]
+        self._begun.remove(subject)
+        self._restless.append(subject)
 
     def read(self, positions: Mapping[Partition, int]) -> None:
         """As `Freshness.read`."""
@@ -165,13 +206,19 @@ class Replay:
     @property
     def passes(self) -> int:
         """How many passes this one and those behind it are, if all users take as much memory as these."""
-        return math.ceil((PLACES - self._lower) / max(1, self._index.upper - self._lower))
+        index = self._index
+        return math.ceil((PLACES - index.lower) / max(1, index.upper - index.lower))
 
     # -- sending -------------------------------------------------------------------------------------------------
 
     def may_call(self, now: Now) -> bool:
         """Rule 1: whether a call may start."""
         return self.phase is Phase.SENDING and self._freshness.is_fresh(now.mono)
+
+    @property
+    def write_by(self) -> float:
+        """Until when a call that starts now may be written."""
+        return self._freshness.write_by
 
     def step(self, now: Now) -> None:
         """Goes on as far as it can without a reply or a record."""
@@ -181,15 +228,20 @@ class Replay:
             return
         self._take_settled(now)
         self._verify()
-        self._begin_more()
-        if self._next == len(self._order) and not self._begun:
+        self._name_more()
+        self._begin_more(now)
+        if self._next == len(self._order) and not (self._coming or self._restless or self._begun):
             self._end_pass()
+
+    def kept(self, progress: Progress) -> None:
+        """This progress is written down: calls may be made for the users that it names."""
+        self._kept = progress.begun
 
     def _begin_pass(self) -> None:
         self._index = Index(
             self._scope,
-            lower=self._lower,
-            delivered=self._delivered - self._unverified,
+            lower=self._named,
+            doubtful=self._open,
             unverified=self._unverified,
             max_bytes=self._max_bytes,
             on_settled=self._settled.append,
@@ -200,27 +252,56 @@ class Replay:
     def _begin_sending(self) -> None:
         self._order = self._index.ordered()
         for subject in self._order:
-            if not subject.sent:
+            if subject.place not in self._unverified:
                 self.tally.add(subject)
-        self._next = self._first = 0
+        self._next = 0
         if self._dry:
             self._end_pass()
         else:
             self.phase = Phase.SENDING
 
-    def _begin_more(self) -> None:
-        """Gives the engine the next users, as many as progress can name."""
-        while self._next < len(self._order) and len(self._begun) + len(self._delivered) < MARKS_MAX:
+    def _name_more(self) -> None:
+        """Names the next users in progress, as many as it can hold. Those of whom nothing is to be sent are done."""
+        while self._next < len(self._order) and len(self._coming) < self._ahead and self._has_room:
             subject = self._order[self._next]
             self._next += 1
-            entry, subject.entry = subject.entry, None
-            if entry is None:
+            self._named = max(self._named, subject.place + 1)
+            if subject.place not in self._unverified:
+                self._open.add(subject.place)
+            if subject.entry is None:
                 self._mark_delivered(subject)
                 self._end(subject)
-                continue
-            subject.stage = Stage.SENDING
-            self._begun.add(subject)
-            self._engine.admit(entry)
+            else:
+                self._coming.append(subject)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._open) + len(self._unverified) < MARKS_MAX
+
+    def _begin_more(self, now: Now) -> None:
+        """Gives the engine the next users that are named. Those who have just changed wait aside."""
+        self._untried = [entry for entry in self._untried if not entry.calls]
+        calm = [subject for subject in self._restless if subject.is_quiet(now.mono, self._quiet_seconds)]
+        if calm:
+            self._restless = [subject for subject in self._restless if subject not in calm]
+            self._coming.extendleft(calm)
+        while self._coming and self._coming[0].place < self._kept and len(self._untried) < self._ahead:
+            subject = self._coming.popleft()
+            if subject.is_quiet(now.mono, self._quiet_seconds):
+                self._begin(subject)
+            else:
+                self._restless.append(subject)
+
+    def _begin(self, subject: Subject) -> None:
+        entry, subject.entry = subject.entry, None
+        if entry is None:  # all of it was superseded meanwhile
+            self._mark_delivered(subject)
+            self._end(subject)
+            return
+        subject.stage = Stage.SENDING
+        self._begun.add(subject)
+        self._untried.append(entry)
+        self._engine.admit(entry)
 
     def _take_settled(self, now: Now) -> None:
         settled, self._settled[:] = list(self._settled), []
@@ -246,19 +327,17 @@ class Replay:
         self._index.subjects.pop(subject.key, None)
 
     def _mark_delivered(self, subject: Subject) -> None:
-        self.marked += 1
-        self._delivered.add(subject.place)
-        while self._first < len(self._order) and self._order[self._first].place in self._delivered:
-            place = self._order[self._first].place
-            self._delivered.discard(place)
-            self._lower = max(self._lower, place + 1)
-            self._first += 1
+        if subject.place in self._open:  # else progress knows it already
+            self._open.discard(subject.place)
+            self.marked += 1
 
     def _end_pass(self) -> None:
-        self._lower = self._index.upper
-        self._delivered.clear()
-        self._unverified = {place for place in self._unverified if place >= self._lower}
-        if self._lower == PLACES:
+        upper = self._index.upper
+        self._named = max(self._named, upper)
+        # Memory may have had no room for all of those that an earlier process has left.
+        self._open = {place for place in self._open if place >= upper}
+        self._unverified = {place for place in self._unverified if place >= upper}
+        if upper == PLACES:
             self.phase = Phase.DONE
             return
         self.phase = Phase.READING
@@ -268,4 +347,4 @@ class Replay:
     def progress(self) -> Progress:
         """How far it has come. Once this is kept, a process that goes on from it repeats nothing."""
         done = self.phase is Phase.DONE
-        return Progress(self._lower, frozenset(self._delivered), frozenset(self._unverified), done)
+        return Progress(self._named, frozenset(self._open), frozenset(self._unverified), done)

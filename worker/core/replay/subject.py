@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from worker.core.model import Partition, Record, Source, UserKey
+from worker.core.model import Now, Partition, Record, Source, UserKey
 from worker.core.replay.scope import place_of
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -16,6 +17,7 @@ NAME_BYTES = 250
 """What a user takes in memory without its entry, and what each of its attributes adds."""
 
 _NOWHERE = Partition("", 0)
+_PATIENCE = 3
 
 
 class Stage(Enum):
@@ -56,10 +58,14 @@ class Subject(Ledger):
         values: how many values of it lie in the range.
         stage: how far it has come.
         settled_at: when all was settled last, in monotonic seconds.
-        sent: something of it was sent: its newest value must be sent last.
+        changed_at: when the log's latest change of it was written, as far as is known, in monotonic seconds.
+        sent: something of it was sent, perhaps by an earlier process: its newest value must be sent last.
     """
 
-    __slots__ = ("entry", "key", "latest", "on_settled", "place", "sent", "settled_at", "stage", "values")
+    __slots__ = (
+        *("changed_at", "entry", "key", "latest", "on_settled", "place", "sent", "settled_at", "stage", "values"),
+        "waits_since",
+    )
 
     def __init__(self, key: UserKey, on_settled: Callable[[Subject], None]) -> None:  # a plain ledger's is not called
         self.partition = _NOWHERE
@@ -73,7 +79,22 @@ class Subject(Ledger):
         self.stage = Stage.WAITING
         self.settled_at = 0.0
         self.sent = False
+        self.changed_at = -math.inf
+        self.waits_since: float | None = None
         self.on_settled = on_settled
+
+    def changed(self, timestamp_ms: int, now: Now, *, live: bool) -> None:
+        """A record names it. `live`: the record is new; else its time says how old it is."""
+        seconds_ago = 0.0 if live else max(0.0, (now.wall_ms - timestamp_ms) / 1_000)
+        self.changed_at = max(self.changed_at, now.mono - seconds_ago)
+
+    def is_quiet(self, now: float, seconds: float) -> bool:
+        """Whether it has not changed for so long. Whoever never keeps quiet counts as quiet after three times that."""
+        if now - self.changed_at >= seconds:
+            return True
+        if self.waits_since is None:
+            self.waits_since = now
+        return now - self.waits_since >= _PATIENCE * seconds
 
     def hold(self, offset: int, timestamp_ms: int) -> None:  # noqa: ARG002 - a ledger's
         """One more entry has something of this user."""

@@ -63,19 +63,25 @@ class Attribute:
 
     Keeps one of equal values from one partition: a value refused once is refused again. Keeps equal values from two
     partitions, because either partition may be revoked.
+
+    Attributes:
+        overtaken: a later value was read, which waits in the user's next entry or became a dead letter. So this value
+            is not the last word, even once it is delivered.
     """
 
-    __slots__ = ("change", "older", "value")
+    __slots__ = ("change", "older", "overtaken", "value")
 
     def __init__(self, value: Scalar, change: Change) -> None:
         self.value = value
         self.change = change
         self.older: dict[_OldValue, Change] | None = None
+        self.overtaken = False
         change.uses += 1
 
     def supersede(self, value: Scalar, change: Change) -> int:
         """Adds a newer value. Returns the growth in bytes, without the change itself; negative if memory is freed."""
         change.uses += 1
+        self.overtaken = False
         mine, ledger = self.change, change.ledger
         if value == self.value and ledger is mine.ledger and type(value) is type(self.value):
             self.change = change
@@ -108,6 +114,7 @@ class Attribute:
     def step_back(self) -> bool:
         """The newest value was refused: falls back to the one before it. False if there is none."""
         refused = (type(self.value), self.value)
+        self.overtaken = True
         self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
         return self._step_back()
 
@@ -234,6 +241,7 @@ class Entry:
                 # `newer.size_bytes` already counts this value. Subtract only what it frees here.
                 self.size_bytes += min(0, mine.supersede(value, change))
                 change.release()
+            mine.overtaken = attribute.overtaken
         for ledger, offset in newer.holds.items():
             self._answer_for(ledger, offset)
         newer.attributes, newer.holds, newer.place = {}, {}, Place.GONE
@@ -249,6 +257,13 @@ class Entry:
             return
         self.holds[ledger] = min(known, offset)
         ledger.settle(max(known, offset))
+
+    def overtake(self, names: Iterable[str]) -> None:
+        """Later values of these attributes were read, and went elsewhere: see `Attribute.overtaken`."""
+        for name in names:
+            attribute = self.attributes.get(name)
+            if attribute is not None:
+                attribute.overtaken = True
 
     def discard(self, name: str) -> None:
         """Removes an attribute with all its values. Nobody needs to send them any more."""

@@ -64,16 +64,33 @@ class Window:
             before = entry.size_bytes
         entry.absorb(user, change, attributes)
         self._memory.add(entry.size_bytes - before)
-        searched = self._busy.get(key)
-        if self._search_yields and searched is not None and searched.place is Place.RETRY:
-            self._end_search(searched)
+        busy = self._busy.get(key)
+        if busy is not None:
+            busy.overtake(attributes)
+            if self._search_yields and busy.place is Place.RETRY:
+                self._end_search(busy)
         return len(entry.holds) > 1
+
+    def overtake(self, key: UserKey, names: Iterable[str]) -> None:
+        """Later values of these attributes of a user were read, and became dead letters."""
+        for entries in (self._absorbing, self._busy):
+            if key in entries:
+                entries[key].overtake(names)
 
     def admit(self, entry: Entry) -> None:
         """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""
         self._absorbing[entry.key] = entry
         self._memory.add(entry.size_bytes)
         self._queue(entry)
+
+    def withdraw(self, key: UserKey) -> Entry | None:
+        """Gives back the user's entry if no call was made for it. None if there is none, or a call is in flight."""
+        entry = self._absorbing.get(key)
+        if entry is None or entry.calls or key in self._busy:
+            return None
+        entry.place = Place.GONE
+        self._release(entry)
+        return entry
 
     def take(
         self, now: float, *, hurry: bool = False, failed_first: bool = False, failed: bool = True, newest: bool = False
