@@ -136,7 +136,7 @@ def test_beside_a_live_worker_and_after_a_signal_the_newest_value_stands(lettere
     job.signal(signal.SIGTERM)
     assert job.wait(10) == 1
     stopped = json.loads(job.output.read_text())
-    assert "letters at least are left" in job.log.read_text()
+    assert "stopped: at least" in job.log.read_text()
     ended = Counter(str(letter["detail"]) for letter in lab.dead_letters() if letter["reason"] == "resolved")
     told = {"delivered": "delivered", "superseded": "superseded", "refused again": "refused_again"}
     assert ended == {detail: stopped[name] for detail, name in told.items() if stopped[name]}
