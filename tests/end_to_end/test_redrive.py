@@ -105,6 +105,7 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
     small = begin(lab, sandbox, "--rate", "100", WORKER_WINDOW__MAX_BYTES="100000")
     done = result(small)
     assert "passes are left" in small.log.read_text()
+    assert "What was refused again is open anew" in small.log.read_text()
 
     assert final_state(sandbox) == {phone(user): {"tier": "silver"} for user in range(USERS) if user % 2 and user % 3}
     for user, letter in states(lab, sandbox).items():

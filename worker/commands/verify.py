@@ -265,7 +265,7 @@ def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
     notes = [f"could not be read: {words} ({counted(count, 'user')})" for words, count in tally.failed.items()]
     if tally.nameless:
         notes.append(
-            f"{counted(tally.nameless, 'user')} without a phone and an email: the API looks up nobody by other names"
+            f"{counted(tally.nameless, 'user')} with no phone and no email: the API looks up nobody by other names"
         )
     if tally.young:
         notes.append(f"{counted(tally.young, 'change')} too young to judge")
