@@ -70,7 +70,7 @@ def redrive(
         click.echo(text, err=True)
 
     with job(loaded.settings, "redrive", advice=". The same command goes on.") as begun:
-        wanted = Filters(**typed).read()
+        wanted = Filters(**typed).read(loaded.settings)
         task = RedriveTask(wanted, rate, dry_run, force, raw, begun.stopped, say)
         who, board = parts.identity(loaded.settings), JobBoard("dead-letters redrive", "redrive")
         with (
@@ -115,6 +115,8 @@ def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
         "unchecked": unchecked,
         "calls": outcomes[DELIVERED] if dry else built.job.totals.calls,
     }
+    if counts["refused_again"]:
+        click.echo("What was refused again is open anew: `dead-letters show ID` says what was answered", err=True)
     if as_json:
         click.echo(json.dumps({**counts, "dry_run": dry}))
         return
@@ -124,5 +126,3 @@ def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
         f"superseded by later changes, {again}{skipped:,} skipped, {unchecked:,} not checked; "
         f"{counted(counts['calls'], 'call')}"
     )
-    if counts["refused_again"]:
-        click.echo("What was refused again is open anew: `dead-letters show ID` says what was answered", err=True)
