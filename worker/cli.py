@@ -14,7 +14,8 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -55,7 +56,7 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),
     "rewind": Entry("worker.commands.rewind", "command", MENDING, "Move the group's offsets while it is stopped."),
-    "dead-letters": Entry("worker.commands.dead_letters", "group", MENDING, "List, show and dismiss dead letters."),
+    "dead-letters": Entry("worker.commands.dead_letters", "group", MENDING, "See, send again and end dead letters."),
 }
 
 # The modules that each optional extra installs.
@@ -160,6 +161,10 @@ def group(ctx: click.Context) -> None:
         ctx.color = False
 
 
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 def main() -> None:
     """Runs the command line, then exits."""
     # Until a command brings a handler of its own, SIGTERM ends the program as SIGINT does. Without any handler, the
@@ -168,6 +173,8 @@ def main() -> None:
     # OpenTelemetry reads this one while it is imported, and prints a traceback at a name that it does not know. The
     # worker needs the context that it has without it.
     os.environ.pop("OTEL_PYTHON_CONTEXT", None)
+    # Python has None for a stream that was closed before it started, as by `>&-`.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")

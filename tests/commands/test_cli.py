@@ -262,6 +262,17 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_was_closed_before_the_start_takes_nothing_and_disturbs_nothing(closed: str) -> None:
+    command = f"{sys.executable} -m worker config --json {closed}"
+    environment = os.environ | MINIMAL
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("arguments", ["config", "--help", "--version", "sandbox --port 0 --token t"])
 def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
