@@ -302,10 +302,10 @@ def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
 
 
 def test_a_signal_that_comes_before_the_command_handles_signals_ends_the_program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first process of a container has no default for SIGTERM: what it does not handle, it never notices."""
-    before = signal.getsignal(signal.SIGTERM)
+    before, interrupted = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "argv", ["attribute-worker", "run"])
     monkeypatch.setattr("worker.cli.LazyGroup.get_command", lambda *_: signal.raise_signal(signal.SIGTERM))
     # As in a container, a signal without a handler has no effect.
@@ -315,5 +315,21 @@ def test_a_signal_that_comes_before_the_command_handles_signals_ends_the_program
             main()
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 1
-    assert "Aborted" in capsys.readouterr().err
+        signal.signal(signal.SIGINT, interrupted)
+    assert ended.value.code == "Aborted!"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_modules_are_imported_ends_the_program_with_1(tmp_path: Path, number: signal.Signals) -> None:
+    """Some modules make classes by exec(); Python remembers an interrupt there, and would end by the signal itself."""
+    script = f"""
+import signal
+import worker.cli
+worker.cli.LazyGroup.get_command = lambda *_: exec("signal.raise_signal({number.value})", {{"signal": signal}})
+worker.cli.main()
+"""
+    (tmp_path / "interrupted.py").write_text(script)
+    command = [sys.executable, "-m", "interrupted", "run"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
