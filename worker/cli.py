@@ -14,7 +14,9 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 from click.shell_completion import CompletionItem
@@ -167,14 +169,25 @@ def group(ctx: click.Context) -> None:
         ctx.color = False
 
 
+def _abort(_: int, __: FrameType | None) -> NoReturn:
+    raise SystemExit("Aborted!")  # Python prints it to stderr, and exits with 1
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 def main() -> None:
     """Runs the command line, then exits."""
-    # Until a command brings a handler of its own, SIGTERM ends the program as SIGINT does. Without any handler, the
-    # first process of a container would never notice it.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Until a command brings handlers of its own. Without any, the first process of a container would never notice
+    # SIGTERM; and Python's own for SIGINT ends with 130 instead of 1 if the signal comes while a module is imported.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _abort)
     # OpenTelemetry reads this one while it is imported, and prints a traceback at a name that it does not know. The
     # worker needs the context that it has without it.
     os.environ.pop("OTEL_PYTHON_CONTEXT", None)
+    # Python has None for a stream that was closed before it started, as by `>&-`.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason for a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")

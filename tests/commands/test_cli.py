@@ -271,6 +271,17 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
     assert "BrokenPipe" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_was_closed_before_the_start_takes_nothing_and_disturbs_nothing(closed: str) -> None:
+    command = f"{sys.executable} -m worker config --json {closed}"
+    environment = os.environ | MINIMAL
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("arguments", ["config", "--help", "--version", "sandbox --port 0 --token t"])
 def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
@@ -300,10 +311,10 @@ def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
 
 
 def test_a_signal_that_comes_before_the_command_handles_signals_ends_the_program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first process of a container has no default for SIGTERM: what it does not handle, it never notices."""
-    before = signal.getsignal(signal.SIGTERM)
+    before, interrupted = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(sys, "argv", ["attribute-worker", "run"])
     monkeypatch.setattr("worker.cli.LazyGroup.get_command", lambda *_: signal.raise_signal(signal.SIGTERM))
     # As in a container, a signal without a handler has no effect.
@@ -313,5 +324,21 @@ def test_a_signal_that_comes_before_the_command_handles_signals_ends_the_program
             main()
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert ended.value.code == 1
-    assert "Aborted" in capsys.readouterr().err
+        signal.signal(signal.SIGINT, interrupted)
+    assert ended.value.code == "Aborted!"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_modules_are_imported_ends_the_program_with_1(tmp_path: Path, number: signal.Signals) -> None:
+    """Some modules make classes by exec(); Python remembers an interrupt there, and would end by the signal itself."""
+    script = f"""
+import signal
+import worker.cli
+worker.cli.LazyGroup.get_command = lambda *_: exec("signal.raise_signal({number.value})", {{"signal": signal}})
+worker.cli.main()
+"""
+    (tmp_path / "interrupted.py").write_text(script)
+    command = [sys.executable, "-m", "interrupted", "run"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "Aborted!\n")

@@ -126,7 +126,7 @@ def test_how_a_job_begins() -> None:
     assert decide(BEGUN, later, restart=True) == (Beginning.ANEW, later)
     assert decide(done, replace(BEGUN, progress=Progress()), restart=False) == (Beginning.FINISHED, done)
     assert decide(done, later, restart=False) == (Beginning.ANEW, later)
-    with pytest.raises(Unreadable, match="begun with other users or attributes"):
+    with pytest.raises(Unreadable, match="begun with other options"):
         decide(BEGUN, replace(BEGUN, filters="ffff0000"), restart=False)
 
 
@@ -140,8 +140,8 @@ def test_a_name_is_made_of_the_options_or_given() -> None:
 
 def test_filters_do_not_depend_on_the_order() -> None:
     one, two = identifier("phone=+15551230001"), identifier("email=a@example.com")
-    assert filters_of([one, two], ["a", "b"]) == filters_of([two, one], ["b", "a"])
-    assert len({filters_of(None, []), filters_of([], []), filters_of([one], []), filters_of(None, ["a"])}) == 4
+    assert filters_of([one, two], {"users-file": "a"}) == filters_of([two, one], {"users-file": "b"})
+    assert len({filters_of(None, {}), filters_of([], {}), filters_of([one], {}), filters_of(None, {"to": "-2h"})}) == 4
 
 
 def test_a_new_replay_has_made_no_progress() -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.jobs.replaying import CONCURRENCY, begin, result
 from tests.support.brokers import RunningBroker
-from tests.support.processes import until
+from tests.support.processes import Command, until
 from tests.support.profiles import Change, changes, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -48,6 +48,26 @@ def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) 
     mistyped = begin(lab, sandbox, "--from", "earliest", "--attribute", "no_such", "--dry-run")
     assert result(mistyped)["changes"] == 0
     assert "there is nothing to replay" in mistyped.log.read_text()
+
+
+def test_an_unfinished_job_is_not_taken_over_by_another_of_its_name(lab: Lab) -> None:
+    lab.produce(changes(3, events=100, users=50))
+    sandbox = lab.sandbox()
+    mine = ("--name", "friday", "--from", "earliest")
+    first = begin(lab, sandbox, *mine, "--rate", "5")
+    until(lambda: sandbox.stats()["upserts"] > 0, 60, "the first job calls")
+    first.signal(signal.SIGTERM)
+    assert result(first, 1)["state"] == "stopped"
+    for others in (("--partition", "1"), ("--to", "latest"), ("--attribute", "vip")):
+        refused = begin(lab, sandbox, *mine, *others)
+        assert refused.wait(60) == 2, refused.log.read_text()
+        assert "begun with other options, and is not finished" in refused.log.read_text()
+    assert "friday goes on" in _log_of(begin(lab, sandbox, *mine))
+
+
+def _log_of(command: Command) -> str:
+    result(command)
+    return command.log.read_text()
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])

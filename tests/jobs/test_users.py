@@ -50,6 +50,8 @@ def test_a_file_has_one_user_a_line(tmp_path: Path) -> None:
     path = tmp_path / "users.txt"
     path.write_text("# loyal\nphone=+15551230001\n\n  email=a@example.com\n", encoding="utf-8")
     assert users_of_file(path) == [identifier("phone=+15551230001"), identifier("email=a@example.com")]
+    path.write_bytes(b"\xef\xbb\xbfphone=+15551230001\r\n\r\nemail=a@example.com\r\n")
+    assert users_of_file(path) == [identifier("phone=+15551230001"), identifier("email=a@example.com")]
     path.write_text("phone=+15551230001\n+15551230002\n", encoding="utf-8")
     with pytest.raises(Unreadable, match=r"users.txt, line 2: a user is phone=") as refused:
         users_of_file(path)

@@ -26,6 +26,8 @@ HOUR_MS = 3_600_000
         ("-1.5H", NOW_MS - HOUR_MS * 3 // 2),
         ("-30s", NOW_MS - 30_000),
         ("-2w", NOW_MS - 14 * 24 * HOUR_MS),
+        ("-999999999d", 0),
+        ("0001-01-01", 0),
     ],
 )
 def test_a_time(text: str, found: When) -> None:

@@ -165,11 +165,14 @@ class _Run:
         self._reaches = reach(admin, partitions, begin, end)
         if not self._reaches:
             raise Unreadable("the range names no partition")
-        wish = wanted(self._reaches, filters_of(self._users, options.attributes))
+        wish = wanted(self._reaches, filters_of(self._users, _typed(options)))
         if options.dry_run:
             return Beginning.ANEW, wish
         prove_dead_letters(admin, settings.kafka.dead_letter_topic)
-        return decide(begun_of(notes.read(partitions)), wish, restart=options.restart)
+        # One of other partitions may have this name, too.
+        everything = chosen(admin, settings.kafka.topics, (), ())
+        found = begun_of(notes.read(partitions)) or begun_of(notes.read(everything))
+        return decide(found, wish, restart=options.restart)
 
     def _do(self, how: Beginning, begun: Begun, notes: Notebook, stop: Stop) -> bool:
         options = self._options

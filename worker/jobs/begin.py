@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from typing import Final
 
@@ -44,23 +44,23 @@ def name_of(given: str | None, typed: Mapping[str, object]) -> str:
     return given
 
 
-def filters_of(users: Collection[Identifier] | None, attributes: Sequence[str]) -> str:
-    """A digest of the users and attributes that are chosen."""
-    return _digest({"users": None if users is None else sorted(map(tuple, users)), "attributes": sorted(attributes)})
+def filters_of(users: Collection[Identifier] | None, typed: Mapping[str, object]) -> str:
+    """A digest of what is chosen: of the options as they were typed, but of a users' file what it says."""
+    return _digest({**typed, "user": None if users is None else sorted(map(tuple, users)), "users-file": ""})
 
 
 def decide(found: Begun | None, wanted: Begun, *, restart: bool) -> tuple[Beginning, Begun]:
     """How the job `wanted` begins, after what is written down of one with this name.
 
     Raises:
-        Unreadable: One with this name was begun with other users or attributes, and is not finished.
+        Unreadable: One with this name was begun with other options, and is not finished.
     """
     if found is None or restart:
         return Beginning.ANEW, wanted
     if not found.progress.done:
         if found.filters != wanted.filters:
             raise Unreadable(
-                "a replay of this name was begun with other users or attributes, and is not finished: "
+                "a replay of this name was begun with other options, and is not finished: "
                 "start it with those, choose another --name, or begin anew with --restart"
             )
         return Beginning.AGAIN, found

@@ -27,7 +27,7 @@ class Begun:
 
     Attributes:
         ranges: what it replays of each partition.
-        filters: a digest of its users and attributes.
+        filters: a digest of what was chosen.
         progress: how far it has come.
     """
 

@@ -46,7 +46,7 @@ def users_of_file(path: Path) -> list[Identifier]:
         Unreadable: The file cannot be read, or a line is no user; says which line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Unreadable(f"{path} cannot be read: {why}") from None

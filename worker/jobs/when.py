@@ -22,7 +22,7 @@ class Edge(Enum):
 
 
 When: TypeAlias = Edge | int
-"""An end of the log, or a time in milliseconds since the epoch."""
+"""An end of the log, or milliseconds since the epoch, never negative: Kafka gives negative ones other meanings."""
 
 
 class Unreadable(ValueError):
@@ -41,9 +41,9 @@ def when(text: str, now_ms: int) -> When:
     ago = _AGO.fullmatch(word)
     try:
         if ago is not None:
-            return now_ms - int(timedelta(**{_UNITS[ago[2]]: float(ago[1])}).total_seconds() * 1000)
+            return max(0, now_ms - int(timedelta(**{_UNITS[ago[2]]: float(ago[1])}).total_seconds() * 1000))
         moment = datetime.fromisoformat(text.strip())
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        return max(0, round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
     except (ValueError, OverflowError):
         raise Unreadable(
             f"{text!r} is no time: write one as 2026-03-01T12:00, a duration back as -2h (s, m, h, d, w), "
