@@ -70,7 +70,7 @@ class Job:
 
     def __init__(self, world: World, topic: Topic, max_bytes: int, started: float, *, dry: bool = False) -> None:
         self.world, self.topic = world, topic
-        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storm_letters_max=1_000)
+        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storms=False)
         self.driver.advance(started - self.driver.now.mono)
         self.redrive = Redrive(self.driver.engine, max_bytes, concurrency=8, quiet_seconds=2.0, dry=dry)
         self.letters = topic.open()
@@ -309,6 +309,17 @@ def test_what_is_refused_again_is_one_letter_however_many_of_its_attributes_are(
     assert (end.id, end.attempts, end.detail) == (first.id, 1, REFUSED_AGAIN)
     assert topic.open() == [again]
     assert world.held[phone(1)] == {"points": 4}
+
+
+def test_letters_that_are_all_refused_again_are_no_storm() -> None:
+    world, topic = log_of_one_user(*({"tier": 13 * number} for number in range(1, 4)), trouble=True)
+    for user in range(2, 202):
+        record = Record(PARTITIONS[0], user + 1, 0, b"key", b"value")
+        world.log[record.partition].append(Said(record, key(user), User(phone(user)), {"tier": 13}))
+        topic.append(letters_of(world.log[record.partition][-1], together=True)[0])
+    job = finish(world, topic)
+    assert job.redrive.outcomes == {REFUSED_AGAIN: 201, SUPERSEDED: 2}
+    assert len(topic.open()) == 201
 
 
 def test_a_user_larger_than_the_memory_is_done_all_the_same() -> None:

@@ -124,6 +124,16 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
 
 
 @pytest.mark.long
+def test_letters_that_are_all_refused_again_are_no_storm(lab: Lab, tmp_path: Path) -> None:
+    """Far more of them than the bound on floods, and not one success."""
+    lab.broker.create_topic(lab.topic, 3)
+    sandbox = enumerated(lab, tmp_path, "gold")
+    refused(lab, sandbox, [Change(phone(user), {"tier": "silver"}, user) for user in range(200)])
+    done = result(begin(lab, sandbox, "--rate", "100", WORKER_STORM__LETTERS_MAX="40"))
+    assert done == {"letters": 200, "refused_again": 200, "calls": 200}
+
+
+@pytest.mark.long
 def test_beside_a_live_worker_and_after_a_signal_the_newest_value_stands(lettered: tuple[Lab, SandboxCommand]) -> None:
     lab, sandbox = lettered
     worker = lab.worker(sandbox.base_url, SETTINGS)
