@@ -40,8 +40,8 @@ def result(command: Command, status: int = 0) -> dict[str, int]:
 
 
 def letters(lab: Lab) -> list[dict[str, Any]]:
-    """The topic's records, without those that end a letter."""
-    return [letter for letter in lab.dead_letters() if letter["reason"] != "resolved"]
+    """The topic's records, without those that mark or end a letter."""
+    return [letter for letter in lab.dead_letters() if letter["reason"] not in {"begun", "resolved"}]
 
 
 def states(lab: Lab, sandbox: SandboxCommand) -> dict[str, dict[str, Any]]:

@@ -109,7 +109,7 @@ def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
         "refused_again": outcomes[REFUSED_AGAIN],
         "skipped": skipped,
         "unchecked": unchecked,
-        "calls": outcomes[DELIVERED] if dry else built.job.totals.calls,
+        "calls": built.redrive.calls if dry else built.job.totals.calls,
     }
     if as_json:
         click.echo(json.dumps({**counts, "dry_run": dry}))
