@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulation import drills, redrive_plan
 from tests.simulation.__main__ import explained, report
-from tests.simulation.kept import KEPT, KEPT_REPLAYS
+from tests.simulation.kept import KEPT, KEPT_REDRIVES, KEPT_REPLAYS
 from tests.simulation.plan import Plan, make
 from tests.simulation.replay_plan import DRILLS
 from tests.simulation.scenarios import REDRIVE, REPLAY, SCENARIOS, WORKERS
@@ -84,6 +84,11 @@ def test_a_hundred_fresh_clusters_with_redrives_keep_every_promise(capsys: pytes
     with capsys.disabled():
         print(f"\nfresh seeds with redrives {first} to {first + 99}")  # noqa: T201 - as above
     keeps_every_promise(first, 100, REDRIVE)
+
+
+@pytest.mark.parametrize("seed", KEPT_REDRIVES, ids=str)
+def test_a_redrive_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
+    keeps_every_promise(seed, 1, REDRIVE)
 
 
 @pytest.mark.parametrize("plan", redrive_plan.DRILLS)
