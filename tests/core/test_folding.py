@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.letters.folding import DISMISSED, OPEN, REFUSED_AGAIN, Folding, Place, resolution_of
+from worker.core.letters.folding import DISMISSED, OPEN, REFUSED_AGAIN, Folding, Place, beginning_of, resolution_of
 from worker.core.model import Letter, LostAttribute, Partition, Reason, Source, User
 
 SOURCE = Partition("profiles", 0)
@@ -40,11 +40,7 @@ def folded(letters: Sequence[Letter], order: Sequence[int] | None = None, **part
 
 
 def standing(folding: Folding, letters: Sequence[Letter]) -> list[int]:
-    return [
-        offset
-        for offset, each in enumerate(letters)
-        if each.reason is not Reason.RESOLVED and folding.stands(each.id, Place(0, offset))
-    ]
+    return [offset for offset, each in enumerate(letters) if folding.stands(each, Place(0, offset))]
 
 
 def test_a_letter_is_open_until_a_record_of_its_id_ends_it() -> None:
@@ -118,3 +114,12 @@ def test_the_parts_together_are_the_whole(letters: list[Letter], parts: int) -> 
             assert offset not in found
             found[offset] = folding.state(letters[offset].id)
     assert found == {offset: whole.state(letters[offset].id) for offset in standing(whole, letters)}
+
+
+def test_a_letter_is_doubtful_from_its_mark_to_its_end() -> None:
+    begun = [letter("a", attempts=2), beginning_of(letter("a", attempts=2), 5)]
+    assert [folded(begun[:count]).is_doubtful("a") for count in (1, 2)] == [False, True]
+    assert not folded([*begun, ended(letter("a", attempts=2))]).is_doubtful("a")
+    assert not folded([*begun, letter("a", attempts=3)]).is_doubtful("a")  # refused again: nobody has tried this one
+    assert standing(folded(begun), begun) == [0]
+    assert folded(begun).state("a") == OPEN

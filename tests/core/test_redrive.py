@@ -12,7 +12,7 @@ from tests.core.drive import Driver, phone
 from tests.core.test_replay import PARTITIONS, TURN_SECONDS, World, key
 from worker.core.letters.datum import letter_id
 from worker.core.letters.folding import DELIVERED, OPEN, REFUSED_AGAIN, SUPERSEDED, Folding, Place
-from worker.core.model import Call, Letter, LostAttribute, Now, Partition, Reason, Record, Reply, Source, User
+from worker.core.model import LOSSES, Call, Letter, LostAttribute, Now, Partition, Reason, Record, Reply, Source, User
 from worker.core.replay.errand import Errand, Part
 from worker.core.replay.index import Said
 from worker.core.replay.redrive import Redrive
@@ -38,10 +38,10 @@ class Topic:
         places = [(letter, Place(0, offset)) for offset, letter in enumerate(self.records)]
         for letter, place in places:
             folding.take(letter, place)
-        losses = [(letter, place) for letter, place in places if letter.reason is not Reason.RESOLVED]
-        return folding, [letter for letter, place in losses if folding.stands(letter.id, place)]
+        return folding, [letter for letter, place in places if folding.stands(letter, place)]
 
     def open(self) -> list[Letter]:
+        """Those that are to be delivered."""
         folding, letters = self.fold()
         return [letter for letter in letters if folding.state(letter.id) == OPEN]
 
@@ -70,10 +70,11 @@ class Job:
 
     def __init__(self, world: World, topic: Topic, max_bytes: int, started: float, *, dry: bool = False) -> None:
         self.world, self.topic = world, topic
-        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storm_letters_max=1_000)
+        self.driver = Driver(requests_per_second=20.0, concurrency=8, search_yields=True, storms=False)
         self.driver.advance(started - self.driver.now.mono)
         self.redrive = Redrive(self.driver.engine, max_bytes, concurrency=8, quiet_seconds=2.0, dry=dry)
         self.letters = topic.open()
+        self.folding = topic.fold()[0]
         self.positions: dict[Partition, int] = {}
         self.reads_at = 0.0
         self.in_flight: list[tuple[float, float, Call, Reply]] = []
@@ -90,7 +91,9 @@ class Job:
         if redrive.refill():
             self.passes += 1
             for letter in self.letters:
-                redrive.expect(key(_number(letter)), errand_of(letter))
+                errand = errand_of(letter)
+                errand.doubtful = self.folding.is_doubtful(letter.id)
+                redrive.expect(key(_number(letter)), errand)
             redrive.filled()
         if redrive.reread():
             self.positions = {each: redrive.addressees.begins.get(each, 0) for each in PARTITIONS}
@@ -249,7 +252,7 @@ def test_amid_refusals_failures_kills_and_in_several_passes(seed: int) -> None:
     for letter in topic.open():
         refused_again = letter.attempts > 1 and letter.id in originals
         assert refused_again or letter.id not in originals, "a letter was forgotten"
-    again = [each for each in topic.records if each.attempts > 1 and each.reason is not Reason.RESOLVED]
+    again = [each for each in topic.records if each.attempts > 1 and each.reason in LOSSES]
     written = Counter((each.id, each.attempts) for each in again if each.id in originals)
     assert max(written.values(), default=1) == 1  # once a run
 
@@ -271,7 +274,7 @@ def test_a_dry_run_says_what_the_real_one_does(seed: int) -> None:
     assert (dry.calls, topic.records) == (0, before)
     real = finish(world, topic)
     assert real.redrive.outcomes == dry.redrive.outcomes
-    assert real.calls == dry.redrive.outcomes[DELIVERED]
+    assert real.calls == dry.redrive.calls == dry.redrive.outcomes[DELIVERED]
     assert dry.redrive.outcomes[SUPERSEDED] > 0
 
 
@@ -296,19 +299,49 @@ def test_letters_of_one_user_go_one_after_the_other_in_the_order_of_the_log() ->
         job.turn()
         sent += [(list(call.properties), len(topic.records) - 2) for call in job.driver.sent[before:]]
         job.driver.advance(TURN_SECONDS)
-    assert sent == [(["tier"], 0), (["store"], 1)]
+    assert sent == [(["tier"], 1), (["store"], 3)]  # records that mark letters, and one that ends the first
+
+
+def test_after_a_kill_amid_a_call_that_came_after_a_newer_value_that_one_is_sent() -> None:
+    world, topic = log_of_one_user({"tier": 1})
+    killed = Job(world, topic, AMPLE_BYTES, 2_000.0)
+    while not killed.calls:
+        killed.turn()
+        killed.driver.advance(TURN_SECONDS)
+    record = Record(PARTITIONS[0], 1, 0, b"key", b"value")
+    world.log[record.partition].append(Said(record, key(1), User(phone(1)), {"tier": 2}))
+    world.apply(phone(1), {"tier": 2})  # by a live worker
+    world.held[phone(1)]["tier"] = 1  # then by the job's call, and no process takes in the reply
+    dry = finish(world, topic, dry=True)
+    assert (dry.redrive.outcomes, dry.redrive.calls) == ({SUPERSEDED: 1}, 1)
+    job = finish(world, topic)
+    assert (job.redrive.outcomes, job.calls) == ({SUPERSEDED: 1}, 1)
+    assert world.held[phone(1)] == {"tier": 2}
+    assert topic.open() == []
 
 
 def test_what_is_refused_again_is_one_letter_however_many_of_its_attributes_are() -> None:
     world, topic = log_of_one_user({"tier": 13, "store": 26, "points": 4}, trouble=True)
     job = finish(world, topic)
     assert job.redrive.outcomes == {REFUSED_AGAIN: 1}
-    first, again, end = topic.records
+    first, mark, again, end = topic.records
+    assert (mark.id, mark.attempts, mark.reason, mark.user, mark.attributes) == (first.id, 1, Reason.BEGUN, None, ())
     assert (again.id, again.attempts) == (first.id, 2)
     assert [lost.name for lost in again.attributes] == ["tier", "store"]
     assert (end.id, end.attempts, end.detail) == (first.id, 1, REFUSED_AGAIN)
     assert topic.open() == [again]
     assert world.held[phone(1)] == {"points": 4}
+
+
+def test_letters_that_are_all_refused_again_are_no_storm() -> None:
+    world, topic = log_of_one_user(*({"tier": 13 * number} for number in range(1, 4)), trouble=True)
+    for user in range(2, 202):
+        record = Record(PARTITIONS[0], user + 1, 0, b"key", b"value")
+        world.log[record.partition].append(Said(record, key(user), User(phone(user)), {"tier": 13}))
+        topic.append(letters_of(world.log[record.partition][-1], together=True)[0])
+    job = finish(world, topic)
+    assert job.redrive.outcomes == {REFUSED_AGAIN: 201, SUPERSEDED: 2}
+    assert len(topic.open()) == 201
 
 
 def test_a_user_larger_than_the_memory_is_done_all_the_same() -> None:

@@ -40,8 +40,8 @@ def result(command: Command, status: int = 0) -> dict[str, int]:
 
 
 def letters(lab: Lab) -> list[dict[str, Any]]:
-    """The topic's records, without those that end a letter."""
-    return [letter for letter in lab.dead_letters() if letter["reason"] != "resolved"]
+    """The topic's records, without those that mark or end a letter."""
+    return [letter for letter in lab.dead_letters() if letter["reason"] not in {"begun", "resolved"}]
 
 
 def states(lab: Lab, sandbox: SandboxCommand) -> dict[str, dict[str, Any]]:
@@ -122,6 +122,16 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
     # A further run tries only what is open.
     more = result(begin(lab, sandbox, "--rate", "100"))
     assert more == {"letters": again, "refused_again": again, "calls": again}
+
+
+@pytest.mark.long
+def test_letters_that_are_all_refused_again_are_no_storm(lab: Lab, tmp_path: Path) -> None:
+    """Far more of them than the bound on floods, and not one success."""
+    lab.broker.create_topic(lab.topic, 3)
+    sandbox = enumerated(lab, tmp_path, "gold")
+    refused(lab, sandbox, [Change(phone(user), {"tier": "silver"}, user) for user in range(200)])
+    done = result(begin(lab, sandbox, "--rate", "100", WORKER_STORM__LETTERS_MAX="40"))
+    assert done == {"letters": 200, "refused_again": 200, "calls": 200}
 
 
 @pytest.mark.long

@@ -19,7 +19,8 @@ _EXAMPLES = """examples:
   scripts/simulate --seconds 60              fresh clusters, as many as run in a minute
   scripts/simulate --seeds 1 --from 4711     one cluster again; if it fails, shrink its plan and print the trace
   scripts/simulate --trace --from 4711       one cluster again, with the trace of its whole run
-  scripts/simulate --scenario replay         clusters with a replay beside the workers; all else as above"""
+  scripts/simulate --scenario replay         clusters with a replay beside the workers; all else as above
+  scripts/simulate --scenario redrive        clusters with redrives beside the workers; all else as above"""
 
 
 def main(arguments: list[str] | None = None) -> int:

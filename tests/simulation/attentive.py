@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from decimal import Decimal
 
-from tests.simulation.plan import AGE, BAD_TIERS, FOREIGN, FREE, QUIET, TIER, Fault, Plan
+from tests.simulation.plan import AGE, BAD_TIERS, FOREIGN, FREE, LATE_TIER, QUIET, TIER, Fault, Plan
 from tests.simulation.timeline import Timeline
 from worker.core.model import Call, Failure, Reply, Scalar
 
@@ -88,7 +88,16 @@ class Attentive:
         )
 
     def refuses(self, name: str, value: Scalar) -> bool:
-        """Whether this value can never be set."""
+        """Whether this value cannot be set."""
+        return self.has_refused(name, value) and not (name == TIER and value == LATE_TIER and self._is_extended)
+
+    @property
+    def _is_extended(self) -> bool:
+        wish = self._plan.wish
+        return wish is not None and wish.extended_at is not None and self._timeline.now >= wish.extended_at
+
+    def has_refused(self, name: str, value: Scalar) -> bool:
+        """Whether this value cannot be set, or could not be for some time."""
         if name == TIER and value in BAD_TIERS:
             return True
         pin = self.pins.get(name)

@@ -13,7 +13,8 @@ Models, one file each:
 
 In the scenario `replay` (`replay_plan.py`) a real replay runs beside the workers: `replays.py` starts its processes one
 after the other, `job.py` is one of them, `replay_ports.py` models what it has beside a worker's ports,
-`replay_check.py` checks it, and `replay_mutations.py` breaks it on purpose.
+`replay_check.py` checks it, and `replay_mutations.py` breaks it on purpose. In the scenario `redrive` it is a redrive:
+`redrive_plan.py`, `redrives.py`, `redrive_check.py` and `redrive_mutations.py`.
 
 Around them: `plan.py` makes a plan from a seed, `timeline.py` is the clock, `cluster.py` runs the plan. The checks are
 in `oracle.py`, `lanes.py`, `gate_check.py` and `drain_check.py`; the first broken promise ends the run. `mutations.py`
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.simulation.attentive import Attentive
 from tests.simulation.kafka import Commits, Group, Log
@@ -49,10 +50,12 @@ from tests.simulation.plan import (
     Produced,
 )
 from tests.simulation.promises import PromiseBroken
+from tests.simulation.redrives import Redrives
 from tests.simulation.replays import Replays
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.events.decode import SchemaMissing, Undecodable
+from worker.core.letters.datum import letter_id
 from worker.core.model import Event, Letter, Record, SchemaId, User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
@@ -142,13 +145,20 @@ class Cluster:
         self.commits = Commits(self.timeline, self.group, self.rng)
         self.attentive = Attentive(plan, self.timeline, self.rng)
         self.oracle = Oracle(plan, self.logs, self.attentive)
-        self.replays = None if plan.wish is None else Replays(self, plan.wish)
+        self.replays = self._jobs()
+        self.letters: list[Letter] = []  # the dead-letter topic
         self.members: list[Member] = []
         self._departed: set[Member] = set()  # left while cut off; the coordinator still counts them as members
         self._faults: list[Fault] = []
         self._epoch = 0
         self._lives = 0
         self._registry_queue: list[tuple[SchemaId, Callable[[SchemaId], None]]] = []
+
+    def _jobs(self) -> Replays | None:
+        wish = self.plan.wish
+        if wish is None:
+            return None
+        return Replays(self, wish) if wish.extended_at is None else Redrives(self, wish)
 
     def run(self) -> Outcome:
         """Runs until the faults are over and everything is settled.
@@ -224,6 +234,7 @@ class Cluster:
 
         def decide(_: object) -> None:
             if not fails or self.rng.random() < 0.1:
+                self.letters.append(letter if letter.id else replace(letter, id=letter_id(letter)))
                 written(letter)
             report(letter, "the topic is full" if fails else None)
 
@@ -394,7 +405,7 @@ class Cluster:
             if self.group.committed.get(number, 0) < log.end
         }
         busy = [member for member in self.members if not member.at_rest]
-        job = "" if self.replays is None or self.replays.over else f"; the replay is not done: {self.replays.job}"
+        job = "" if self.replays is None or self.replays.over else f"; the job is not done: {self.replays.job}"
         return f"committed and end of partitions {behind}; busy: {busy}{job}"
 
 

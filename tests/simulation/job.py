@@ -20,6 +20,7 @@ from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.facts import Fact
 from worker.core.model import Partition
+from worker.core.options import Options
 from worker.core.replay.replay import Replay
 from worker.core.replay.scope import Scope
 from worker.jobs import replay as loop
@@ -47,41 +48,16 @@ class Job:
     """One process, from its start to its end, its stop or its kill."""
 
     drain: Drain | None = None
+    engine: Engine
+    senders: JobSenders
+    _replays: Replays
+    _stack: ExitStack
 
     def __init__(self, replays: Replays, begun: Begun, life: int, *, anew: bool) -> None:
-        cluster = self._cluster = replays.cluster
-        wish = replays.wish
-        self.name = f"replay.{life}"
-        self.watch = replays.check
-        self.alive = True
-        self.frozen = False
-        self.stop_asked = False
-        self._replays = replays
-        self._timeline = cluster.timeline
-        self._freezes_amid: float | None = None
-        self._next_turn = inf
-        self._turns = 0
-        self._stopped_at = inf
-        self._range: LogRange | None = None
+        self._start(replays, f"replay.{life}")
+        cluster, wish = self._cluster, replays.wish
         self.scope = Scope(begun.ranges, attributes=wish.attributes)
-        quiet = cluster.plan.options.window_seconds + 1.0
-        options = replace(
-            cluster.plan.options,
-            window_seconds=quiet,
-            search_yields=True,
-            concurrency=wish.concurrency,
-            sparing_users_max=0,
-        )
-        now = cluster.timeline.instant()
-        self.senders = JobSenders(cluster, self, wish.concurrency)
-        self.engine = Engine(
-            options,
-            decoder=cast("Decoder", None),
-            preflight=cluster.preflight,
-            backoff=cluster.backoff,
-            now=now,
-            rate=SpareRate(options.requests_per_second, now.mono),
-        )
+        quiet = self._make_engine(cluster.plan.options)
         exchange = Exchange(
             self.engine,
             senders=self.senders,
@@ -94,7 +70,6 @@ class Job:
         self.replay = Replay(
             self.engine, self.scope, begun.progress, wish.max_bytes, ahead=wish.concurrency, quiet_seconds=quiet
         )
-        self._stack = ExitStack()
         follower = self._stack.enter_context(
             Follower(
                 self.replay,
@@ -116,6 +91,47 @@ class Job:
             still_the_same=lambda: None,
             say=lambda _: None,
         )
+
+    def _start(self, replays: Replays, name: str) -> None:
+        """What a process of any job has."""
+        cluster = self._cluster = replays.cluster
+        self.name = name
+        self.watch = replays.check
+        self.alive = True
+        self.frozen = False
+        self.stop_asked = False
+        self._replays = replays
+        self._timeline = cluster.timeline
+        self._freezes_amid: float | None = None
+        self._next_turn = inf
+        self._turns = 0
+        self._stopped_at = inf
+        self._range: LogRange | None = None
+        self._stack = ExitStack()
+
+    def _make_engine(self, usual: Options, *, storms: bool = True) -> float:
+        """The engine of a job and its senders. Returns for how long a user must have kept quiet."""
+        cluster, concurrency = self._cluster, self._replays.wish.concurrency
+        quiet = usual.window_seconds + 1.0
+        options = replace(
+            usual, window_seconds=quiet, search_yields=True, concurrency=concurrency, sparing_users_max=0, storms=storms
+        )
+        now = cluster.timeline.instant()
+        self.senders = JobSenders(cluster, self, concurrency)
+        self.engine = Engine(
+            options,
+            decoder=cast("Decoder", None),
+            preflight=cluster.preflight,
+            backoff=cluster.backoff,
+            now=now,
+            rate=SpareRate(options.requests_per_second, now.mono),
+        )
+        return quiet
+
+    @property
+    def write_by(self) -> float:
+        """Until when a call that starts now may be written."""
+        return self.replay.write_by
 
     def __repr__(self) -> str:
         return self.name
@@ -210,7 +226,7 @@ class Job:
         if self._turns > _TURNS_MAX:
             raise PromiseBroken("liveness", f"{self} spins")
         try:
-            goes_on = self._job.turn(stop=self.stop_asked)
+            goes_on = self._take_turn()
         except Killed:
             return
         if goes_on:
@@ -220,11 +236,19 @@ class Job:
             return
         self._end()
 
+    def _take_turn(self) -> bool:
+        return self._job.turn(stop=self.stop_asked)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all is done."""
+        return self._job.is_over
+
     def _end(self) -> None:
         self.alive = False
         self._stack.close()
         self.senders.close()
-        self._replays.ended(self, done=self._job.is_over)
+        self._replays.ended(self, done=self.is_over)
 
 
 def _nothing(_: object) -> None:

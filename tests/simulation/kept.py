@@ -6,7 +6,7 @@ history, not coverage: the seeds are kept as runs that once failed. What proves 
 test_mutations.py.
 
 "model:" marks a fault of the simulation itself, not of the worker. `KEPT_REPLAYS` are seeds of clusters with a
-replay; these still run as they did when they failed.
+replay, `KEPT_REDRIVES` of those with redrives; these still run as they did when they failed.
 """
 
 from __future__ import annotations
@@ -56,4 +56,9 @@ KEPT_REPLAYS: Final[dict[int, str]] = {
     6: "model: retention had deleted what the replay had still to read",
     143: "model: retention had deleted newer values unread while the replay was frozen",
     128: "model: a replay with little memory read a record a turn, and took hours",
+}
+
+KEPT_REDRIVES: Final[dict[int, str]] = {
+    6: "model: a letter of a refused newer value had the id of a letter with more attempts, and counted as the latest",
+    40: "model: a killed process's letter came to the topic between the next one's start and its look at the letters",
 }

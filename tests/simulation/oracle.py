@@ -221,7 +221,7 @@ class Oracle:
                 lane.whole = max(lane.whole, index)
                 if lane.shared:
                     lane.settle(self._reaches[letter])
-            elif self._attentive.refuses(lane.name, value):
+            elif self._attentive.has_refused(lane.name, value):
                 lane.lettered.add(index)
                 if lane.shared:
                     lane.settle(self._reaches[letter], value)
@@ -292,7 +292,9 @@ class Oracle:
             if hopeless or self._attentive.refuses(lane.name, value):
                 continue
             allowed.append(value)
-            if index > max(lane.whole, lane.excused, lane.given_up):
+            # A refused value that a later one supersedes is not sent again, even if the destination takes it by now.
+            late = self._attentive.has_refused(lane.name, value) and index < len(lane.values) - 1
+            if index > max(lane.whole, lane.excused, lane.given_up) and not late:
                 break
         else:
             free = True

@@ -28,6 +28,7 @@ CLOSING_SECONDS = 15.0  # from one round to the next
 
 GOOD_TIERS = ("gold", "silver", "bronze")
 BAD_TIERS = ("lead", "tin")
+LATE_TIER = "lead"  # the destination takes it from some instant on, where a redrive is to run
 TIER, AGE, FREE = "tier", "age", "free"  # an enumeration; pinned to numbers; pinned by the first value that arrives
 TOO_LONG = "n" * 201
 DENIED = "ssn"
@@ -69,7 +70,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A replay to run beside the workers.
+    """A replay or a redrive to run beside the workers.
 
     Attributes:
         at: when its first process starts.
@@ -77,6 +78,7 @@ class Wish:
         attributes: patterns of names.
         max_bytes: the memory of its index.
         concurrency: requests in flight.
+        extended_at: when the destination begins to take a value of `TIER` that it has refused. None: it is a replay.
     """
 
     at: float
@@ -84,6 +86,7 @@ class Wish:
     attributes: tuple[str, ...]
     max_bytes: int
     concurrency: int
+    extended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ class ReplayCheck:
             whole = letter.attempts >= self._plan.options.calls_per_entry_max or lane.user in self._plan.odd_users
             if letter.reason in _ABOUT_THE_USER or whole:
                 lane.given_up = max(lane.given_up, index)
-            elif not self._attentive.refuses(lane.name, lane.values[index]):
+            elif not self._attentive.has_refused(lane.name, lane.values[index]):
                 raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: the job gave a good value up")
 
     def _lane(self, lost: LostAttribute) -> Lane | None:

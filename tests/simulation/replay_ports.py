@@ -141,4 +141,4 @@ class JobSenders(Senders):
         return ended
 
     def _write_until(self) -> float:
-        return self._job.replay.write_by
+        return self._job.write_by

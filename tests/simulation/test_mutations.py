@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from tests.simulation import drills, replay_mutations
+from tests.simulation import drills, redrive_mutations, redrive_plan, replay_mutations
 from tests.simulation.cluster import Cluster
 from tests.simulation.mutations import ALL
 from tests.simulation.plan import Plan, make
@@ -32,6 +32,11 @@ def test_a_deliberate_fault_is_caught(mutation: Mutation) -> None:
 @pytest.mark.parametrize("mutation", replay_mutations.ALL, ids=lambda mutation: mutation.__name__)
 def test_a_deliberate_fault_of_a_replay_is_caught(mutation: Mutation) -> None:
     is_caught(mutation, chain(DRILLS, (make_replay(seed) for seed in range(REPLAY_SEEDS_MAX))))
+
+
+@pytest.mark.parametrize("mutation", redrive_mutations.ALL, ids=lambda mutation: mutation.__name__)
+def test_a_deliberate_fault_of_a_redrive_is_caught(mutation: Mutation) -> None:
+    is_caught(mutation, chain(redrive_plan.DRILLS, map(redrive_plan.make_redrive, range(REPLAY_SEEDS_MAX))))
 
 
 def is_caught(mutation: Mutation, plans: Iterable[Plan]) -> None:

@@ -9,12 +9,12 @@ import secrets
 
 import pytest
 
-from tests.simulation import drills
+from tests.simulation import drills, redrive_plan
 from tests.simulation.__main__ import explained, report
-from tests.simulation.kept import KEPT, KEPT_REPLAYS
+from tests.simulation.kept import KEPT, KEPT_REDRIVES, KEPT_REPLAYS
 from tests.simulation.plan import Plan, make
 from tests.simulation.replay_plan import DRILLS
-from tests.simulation.scenarios import REPLAY, SCENARIOS, WORKERS
+from tests.simulation.scenarios import REDRIVE, REPLAY, SCENARIOS, WORKERS
 from tests.simulation.shrink import broken_by
 
 _BATCH = 100
@@ -71,6 +71,28 @@ def test_a_replay_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
 
 @pytest.mark.parametrize("plan", DRILLS)
 def test_a_replay_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) -> None:
+    assert broken_by(plan) is None, explained(plan)
+
+
+def test_forty_clusters_with_redrives_keep_every_promise() -> None:
+    keeps_every_promise(0, 40, REDRIVE)
+
+
+@pytest.mark.slow
+def test_a_hundred_fresh_clusters_with_redrives_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    first = secrets.randbelow(1_000_000_000)
+    with capsys.disabled():
+        print(f"\nfresh seeds with redrives {first} to {first + 99}")  # noqa: T201 - as above
+    keeps_every_promise(first, 100, REDRIVE)
+
+
+@pytest.mark.parametrize("seed", KEPT_REDRIVES, ids=str)
+def test_a_redrive_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
+    keeps_every_promise(seed, 1, REDRIVE)
+
+
+@pytest.mark.parametrize("plan", redrive_plan.DRILLS)
+def test_a_redrive_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
 

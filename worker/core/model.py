@@ -121,7 +121,10 @@ class Event:
 
 
 class Reason(StrEnum):
-    """Why a dead letter was written. `RESOLVED` is no failure: it ends the letter with the same id."""
+    """Why a dead letter was written.
+
+    Two are no failures: `BEGUN` says that a call may be made for the open letter with the same id, `RESOLVED` ends it.
+    """
 
     UNDECODABLE = "undecodable"
     NO_IDENTITY = "no_identity"
@@ -133,10 +136,11 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
     SERVER_ERROR = "server_error"
     UNEXPECTED_STATUS = "unexpected_status"
+    BEGUN = "begun"
     RESOLVED = "resolved"
 
 
-LOSSES: Final = tuple(reason for reason in Reason if reason is not Reason.RESOLVED)
+LOSSES: Final = tuple(reason for reason in Reason if reason not in {Reason.BEGUN, Reason.RESOLVED})
 """The reasons for which something was not delivered."""
 
 

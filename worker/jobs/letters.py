@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from worker.core.avro.schema import Undecodable
 from worker.core.letters.codec import LetterReader, NotALetter
 from worker.core.letters.folding import HELD_BYTES, OPEN, Folding, Place
-from worker.core.model import Letter, Partition, Reason, Record
+from worker.core.model import Letter, Partition, Record
 from worker.jobs.framed import Framed, SchemaOf
 from worker.jobs.ticker import Ticker
 from worker.jobs.unfinished import Unfinished
@@ -31,10 +31,16 @@ class LettersUnread(Unfinished):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A letter. `state` is `open`, or how it ended."""
+    """A letter.
+
+    Attributes:
+        state: `open`, or how it ended.
+        doubtful: it is open, and a redrive may have made a call for it.
+    """
 
     letter: Letter
     state: str
+    doubtful: bool = False
 
 
 class LetterDecoder:
@@ -132,9 +138,9 @@ class LetterBook:
                 return
             ticker = Ticker(f"reading dead letters{words}")
             for place, letter in self._read(ticker, Odd(), stopped):
-                if letter.reason is not Reason.RESOLVED and folding.stands(letter.id, place):
+                if folding.stands(letter, place):
                     ticker.end()  # the letter may be printed on the same terminal
-                    yield Found(letter, folding.state(letter.id))
+                    yield Found(letter, folding.state(letter.id), folding.is_doubtful(letter.id))
             ticker.end()
 
     def _read(self, ticker: Ticker, odd: Odd, stopped: Callable[[], bool]) -> Iterator[tuple[Place, Letter]]:

@@ -108,7 +108,13 @@ def preflight(settings: Settings) -> Preflight:
 
 
 def engine(
-    settings: Settings, now: Now, *, traced: bool = False, rate: Rate | None = None, search_yields: bool = False
+    settings: Settings,
+    now: Now,
+    *,
+    traced: bool = False,
+    rate: Rate | None = None,
+    search_yields: bool = False,
+    storms: bool = True,
 ) -> Engine:
     """The core, with the limits of the settings. If `traced`, its calls know the spans that they come from.
 
@@ -131,6 +137,7 @@ def engine(
         trace_links_max=LINKS_MAX if traced else 0,
         search_yields=search_yields,
         receipts=settings.receipts.topic is not None,
+        storms=storms,
         # A job sends what others may have written over, so it leaves nothing out.
         sparing_users_max=0 if search_yields else settings.sparing.users_max,
         sparing_seconds=settings.sparing.seconds,

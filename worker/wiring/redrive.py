@@ -83,7 +83,7 @@ def redrive(
     )
     admin = parts.admin(settings, log)
     sources = _sources(settings, admin)
-    with sending(settings, parts.identity(settings), task.rate, log) as through:
+    with sending(settings, parts.identity(settings), task.rate, log, storms=False) as through:
         if through.source is not None and not task.dry:
             await_schema(through.source, task.stopped)
         core = Redrive(

@@ -68,9 +68,11 @@ class Sending:
 
 @contextmanager
 def sending(
-    settings: Settings, who: WorkerIdentity, rate: float | None, log: FilteringBoundLogger
+    settings: Settings, who: WorkerIdentity, rate: float | None, log: FilteringBoundLogger, *, storms: bool = True
 ) -> Iterator[Sending]:
     """The parts with their connections, which end with the context. `rate` None takes what live traffic leaves.
+
+    `storms`: whether many refused calls in a row are a halt.
 
     Raises:
         Unusable: As `wiring.worker.worker`.
@@ -78,7 +80,7 @@ def sending(
     bearer = parts.token(settings)
     source = parts.schemas(settings)
     letters = parts.dead_letters(settings, who, source, log)
-    engine = parts.engine(_of_a_job(settings), clock(), rate=_rate(settings, rate), search_yields=True)
+    engine = parts.engine(_of_a_job(settings), clock(), rate=_rate(settings, rate), search_yields=True, storms=storms)
     with ExitStack() as stack:
         stack.callback(letters.close, _CLOSE_SECONDS)
         if source is not None:

@@ -113,7 +113,7 @@ def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
         "refused_again": outcomes[REFUSED_AGAIN],
         "skipped": skipped,
         "unchecked": unchecked,
-        "calls": outcomes[DELIVERED] if dry else built.job.totals.calls,
+        "calls": built.redrive.calls if dry else built.job.totals.calls,
     }
     if counts["refused_again"]:
         click.echo("What was refused again is open anew: `dead-letters show ID` says what was answered", err=True)

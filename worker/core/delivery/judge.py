@@ -188,7 +188,7 @@ class Judge:
 
         The entry may become a probe. It is delivered once the storm is over.
         """
-        if exhausted := self._outbox.call_credit.exhausted:
+        if exhausted := self._options.storms and self._outbox.call_credit.exhausted:
             self._close(flight, HaltReason.REJECTION_STORM, _STORM, now)
             flight.entry.isolation, flight.entry.answered = None, 0
             self._settlement.retry(flight.entry, now.mono)

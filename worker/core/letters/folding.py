@@ -4,6 +4,9 @@ A letter may be written twice, as after a crash: records with one id are one let
 is written with the same id and more `attempts`. A resolution has the `attempts` of the letter that it ends. So a letter
 is open if it was written with more attempts than any resolution of its id has. That holds in whatever order the records
 are read: a resolution may lie before its letter's duplicate, or in another partition.
+
+Before a redrive makes a call for a letter, it says so by a record of its own, again with the letter's `attempts`. While
+the letter is open, nobody knows whether that call was made, and when it was applied.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from worker.core.model import Letter, Reason
+from worker.core.model import LOSSES, Letter, Reason
 
 OPEN: Final = "open"
 DELIVERED: Final = "delivered"
@@ -28,9 +31,18 @@ _NONE: Final = -1
 
 def resolution_of(letter: Letter, detail: str, wall_ms: int) -> Letter:
     """The record that ends a letter: one of the details above. It holds no user and no value."""
+    return _told_of(letter, Reason.RESOLVED, detail, wall_ms)
+
+
+def beginning_of(letter: Letter, wall_ms: int) -> Letter:
+    """The record that says that a call may be made for a letter. It holds no user and no value, either."""
+    return _told_of(letter, Reason.BEGUN, "a redrive is about to send it", wall_ms)
+
+
+def _told_of(letter: Letter, reason: Reason, detail: str, wall_ms: int) -> Letter:
     return replace(
         letter,
-        reason=Reason.RESOLVED,
+        reason=reason,
         detail=detail,
         failed_at_ms=wall_ms,
         user=None,
@@ -59,6 +71,7 @@ class _Fate:
     resolved_attempts: int = _NONE
     resolved_at_ms: int = _NONE
     detail: str = ""
+    begun_attempts: int = _NONE
 
 
 class Folding:
@@ -82,7 +95,7 @@ class Folding:
         self._fates: dict[bytes, _Fate] = {}
 
     def take(self, letter: Letter, place: Place) -> None:
-        """Takes in a letter, or a resolution. Passes over one of another part."""
+        """Takes in a letter, or what is told of one. Passes over one of another part."""
         key = _key(letter.id)
         if not self._is_ours(key):
             return
@@ -92,14 +105,21 @@ class Folding:
             if (letter.attempts, letter.failed_at_ms) >= (fate.resolved_attempts, fate.resolved_at_ms):
                 fate.resolved_attempts, fate.resolved_at_ms = letter.attempts, letter.failed_at_ms
                 fate.detail = letter.detail[:_DETAIL_MAX]
+        elif letter.reason is Reason.BEGUN:
+            fate.begun_attempts = max(fate.begun_attempts, letter.attempts)
         elif fate.place is None or (-letter.attempts, place) < (-fate.attempts, fate.place):
             # Of its records, the latest attempt stands for a letter. Of these, the first.
             fate.attempts, fate.place = letter.attempts, place
 
-    def stands(self, letter_id: str, place: Place) -> bool:
-        """Whether the record at this place is the one that stands for its letter. False for one of another part."""
-        fate = self._fates.get(_key(letter_id))
-        return fate is not None and fate.place == place
+    def stands(self, letter: Letter, place: Place) -> bool:
+        """Whether its record at this place is the one that stands for the letter. False for one of another part."""
+        fate = self._fates.get(_key(letter.id))
+        return letter.reason in LOSSES and fate is not None and fate.place == place
+
+    def is_doubtful(self, letter_id: str) -> bool:
+        """Whether a redrive may have made a call for the letter as it stands, without saying how it ended."""
+        fate = self._fates.get(_key(letter_id), _Fate())
+        return fate.begun_attempts >= fate.attempts > fate.resolved_attempts
 
     def state(self, letter_id: str) -> str:
         """`open`, or how the letter ended."""

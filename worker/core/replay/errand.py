@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED
 from worker.core.letters.letter import size_bytes
 from worker.core.model import Letter, LostAttribute, Scalar, Source, User
+from worker.core.replay.index import Said
 from worker.core.replay.subject import NAME_BYTES, Spot, Subject
 from worker.core.waiting.entry import Change, Entry
 
@@ -40,9 +41,14 @@ class Errand:
         beside: letters of what the rules refuse of it. They are written before it is ended.
         sending: the names that were sent.
         refused: the letter that the destination's latest refusal would have made. None: nothing was refused.
+        doubtful: an earlier process may have made a call for it, even after what is newer. So what is newer is sent.
+        marked: the topic says that a call may be made for it.
     """
 
-    __slots__ = ("_refused_names", "beside", "letter", "parts", "refused", "sending", "user")
+    __slots__ = (
+        *("_newer", "_refused_names", "beside", "doubtful", "letter", "marked", "parts", "refused", "sending"),
+        "user",
+    )
 
     def __init__(self, letter: Letter, user: User, parts: Sequence[Part], beside: Sequence[Letter] = ()) -> None:
         self.letter = letter
@@ -51,17 +57,28 @@ class Errand:
         self.beside = list(beside)
         self.sending: frozenset[str] = frozenset()
         self.refused: Letter | None = None
+        self.doubtful = self.marked = False
         self._refused_names: set[str] = set()
+        self._newer: dict[str, tuple[User, Change, Scalar]] = {}
 
     def last(self, user: Subject) -> list[str]:
         """The attributes that have no later change, as far as is known."""
         return [name for name, part in self.parts.items() if user.latest[name] == part.spot]
 
-    def entry(self, user: Subject, names: Collection[str], now: float) -> Entry:
-        """What to send: these of its attributes."""
-        self.sending = frozenset(names)
+    def overtaken(self, user: Subject, said: Said, newer: Mapping[str, Scalar]) -> None:
+        """Later changes of its user: the newest values, as far as is known. Noted if it is doubtful."""
+        for name in self.parts.keys() & newer if self.doubtful else ():
+            self._newer[name] = said.user, said.change(user), newer[name]
+
+    def names(self, user: Subject) -> list[str]:
+        """The attributes to send a value of."""
+        return [*self.last(user), *self._newer]
+
+    def entry(self, user: Subject, now: float) -> Entry:
+        """What to send: its attributes that are the last word, and what is newer than the others if it is doubtful."""
+        self.sending = frozenset(self.names(user))
         entry = Entry(user.key, self.user, now)
-        chosen = sorted((self.parts[name] for name in names), key=lambda part: part.spot)
+        chosen = sorted((self.parts[name] for name in self.last(user)), key=lambda part: part.spot)
         for source, parts in groupby(chosen, key=lambda part: part.source):
             of_source = list(parts)
             change = Change(
@@ -72,6 +89,8 @@ class Errand:
                 headers=self.letter.headers,
             )
             entry.absorb(self.user, change, {part.lost.name: part.value for part in of_source})
+        for name, (whom, change, value) in self._newer.items():
+            entry.absorb(whom, change, {name: value})
         return entry
 
     def refuse(self, letter: Letter, names: Collection[str]) -> None:

@@ -8,7 +8,9 @@ which of it has a later change. What has none is sent, by the rules of `replay`:
    is sent, too, until none is newer. Only then is the letter ended.
 
 The record that ends a letter is acknowledged before the next letter of its user is sent. If the process is killed
-before that, the letter is still open, and another run sends it again.
+before that, the letter is still open, and another run sends it again. The killed process may have set the letter's
+value over a newer one. So a record in the topic marks a letter before its first call: where a marked letter has a later
+change, that one is sent.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from worker.core.engine import Engine
-from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED, resolution_of
+from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED, beginning_of, resolution_of
 from worker.core.model import Letter, Now, Partition, Reason, UserKey
 from worker.core.replay.addressees import Addressee, Addressees
 from worker.core.replay.errand import Errand
@@ -62,6 +64,7 @@ class Redrive:
     Attributes:
         phase: what it does.
         outcomes: how many letters ended how; in a dry run, how many would.
+        calls: in a dry run, how many there would be.
         addressees: the users of this pass.
     """
 
@@ -96,6 +99,7 @@ class Redrive:
         self._number = count()
         self._refill, self._reread, self._stopping = True, False, False
         self.outcomes: Counter[str] = Counter()
+        self.calls = 0
         self.phase = Phase.READING
 
     # -- letters in ----------------------------------------------------------------------------------------------
@@ -129,6 +133,8 @@ class Redrive:
             return
         user.changed(said.record.timestamp_ms, now, live=self.phase is Phase.SENDING)
         newer = newer_values(user, said)
+        for errand in user.errands:
+            errand.overtaken(user, said, newer)
         if user.stage is Stage.WAITING:
             return
         sent = {name: value for name, value in newer.items() if name in user.errands[0].sending}
@@ -179,7 +185,9 @@ class Redrive:
     def _begin_sending(self) -> None:
         self._order, self._next = self.addressees.ordered(), 0
         if self._dry:
-            self.outcomes.update(errand.outcome(user) for user in self._order for errand in user.errands)
+            for user in self._order:
+                self.outcomes.update(errand.outcome(user) for errand in user.errands)
+                self.calls += sum(bool(errand.names(user)) for errand in user.errands)
             self._end_pass()
         else:
             self.phase = Phase.SENDING
@@ -206,15 +214,16 @@ class Redrive:
             self._restless.append(user)
 
     def _begin(self, user: Addressee, now: Now) -> None:
-        """The user's next letter: sends what is the last word, or ends it if nothing is."""
+        """The user's next letter: marks it, then sends what is the last word. Ends it if there is nothing to send."""
         errand = user.errands[0]
-        last = errand.last(user)
-        if not last:
+        if not errand.names(user):
             self._end_letter(user, now)
-            return
-        self._ours.update((name, errand) for name in _names(errand))
-        user.stage = Stage.SENDING
-        self._engine.admit(errand.entry(user, last, now.mono))
+        elif not (errand.marked or errand.doubtful):
+            self._write(user, beginning_of(errand.letter, now.wall_ms))
+        else:
+            self._ours.update((name, errand) for name in _names(errand))
+            user.stage = Stage.SENDING
+            self._engine.admit(errand.entry(user, now.mono))
 
     def _take_settled(self, now: Now) -> None:
         settled, self._settled[:] = list(self._settled), []
@@ -262,7 +271,11 @@ class Redrive:
         user.unwritten.discard(letter)
         if user.unwritten:
             return
-        if letter.reason is Reason.RESOLVED:
+        if letter.reason is Reason.BEGUN:
+            user.errands[0].marked = True
+            self._begun.remove(user)
+            self._begin_if_quiet(user, now)
+        elif letter.reason is Reason.RESOLVED:
             self._ended(user, now)
         else:
             self._resolve(user, now)

@@ -56,6 +56,7 @@ class RedriveJob:
         self._follower: Follower
         self._reading = ExitStack()
         self._same_at = 0.0
+        self._stop_by: float | None = None
         self._stage: tuple[str, Ticker] | None = None
 
     @property
@@ -71,25 +72,31 @@ class RedriveJob:
             SendersStoppedError: A bug ended the senders' thread.
             LettersUnread, Unfinished, TopicsUnavailable: As `Letters.bring`.
         """
-        redrive = self._redrive
         try:
-            while not self._is_done:
-                if redrive.refill():
-                    self._begin_pass(stop_requested)
-                elif stop_requested():
-                    self._stop()
-                    return self._is_done
-                else:
-                    self._turn()
-                    self._tell()
-                    self._compare()
-            return True
+            while self.turn(stop_requested):
+                pass
+            return self.is_over
         finally:
             self._end_stage()
             self._reading.close()
 
+    def turn(self, stop_requested: Callable[[], bool]) -> bool:
+        """Goes on for a moment; errors as `run`. Returns whether another turn must follow."""
+        if self.is_over:
+            return False
+        if self._redrive.refill():
+            self._begin_pass(stop_requested)
+        elif self._stop_by is not None or stop_requested():
+            return self._end_begun()
+        else:
+            self._turn()
+            self._tell()
+            self._compare()
+        return True
+
     @property
-    def _is_done(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether all is done."""
         return self._redrive.phase is Phase.DONE
 
     def _begin_pass(self, stop_requested: Callable[[], bool]) -> None:
@@ -120,15 +127,21 @@ class RedriveJob:
             self._same_at = now + _GROWTH_SECONDS
             self._still_the_same(self._starts)
 
-    def _stop(self) -> None:
-        """Begins no further letter, and ends those that are begun: a newer value of them must be sent last."""
+    def _end_begun(self) -> bool:
+        """Begins no further letter, and ends those that are begun: a newer value of them must be sent last.
+
+        Returns whether another turn must follow.
+        """
         exchange, redrive = self._exchange, self._redrive
-        redrive.stop()
-        deadline = exchange.clock().mono + STOP_SECONDS
-        while redrive.begun and exchange.clock().mono < deadline:
-            if exchange.engine.halt is not None and not (exchange.busy or redrive.under_way):
-                return
-            self._turn()
+        now = exchange.clock().mono
+        if self._stop_by is None:
+            redrive.stop()
+            self._stop_by = now + STOP_SECONDS
+        halted = exchange.engine.halt is not None and not (exchange.busy or redrive.under_way)
+        if halted or not redrive.begun or now >= self._stop_by:
+            return False
+        self._turn()
+        return True
 
     def _tell(self) -> None:
         redrive = self._redrive

@@ -58,6 +58,7 @@ class Letters:
                 case Unchecked(why):
                     unchecked[_kind(unchecked, why)] += 1
                 case (key, errand):
+                    errand.doubtful = found.doubtful
                     redrive.expect(key, errand)
         if not self._counted:  # a later pass brings the same letters
             self._counted = not stopped()
