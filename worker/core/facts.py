@@ -93,7 +93,8 @@ class SharedUser:
 class LetterWritten:
     """The dead-letter topic acknowledged a letter, given up after `calls` calls, at `failed_at_ms` since the epoch.
 
-    `names` are those of its attributes; `partition` and `offset` say where its first source lies, if it has one.
+    `names` are those of its attributes; `partition` and `offset` say where its first source lies, if it has one;
+    `detail` is the letter's, for people, and without a value.
     """
 
     reason: Reason
@@ -102,6 +103,7 @@ class LetterWritten:
     failed_at_ms: int
     partition: Partition | None
     offset: int | None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
