@@ -50,10 +50,15 @@ def key(user: int) -> UserKey:
 
 def encode(user: int, attributes: Mapping[str, object], *, event_id: str = "e") -> bytes:
     """A profile change in bare Avro."""
+    return encode_of({"phone": phone(user)}, attributes, event_id=event_id)
+
+
+def encode_of(user: Mapping[str, str], attributes: Mapping[str, object], *, event_id: str = "e") -> bytes:
+    """A profile change of a user with these identifiers, in bare Avro."""
     stream = BytesIO()
     event = {
         "event_id": event_id,
-        "user": {"phone": phone(user)},
+        "user": dict(user),
         "attributes": attributes,
         "occurred_at": STARTED.wall_ms,
     }
@@ -110,13 +115,14 @@ class Driver:
         *partitions: Partition,
         backoff: Callable[[int], float] = doubling,
         decoder: Decoder | None = None,
+        identity: IdentityRules | None = None,
         **limits: float,
     ) -> None:
         self.now = STARTED
         self.engine = Engine(
             options(**{"window_seconds": 0.0, "requests_per_second": 10_000.0, **limits}),
             decoder=decoder or Decoder(FieldMapping(), writer_schema=SCHEMA),
-            preflight=Preflight(IdentityRules(), AttributeRules()),
+            preflight=Preflight(identity or IdentityRules(), AttributeRules()),
             backoff=backoff,
             now=self.now,
         )

@@ -7,11 +7,12 @@ import math
 
 import pytest
 
-from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, TIMEOUT, Account, Driver, encode, phone
+from tests.core.drive import OK, P0, P1, SCHEMA, STARTED, TIMEOUT, Account, Driver, encode, encode_of, phone
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.facts import Delivered, MemoryFreed, MemoryFull, SharedUser, UnusualSuccess
-from worker.core.model import Record, Reply
+from worker.core.model import Record, Reply, User
+from worker.core.rules.identity import IdentityRules
 
 WITHIN_SECONDS = 60.0
 
@@ -259,6 +260,24 @@ def test_a_record_that_waits_for_its_schema_is_dropped_with_its_partition() -> N
     assert driver.calls() == []
 
 
+def test_spellings_of_one_identifier_are_one_user_and_an_invalid_one_is_counted() -> None:
+    rules = IdentityRules(("email", "phone"), "all", phone_region="US", email_case="lower")
+    driver = Driver(window_seconds=5.0, identity=rules)
+    users = [
+        {"email": "Ann@Shop.example", "phone": "(311) 555-2368"},
+        {"email": "ann@SHOP.example", "phone": "junk"},
+        {"email": "ann@shop.example", "phone": "+1 311 555 2368"},
+    ]
+    for number, user in enumerate(users):
+        driver.record(encode_of(user, {"a": number, f"only {number}": True}))
+    driver.advance(6.0)
+    (call,) = driver.calls()
+    assert call.user == User("+13115552368", "ann@shop.example")
+    assert call.properties == {"a": 2, "only 0": True, "only 1": True, "only 2": True}
+    totals = driver.engine.totals
+    assert (totals.dropped_identifiers, totals.changes, driver.written) == (1, 3, [])
+
+
 # -- counts ----------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +297,7 @@ def test_the_counts_add_up() -> None:
         "ignored": 2,
         "empty": 1,
         "passed_over": 11,
+        "dropped_identifiers": 0,
         "changes": 12,
         "shared_users": 1,
         "calls": 2,

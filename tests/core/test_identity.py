@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import email_validator
 import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model import User, UserKey
+from worker.core.model import Unusable, User, UserKey
 from worker.core.rules.identity import IdentityRules, name_user
 
 FULL = User("+13115552368", "Ann@Shop.Example", "c1", (("loyalty", "L1"), ("crm", "7")))
@@ -40,11 +39,42 @@ def test_all_sends_every_identifier_even_of_kinds_that_the_order_leaves_out() ->
     assert name_user(User(phone="+13115552368"), IdentityRules(("email",), "all")).key is None
 
 
-def test_an_identifier_that_is_not_sent_is_not_checked() -> None:
-    user = User("+13115552368", "not an email", "c1")
-    assert name_user(user, IdentityRules()).key is not None
-    fault = name_user(user, IdentityRules(send="all")).fault
-    assert fault == "email: not an email address"
+def test_an_invalid_identifier_that_names_nobody_is_dropped_and_counted() -> None:
+    user = User("junk", "a@b.example", "c1", (("loyalty", "x" * 101), ("crm", "7")))
+    named = name_user(user, IdentityRules(("email", "phone"), "all"))
+    sent = User(None, "a@b.example", "c1", (("crm", "7"),))
+    assert (named.key, named.user, named.dropped) == (UserKey("email", "", "a@b.example"), sent, 2)
+    assert named.fault is None
+    alone = name_user(user, IdentityRules(("email", "phone")))
+    assert (alone.user, alone.dropped) == (User(email="a@b.example"), 0), "what is not sent is not looked at"
+
+
+@pytest.mark.parametrize("send", ["first", "all"])
+def test_the_next_identifier_may_name_the_user_where_the_first_is_invalid(send: str) -> None:
+    user = User("junk", "not an email", None, (("loyalty", "x" * 101), ("crm", "7")))
+    order = ("phone", "email", "client_user_id", "custom")
+    letter = name_user(user, IdentityRules(order, send))
+    assert (letter.key, letter.dropped) == (None, 0)
+    assert (letter.fault or "").startswith("phone: not in E.164 form")
+    named = name_user(user, IdentityRules(order, send, invalid="next"))
+    assert (named.key, named.user) == (UserKey("custom", "crm", "7"), User(custom=(("crm", "7"),)))
+    assert (named.dropped, named.fault) == (3, None)
+    nobody = name_user(User("junk", "not an email"), IdentityRules(order, send, invalid="next"))
+    assert (nobody.key, nobody.fault) == (None, letter.fault), "the first one's fault is told"
+
+
+def test_a_field_that_holds_no_identifier_counts_as_an_invalid_one() -> None:
+    unusable = [Unusable("phone", "phone: the field holds list")]
+    user = User(email="a@b.example")
+    refused = name_user(user, IdentityRules(), unusable)
+    assert (refused.key, refused.fault) == (None, "phone: the field holds list")
+    for rules in (
+        IdentityRules(("email", "phone"), "all"),
+        IdentityRules(invalid="next"),
+        IdentityRules(("email",), "all"),
+    ):
+        named = name_user(user, rules, unusable)
+        assert (named.key, named.user, named.dropped) == (UserKey("email", "", "a@b.example"), user, 1)
 
 
 @pytest.mark.parametrize("phone", ["+13115552368", "+447911123456", "+4930123456", "+80012345678"])
@@ -59,6 +89,7 @@ def test_a_phone_in_e164_form_passes_whether_the_number_is_assigned_or_not(phone
         "+1 311 555 2368",
         "+1-311-555-2368",
         "+131155523",
+        "+15552368",
         "+131155523681",
         "+0123456789",
         "+99912345678",
@@ -79,21 +110,74 @@ def test_another_phone_is_refused_with_a_message_that_does_not_repeat_it(phone: 
 
 
 @pytest.mark.parametrize(
-    "email",
+    ("region", "written", "sent"),
     [
-        "a@b.example",
-        "a+tag@store.local",
-        "a@b.test",
-        "A.B-c_d@MAIL.example.com",
-        "o'k@x.com",
-        "ü@exämple.de",
-        '"q q"@x.com',
-        "a@localhost",
-        "a@ex-ample.com",
+        ("US", "(311) 555-2368", "+13115552368"),
+        ("US", "311.555.2368", "+13115552368"),
+        ("US", "1 311 555 2368", "+13115552368"),
+        ("US", "13115552368", "+13115552368"),
+        ("US", " +1 311 555 2368\t", "+13115552368"),
+        ("US", "011 44 7911 123456", "+447911123456"),
+        ("US", "+44 (0)7911 123456", "+447911123456"),
+        ("US", "+447911123456", "+447911123456"),
+        ("DE", "0171/1234567", "+491711234567"),
+        ("DE", "1711234567", "+491711234567"),
+        ("FR", "06 12 34 56 78", "+33612345678"),
+        ("IT", "06 1234 5678", "+390612345678"),
+        ("EG", "٠١٠٠١٢٣٤٥٦٧", "+201001234567"),
     ],
 )
-def test_an_email_passes_even_on_a_reserved_domain(email: str) -> None:
-    assert name_user(User(email=email), IdentityRules()).fault is None
+def test_with_a_region_numbers_are_read_as_people_write_them_there(region: str, written: str, sent: str) -> None:
+    named = name_user(User(phone=written), IdentityRules(phone_region=region))
+    assert (named.key, named.user) == (UserKey("phone", "", sent), User(phone=sent))
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["555-2368", "1-800-FLOWERS", "311 555 2368 x5", "call 3115552368", "tel:+13115552368", "0", "n/a", "-", "+"],
+)
+def test_a_region_makes_no_number_of_junk(junk: str) -> None:
+    named = name_user(User(phone=junk), IdentityRules(phone_region="US"))
+    assert named.fault is not None
+    assert named.fault.startswith("phone: neither a number of US nor")
+    assert junk not in named.fault.removeprefix("phone: ") or len(junk) == 1
+
+
+ADDRESSES = (
+    "a@b.example",
+    "a+tag@store.local",
+    "a@b.test",
+    "a@b.invalid",
+    "a@b.onion",
+    "a@home.arpa",
+    "A.B-c_d@MAIL.example.com",
+    "o'k@x.com",
+    "!#$%&*/=?^`{|}~@x.com",
+    "ü@exämple.de",
+    "用户@例子.公司",
+    "i@❤.ws",
+    '"q q"@x.com',
+    '"a@b \\" c"@x.com',
+    "a@localhost",
+    "a@ex-ample.com",
+    "a@ex--ample.com",
+    "a@xn--a.com",
+    "a@b_c.example",
+    "a@1.2.3.4",
+    "a@[192.0.2.1]",
+    "a@[IPv6:2001:db8::1]",
+    "a..b@docomo.example",
+    "a.@docomo.example",
+    ".a@docomo.example",
+    f"{'x' * 80}@b.example",
+)
+"""The world uses these, or might: among them hosts, tops and local parts that libraries object to."""
+
+
+@pytest.mark.parametrize("email", ADDRESSES)
+def test_what_a_mail_system_somewhere_takes_is_left_to_the_api(email: str) -> None:
+    named = name_user(User(email=email), IdentityRules())
+    assert (named.user, named.fault) == (User(email=email), None)
 
 
 @pytest.mark.parametrize(
@@ -103,37 +187,55 @@ def test_an_email_passes_even_on_a_reserved_domain(email: str) -> None:
         "a@",
         "@b.example",
         "a b@c.example",
-        "a..b@c.example",
+        "a@b@c.example",
+        "a@b..example",
+        "a@b.example.",
+        "a@[shop]",
+        '"a"b"@x.com',
         "Ann <a@b.example>",
-        "a@b_c.example",
+        "mailto:a@b.example",
+        "a@b.example,c@d.example",
         "a@b.example ",
+        "a@b.example\n",
+        "a\u200b@b.example",
+        "a\ud800@b.example",
         "a@-b.test",
-        f"a@{'b' * 64}.com",
     ],
 )
-def test_other_emails_are_refused(email: str) -> None:
+def test_what_no_mail_system_takes_is_refused(email: str) -> None:
     assert name_user(User(email=email), IdentityRules()).fault == "email: not an email address"
 
 
-_ATOM = st.text("abzAZ019._+-", min_size=1, max_size=12)
+def test_addresses_may_be_sent_and_compared_in_lower_case() -> None:
+    lower = IdentityRules(email_case="lower")
+    named = [name_user(User(email=email), lower) for email in ("Ann.Lee@SHOP.example", "ann.lee@shop.example")]
+    assert named[0] == named[1]
+    assert named[0].user == User(email="ann.lee@shop.example")
 
 
-@given(_ATOM, _ATOM, st.sampled_from(["com", "example", "c", "museum", "c0m"]))
-def test_the_quick_check_of_an_email_agrees_with_the_library(local: str, host: str, top: str) -> None:
-    email = f"{local}@{host}.{top}"
-    try:
-        email_validator.validate_email(email, check_deliverability=False, globally_deliverable=False)
-        valid = True
-    except email_validator.EmailNotValidError:
-        valid = False
-    assert (name_user(User(email=email), IdentityRules()).fault is None) == valid
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("TITLE@x.com", "title@x.com"),
+        ("ÜBER@x.com", "über@x.com"),
+        ("Straße@x.com", "straße@x.com"),
+        ("İ@x.com", "i̇@x.com"),
+    ],
+)
+def test_lower_case_goes_by_unicode_without_a_language(given: str, sent: str) -> None:
+    """A Turkish İ keeps its dot as a character of its own, a Turkish I becomes i as everybody's, and ß is not ss."""
+    rules = IdentityRules(email_case="lower")
+    named = name_user(User(email=given), rules)
+    assert named.user == User(email=sent)
+    assert name_user(named.user, rules) == named
 
 
 @given(st.from_regex(r"\+1[0-9]{9,11}", fullmatch=True))
 def test_the_quick_check_of_a_phone_agrees_with_the_library(phone: str) -> None:
     number = phonenumbers.parse(phone)
     own_form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    valid = own_form == phone and phonenumbers.is_possible_number(number)
+    possible = phonenumbers.is_possible_number_with_reason(number)
+    valid = own_form == phone and possible == phonenumbers.ValidationResult.IS_POSSIBLE
     assert (name_user(User(phone=phone), IdentityRules()).fault is None) == valid
 
 
@@ -145,7 +247,7 @@ def test_only_the_domain_is_compared_without_case_and_the_email_is_sent_as_it_ca
 
 
 def test_long_identifiers_are_refused() -> None:
-    rules = IdentityRules(send="all")
+    rules = IdentityRules()
     for user in (User(client_user_id="x" * 101), User(custom=(("n", "x" * 101),)), User(email="x" * 101)):
         assert "longer than 100 characters" in (name_user(user, rules).fault or "")
     assert name_user(User(client_user_id="x" * 100), rules).fault is None
@@ -157,5 +259,11 @@ def test_long_identifiers_are_refused() -> None:
 def test_an_order_names_known_kinds_once(order: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="identity order"):
         IdentityRules(order)
-    with pytest.raises(ValueError, match="first, all"):
-        IdentityRules(send="some")
+    for wrong, match in (
+        ({"send": "some"}, "first, all"),
+        ({"email_case": "upper"}, "keep, lower"),
+        ({"invalid": "drop"}, "letter, next"),
+        ({"phone_region": "UK"}, "two letters"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            IdentityRules(**wrong)  # type: ignore[arg-type]  # the words are wrong, not their types

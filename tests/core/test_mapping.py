@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from tests.support.avro import body, fields, record
 from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder, Undecodable
-from worker.core.events.mapping import Mapping, find
-from worker.core.model import Event
+from worker.core.events.mapping import Mapping, Shape, find
+from worker.core.model import Event, User
 
 NOTHING: dict[str, Any] = {
     "phone": "",
@@ -74,7 +75,7 @@ def test_exclusions_prefix_and_renames_work_on_the_names_in_the_schema() -> None
     found = attributes(
         ROW, DATUM, attributes="*", exclude=("mix*", "price"), prefix="crm_", rename={"tier": "Loyalty Tier"}
     )
-    assert found == {"crm_id": 12, "crm_email": "a@b.example", "Loyalty Tier": "GOLD", "crm_points": None}
+    assert found == {"crm_id": 12, "Loyalty Tier": "GOLD", "crm_points": None}
 
 
 def test_a_map_takes_the_same_settings() -> None:
@@ -111,7 +112,7 @@ def test_a_record_whose_schema_has_nothing_at_the_attributes_path_is_not_passed_
 
 def test_rules_leave_a_record_out_before_its_attributes_are_looked_for() -> None:
     schema = fields(("kind", "string"), ("row", ["null", "string"]))
-    for rule in ({"ignore_when": ("kind=deleted",)}, {"ignore_when_null": "row"}, {"records": ("Other", "*.Changed")}):
+    for rule in ({"ignore_when": ("kind=deleted",)}, {"ignore_when_null": "row"}, {"types": ("Other", "*.Changed")}):
         mapping = Mapping(**{**NOTHING, "attributes": "after.*", **rule})
         assert (
             Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"kind": "deleted", "row": None})))
@@ -124,7 +125,7 @@ def test_rules_leave_a_record_out_before_its_attributes_are_looked_for() -> None
 )
 def test_record_types_are_taken_by_name(patterns: tuple[str, ...], taken: bool) -> None:  # noqa: FBT001 - an expected result
     schema = {**fields(("tier", "string"), name="Changed"), "namespace": "crm.v1"}
-    mapping = Mapping(**{**NOTHING, "attributes": "*", "records": patterns})
+    mapping = Mapping(**{**NOTHING, "attributes": "*", "types": patterns})
     event = Decoder(mapping, writer_schema=schema).decode(record(body(schema, {"tier": "gold"})))
     assert (event is not None) is taken
     union = [fields(("x", "int"), name="Deleted"), schema]
@@ -133,8 +134,8 @@ def test_record_types_are_taken_by_name(patterns: tuple[str, ...], taken: bool) 
 
 
 def test_a_mapping_that_does_not_fit_a_schema_says_why() -> None:
-    with pytest.raises(ValueError, match="neither a map nor a record"):
-        Decoder(Mapping(**{**NOTHING, "attributes": "id"}), writer_schema=ROW)
+    with pytest.raises(ValueError, match="tags is neither a map, a record nor a scalar"):
+        Decoder(Mapping(**{**NOTHING, "attributes": "tags"}), writer_schema=ROW)
     with pytest.raises(ValueError, match="same name"):
         Decoder(Mapping(**{**NOTHING, "attributes": "*", "rename": {"tier": "points"}}), writer_schema=ROW)
 
@@ -188,14 +189,51 @@ def test_custom_identifiers_come_from_pairs_a_map_or_an_array() -> None:
     assert pairs.user.custom == (("loyalty", "5"),)
     assert pairs.attributes == {}
     assert entries.user.custom == (("a", "1"),)
-    with pytest.raises(Undecodable, match="custom_identifiers"):
-        mapped(schema, datum, custom_identifiers="no")
+    neither = mapped(schema, datum, custom_identifiers="no")
+    assert neither is not None
+    ((kind, fault),) = neither.unusable
+    assert (kind, fault.partition(" a ")[0]) == ("custom", "custom_identifiers: neither")
 
 
-def test_an_identifier_that_is_not_text_is_undecodable_so_that_no_wrong_user_is_changed() -> None:
-    schema = fields(("id", "double"))
-    with pytest.raises(Undecodable, match="client_user_id: the field holds float"):
-        mapped(schema, {"id": 1.5}, client_user_id="id")
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 38}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [
+        ("long", 2**62, str(2**62)),
+        (DECIMAL, Decimal(12345678901234567890123456789012345678), "12345678901234567890123456789012345678"),
+        (DECIMAL, Decimal(0), "0"),
+        ({**DECIMAL, "scale": 2}, Decimal("12.00"), "12"),
+        ("double", 13115552368.0, "13115552368"),
+    ],
+)
+def test_an_identifier_may_be_a_whole_number_of_any_type(kind: Any, value: object, text: str) -> None:  # noqa: ANN401 - a schema
+    """A database's numeric keys come as decimals of scale 0, or as floats."""
+    schema = fields(("id", kind), ("ids", {"type": "map", "values": kind}))
+    event = mapped(schema, {"id": value, "ids": {"crm": value}}, client_user_id="id", custom_identifiers="ids")
+    assert event is not None
+    assert (event.user.client_user_id, event.user.custom, event.unusable) == (text, (("crm", text),), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "what"),
+    [
+        ("double", 1.5, "float"),
+        ("double", 2.0**60, "float"),
+        ({**DECIMAL, "scale": 2}, Decimal("12.50"), "Decimal"),
+        ("boolean", True, "bool"),
+        ({"type": "array", "items": "string"}, ["+13115552368"], "list"),
+        ({"type": "int", "logicalType": "date"}, 19723, "date"),
+    ],
+)
+def test_what_is_neither_text_nor_a_whole_number_names_nobody(kind: Any, value: object, what: str) -> None:  # noqa: ANN401 - as above
+    event = mapped(
+        fields(("id", kind), ("email", "string")), {"id": value, "email": "a@b.example"}, phone="id", email="email"
+    )
+    assert event is not None
+    assert event.user == User(email="a@b.example")
+    assert event.unusable == (("phone", f"phone: the field holds {what}; text or a whole number is needed"),)
 
 
 @pytest.mark.parametrize(
@@ -301,5 +339,5 @@ def test_a_path_through_unions_of_many_records_finds_each_type_once() -> None:
     inner = [{"type": "fixed", "name": f"C{n}", "size": 1} for n in range(9)]
     middle = [fields(("phone", inner if not n else [f"C{m}" for m in range(9)]), name=f"B{n}") for n in range(9)]
     outer = [fields(("user", middle if not n else [f"B{m}" for m in range(9)]), name=f"A{n}") for n in range(9)]
-    [found] = find(AvroType(outer), "user.phone")
+    [found] = find(Shape(AvroType(outer)), "user.phone")
     assert len(found.types) == 9

@@ -73,6 +73,15 @@ def test_a_recipe_does_what_it_says(heading: str, tmp_path: Path) -> None:
         assert (event.event_id is None) is (settings.mapping.event_id == "")
 
 
+def test_the_table_shows_settings_that_are_valid() -> None:
+    shown = re.findall(r"`(WORKER_\w+)=(.*?)`", PAGE)
+    assert len(shown) > 15
+    for name, value in shown:
+        setting = load(None, {}, {**REQUIRED, name: value.replace("\\|", "|")}).settings
+        parts.decoder(setting)
+        parts.preflight(setting)
+
+
 @pytest.mark.parametrize("heading", RECIPES)
 def test_check_finds_every_path_of_a_recipe_in_its_schema(heading: str, tmp_path: Path) -> None:
     recipe = RECIPES[heading]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.avro import fields, record, varint
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
-from worker.core.model import Checked, Event, Reason, User
+from worker.core.model import Checked, Event, Reason, Unusable, User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -269,3 +269,10 @@ def test_an_identifier_that_the_producer_does_not_know_is_absent() -> None:
     user = User("__debezium_unavailable_value", "ann@example.com", custom=(("id", "__debezium_unavailable_value"),))
     everything = Preflight(IdentityRules(send="all"), AttributeRules()).check(Event(user, {"a": 1}))
     assert (everything.user, everything.refusals) == (User(email="ann@example.com"), ())
+
+
+def test_a_record_is_delivered_without_the_invalid_identifier_that_names_nobody() -> None:
+    event = Event(User("junk", "a@b.example"), {"tier": "gold"}, unusable=(Unusable("custom", "an array"),))
+    checked = Preflight(IdentityRules(("email", "phone"), "all"), AttributeRules()).check(event)
+    assert (checked.user, checked.accepted, checked.refusals) == (User(email="a@b.example"), {"tier": "gold"}, ())
+    assert checked.dropped_identifiers == 2

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from worker.core.model import Letter, LostAttribute, Partition, Reason, Source, User
+from worker.core.rules.identity import IdentityRules
 from worker.jobs.letter_filter import LetterFilter, SourcePlace, source_place
 from worker.jobs.users import Users, identifier
 from worker.jobs.when import Unreadable
@@ -33,8 +34,8 @@ LETTER = Letter(
         (LetterFilter(since_ms=1_001), False),
         (LetterFilter(until_ms=1_001), True),
         (LetterFilter(until_ms=1_000), False),
-        (LetterFilter(users=Users([identifier("email=a@EXAMPLE.com")])), True),
-        (LetterFilter(users=Users([identifier("email=b@example.com")])), False),
+        (LetterFilter(users=Users([identifier("email=a@EXAMPLE.com")], IdentityRules())), True),
+        (LetterFilter(users=Users([identifier("email=b@example.com")], IdentityRules())), False),
         (LetterFilter(attributes=("x", "loyalty_*")), True),
         (LetterFilter(attributes=("loyalty",)), False),
         (LetterFilter(sources=(SourcePlace("profiles", None, None),)), True),
@@ -51,7 +52,7 @@ def test_a_letter_fits_all_kinds_of_filters_that_are_given(wanted: LetterFilter,
 def test_a_letter_without_a_user_is_nobodys() -> None:
     nobody = replace(LETTER, user=None)
     assert LetterFilter().fits(nobody)
-    assert not LetterFilter(users=Users([identifier("phone=+13115550001")])).fits(nobody)
+    assert not LetterFilter(users=Users([identifier("phone=+13115550001")], IdentityRules())).fits(nobody)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,9 @@ class FakeDecoder:
     def __init__(self) -> None:
         self.known: set[int] = set()
 
+    def is_tombstone(self, record: Record) -> bool:
+        return record.value is None
+
     def decode(self, record: Record) -> Event:
         schema_id = int(record.value or b"0")
         if schema_id not in self.known:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from worker.core.model import User
+from worker.core.rules.identity import IdentityRules
 from worker.jobs.users import Identifier, Users, identifier, users_of_file
 from worker.jobs.when import Unreadable
 
 
 def test_each_kind_is_read() -> None:
     assert identifier("phone=+15551230001") == ("phone", "", "+15551230001")
-    assert identifier(" email=a=b@Example.COM ") == ("email", "", "a=b@example.com")
+    assert identifier(" email=a=b@Example.COM ") == ("email", "", "a=b@Example.COM")
     assert identifier("client_user_id=7") == ("client_user_id", "", "7")
     assert identifier("custom:shop id=7") == ("custom", "shop id", "7")
 
@@ -26,13 +27,23 @@ def test_what_is_no_user_is_refused_and_not_repeated(text: str) -> None:
 
 
 def test_a_user_is_included_by_any_identifier() -> None:
-    users = Users([identifier("email=a@EXAMPLE.com"), identifier("custom:shop=7")])
+    users = Users([identifier("email=a@EXAMPLE.com"), identifier("custom:shop=7")], IdentityRules())
     assert users.include(User(phone="+15551230001", email="a@example.COM"))
     assert users.include(User(custom=(("other", "7"), ("shop", "7"))))
     assert not users.include(User(email="A@example.com")), "before the @, the case may matter"
     assert not users.include(User(custom=(("other", "7"),)))
-    assert Users(None).include(User(phone="+15551230001"))
-    assert not Users([]).include(User(phone="+15551230001"))
+    assert Users(None, IdentityRules()).include(User(phone="+15551230001"))
+    assert not Users([], IdentityRules()).include(User(phone="+15551230001"))
+
+
+def test_users_are_typed_in_any_form_that_the_settings_take() -> None:
+    rules = IdentityRules(phone_region="US", email_case="lower")
+    users = Users([identifier("phone=(311) 555-2368"), identifier("email=Ann@Shop.Example")], rules)
+    for phone in ("+13115552368", "311-555-2368"):
+        assert users.include(User(phone=phone)), "as it is sent, and as a letter has it"
+    assert users.include(User(email="ANN@shop.example"))
+    assert not users.include(User(phone="junk", email="anna@shop.example"))
+    assert Users([identifier("phone=junk")], rules).include(User(phone="junk")), "an invalid one is found as it is"
 
 
 def test_a_file_has_one_user_a_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.avro import fields
+from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.directory import DirectorySchemas
 
@@ -19,7 +20,7 @@ def put(directory: Path, name: str, schema: object) -> None:
     (directory / name).write_text(text, encoding="utf-8")
 
 
-def asked(schemas: DirectorySchemas, schema_id: int) -> list[tuple[int, object | None]]:
+def asked(schemas: DirectorySchemas, schema_id: int) -> list[tuple[SchemaId, object | None]]:
     schemas.request(schema_id)
     return schemas.answers()
 

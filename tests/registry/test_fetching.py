@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.core.model import SchemaId
 from worker.registry.fetching import FORGET_SECONDS, Fetching
 
 
@@ -9,20 +10,20 @@ class Registry:
     """What it holds, and what it was asked for: the ids, with the time of each."""
 
     def __init__(self) -> None:
-        self.holds: dict[int, object] = {}
-        self.down: set[int] = set()
-        self.asked: list[tuple[int, float]] = []
-        self.answers: list[tuple[int, object | None]] = []
+        self.holds: dict[SchemaId, object] = {}
+        self.down: set[SchemaId] = set()
+        self.asked: list[tuple[SchemaId, float]] = []
+        self.answers: list[tuple[SchemaId, object | None]] = []
         self.now = 100.0
         self.fetching = Fetching(self.fetch, "http://registry", unknown_id_seconds=30)
 
-    def fetch(self, schema_id: int) -> object | None:
+    def fetch(self, schema_id: SchemaId) -> object | None:
         self.asked.append((schema_id, self.now))
         if schema_id in self.down:
             raise OSError
         return self.holds.get(schema_id)
 
-    def go_on(self, seconds: float, *wanted: int) -> list[tuple[int, object | None]]:
+    def go_on(self, seconds: float, *wanted: int) -> list[tuple[SchemaId, object | None]]:
         """Steps for so long. The ids are wanted all the time."""
         end = self.now + seconds
         self.answers.clear()

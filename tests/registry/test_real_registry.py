@@ -12,6 +12,7 @@ from tests.support.avro import body, fields, framed, record
 from tests.support.registry import Registry
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
+from worker.core.model import SchemaId
 from worker.registry.registry import RegistrySchemas
 
 pytestmark = pytest.mark.registry
@@ -28,7 +29,7 @@ def test_a_real_registry_resolves_references_and_registers_the_dead_letters(regi
         customer = client.register_schema("source-customer", Schema(json.dumps(CUSTOMER), "AVRO", [reference]))
     unknown = customer + 1_000_000
     schemas = RegistrySchemas(registry.url, {}, "source-letters", unknown_id_seconds=1)
-    answered: dict[int, object] = {}
+    answered: dict[SchemaId, object] = {}
     try:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while len(answered) < 2 or schemas.dead_letter_schema_id() is None:

@@ -15,6 +15,7 @@ from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.avro.schema import full_name
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
+from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
@@ -303,7 +304,7 @@ def test_a_bounded_number_of_very_many_ids_is_kept_and_answered(stub: StubRegist
         for schema_id in range(5_000):
             schemas.request(schema_id)
         stub.fault = lambda path: NOT_FOUND if "ids" in path else None
-        answered: list[tuple[int, object]] = []
+        answered: list[tuple[SchemaId, object]] = []
 
         def enough() -> bool:
             answered.extend(schemas.answers())
@@ -317,3 +318,44 @@ def test_the_bundled_schemas_are_found() -> None:
     assert bundled("profile_changed")["name"] == "ProfileChanged"
     with pytest.raises(FileNotFoundError):
         bundled("nothing")
+
+
+def test_a_schema_is_fetched_by_its_guid(stub: StubRegistry) -> None:
+    guid = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+    stub.fault = lambda path: (200, {"schema": json.dumps(ROW)}) if path == f"/schemas/guids/{guid}" else None
+    with source(stub.url) as schemas:
+        schemas.request(guid)
+        assert until(schemas.answers) == [(guid, ROW)]
+
+
+@pytest.mark.parametrize("code", [404, 0])
+def test_a_registry_that_knows_no_guids_says_that_there_is_none(stub: StubRegistry, code: int) -> None:
+    """Else one header would hold a partition for ever. But a wrong URL says the same: so it must answer otherwise."""
+    guid, no_path = "6f9619ff-8b86-d011-b42d-00cf4fc964ff", (404, {"error_code": code, "message": "no such path"})
+    stub.fault = lambda path: no_path if "guids" in path else (200, []) if path.startswith("/subjects?") else None
+    with source(stub.url) as schemas:
+        schemas.request(guid)
+        assert until(schemas.answers) == [(guid, None)]
+        stub.fault = lambda _path: no_path
+        schemas.request(guid)
+        assert "no registry answers at that path" in until(schemas.waiting)
+
+
+@pytest.mark.parametrize("refusal", [(403, {"error_code": 40301, "message": "no"}), (422, {"error_code": 42205})])
+def test_an_account_that_may_not_register_looks_the_schema_up(stub: StubRegistry, refusal: tuple[int, object]) -> None:
+    stub.fault = lambda path: refusal if path.partition("?")[0].endswith("/versions") else None
+    with source(stub.url) as schemas:
+        assert until(schemas.dead_letter_schema_id) == 901
+    ((subject, sent),) = stub.registered
+    assert (subject, full_name(json.loads(sent["schema"]))) == ("letters-value", "profile.v1.DeadLetter")
+    assert [path.partition("?")[0] for path in stub.asked] == [
+        "POST /subjects/letters-value/versions",
+        "POST /subjects/letters-value",
+    ]
+
+
+def test_if_the_schema_is_not_there_either_the_refusal_is_told(stub: StubRegistry) -> None:
+    stub.fault = lambda path: (403, {"error_code": 40301}) if "/versions" in path else (404, {"error_code": 40403})
+    with source(stub.url) as schemas:
+        assert "HTTP 403, error code 40301" in until(schemas.waiting)
+        assert schemas.dead_letter_schema_id() is None

@@ -265,3 +265,39 @@ def test_the_defaults_of_the_settings_equal_those_of_the_rules() -> None:
     assert IdentityRules(**settings().identity.model_dump()) == IdentityRules()
     assert AttributeRules(**settings().attributes.model_dump() | {"allow": ()}) == AttributeRules()
     assert Mapping(**settings().mapping.model_dump()) == Mapping()
+
+
+def test_a_phone_region_is_a_country_by_two_letters(tmp_path: Path) -> None:
+    assert settings(IDENTITY__PHONE_REGION=" us ").identity.phone_region == "US"
+    assert settings(IDENTITY__PHONE_REGION="").identity.phone_region is None
+    assert "such as GB" in problems(IDENTITY__PHONE_REGION="UK")[0]
+    assert "such as US" in problems(IDENTITY__PHONE_REGION="USA")[0]
+    norway = tmp_path / "worker.yaml"
+    norway.write_text("identity: {phone_region: NO}", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="put it in quotes"):
+        load(norway, {}, MINIMAL)
+    norway.write_text('identity: {phone_region: "NO"}', encoding="utf-8")
+    assert load(norway, {}, MINIMAL).settings.identity.phone_region == "NO"
+
+
+def test_keys_need_what_their_framing_needs(tmp_path: Path) -> None:
+    schema = tmp_path / "key.avsc"
+    schema.write_text('"string"')
+    bare = {"SCHEMAS__REGISTRY_URL": None, "SCHEMAS__FRAMING": "none", "SCHEMAS__WRITER_SCHEMA": str(schema)}
+    settings(SCHEMAS__KEY_FRAMING="none", SCHEMAS__KEY_SCHEMA=str(schema))
+    assert "the schema of the keys" in problems(SCHEMAS__KEY_FRAMING="none")[0]
+    assert "has no effect" in problems(SCHEMAS__KEY_SCHEMA=str(schema))[0]
+    assert "does not exist" in problems(SCHEMAS__KEY_FRAMING="none", SCHEMAS__KEY_SCHEMA=str(tmp_path / "none"))[0]
+    settings(**bare)
+    assert "needs a source of schemas" in problems(**bare, MAPPING__PHONE="key.phone | phone")[0]
+    settings(**bare, MAPPING__PHONE="key", SCHEMAS__KEY_FRAMING="text")
+
+
+def test_attribute_paths_are_a_list_in_any_form(tmp_path: Path) -> None:
+    assert settings(MAPPING__ATTRIBUTES="*, a.b").mapping.attributes == "*, a.b"
+    assert settings(MAPPING__ATTRIBUTES='["*", "a.b"]').mapping.attributes == "*,a.b"
+    file = tmp_path / "worker.yaml"
+    file.write_text('mapping: {attributes: ["*", town=a.b]}', encoding="utf-8")
+    assert load(file, {}, MINIMAL).settings.mapping.attributes == "*,town=a.b"
+    assert "the path is empty" in problems(MAPPING__ATTRIBUTES="*,,a")[0]
+    assert "wrong place" in problems(MAPPING__ATTRIBUTES="*.a")[0]

@@ -53,7 +53,7 @@ from tests.simulation.replays import Replays
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.events.decode import SchemaMissing, Undecodable
-from worker.core.model import Event, Letter, Record, User
+from worker.core.model import Event, Letter, Record, SchemaId, User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -93,11 +93,15 @@ class CatalogueDecoder:
     def __init__(self, events: dict[bytes, tuple[int, Event | None]], *, knows_all: bool) -> None:
         self._events = events
         self._knows_all = knows_all
-        self._known = {1}
+        self._known: set[SchemaId] = {1}
 
-    def add(self, schema_id: int, _: object) -> None:
+    def add(self, schema_id: SchemaId, _: object) -> None:
         """The registry answered: this schema is known from now on."""
         self._known.add(schema_id)
+
+    def is_tombstone(self, record: Record) -> bool:
+        """Whether the record has no value."""
+        return record.value is None
 
     def decode(self, record: Record) -> Event | None:
         """The event of a record.
@@ -144,7 +148,7 @@ class Cluster:
         self._faults: list[Fault] = []
         self._epoch = 0
         self._lives = 0
-        self._registry_queue: list[tuple[int, Callable[[int], None]]] = []
+        self._registry_queue: list[tuple[SchemaId, Callable[[SchemaId], None]]] = []
 
     def run(self) -> Outcome:
         """Runs until the faults are over and everything is settled.
@@ -225,7 +229,7 @@ class Cluster:
 
         self.timeline.after(seconds, decide)
 
-    def ask_registry(self, schema_id: int, answer: Callable[[int], None]) -> None:
+    def ask_registry(self, schema_id: SchemaId, answer: Callable[[SchemaId], None]) -> None:
         """The registry answers; while it is down, questions wait for its return."""
         if self._on("registry_down"):
             self._registry_queue.append((schema_id, answer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.core.model import Letter
+from worker.core.model import Letter, SchemaId
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -44,16 +44,16 @@ class Schemas:
     def __init__(self, cluster: Cluster, member: Member) -> None:
         self._cluster = cluster
         self._member = member
-        self._asked: set[int] = set()
-        self._answers: list[tuple[int, object | None]] = []
+        self._asked: set[SchemaId] = set()
+        self._answers: list[tuple[SchemaId, object | None]] = []
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Asks the registry, unless the same question is already open."""
         if schema_id not in self._asked:
             self._asked.add(schema_id)
             self._cluster.ask_registry(schema_id, self._came)
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The answers since the last call."""
         answers, self._answers = self._answers, []
         return answers
@@ -73,7 +73,7 @@ class Schemas:
     def close(self) -> None:
         """Does nothing: it holds nothing open."""
 
-    def _came(self, schema_id: int) -> None:
+    def _came(self, schema_id: SchemaId) -> None:
         self._asked.discard(schema_id)
         self._answers.append((schema_id, {}))
         self._member.wake()

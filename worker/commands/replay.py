@@ -149,7 +149,8 @@ class _Run:
         anew = how is Beginning.ANEW
         if anew:
             self._warn_of_retention()
-        scope = Scope(begun.ranges, Users(self._users).include, options.attributes)
+        users = Users(self._users, parts.identity_rules(self._settings))
+        scope = Scope(begun.ranges, users.include, options.attributes)
         starts = self._starts(begun)
         task = ReplayTask(self._name, begun, anew, scope, starts, options.rate, options.dry_run, self._say)
         who, board = parts.identity(self._settings), JobBoard("replay", self._name)

@@ -126,7 +126,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         prove_dead_letters(admin, settings.kafka.dead_letter_topic)
     task = Task(
         reaches=reaches,
-        includes=Users(typed).include,
+        includes=Users(typed, parts.identity_rules(settings)).include,
         users_max=USERS if typed is None and options.sample is None else options.sample,
         patterns=options.attributes,
         rate=options.rate,

@@ -25,7 +25,7 @@ from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
 from worker.core.intake import Intake, PartitionProgress
 from worker.core.letters.outbox import Outbox
 from worker.core.letters.storm import Credit, Storm
-from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, User, UserKey
+from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, SchemaId, User, UserKey
 from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus
@@ -191,11 +191,11 @@ class Engine:
                 ledger.passed(offset)
 
     @property
-    def missing_schemas(self) -> set[int]:
+    def missing_schemas(self) -> set[SchemaId]:
         """Schema ids that partitions wait for."""
         return self._intake.missing_schemas
 
-    def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
+    def schema(self, schema_id: SchemaId, schema: object | None, now: Now) -> None:
         """The registry's answer for a schema id; None where it has no such schema."""
         self._intake.schema(schema_id, schema, now)
         self._window.make_due(self._leaving)  # during a drain: the records that waited have just opened entries

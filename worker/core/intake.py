@@ -18,7 +18,7 @@ from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreada
 from worker.core.facts import Facts, Halted, Resumed, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
 from worker.core.letters.outbox import OffsetOwner, Outbox
-from worker.core.model import Event, Letter, Now, Partition, Record
+from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Change
@@ -67,8 +67,8 @@ class Intake:
         self._totals = totals
         self._facts = facts
         self._stalled: dict[Ledger, deque[Record]] = {}
-        self._missing: dict[Ledger, int] = {}
-        self._ahead: dict[Ledger, set[int]] = {}
+        self._missing: dict[Ledger, SchemaId] = {}
+        self._ahead: dict[Ledger, set[SchemaId]] = {}
         self._forget_absent_at = math.inf
         self._storm_ms = 0  # when the latest storm of unusable records began
 
@@ -101,7 +101,7 @@ class Intake:
         self._totals.records += 1
         ledger.read(record.offset)
 
-    def schema(self, schema_id: int, schema: object | None, now: Now) -> None:
+    def schema(self, schema_id: SchemaId, schema: object | None, now: Now) -> None:
         """The registry has answered (None: it has no such schema): resumes the partitions that wait for it."""
         self._decoder.add(schema_id, schema)
         if schema is None:
@@ -123,7 +123,7 @@ class Intake:
         return ledger in self._stalled
 
     @property
-    def missing_schemas(self) -> set[int]:
+    def missing_schemas(self) -> set[SchemaId]:
         """The schema ids that partitions wait for, now or further behind."""
         return set(self._missing.values()).union(*self._ahead.values())
 
@@ -147,7 +147,7 @@ class Intake:
             position = stalled.offset
         return PartitionProgress(position, ledger.committable, oldest_ms)
 
-    def missing_schema(self, ledger: Ledger) -> int | None:
+    def missing_schema(self, ledger: Ledger) -> SchemaId | None:
         """The schema id that the partition waits for, if any."""
         return self._missing.get(ledger)
 
@@ -173,7 +173,8 @@ class Intake:
 
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
         checked = self._preflight.check(event)
-        self._totals.passed_over += checked.passed_over
+        self._totals.passed_over += checked.passed_over + len(event.kept_back)
+        self._totals.dropped_identifiers += checked.dropped_identifiers
         for refusal in checked.refusals:
             self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
             if checked.key is not None:

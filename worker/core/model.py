@@ -22,6 +22,9 @@ CUSTOM_BYTES = 70
 HEADER_BYTES = 150
 """The size of a header in memory, without its content."""
 
+SchemaId: TypeAlias = int | str
+"""What a registry calls a schema: its number, or its GUID in small letters."""
+
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
@@ -83,7 +86,7 @@ class UserKey(NamedTuple):
     """The one identifier by which changes of a user are coalesced and ordered.
 
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
-    Only the key has an email's domain in lower case: the identifier itself is sent as given.
+    Only the key has an email's domain in lower case, whatever the rules: the identifier itself is sent as they say.
     """
 
     kind: str
@@ -94,14 +97,27 @@ class UserKey(NamedTuple):
         return f"UserKey({self.kind})"
 
 
+class Unusable(NamedTuple):
+    """A field that should hold an identifier of a kind, and holds none. `fault` says what instead."""
+
+    kind: str
+    fault: str
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded record, before any rule is applied. Attribute values are whatever Avro gave."""
+    """A decoded record, before any rule is applied. Attribute values are whatever Avro gave.
+
+    `unusable` has the identifiers that are neither text nor a whole number, `kept_back` the names of attributes whose
+    values look like an identifier.
+    """
 
     user: User
     attributes: Mapping[str, object] = field(repr=False)
     occurred_at_ms: int | None = None
     event_id: str | None = field(default=None, repr=False)
+    unusable: tuple[Unusable, ...] = ()
+    kept_back: tuple[str, ...] = ()
 
 
 class Reason(StrEnum):
@@ -142,7 +158,7 @@ class Checked:
     """An event after preflight. `key` is None if the event has no valid identifier; then `accepted` is empty.
 
     `user` has only the identifiers to send. `passed_over` counts the attributes left out by a rule (nulls dropped,
-    names not on the allow-list).
+    names not on the allow-list), `dropped_identifiers` the invalid identifiers that name nobody.
     """
 
     key: UserKey | None
@@ -150,6 +166,7 @@ class Checked:
     accepted: Mapping[str, Scalar] = field(repr=False)
     refusals: tuple[Refusal, ...] = ()
     passed_over: int = 0
+    dropped_identifiers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

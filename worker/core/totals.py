@@ -16,6 +16,7 @@ class Totals:
         ignored: records that left nothing to send and nothing to dead-letter, tombstones included.
         empty: those of them that no rule left out as a whole, but all their attributes, or that had none.
         passed_over: attributes left out by a rule (nulls dropped, names not on the allow-list).
+        dropped_identifiers: invalid identifiers that named nobody, and were not sent.
         changes: changes of users that went into an entry, or were spared.
         shared_users: changes that went into an entry with changes of another partition.
         calls: requests made.
@@ -33,6 +34,7 @@ class Totals:
     ignored: int = 0
     empty: int = 0
     passed_over: int = 0
+    dropped_identifiers: int = 0
     changes: int = 0
     shared_users: int = 0
     calls: int = 0

@@ -7,11 +7,12 @@ from typing import Final, Generic, TypeVar
 
 from worker.core.avro import framing
 from worker.core.avro.schema import InvalidSchema, Undecodable
+from worker.core.model import SchemaId
 
 _READERS_MAX: Final = 1_000
 
 R = TypeVar("R")
-SchemaOf = Callable[[int], object | None]
+SchemaOf = Callable[[SchemaId], object | None]
 """The schema of an id, as `json.loads` gives it. None if there is none. May raise Unfinished."""
 
 

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from worker.core.events.decode import Decoder
 from worker.core.events.reading import Content, NeedsSchema, read
-from worker.core.model import Partition, Record
+from worker.core.model import Partition, Record, SchemaId
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 
@@ -85,6 +85,6 @@ class Reading:
         waiting = self._schemas.waiting() if self._schemas is not None and self._waiting else None
         return waiting or self._reader.problem
 
-    def _ask(self, schema_id: int) -> None:
+    def _ask(self, schema_id: SchemaId) -> None:
         if self._schemas is not None:  # with one schema for all records, none is ever missing
             self._schemas.request(schema_id)

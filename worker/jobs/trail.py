@@ -27,6 +27,7 @@ class State(StrEnum):
 
 _RESOLVED: Final = {"delivered": State.DELIVERED, "superseded": State.SUPERSEDED}
 _BY_RULE: Final = "WORKER_ATTRIBUTES__ALLOW or WORKER_ATTRIBUTES__UNKNOWN_VALUES leaves it out"
+_KEPT_BACK: Final = "its value looks like a phone or an address; name it in WORKER_MAPPING__ATTRIBUTES to send it"
 _DETAILS: Final = {
     State.DEAD_LETTER: "it is, or was, a dead letter",
     State.SUPERSEDED: "later changes of the same user stand in its place; whether it was sent before them, only a "
@@ -159,6 +160,7 @@ def _fates(traces: Traces, event: Event) -> Iterable[Fate]:
             yield Fate(name, state, by or refused[name].detail, value)
         else:
             yield Fate(name, State.PASSED_OVER, "it is null" if value is None else _BY_RULE, value)
+    yield from (Fate(name, State.PASSED_OVER, _KEPT_BACK) for name in event.kept_back)
 
 
 def _of_accepted(traces: Traces, name: str, value: Scalar) -> Fate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from worker.core.model import User
+from worker.core.rules.identity import IdentityRules, compared
 from worker.jobs.when import Unreadable
 
 _PLAIN: Final = ("phone", "email", "client_user_id")
@@ -32,7 +33,7 @@ def identifier(text: str) -> Identifier:
     kind, found, value = text.strip().partition("=")
     family, _, name = kind.partition(":")
     if found and value and kind in _PLAIN:
-        return Identifier(kind, "", _folded(kind, value))
+        return Identifier(kind, "", value)
     if found and value and family == "custom" and name:
         return Identifier("custom", name, value)
     raise Unreadable("a user is phone=…, email=…, client_user_id=… or custom:NAME=…")
@@ -69,20 +70,18 @@ def typed_users(texts: Sequence[str], path: Path | None) -> list[Identifier] | N
 class Users:
     """Whether a user is one of those that were typed. None typed: everybody is."""
 
-    def __init__(self, typed: Iterable[Identifier] | None) -> None:
-        self._typed = None if typed is None else frozenset(typed)
+    def __init__(self, typed: Iterable[Identifier] | None, rules: IdentityRules) -> None:
+        self._rules = rules
+        self._typed = None if typed is None else frozenset(map(self._compared, typed))
 
     def include(self, user: User) -> bool:
-        """Whether one of the user's identifiers was typed. The domain of an address is compared in any case."""
+        """Whether one of the user's identifiers was typed. They are compared in the form in which they are sent."""
         if self._typed is None:
             return True
         plain = ((kind, getattr(user, kind)) for kind in _PLAIN)
-        found = {Identifier(kind, "", _folded(kind, value)) for kind, value in plain if value is not None}
-        found.update(Identifier("custom", name, value) for name, value in user.custom)
-        return not self._typed.isdisjoint(found)
+        found = [Identifier(kind, "", value) for kind, value in plain if value is not None]
+        found += [Identifier("custom", name, value) for name, value in user.custom]
+        return not self._typed.isdisjoint(map(self._compared, found))
 
-
-def _folded(kind: str, value: str) -> str:
-    """An address as users are coalesced: its domain in lower case."""
-    local, at, domain = value.rpartition("@")
-    return f"{local}{at}{domain.lower()}" if kind == "email" else value
+    def _compared(self, one: Identifier) -> Identifier:
+        return one._replace(value=compared(*one, self._rules))

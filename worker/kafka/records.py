@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from confluent_kafka import Message
 
-from worker.core.letters.letter import trace_context
+from worker.core.letters.letter import used_headers
 from worker.core.model import Headers, Partition, Record
 
 # Not `message.headers()`: after some calls, Python skips the check that turns the library's fault into a SystemError.
@@ -41,7 +41,7 @@ class PollSize:
 
 
 def record_of(message: Message) -> Record:
-    """Converts a message that is not an error. Of its headers, only the trace context is kept.
+    """Converts a message that is not an error. Of its headers, those that the worker uses are kept.
 
     Raises:
         RuntimeError: It has no topic, partition or offset. A consumed message always has them.
@@ -55,11 +55,11 @@ def record_of(message: Message) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        headers=_trace_context(message),
+        headers=_used_headers(message),
     )
 
 
-def _trace_context(message: Message) -> Headers:
+def _used_headers(message: Message) -> Headers:
     """The headers that the worker uses. None if they cannot be read: a record is good without them.
 
     A header's name may be any bytes, because producers in C, Go or Rust do not check it. If one is not UTF-8, the
@@ -70,4 +70,4 @@ def _trace_context(message: Message) -> Headers:
     except (SystemError, ValueError):
         return ()
     # Consumed headers are a list of (name, bytes) pairs. The stub also allows what a producer accepts.
-    return trace_context(tuple(cast("list[tuple[str, bytes | None]]", headers))) if headers else ()
+    return used_headers(tuple(cast("list[tuple[str, bytes | None]]", headers))) if headers else ()

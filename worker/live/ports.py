@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from worker.core.facts import DeletedUnread
-from worker.core.model import Call, Letter, Now, Partition, Record, Reply
+from worker.core.model import Call, Letter, Now, Partition, Record, Reply, SchemaId
 
 Clock: TypeAlias = Callable[[], Now]
 """Returns the present by both clocks."""
@@ -174,10 +174,10 @@ class Receipts(Protocol):
 class Schemas(Protocol):
     """Where writer schemas come from: answers for the schema ids in records. No method waits for a network."""
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Asks for a schema. Asking twice is harmless. A full source drops requests, so ask until it has answered."""
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The answers since the last call: a schema as `json.loads` gives it, or None if the id does not exist."""
 
     def dead_letter_schema_id(self) -> int | None:

@@ -115,6 +115,11 @@ _WORK: Final = (
     _total("ignored_records", "Records without any effect.", lambda t: t.ignored),
     _total("changes", "Changes of users, each with any number of attributes.", lambda t: t.changes),
     _total("passed_over_attributes", "Attributes left out by a stated rule.", lambda t: t.passed_over),
+    _total(
+        "dropped_identifiers",
+        "Invalid identifiers that named nobody, and were not sent.",
+        lambda t: t.dropped_identifiers,
+    ),
     _total("calls", "Requests made, retries and probes included.", lambda t: t.calls),
     _total("calls_saved", "Requests that coalescing or sparing saved.", lambda t: t.calls_saved),
     _total(

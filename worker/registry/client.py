@@ -16,12 +16,14 @@ from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryE
 from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
+from worker.core.model import SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
 from worker.registry.exchanges import Exchanges, Unanswered
 
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = frozenset({40403})
+_ANY_CODE = range(-(2**31), 2**31)
 _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
@@ -30,7 +32,8 @@ _ROOT = "$root"
 _HINTS = {
     301: "it redirects, and the worker follows no redirects: set the registry URL to the final address",
     401: "it refuses the credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
-    403: "these credentials may not do that: grant read on schemas, and write on the subjects of what it writes",
+    403: "these credentials may not do that: grant read on schemas, and write on the subjects of what it writes, or "
+    "register its schemas there (docs/dead-letters.md)",
     404: "no registry answers at that path: check the registry URL and its path",
     409: "the subject has an incompatible schema: delete the subject, or set another dead-letter topic",
     422: "it refuses the schema: check the subject's settings",
@@ -75,8 +78,8 @@ class RegistryClient:
         self.where = ", ".join(map(_without_userinfo, url.split(",")))
         """The URLs without credentials."""
 
-    def schema(self, schema_id: int) -> object | None:
-        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id.
+    def schema(self, schema_id: SchemaId) -> object | None:
+        """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id or GUID.
 
         Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL, and the code
         with another status from a proxy or a registry in trouble.
@@ -84,7 +87,11 @@ class RegistryClient:
         Raises:
             RulesToRun: The schema has rules that its readers must run.
         """
-        found = self._exchanges.ask(self._found(f"schemas/ids/{schema_id}", _SCHEMA_NOT_FOUND))
+        by_guid = isinstance(schema_id, str)
+        path, codes = ("guids", _ANY_CODE) if by_guid else ("ids", _SCHEMA_NOT_FOUND)
+        found = self._exchanges.ask(self._found(f"schemas/{path}/{schema_id}", codes))
+        if found is None and by_guid:
+            self.prove()  # one that knows no GUIDs says the same of the path as what is no registry, by any code
         return None if found is None else found[1]
 
     def prove(self) -> None:
@@ -108,8 +115,18 @@ class RegistryClient:
         return compatible
 
     def register(self, subject: str, schema: object) -> int:
-        """Registers the Avro schema, unless it is registered already. Returns its id."""
-        schema_id = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+        """Registers the Avro schema, unless it is registered already. Returns its id.
+
+        If the registry refuses that, the schema is looked up: somebody who may do so may have registered it.
+        """
+        try:
+            schema_id: object = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+        except SchemaRegistryError as refusal:
+            if not 400 <= refusal.http_status_code < 500:  # noqa: PLR2004 - HTTP's refusals
+                raise
+            schema_id = self._exchanges.ask(self._looked_up(subject, schema))
+            if schema_id is None:
+                raise
         if type(schema_id) is not int:
             raise TypeError("the registry's answer has no id")
         return schema_id
@@ -127,6 +144,14 @@ class RegistryClient:
         if not isinstance(answer, dict):
             raise TypeError("the registry's answer is no object")
         return answer
+
+    async def _looked_up(self, subject: str, schema: object) -> object:
+        """The id under which the subject has the schema. None if it has not, or will not say."""
+        try:
+            answer = await self._rest.post(f"subjects/{quote(subject, safe='')}", body=_avro(schema).to_dict())
+        except SchemaRegistryError:
+            return None
+        return answer.get("id") if isinstance(answer, dict) else None
 
     async def _found(self, path: str, codes: Collection[int]) -> tuple[dict[str, Any], object] | None:
         """The answer and its schema. None if the registry says so by one of the codes."""

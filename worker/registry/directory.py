@@ -6,9 +6,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
+from worker.core.model import SchemaId
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
 _RECEIPT = "profile.v1.Receipt"
@@ -18,7 +21,7 @@ _UNKNOWN_REMEMBERED_SECONDS = 300.0
 
 
 class DirectorySchemas:
-    """Schemas as files `<id>.avsc`. Each file is read when a record has its id.
+    """Schemas as files `<id>.avsc`, by number or GUID. Each file is read when a record has its id.
 
     A file may be added later: when the directory changes, ids answered as unknown are looked up again.
 
@@ -39,20 +42,20 @@ class DirectorySchemas:
         self._directory = directory
         self._unknown_id_seconds = unknown_id_seconds
         self._clock = clock
-        self._answers: list[tuple[int, object | None]] = []
-        self._unknown: dict[int, tuple[float, float]] = {}  # when its file was first and last missed
-        self._problems: dict[int, str] = {}
-        self._asked: set[int] = set()  # since the last call of `answers`
+        self._answers: list[tuple[SchemaId, object | None]] = []
+        self._unknown: dict[SchemaId, tuple[float, float]] = {}  # when its file was first and last missed
+        self._problems: dict[SchemaId, str] = {}
+        self._asked: set[SchemaId] = set()  # since the last call of `answers`
         self._own_ids = dict.fromkeys((_DEAD_LETTER, _RECEIPT), 0)
         self._changed = _changed(directory)
         if self._changed is None:
             raise ValueError(f"the schema directory {directory} cannot be read; mend the path or its permissions")
         for path in sorted(directory.glob("*.avsc")):
             schema_id = _id_of(path)
-            if (name := full_name(read_schema(path))) in self._own_ids:
+            if (name := full_name(read_schema(path))) in self._own_ids and isinstance(schema_id, int):
                 self._own_ids[name] = schema_id
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Reads the file of this id now. A broken file gets no answer: somebody may be writing it just now."""
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
@@ -72,7 +75,7 @@ class DirectorySchemas:
             self._unknown.pop(schema_id, None)
         self._answers.append((schema_id, schema))
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The schemas read since the last call, and those whose files were missing and have appeared."""
         changed = _changed(self._directory)
         if changed != self._changed:
@@ -101,7 +104,7 @@ class DirectorySchemas:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _may_come(self, schema_id: int) -> bool:
+    def _may_come(self, schema_id: SchemaId) -> bool:
         """Whether a missing file is still waited for."""
         now = self._clock()
         first, last = self._unknown.pop(schema_id, (now, now))
@@ -123,12 +126,14 @@ def _changed(directory: Path) -> int | None:
         return None
 
 
-def _id_of(path: Path) -> int:
-    if not (
-        path.stem.isascii() and path.stem.isdigit() and int(path.stem) <= _ID_MAX and str(int(path.stem)) == path.stem
-    ):
-        raise ValueError(f"{path}: name the file by the schema id, as in 7.avsc")
-    return int(path.stem)
+def _id_of(path: Path) -> SchemaId:
+    stem = path.stem
+    if stem.isascii() and stem.isdigit() and int(stem) <= _ID_MAX and str(int(stem)) == stem:
+        return int(stem)
+    with suppress(ValueError):
+        if stem == str(UUID(stem)):
+            return stem
+    raise ValueError(f"{path}: name the file by the schema id, as in 7.avsc")
 
 
 def read_schema(path: Path) -> object:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.backoff import full_jitter
+from worker.core.model import SchemaId
 from worker.registry.client import explained
 
 FORGET_SECONDS: Final = 30.0
@@ -42,18 +43,18 @@ class Fetching:
         failed: Whether the last step's request failed: let the pause pass before the next step.
     """
 
-    def __init__(self, fetch: Callable[[int], object | None], where: str, unknown_id_seconds: float) -> None:
+    def __init__(self, fetch: Callable[[SchemaId], object | None], where: str, unknown_id_seconds: float) -> None:
         self._fetch = fetch
         self._where = where
         self._unknown_id_seconds = unknown_id_seconds
-        self._wanted: dict[int, _Wanted] = {}
-        self._absent: dict[int, tuple[float, float]] = {}  # when an id was first and last known not to exist
+        self._wanted: dict[SchemaId, _Wanted] = {}
+        self._absent: dict[SchemaId, tuple[float, float]] = {}  # when an id was first and last known not to exist
         self._failures = 0
         self._backoff = full_jitter(0.4, 10.0)
         self.problem: str | None = None
         self.failed = False
 
-    def want(self, schema_id: int, now: float) -> None:
+    def want(self, schema_id: SchemaId, now: float) -> None:
         """Somebody needs this id, or still needs it."""
         wanted = self._wanted.get(schema_id)
         if wanted is None:
@@ -61,7 +62,7 @@ class Fetching:
         else:
             wanted.wanted_at = now
 
-    def step(self, answer: Callable[[tuple[int, object | None]], object], now: float) -> float | None:
+    def step(self, answer: Callable[[tuple[SchemaId, object | None]], object], now: float) -> float | None:
         """Asks for the next id that is due. Returns the seconds until the next step, None if no id is wanted."""
         for schema_id in [one for one, wanted in self._wanted.items() if now > wanted.wanted_at + FORGET_SECONDS]:
             del self._wanted[schema_id]
@@ -76,13 +77,17 @@ class Fetching:
             return min(_FAILING_PAUSE_SECONDS * self._failures, _FAILING_PAUSE_MAX_SECONDS)
         return max(0.0, min(wanted.due_at for wanted in self._wanted.values()) - now) if self._wanted else None
 
-    def _due(self, now: float) -> int | None:
+    def _due(self, now: float) -> SchemaId | None:
         """The id to ask for now. Those that failed less come first: each failure may have taken a time-out's length."""
         due = (one for one, wanted in self._wanted.items() if wanted.due_at <= now)
         return min(due, key=lambda one: self._wanted[one].failures, default=None)
 
     def _ask(
-        self, schema_id: int, wanted: _Wanted, answer: Callable[[tuple[int, object | None]], object], now: float
+        self,
+        schema_id: SchemaId,
+        wanted: _Wanted,
+        answer: Callable[[tuple[SchemaId, object | None]], object],
+        now: float,
     ) -> bool:
         """Whether the registry has given an answer for good."""
         try:
@@ -106,7 +111,7 @@ class Fetching:
         answer((schema_id, schema))
         return True
 
-    def _seconds_to_doubt(self, schema_id: int, now: float) -> float:
+    def _seconds_to_doubt(self, schema_id: SchemaId, now: float) -> float:
         """For how much longer not to believe that an id does not exist."""
         first, last = self._absent.pop(schema_id, (now, now))
         if now > last + _ABSENT_REMEMBERED_SECONDS:

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any
 
 from worker.backoff import StopRequested, full_jitter, patiently
+from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
 from worker.registry.fetching import Fetching
@@ -62,9 +63,9 @@ class RegistrySchemas:
         self._writer = writer
         self._topics = {_LETTERS: dead_letter_topic} | ({} if receipt_topic is None else {_RECEIPTS: receipt_topic})
         self._own_ids: dict[str, int] = {}
-        self._asked: dict[int, float] = {}  # when a request was passed on; by the caller's thread alone
-        self._requests: deque[int] = deque()
-        self._answers: deque[tuple[int, object | None]] = deque()
+        self._asked: dict[SchemaId, float] = {}  # when a request was passed on; by the caller's thread alone
+        self._requests: deque[SchemaId] = deque()
+        self._answers: deque[tuple[SchemaId, object | None]] = deque()
         self._fetching = Fetching(reader.schema, reader.where, unknown_id_seconds)
         self._registering_problem: str | None = None
         self._ended: str | None = None
@@ -77,7 +78,7 @@ class RegistrySchemas:
         for thread in self._threads:
             thread.start()
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Asks for a schema. Drops the request if 1,000 wait already: the caller asks again at each turn."""
         now = time.monotonic()
         if now < self._asked.get(schema_id, -math.inf) + _REPEAT_SECONDS:
@@ -91,7 +92,7 @@ class RegistrySchemas:
         self._requests.append(schema_id)
         self._requested.set()
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The answers since the last call: self-contained schemas, or None for an id that does not exist.
 
         Raises:

@@ -14,6 +14,7 @@ from worker.settings.values import (
     AS_LIST,
     DISTINCT,
     FieldPath,
+    FieldPaths,
     Number,
     OptionalPath,
     OptionalUrls,
@@ -21,6 +22,7 @@ from worker.settings.values import (
     Properties,
     PropertyFiles,
     PropertyPairs,
+    Region,
     Texts,
     is_text,
 )
@@ -70,6 +72,18 @@ class SchemaSettings(Section):
     writer_schema: OptionalPath = Field(
         default=None, description="path of the schema that records were written with, if framing is `none`"
     )
+    key_framing: Annotated[Literal["confluent", "none", "text"], ANY_CASE] = Field(
+        default="confluent",
+        description="how Kafka keys are written, if a path of the mapping begins with `key`: as for values, or `text` "
+        "(UTF-8)",
+    )
+    key_schema: OptionalPath = Field(
+        default=None, description="path of the schema that keys were written with, if their framing is `none`"
+    )
+    empty_values: Annotated[Literal["letter", "tombstone"], ANY_CASE] = Field(
+        default="letter",
+        description="what a value of zero bytes is: a dead `letter`, or a `tombstone`, which is passed over",
+    )
     reader_schema: OptionalPath = Field(
         default=None,
         description="path of a schema to read all records with; none: each is read with the schema it was written with",
@@ -96,14 +110,15 @@ class MappingSettings(Section):
     The defaults fit `schemas/profile_changed.avsc`. An empty path means that there is no such field.
     """
 
-    records: Texts = Field(
+    types: Texts = Field(
         default=(),
         description="record types to take, by name (`CustomerChanged`, `crm.v1.*`), comma-separated or a JSON list; "
         "records of other types are skipped; empty means all",
     )
     phone: FieldPath = Field(
         default=_MAPPING.phone,
-        description="path of the phone number, with dots; here and below: `|` separates alternatives, empty means none",
+        description="path of the phone number, with dots; here and below: `|` separates alternatives, `key.` leads "
+        "into the Kafka key, empty means none",
     )
     email: FieldPath = Field(default=_MAPPING.email, description="path of the email address")
     client_user_id: FieldPath = Field(default=_MAPPING.client_user_id, description="path of the client user id")
@@ -111,10 +126,17 @@ class MappingSettings(Section):
         default=_MAPPING.custom_identifiers,
         description="path of an array of {name, value} records, or of a map; or `name=path` pairs, comma-separated",
     )
-    attributes: FieldPath = Field(
+    attributes: FieldPaths = Field(
         default=_MAPPING.attributes,
         min_length=1,
-        description="path of a map, or of a record whose scalar fields to take (`after.*`; `*` means the event itself)",
+        description="paths, comma-separated or a JSON list: of a map, of a record whose scalar fields to take "
+        "(`after.*`; `*`: the event itself), or of one field (`address.city`, `town=address.city`)",
+    )
+    flatten: FieldPath = Field(
+        default="",
+        max_length=20,
+        description="put between the names of a nested record and of its fields, which then are attributes, too: `_` "
+        "for `address_city`; empty: nested records are left out",
     )
     occurred_at: FieldPath = Field(default=_MAPPING.occurred_at, description="path of the time of the change")
     event_id: FieldPath = Field(default=_MAPPING.event_id, description="path of the event's id")
@@ -151,6 +173,21 @@ class IdentitySettings(Section):
     send: Annotated[Literal["first", "all"], ANY_CASE] = Field(
         default="first",
         description="`first`: send only the identifier that names the user; `all`: send every identifier of the event",
+    )
+    phone_region: Region = Field(
+        default=None,
+        description="country (`US`): phones that are written as people do there, or with a country code, are sent in "
+        "E.164 form; none: a phone must have that form",
+    )
+    email_case: Annotated[Literal["keep", "lower"], ANY_CASE] = Field(
+        default="keep",
+        description="`keep`: addresses are sent as they are, and compared with their domain in lower case; `lower`: "
+        "they are sent and compared in lower case",
+    )
+    invalid: Annotated[Literal["letter", "next"], ANY_CASE] = Field(
+        default="letter",
+        description="what an invalid identifier makes of an event that it would name: a `letter`, or the `next` valid "
+        "one in the order names the user; other invalid ones are left out and counted",
     )
 
 

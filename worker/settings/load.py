@@ -13,11 +13,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from worker.settings.finding import Finding
 from worker.settings.messages import explain
 from worker.settings.model import Settings
 from worker.settings.names import FILE_VARIABLE, NAMES, section_models
 from worker.settings.property_files import PLACES, Joined, joined
-from worker.settings.rules import Finding, findings
+from worker.settings.rules import findings
 from worker.settings.sources import Given, Layer, Problem, from_environment, from_file, from_flags
 
 DEFAULT = "default"

@@ -9,37 +9,23 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from worker.core.events.mapping import Mapping
-from worker.core.rules.policy import AttributeRules
 from worker.kafka.known import one_name
 from worker.kafka.patterns import PatternRefused, is_pattern, matcher
 from worker.kafka.properties import DEFAULTS_MS, Properties, milliseconds, refused, uses_kip_848
+from worker.settings.event_rules import EVENT_RULES
+from worker.settings.finding import Finding, cut, trouble
 from worker.settings.model import Settings
-from worker.settings.names import NAMES
 from worker.settings.values import is_host
 
-_SHOWN_MAX = 249  # as a topic's name
 _WORDS = re.compile(r"[\w.]*\w")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # As librdkafka reads it: a protocol may stand before the host, and the port may be left out.
 _BROKER = re.compile(
     r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?(?P<host>\[[0-9a-f:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?", re.IGNORECASE
 )
-
-
-class Finding(NamedTuple):
-    """A broken rule: the settings it looked at, the one to mend first, and what is wrong with that one."""
-
-    names: tuple[str, ...]
-    text: str
-    about: str = ""
-    """The property to mend, if the first setting holds properties."""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -59,12 +45,12 @@ def _token(settings: Settings) -> Iterator[Finding]:
     if token and not re.fullmatch(r"[!-~]+", token.get_secret_value()):
         text = "holds a space or another character that no token contains; copy it again"
         yield Finding(("attentive.token",), text)
-    if token_file and not token_file.is_absolute() and _trouble(token_file, os.F_OK) is not None:
+    if token_file and not token_file.is_absolute() and trouble(token_file, os.F_OK) is not None:
         text = "names no file here; give its whole path (the token itself belongs in WORKER_ATTENTIVE__TOKEN)"
         yield Finding(("attentive.token_file",), text)
     # The file itself may come later, or be missing for a moment while it is replaced.
-    elif token_file and (trouble := _trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
-        yield Finding(("attentive.token_file",), f"the directory {trouble}; mend the path")
+    elif token_file and (found := trouble(token_file.parent, os.X_OK, is_directory=True)) is not None:
+        yield Finding(("attentive.token_file",), f"the directory {found}; mend the path")
 
 
 def _base_url(settings: Settings) -> Iterator[Finding]:
@@ -102,16 +88,12 @@ def _topics(settings: Settings) -> Iterator[Finding]:
         if not is_pattern(topic):
             if not _TOPIC.fullmatch(topic):
                 text = "is not a topic name: letters, digits, '.', '_' and '-' only; a pattern starts with ^"
-                yield Finding(("kafka.topics",), f"{_cut(topic)!r} {text}")
+                yield Finding(("kafka.topics",), f"{cut(topic)!r} {text}")
             continue
         try:
             matcher(topic, kip_848=uses_kip_848(settings.kafka.properties))
         except PatternRefused as why:
-            yield Finding(("kafka.topics",), f"the pattern {_cut(topic)!r}: {why}")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+            yield Finding(("kafka.topics",), f"the pattern {cut(topic)!r}: {why}")
 
 
 def _dead_letter_topic(settings: Settings) -> Iterator[Finding]:
@@ -206,114 +188,13 @@ def _below(
         yield Finding((name, "kafka.properties"), text)
 
 
-def _framing(settings: Settings) -> Iterator[Finding]:
-    schemas = settings.schemas
-    if schemas.framing == "none":
-        if schemas.writer_schema is None:
-            text = "is required if schemas.framing is none: the path of the schema that the records were written with"
-            yield Finding(("schemas.writer_schema", "schemas.framing"), text)
-        for name, value in (("registry_url", schemas.registry_url), ("directory", schemas.directory)):
-            if value is not None:
-                yield Finding(
-                    (f"schemas.{name}", "schemas.framing"),
-                    "has no effect if schemas.framing is none; remove it, or change the framing",
-                )
-        return
-    names = ("schemas.registry_url", "schemas.directory", "schemas.framing")
-    if schemas.registry_url is None and schemas.directory is None:
-        text = (
-            "a source of schemas is required: set WORKER_SCHEMAS__REGISTRY_URL, or WORKER_SCHEMAS__DIRECTORY "
-            "(<id>.avsc files), or schemas.framing to none"
-        )
-        yield Finding(names, text)
-    if schemas.registry_url is not None and schemas.directory is not None:
-        yield Finding(names, "schemas.registry_url and schemas.directory are both set; keep one")
-    if schemas.writer_schema is not None:
-        text = "has no effect if schemas.framing is confluent; remove it, or set the framing to none"
-        yield Finding(("schemas.writer_schema", "schemas.framing"), text)
-
-
-def _registry(settings: Settings) -> Iterator[Finding]:
-    if "url" in settings.schemas.registry_properties:
-        yield Finding(("schemas.registry_properties",), "url: set WORKER_SCHEMAS__REGISTRY_URL instead", "url")
-    if settings.schemas.registry_properties and settings.schemas.registry_url is None:
-        names = ("schemas.registry_properties", "schemas.registry_url")
-        yield Finding(names, "has no effect without schemas.registry_url; set that, or remove this")
-
-
-def _read_rules(settings: Settings) -> Iterator[Finding]:
-    schemas = settings.schemas
-    if schemas.read_rules == "leave_out" and schemas.reader_schema is not None:
-        text = "leave_out knows the fields of a writer's schema only; remove schemas.reader_schema, or set it to wait"
-        yield Finding(("schemas.read_rules", "schemas.reader_schema"), text)
-
-
-def _paths(settings: Settings) -> Iterator[Finding]:
-    schemas = settings.schemas
-    for name, path in (("writer_schema", schemas.writer_schema), ("reader_schema", schemas.reader_schema)):
-        if path is not None and (trouble := _trouble(path, os.R_OK)) is not None:
-            yield Finding((f"schemas.{name}",), f"{trouble}; mend the path")
-    directory = schemas.directory
-    if directory is not None and (trouble := _trouble(directory, os.R_OK | os.X_OK, is_directory=True)) is not None:
-        yield Finding(("schemas.directory",), f"{trouble}; mend the path")
-
-
-def _trouble(path: Path, access: int, *, is_directory: bool = False) -> str | None:
-    """Why a file or directory can't be used so. None if it can."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return f"{path} does not exist"
-    except OSError as error:  # a name that is too long, a directory that may not be entered
-        return f"{_cut(str(path))} can't be read: {(error.strerror or type(error).__name__).lower()}"
-    if not (stat.S_ISDIR(mode) if is_directory else stat.S_ISREG(mode)):
-        return f"{path} is not a {'directory' if is_directory else 'file'}"
-    return None if os.access(path, access) else f"{path} can't be read by this user"
-
-
-def _mapping(settings: Settings) -> Iterator[Finding]:
-    try:
-        Mapping(**settings.mapping.model_dump())
-    except ValueError as error:
-        # The message starts with the name of the setting.
-        field, _, text = str(error).partition(":")
-        path = f"mapping.{field.split()[0]}"
-        yield Finding((path if path in NAMES else "mapping.attributes",), text.strip() or str(error))
-
-
-def _deny(settings: Settings) -> Iterator[Finding]:
-    try:
-        AttributeRules(deny=settings.attributes.deny)
-    except ValueError as error:
-        yield Finding(("attributes.deny",), str(error))
-
-
-def _identity(settings: Settings) -> Iterator[Finding]:
-    mapping = settings.mapping
-    mapped = {
-        "phone": mapping.phone,
-        "email": mapping.email,
-        "client_user_id": mapping.client_user_id,
-        "custom": mapping.custom_identifiers,
-    }
-    if not any(mapped[kind] for kind in settings.identity.order):
-        names = ("identity.order", "mapping.phone", "mapping.email", "mapping.client_user_id")
-        yield Finding(names, "names no identifier for which the mapping has a path; add one, or set its path")
-
-
 _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _brokers,
     _topics,
     _dead_letter_topic,
     _receipt_topic,
     _properties,
-    _framing,
-    _registry,
-    _read_rules,
-    _paths,
-    _mapping,
-    _deny,
-    _identity,
+    *EVENT_RULES,
     _base_url,
     _token,
     _retries,

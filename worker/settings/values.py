@@ -111,8 +111,24 @@ def _stripped(value: object) -> object:
     return "" if value is None else value.strip() if isinstance(value, str) else value
 
 
+def _joined(value: object) -> object:
+    """A list of texts as one, with commas between."""
+    items = _items(value) if isinstance(value, str) and value.startswith("[") else value
+    if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+        return ",".join(items)
+    return items
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def _region(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError('is a word that YAML reads as true or false; put it in quotes: "NO"')  # noqa: TRY004 - pydantic collects ValueError, not TypeError
+    if isinstance(value, str):
+        return value.strip().upper() or None
+    return value
 
 
 def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -163,7 +179,11 @@ Text: TypeAlias = Annotated[str, Field(min_length=1)]
 OptionalId: TypeAlias = Annotated[str | None, BeforeValidator(_id, json_schema_input_type=str | int | None)]
 Host: TypeAlias = Annotated[Text, AfterValidator(_host)]
 FieldPath: TypeAlias = Annotated[str, BeforeValidator(_stripped)]
+FieldPaths: TypeAlias = Annotated[
+    str, BeforeValidator(_joined, json_schema_input_type=str | list[str]), BeforeValidator(_stripped)
+]
 OptionalPath: TypeAlias = Annotated[Path | None, BeforeValidator(_none_when_empty)]
+Region: TypeAlias = Annotated[str | None, BeforeValidator(_region)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_items)]
 Pairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_pairs)]
 PropertyPairs: TypeAlias = Annotated[Mapping[str, str], BeforeValidator(_property_values)]

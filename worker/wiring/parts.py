@@ -19,6 +19,7 @@ from worker.backoff import full_jitter
 from worker.core.delivery.rate import Rate
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
+from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.letters.codec import Encoded, encode
 from worker.core.model import Letter, Now, WorkerIdentity
@@ -79,9 +80,16 @@ def decoder(settings: Settings) -> Decoder:
             FieldMapping(**settings.mapping.model_dump()),
             writer_schema=None if writer is None else read_schema(writer),
             reader_schema=None if reader is None else read_schema(reader),
+            key=KeyForm(schemas.key_framing, None if schemas.key_schema is None else read_schema(schemas.key_schema)),
+            empty_is_tombstone=schemas.empty_values == "tombstone",
         )
     except ValueError as error:
         raise Unusable(f"schemas or mapping: {error}") from None
+
+
+def identity_rules(settings: Settings) -> IdentityRules:
+    """How users are named, and their identifiers compared."""
+    return IdentityRules(**settings.identity.model_dump())
 
 
 def preflight(settings: Settings) -> Preflight:
@@ -92,7 +100,7 @@ def preflight(settings: Settings) -> Preflight:
     """
     try:
         return Preflight(
-            IdentityRules(**settings.identity.model_dump()),
+            identity_rules(settings),
             AttributeRules(**settings.attributes.model_dump()),
         )
     except ValueError as error:

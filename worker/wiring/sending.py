@@ -17,7 +17,7 @@ from worker.core.delivery.rate import Rate
 from worker.core.delivery.spare_rate import SpareRate
 from worker.core.engine import Engine
 from worker.core.facts import Observer, Observers
-from worker.core.model import Now, WorkerIdentity
+from worker.core.model import Now, SchemaId, WorkerIdentity
 from worker.kafka.producer import DeadLetters
 from worker.live import ports
 from worker.live.advice import Advice
@@ -131,10 +131,10 @@ class _Framing:
         self.receipt_schema_id = source.receipt_schema_id
         self.waiting = source.waiting
 
-    def request(self, schema_id: int) -> None:
+    def request(self, schema_id: SchemaId) -> None:
         """Does nothing."""
 
-    def answers(self) -> list[tuple[int, object | None]]:
+    def answers(self) -> list[tuple[SchemaId, object | None]]:
         """None: they belong to the reading."""
         return []
 

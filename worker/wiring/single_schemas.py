@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from worker.core.model import SchemaId
 from worker.jobs.framed import SchemaOf
 from worker.jobs.unfinished import Unfinished
 from worker.registry.client import explained
@@ -34,7 +35,7 @@ def schema_of(settings: Settings, own: object | None = None) -> SchemaOf:
     return lambda schema_id: _of_registry(settings, schema_id)
 
 
-def _of_directory(directory: Path, schema_id: int, own: object | None) -> object | None:
+def _of_directory(directory: Path, schema_id: SchemaId, own: object | None) -> object | None:
     path = directory / f"{schema_id}.avsc"
     if not path.is_file():
         return own if schema_id == _NO_FILE_ID else None
@@ -44,7 +45,7 @@ def _of_directory(directory: Path, schema_id: int, own: object | None) -> object
         raise Unfinished(f"schemas: {error}") from None
 
 
-def _of_registry(settings: Settings, schema_id: int) -> object | None:
+def _of_registry(settings: Settings, schema_id: SchemaId) -> object | None:
     client = parts.registry_client(settings)
     try:
         return client.schema(schema_id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from worker.commands.check.finding import Finding
+from worker.commands.check.finding import Finding, Level
 from worker.core.events.decode import Decoder
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
@@ -34,7 +35,7 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
         return
     if schemas.framing == "none" and schemas.writer_schema is not None:
         schema = json.loads(schemas.writer_schema.read_text("utf-8"))
-        yield _fits(settings, decoder, schema, f"writer schema {schemas.writer_schema}")
+        yield from _fits(settings, decoder, schema, f"writer schema {schemas.writer_schema}")
     elif schemas.directory is not None:
         yield from _directory(settings, decoder, schemas.directory)
     else:
@@ -53,7 +54,11 @@ def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterato
         what = f"{directory} contains no <id>.avsc"
         yield Finding.fail("schemas", what, "put the schemas of the events there, for example as 7.avsc")
     for path in files:
-        yield _fits(settings, decoder, json.loads(path.read_text("utf-8")), path.name)
+        for finding in _fits(settings, decoder, json.loads(path.read_text("utf-8")), path.name):
+            if decoder.asks_for_keys and finding.level is Level.FAIL:
+                yield Finding.warn(finding.check, f"{finding.what}; if it is a key's schema, all is well", finding.mend)
+            else:
+                yield finding
 
 
 def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
@@ -62,13 +67,13 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES")
         return
-    subjects = [f"{topic}-value" for topic in settings.kafka.topics if not topic.startswith("^")]
+    topics = [topic for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
-        if not subjects:
+        if not topics:
             client.prove()
             yield Finding.ok("schemas", "the registry answers; the subjects of a pattern's topics are not known")
-        for subject in subjects:
-            yield _subject(settings, decoder, client, subject)
+        for topic in topics:
+            yield from _topic(settings, decoder, client, topic)
         yield _dead_letters(client, f"{settings.kafka.dead_letter_topic}-value")
     except Exception as error:  # noqa: BLE001 - the client lets through whatever its HTTP library raises
         mend = "check WORKER_SCHEMAS__REGISTRY_URL, and NO_PROXY if HTTPS_PROXY or HTTP_PROXY is set"
@@ -77,16 +82,21 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
         client.close()
 
 
-def _subject(settings: Settings, decoder: Decoder, client: RegistryClient, subject: str) -> Finding:
-    latest = client.latest(subject)
-    if latest is None:
-        return Finding.warn(
-            "schemas",
-            f"the registry answers, but has no subject {subject}",
-            "register the events' schema; if your subjects have other names, ignore this",
-        )
-    version, schema = latest
-    return _fits(settings, decoder, schema, f"{subject}, version {version}")
+def _topic(settings: Settings, decoder: Decoder, client: RegistryClient, topic: str) -> Iterator[Finding]:
+    latest: dict[str, tuple[int | None, object]] = {}
+    for subject in (f"{topic}-value", *([f"{topic}-key"] if decoder.asks_for_keys else [])):
+        found = client.latest(subject)
+        if found is None:
+            yield Finding.warn(
+                "schemas",
+                f"the registry answers, but has no subject {subject}",
+                "register the events' schema; if your subjects have other names, ignore this",
+            )
+        else:
+            latest[subject] = found
+    if (value := latest.get(f"{topic}-value")) is not None:
+        key = latest.get(f"{topic}-key", (None, None))[1]
+        yield from _fits(settings, decoder, value[1], f"{topic}-value, version {value[0]}", key)
 
 
 def _dead_letters(client: RegistryClient, subject: str) -> Finding:
@@ -104,22 +114,44 @@ def _dead_letters(client: RegistryClient, subject: str) -> Finding:
             )
 
 
-def _fits(settings: Settings, decoder: Decoder, schema: object, what: str) -> Finding:
+def _fits(
+    settings: Settings, decoder: Decoder, schema: object, what: str, key: object | None = None
+) -> Iterator[Finding]:
+    """Whether the mapping finds the fields in a schema, and which of them it would not send."""
+    yield _mapped(settings, decoder, schema, what, key)
+    with suppress(ValueError):  # told by the line above
+        if kept_back := decoder.kept_back(schema, key):
+            yield Finding.warn(
+                "schemas",
+                f"{what}: keeps back {', '.join(kept_back)}, which by name is a phone or an address",
+                "map it as an identifier, or name it in WORKER_MAPPING__ATTRIBUTES to send it as an attribute",
+            )
+
+
+def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key: object | None) -> Finding:
     """Whether the mapping finds the fields in a schema that the worker cannot do without."""
     try:
-        absent = decoder.absent_paths(schema)
+        absent = decoder.absent_paths(schema, key)
+        no_identifiers = decoder.no_identifiers(schema, key)
+        decoder.check(schema, key)
     except ValueError as error:
         return Finding.fail("schemas", f"{what}: {error}")
-    settings_absent = {entry.partition(":")[0] for entry in absent}
+    settings_absent = {entry.partition(":")[0] for entry in (*absent, *no_identifiers)}
     mapping = settings.mapping
     identifiers = [_IDENTIFIER_PATHS[kind] for kind in settings.identity.order]
-    if "attributes" in settings_absent:
+    if lacking := [path for name, _, path in (entry.partition(": ") for entry in absent) if name == "attributes"]:
         return Finding.fail(
-            "schemas", f"{what}: has no field {mapping.attributes} for the attributes", "set WORKER_MAPPING__ATTRIBUTES"
+            "schemas", f"{what}: has no field {', '.join(lacking)} for the attributes", "set WORKER_MAPPING__ATTRIBUTES"
         )
     if all(name in settings_absent or not getattr(mapping, name) for name in identifiers):
         paths = ", ".join(f"{name}: {getattr(mapping, name)}" for name in identifiers if getattr(mapping, name))
-        return Finding.fail("schemas", f"{what}: has no field that names the user ({paths})", "set WORKER_MAPPING__*")
+        return Finding.fail("schemas", f"{what}: no field can name the user ({paths})", "set WORKER_MAPPING__*")
+    if no_identifiers:
+        return Finding.warn(
+            "schemas",
+            f"{what}: neither text nor a whole number ({', '.join(no_identifiers)})",
+            "set those of WORKER_MAPPING__* to fit",
+        )
     if absent:
         return Finding.warn(
             "schemas", f"{what}: lacks mapped fields ({', '.join(absent)})", "set those of WORKER_MAPPING__* to fit"

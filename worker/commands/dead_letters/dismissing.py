@@ -47,7 +47,7 @@ def dismiss(loaded: Loaded, *, dry_run: bool, as_json: bool, **typed: Any) -> No
         if filters.none_given:
             # Nobody should end everything by leaving something out.
             raise Unreadable("say which letters to dismiss, by at least one filter; --since earliest means all")
-        wanted = filters.read()
+        wanted = filters.read(settings)
         book = mending.letter_book(settings, begun.log)
         meant = (found for found in book.letters(begun.stopped) if found.state == OPEN and wanted.fits(found.letter))
         try:

@@ -88,7 +88,7 @@ def list_letters(
     Exit status: 0 done; 1 the topic could not be read to its end; 2 bad usage or configuration.
     """
     with job(loaded.settings, "dead_letters") as begun:
-        wanted = Filters(**typed).read()
+        wanted = Filters(**typed).read(loaded.settings)
         book = mending.letter_book(loaded.settings, begun.log)
         counts, resolved = Summary(), 0
         for found in book.letters(begun.stopped):

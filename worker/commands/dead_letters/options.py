@@ -16,6 +16,8 @@ from worker.jobs.letter_filter import LetterFilter, bound_ms, source_place
 from worker.jobs.letters import Odd
 from worker.jobs.users import Users, identifier
 from worker.jobs.when import when
+from worker.settings.model import Settings
+from worker.wiring import parts
 
 _OPTIONS: Final = (
     click.option(
@@ -63,7 +65,7 @@ class Filters:
         """Whether every letter fits."""
         return not (self.reasons or self.since or self.until or self.users or self.attributes or self.sources)
 
-    def read(self) -> LetterFilter:
+    def read(self, settings: Settings) -> LetterFilter:
         """What they mean.
 
         Raises:
@@ -74,7 +76,7 @@ class Filters:
             reasons=frozenset(map(Reason, self.reasons)),
             since_ms=bound_ms(None if self.since is None else when(self.since, now_ms), now_ms=now_ms),
             until_ms=bound_ms(None if self.until is None else when(self.until, now_ms), now_ms=now_ms),
-            users=Users(map(identifier, self.users)) if self.users else None,
+            users=Users(map(identifier, self.users), parts.identity_rules(settings)) if self.users else None,
             attributes=self.attributes,
             sources=tuple(map(source_place, self.sources)),
         )

@@ -66,7 +66,7 @@ def redrive(
         click.echo(text, err=True)
 
     with job(loaded.settings, "redrive", advice=". The same command goes on.") as begun:
-        wanted = Filters(**typed).read()
+        wanted = Filters(**typed).read(loaded.settings)
         task = RedriveTask(wanted, rate, dry_run, force, raw, begun.stopped, say)
         who, board = parts.identity(loaded.settings), JobBoard("dead-letters redrive", "redrive")
         with (

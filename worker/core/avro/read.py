@@ -142,9 +142,9 @@ class _Compiler:
                 raise Undecodable(f"{own}.{_shown(name)}: {_reason(misfit)}") from None
             return value, at
 
-        self._named[schema["name"]] = record
+        read = self._named[schema["name"]] = _logical(schema, record)
         fields.extend((field["name"], self._compile(field["type"])) for field in schema["fields"])
-        return record
+        return read
 
     def _union(self, schema: list[Any]) -> Read:
         branches = [self._compile(branch) for branch in schema]

@@ -100,6 +100,14 @@ def _decimal(data: bytes, writer: dict[str, Any], _reader: object) -> Decimal | 
     return Decimal(f"{int.from_bytes(data, 'big', signed=True)}E-{writer.get('scale', 0)}")
 
 
+def _variable_scale(value: dict[str, Any], _writer: object, _reader: object) -> object:
+    """Debezium's number with a scale of its own: Oracle's NUMBER, or Postgres' numeric without a precision."""
+    scale, data = value.get("scale"), value.get("value")
+    if type(scale) is not int or type(data) is not bytes or abs(scale) > _SCALE_MAX or len(data) > _DECIMAL_BYTES_MAX:
+        return value
+    return Decimal(f"{int.from_bytes(data, 'big', signed=True)}E{-scale}")
+
+
 def _uuid_bytes(data: bytes, _writer: object, _reader: object) -> str:
     return str(UUID(bytes=data))
 
@@ -118,6 +126,7 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,
     ("fixed", "uuid"): _uuid_bytes,
+    ("record", "variable-scale-decimal"): _variable_scale,
 }
 _CONNECT: dict[str, str] = {
     "io.debezium.time.Date": "date",
@@ -131,6 +140,7 @@ _CONNECT: dict[str, str] = {
     "org.apache.kafka.connect.data.Time": "time-millis",
     "org.apache.kafka.connect.data.Timestamp": "timestamp-millis",
     "org.apache.kafka.connect.data.Decimal": "decimal",
+    "io.debezium.data.VariableScaleDecimal": "variable-scale-decimal",
 }
 """Types of Kafka Connect by name, and the logical type of Avro that reads the same.
 
@@ -156,7 +166,7 @@ def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
     named = _fitting(schema, logical)
     if named is not None:
         return named
-    connect = schema.get("connect.name")
+    connect = schema.get("connect.name", f"{schema.get('namespace')}.{schema.get('name')}")
     if not isinstance(connect, str) or connect not in _CONNECT:
         return None
     parameters = schema.get("connect.parameters")

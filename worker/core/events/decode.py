@@ -8,13 +8,16 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from worker.core.avro.framing import HEADER_BYTES, schema_id_of
+from worker.core.avro.framing import framed, other_framing
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
-from worker.core.events.extract import extractor, naming
-from worker.core.events.mapping import Mapping, absent
+from worker.core.events.attributes import kept_back, naming
+from worker.core.events.extract import extractor
+from worker.core.events.fit import absent, no_identifiers
+from worker.core.events.keys import KeyForm
+from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.plans import Plan, Plans
-from worker.core.model import Event, Record
+from worker.core.model import Event, Record, SchemaId
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
@@ -31,7 +34,7 @@ class SchemaMissing(Exception):
         schema_id: From the record's framing.
     """
 
-    def __init__(self, schema_id: int) -> None:
+    def __init__(self, schema_id: SchemaId) -> None:
         super().__init__(f"schema {schema_id} is not known yet")
         self.schema_id = schema_id
 
@@ -44,6 +47,8 @@ class Decoder:
         writer_schema: The one schema of bare Avro. None: each record names its schema by Confluent framing.
         reader_schema: Records are resolved to it (defaults, aliases, promotions), and the mapping's paths are paths in
             it. Decoding is then about a third as fast. None: the paths are paths in each writer's schema.
+        key: What Kafka keys are, if a path leads into them. None: framed as values.
+        empty_is_tombstone: Whether a value of zero bytes is one.
 
     Raises:
         ValueError: A schema is not valid Avro, or the mapping does not fit it. Says which.
@@ -61,22 +66,34 @@ class Decoder:
         *,
         writer_schema: object | None = None,
         reader_schema: object | None = None,
+        key: KeyForm | None = None,
+        empty_is_tombstone: bool = False,
     ) -> None:
+        self._empty_is_tombstone = empty_is_tombstone
         self._mapping = mapping
         self._named = naming(mapping)
-        self._plans = Plans()
-        self._unusable: dict[int, str] = {}
-        self._absent: set[int] = set()  # of the unusable ids, those that do not exist
+        self._plans: Plans[tuple[SchemaId | None, SchemaId | None], Plan] = Plans()
+        self._types: Plans[SchemaId, AvroType] = Plans()
+        """If the mapping looks at keys, which may have any schema beside a value's; else the plan is enough."""
+        self._unusable: dict[SchemaId, str] = {}
+        self._absent: set[SchemaId] = set()  # of the unusable ids, those that do not exist
+        self._key = (key or KeyForm()) if mapping.looks_at_key else None
         try:
             self._reader = None if reader_schema is None else AvroType(reader_schema, defaults=True)
         except InvalidSchema as error:
             raise ValueError(f"the reader schema is {error}") from None
         try:
-            self._bare = None if writer_schema is None else self._plan(writer_schema, "the writer schema")[0]
+            self._key_type = None if self._key is None else self._key.fixed
+        except InvalidSchema as error:
+            raise ValueError(f"the key's schema is {error}") from None
+        try:
+            self._bare = None if writer_schema is None else _prepared(writer_schema, "the writer schema")
+            if self._bare is not None and (self._key is None or self._key_type is not None):
+                self._plan(None, None)
         except Undecodable as error:
             raise ValueError(str(error)) from None
 
-    def add(self, schema_id: int, schema: object | None) -> None:
+    def add(self, schema_id: SchemaId, schema: object | None) -> None:
         """Adds the schema of an id.
 
         If it is None, is not valid Avro or does not fit the mapping, records with this id are undecodable.
@@ -90,13 +107,15 @@ class Decoder:
             self._absent.add(schema_id)
             return
         try:
-            plan, parts = self._plan(schema, f"schema {schema_id}")
+            avro = _prepared(schema, f"schema {schema_id}")
+            self._types.put(schema_id, avro, avro.parts)
+            if self._key is None:
+                self._plan(schema_id, None)
         except Undecodable as error:
             self._mark_unusable(schema_id, str(error))
-            return
-        self._plans.put(schema_id, plan, parts)
-        self._unusable.pop(schema_id, None)
-        self._absent.discard(schema_id)
+        else:
+            self._unusable.pop(schema_id, None)
+            self._absent.discard(schema_id)
 
     def forget_absent(self) -> None:
         """Forgets which ids do not exist: their next records ask for them again."""
@@ -104,69 +123,123 @@ class Decoder:
             self._unusable.pop(schema_id, None)
         self._absent.clear()
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether the Kafka keys name schemas of their own, which are asked for."""
+        return self._key is not None and self._key_type is None
+
+    def is_tombstone(self, record: Record) -> bool:
+        """Whether the record has no value."""
+        return record.value is None or (self._empty_is_tombstone and not record.value)
+
     def decode(self, record: Record) -> Event | None:
-        """The event in a record that is not a tombstone. None if the mapping's `ignore_when_null` ignores the record.
+        """The event in a record that is not a tombstone. None if the mapping's rules ignore the record.
 
         Raises:
-            SchemaMissing: Its schema is not known yet.
+            SchemaMissing: The schema of its value, or of its key, is not known yet.
             Undecodable: Its bytes do not fit the schema. The message becomes the dead letter's detail.
         """
         value = record.value
         if value is None:
             raise ValueError("a tombstone has nothing to decode; pass it over before")
         if self._bare is not None:
-            return self._bare(value, 0)
-        schema_id = schema_id_of(value)
-        plan = self._plans.get(schema_id)
-        if plan is not None:
-            return plan(value, HEADER_BYTES)
-        reason = self._unusable.get(schema_id)
-        if schema_id > _ID_MAX:
-            raise Undecodable(f"schema id {schema_id} is larger than any that a registry gives")
-        if reason is None:
-            raise SchemaMissing(schema_id)
-        raise Undecodable(reason)
+            return self._decode(record, value, None, 0)
+        try:
+            return self._decode(record, value, *framed(value, record.headers, "__value_schema_id"))
+        except Undecodable as why:
+            if hint := other_framing(value, record.headers):
+                raise Undecodable(f"{why}; {hint}") from None
+            raise
 
-    def absent_paths(self, schema: object) -> tuple[str, ...]:
-        """The mapping's paths that a writer's schema lacks, as `setting: path`. `check` asks before a deploy.
+    def _decode(self, record: Record, value: bytes, value_id: SchemaId | None, start: int) -> Event | None:
+        key_id, key_start = (None, 0) if self._key is None else self._key.framed(record)
+        plan = self._plans.get((value_id, key_id)) or self._plan(value_id, key_id)
+        return plan(value, start, record.key, key_start)
+
+    def absent_paths(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """The mapping's paths that a record lacks, as `setting: path`. `check` asks before a deploy.
 
         Raises:
-            ValueError: The schema is not valid Avro.
+            ValueError: A schema is not valid Avro.
         """
-        return absent(self._mapping, self._reader or AvroType(schema))
+        return absent(self._mapping, self._shape_of(schema, key_schema))
 
-    def _mark_unusable(self, schema_id: int, reason: str) -> None:
+    def kept_back(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """The fields that are not sent because they look like an identifier, as paths; errors as `absent_paths`."""
+        return kept_back(self._mapping, self._shape_of(schema, key_schema))
+
+    def no_identifiers(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """The paths of identifiers that can never be one, as `setting: path`; errors as `absent_paths`."""
+        return no_identifiers(self._mapping, self._shape_of(schema, key_schema))
+
+    def check(self, schema: object, key_schema: object | None = None) -> None:
+        """Raises ValueError if no record of this schema could be read. Says why."""
+        try:
+            self._compiled(self._shape_of(schema, key_schema), "")
+        except Undecodable as why:
+            raise ValueError(str(why)) from None
+
+    def _shape_of(self, schema: object, key_schema: object | None) -> Shape:
+        key = self._key_type if key_schema is None else AvroType(key_schema)
+        return Shape(self._reader or AvroType(schema), key)
+
+    def _mark_unusable(self, schema_id: SchemaId, reason: str) -> None:
         while len(self._unusable) >= _UNUSABLE_KEPT:
             oldest = next(iter(self._unusable))
             del self._unusable[oldest]
             self._absent.discard(oldest)
+        self._types.forget(schema_id)
         self._unusable[schema_id] = reason
 
-    def _plan(self, schema: object, what: str) -> tuple[Plan, int]:
-        """Compiles a writer's schema, of so many parts. Whatever an odd one raises, now or later, is `Undecodable`."""
+    def _plan(self, value_id: SchemaId | None, key_id: SchemaId | None) -> Plan:
+        """Compiles the plan of a value's schema beside a key's. Whatever an odd one raises is `Undecodable`."""
+        what = "the writer schema" if value_id is None else f"schema {value_id}"
+        value = self._bare if value_id is None else self._known(value_id)
+        key = self._key_type if key_id is None else self._known(key_id, "key: ")
+        assert value is not None  # noqa: S101 - only bare Avro has no id
         try:
-            avro = AvroType(schema)
-            return self._compiled(avro, what), avro.parts
-        except (InvalidSchema, Undecodable) as error:
-            raise Undecodable(f"{what}: {error}") from None
+            plan = self._compiled(Shape(value, key), what)
+        except Undecodable as error:
+            if self._key is None:
+                raise Undecodable(f"{what}: {error}") from None
+            plan = _refusing(f"{what}: {error}")
         except Exception as error:  # noqa: BLE001 - see above
             raise Undecodable(f"{what} cannot be used ({type(error).__name__})") from None
+        self._plans.put((value_id, key_id), plan, value.parts + (0 if key is None else key.parts))
+        if self._key is None and value_id is not None:
+            self._types.forget(value_id)
+        return plan
 
-    def _compiled(self, writer: AvroType, what: str) -> Plan:
+    def _known(self, schema_id: SchemaId, what: str = "") -> AvroType:
+        avro = self._types.get(schema_id)
+        if avro is not None:
+            return avro
+        if isinstance(schema_id, int) and schema_id > _ID_MAX:
+            raise Undecodable(f"{what}schema id {schema_id} is larger than any that a registry gives")
+        reason = self._unusable.get(schema_id)
+        if reason is None:
+            raise SchemaMissing(schema_id)
+        raise Undecodable(what + reason)
+
+    def _compiled(self, shape: Shape, what: str) -> Plan:
+        writer = shape.value
         if not any(is_record(branch) for branch in writer.branches(writer.root)):
             raise Undecodable("it is not the schema of a record")
         if not self._mapping.takes(writer):
-            return lambda _value, _start: None
+            return lambda _value, _start, _key, _key_start: None
         reader = Reader(writer)
-        extract = extractor(self._mapping, self._reader or writer, self._named)
+        extract = extractor(self._mapping, Shape(self._reader or writer, shape.key), self._named)
         resolve = None if self._reader is None else _resolver(writer, self._reader)
+        read_key = None if shape.key is None else self._key_reader(shape.key)
 
-        def decode(value: bytes, start: int) -> Event | None:
+        def decode(value: bytes, start: int, key: bytes | None, key_start: int) -> Event | None:
             try:
                 data = reader.read(value, start)
                 if resolve is not None:
                     data = resolve(value, start)
                 if type(data) is dict:
+                    if read_key is not None and key is not None:
+                        data[KEY] = read_key(key, key_start)
                     return extract(data)
             except Undecodable:
                 raise
@@ -175,6 +248,40 @@ class Decoder:
             raise Undecodable("it is not a record, but another branch of the schema's union")
 
         return decode
+
+    def _key_reader(self, avro: AvroType) -> Callable[[bytes, int], object]:
+        if self._key is not None and self._key.framing == "text":
+            return _text_of
+        reader = Reader(avro)
+
+        def read(key: bytes, start: int) -> object:
+            try:
+                return reader.read(key, start)
+            except Undecodable as why:
+                raise Undecodable(f"key: {why}") from None
+
+        return read
+
+
+def _prepared(schema: object, what: str) -> AvroType:
+    try:
+        return AvroType(schema)
+    except InvalidSchema as error:
+        raise Undecodable(f"{what}: {error}") from None
+
+
+def _refusing(why: str) -> Plan:
+    def refuse(_value: bytes, _start: int, _key: bytes | None, _key_start: int) -> Event | None:
+        raise Undecodable(why)
+
+    return refuse
+
+
+def _text_of(key: bytes, _start: int) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise Undecodable("key: it is not UTF-8 text") from None
 
 
 def _resolver(writer: AvroType, reader: AvroType) -> Callable[[bytes, int], Any]:

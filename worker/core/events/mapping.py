@@ -1,8 +1,11 @@
 """Which fields of a user's own schema make an event: paths, looked up once per writer schema.
 
 A path names a field by dots: `user.phone`. Each part is a field's name or one of its aliases, so that a mapping still
-works after a producer renames a field with an alias. Inside a map, a part is the key. `|` separates alternatives: the
-first one present counts. A path that a schema lacks is absent, not an error: schemas evolve.
+works after a producer renames a field with an alias. Inside a map, a part is the key; an array of records with the
+fields `key` and `value` is a map, too. `|` separates alternatives: the first one present counts. A path that a schema
+lacks is absent, not an error: schemas evolve.
+
+A path that begins with `key` leads into the Kafka key: `key.id` is its field, `key` alone the whole of it.
 """
 
 from __future__ import annotations
@@ -16,10 +19,14 @@ from typing import Any, TypeAlias
 from worker.core.avro.preparation import plain_name
 from worker.core.avro.schema import AvroType, full_name, is_record, kind_of
 
+_PAIRS = ("custom_identifiers", "attributes")
+_ENTRY, _ENTRY_KEYS = {"key", "value"}, {"string", "int", "long", "enum"}
 _PATHS = (
     "phone", "email", "client_user_id", "custom_identifiers",
     "attributes", "occurred_at", "event_id", "ignore_when_null", "ignore_when",
 )  # fmt: skip
+KEY = "key."
+"""Where a decoded record holds its Kafka key. No field of a record is called so."""
 LEFT_OUT = "attribute-worker.left-out"
 """A field's property in a schema: the field is decoded, but neither sent nor found by a path."""
 Keys: TypeAlias = tuple[str, ...]
@@ -45,10 +52,13 @@ class Mapping:
         phone, email, client_user_id: Paths of text or whole numbers.
         custom_identifiers: The path of an array of {name, value} records or of a map, or comma-separated `name=path`
             pairs: `loyalty_id=after.loyalty_number,crm=after.crm_id`.
-        attributes: The path of a map (each entry) or of a record (each scalar field). `*` is the record itself, and
-            `after.*` the same as `after`. Leaves out a record's fields that this mapping uses for something else, and
-            those that are never scalar: records, arrays, maps, bytes. A record whose schema has nothing there is
-            undecodable.
+        attributes: Comma-separated paths: of a map (each entry), of a record (each scalar field), or of a scalar
+            (named by its last part, or by a name before it: `city=after.address.city`). `*` is the record itself, and
+            `after.*` the same as `after`. Where two give the same name, the first one counts. Leaves out a record's
+            fields that this mapping uses for something else, that are never scalar (records, arrays, maps, bytes), or
+            that look like a phone or an address. A record whose schema has nothing at a path is undecodable.
+        flatten: What to put between the names of a nested record and of its fields, which are then attributes, too:
+            with `_`, `address.city` is `address_city`. Empty: nested records are left out.
         occurred_at: A timestamp, a whole number of milliseconds since 1970, or ISO 8601 text.
         event_id: Text or a whole number.
         exclude: Patterns (`*`, `?`, `[…]`; case-sensitive) of attributes to leave out, by their names in the schema.
@@ -58,7 +68,7 @@ class Mapping:
         ignore_when: Pairs `path=value`. A record is ignored if one of its paths has its value, such as
             `__deleted=true`. Values are compared as text: `true`, `false`, `null`, numbers in their shortest form,
             dates as they are sent. A path that a schema lacks has no value.
-        records: Patterns (`*`, `?`, `[…]`; case-sensitive) of record types to take, by name or by name with namespace.
+        types: Patterns (`*`, `?`, `[…]`; case-sensitive) of record types to take, by name or by name with namespace.
             Records of other types are ignored. Empty: all types are taken.
 
     Raises:
@@ -72,12 +82,13 @@ class Mapping:
     attributes: str = "attributes"
     occurred_at: str = "occurred_at"
     event_id: str = "event_id"
+    flatten: str = ""
     exclude: tuple[str, ...] = ()
     prefix: str = ""
     rename: AbstractMapping[str, str] = field(default_factory=dict)
     ignore_when_null: str = ""
     ignore_when: tuple[str, ...] = ()
-    records: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not all("=" in pair for pair in self.ignore_when):
@@ -87,9 +98,12 @@ class Mapping:
                 _check(f"{name} {label}".strip(), path, star=name == "attributes")
         targets = list(self.rename.values())
         if not all(
-            map(_is_text, (self.prefix, *targets, *(label for label, _ in self.labelled("custom_identifiers"))))
+            map(
+                _is_text,
+                (self.prefix, self.flatten, *targets, *(label for name in _PAIRS for label, _ in self.labelled(name))),
+            )
         ):
-            raise ValueError("rename: a name, in it or in prefix or custom_identifiers, holds bytes that are not UTF-8")
+            raise ValueError("rename: a name, in it or in prefix or in a pair, holds bytes that are not UTF-8")
         if len(set(targets)) < len(targets):
             raise ValueError("rename: two attributes have the same new name")
         if not all(targets):
@@ -105,7 +119,11 @@ class Mapping:
                 yield wanted, path
             return
         value: str = getattr(self, name)
-        if name == "custom_identifiers" and "=" in value:
+        if name == "attributes" and value.strip():
+            for each in value.split(","):
+                label, _, path = each.rpartition("=")
+                yield label.strip(), path.strip()
+        elif name == "custom_identifiers" and "=" in value:
             for pair in value.split(","):
                 label, _, path = pair.partition("=")
                 yield label.strip(), path.strip()
@@ -119,10 +137,15 @@ class Mapping:
             yield path.strip(), wanted.strip()
 
     def takes(self, avro: AvroType) -> bool:
-        """Whether records of this schema are taken, by `records`. Of a union, if one of its types is."""
+        """Whether records of this schema are taken, by `types`. Of a union, if one of its types is."""
         types = [branch for branch in avro.branches(avro.root) if is_record(branch)]
         names = {name for each in types for name in (plain_name(each), full_name(each))}
-        return not self.records or any(fnmatchcase(name, pattern) for name in names for pattern in self.records)
+        return not self.types or any(fnmatchcase(name, pattern) for name in names for pattern in self.types)
+
+    @property
+    def looks_at_key(self) -> bool:
+        """Whether a path leads into the Kafka key."""
+        return any(parts[0] == "key" for _, path in self.paths() for parts in alternatives(path) if parts)
 
     def paths(self) -> Iterator[tuple[str, str]]:
         """Every path in use, with the name of its setting."""
@@ -132,11 +155,24 @@ class Mapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The schema of a record's value, and that of its Kafka key if the mapping looks at it and there is one."""
+
+    value: AvroType
+    key: AvroType | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """Where a path leads in one schema, and the types that may be there (without null)."""
+    """Where a path leads in one record's shape, and the types that may be there (without null).
+
+    `part` is the path's last part as it was written, and `avro` the schema that it leads into.
+    """
 
     keys: Keys
     types: tuple[Any, ...]
+    part: str
+    avro: AvroType
 
 
 def alternatives(path: str) -> Iterator[Keys]:
@@ -146,29 +182,49 @@ def alternatives(path: str) -> Iterator[Keys]:
         yield parts[:-1] if parts[-1] == "*" else parts
 
 
-def find(avro: AvroType, path: str, *, left_out: bool = False) -> list[Found]:
-    """Every place where a path leads in a schema. Empty if the schema lacks it; several by alternatives and unions.
+def find(shape: Shape, path: str, *, left_out: bool = False) -> list[Found]:
+    """Every place where a path leads in a record. Empty if there is none; several by alternatives and unions.
 
     With `left_out`, a path may lead through fields that are left out.
     """
-    found: dict[Keys, list[Any]] = {}
+    found: dict[Keys, Found] = {}
     for parts in alternatives(path):
-        ways: dict[Keys, list[Any]] = {(): list(avro.branches(avro.root))}
-        for part in parts:
+        in_key = parts[:1] == ("key",)
+        avro = shape.key if in_key else shape.value
+        if avro is None:
+            continue
+        ways: dict[Keys, list[Any]] = {((KEY,) if in_key else ()): list(avro.branches(avro.root))}
+        for part in parts[1 if in_key else 0 :]:
             ways = _step(avro, ways, part, left_out=left_out)
-        found |= ways
-    return [Found(keys, tuple(types)) for keys, types in found.items()]
+        found |= {keys: Found(keys, tuple(types), "".join(parts[-1:]), avro) for keys, types in ways.items()}
+    return list(found.values())
 
 
-def absent(mapping: Mapping, avro: AvroType) -> tuple[str, ...]:
-    """The mapping's paths that a schema lacks, as `setting: path`."""
-    return tuple(f"{name}: {path}" for name, path in mapping.paths() if not find(avro, path))
+def shown(keys: Keys) -> str:
+    """The steps as a path."""
+    return ".".join("key" if key == KEY else key for key in keys)
 
 
 def names_of(declared: dict[str, Any]) -> Iterator[str]:
     """A field's name, then its aliases."""
     yield declared["name"]
     yield from declared.get("aliases", ())
+
+
+def values_of(avro: AvroType, schema: Any) -> Any:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """The type of a map's values. None if it is no map.
+
+    Kafka Connect and ksqlDB write a map as an array of records with the fields `key` and `value`.
+    """
+    if kind_of(schema) == "map":
+        return schema["values"]
+    if kind_of(schema) != "array":
+        return None
+    items = avro.resolve(schema["items"])
+    if not is_record(items) or {declared["name"] for declared in items["fields"]} != _ENTRY:
+        return None
+    key, value = (next(each["type"] for each in items["fields"] if each["name"] == name) for name in ("key", "value"))
+    return value if all(kind_of(branch) in _ENTRY_KEYS for branch in avro.branches(key)) else None
 
 
 def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str, *, left_out: bool) -> dict[Keys, list[Any]]:
@@ -180,9 +236,9 @@ def _step(avro: AvroType, ways: dict[Keys, list[Any]], part: str, *, left_out: b
                 if declared is not None:
                     found = onward.setdefault((*keys, declared["name"]), {})
                     found.update((id(branch), branch) for branch in avro.branches(declared["type"]))
-            elif kind_of(schema) == "map":
+            elif (values := values_of(avro, schema)) is not None:
                 found = onward.setdefault((*keys, part), {})
-                found.update((id(branch), branch) for branch in avro.branches(schema["values"]))
+                found.update((id(branch), branch) for branch in avro.branches(values))
     return {keys: list(types.values()) for keys, types in onward.items()}
 
 

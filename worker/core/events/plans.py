@@ -1,14 +1,15 @@
-"""How to read the records of each schema id: the compiled plans, least recently used ones forgotten."""
+"""What is compiled of each schema, by schema id: the least recently used ones are forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from worker.core.model import Event
 
-Plan: TypeAlias = Callable[[bytes, int], Event | None]
-"""From a record's bytes, and the position behind the framing, to its event; None if the mapping ignores it."""
+Plan: TypeAlias = Callable[[bytes, int, bytes | None, int], Event | None]
+"""From a value's bytes and the position behind its framing, and the same of the key, to the record's event; None if the
+mapping ignores it."""
 
 PARTS_MAX: Final = 60_000
 """Bound of all plans together, in types, fields and symbols of their schemas: about 30 MiB.
@@ -17,17 +18,20 @@ PARTS_MAX: Final = 60_000
 its partition for the length of one answer.
 """
 
+Id = TypeVar("Id", bound=Hashable)
+Kept = TypeVar("Kept")
 
-class Plans:
-    """Plans by schema id."""
+
+class Plans(Generic[Id, Kept]):
+    """Plans, or prepared schemas, by the id of their schema or schemas."""
 
     def __init__(self, parts_max: int = PARTS_MAX) -> None:
         self._parts_max = parts_max
-        self._plans: dict[int, tuple[Plan, int]] = {}  # least recently used first
+        self._plans: dict[Id, tuple[Kept, int]] = {}  # least recently used first
         self._parts = 0
-        self._latest: int | None = None
+        self._latest: Id | None = None
 
-    def get(self, schema_id: int) -> Plan | None:
+    def get(self, schema_id: Id) -> Kept | None:
         """The plan of an id, if it is kept."""
         found = self._plans.get(schema_id)
         if found is None:
@@ -37,14 +41,16 @@ class Plans:
             self._plans[schema_id] = self._plans.pop(schema_id)
         return found[0]
 
-    def put(self, schema_id: int, plan: Plan, parts: int) -> None:
+    def put(self, schema_id: Id, plan: Kept, parts: int) -> None:
         """Keeps the plan of a schema of so many parts, whatever its size; forgets others to make room."""
-        self._forget(schema_id)
+        self.forget(schema_id)
         while self._plans and self._parts + parts > self._parts_max:
-            self._forget(next(iter(self._plans)))
+            self.forget(next(iter(self._plans)))
         self._plans[schema_id] = (plan, parts)
         self._parts += parts
         self._latest = schema_id
 
-    def _forget(self, schema_id: int) -> None:
-        self._parts -= self._plans.pop(schema_id, (None, 0))[1]
+    def forget(self, schema_id: Id) -> None:
+        """Forgets the plan of an id, if it is kept."""
+        if (found := self._plans.pop(schema_id, None)) is not None:
+            self._parts -= found[1]

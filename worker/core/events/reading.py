@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
-from worker.core.model import Event, Record
+from worker.core.model import Event, Record, SchemaId
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PassedOver:
 class NeedsSchema:
     """The record's schema is not known yet."""
 
-    schema_id: int
+    schema_id: SchemaId
 
 
 Content: TypeAlias = Event | Unreadable | PassedOver
@@ -47,7 +47,7 @@ Reading: TypeAlias = Content | NeedsSchema
 
 def read(record: Record, decoder: Decoder) -> Reading:
     """What the record says."""
-    if record.value is None:
+    if decoder.is_tombstone(record):
         return PassedOver(tombstone=True)
     try:
         event = decoder.decode(record)

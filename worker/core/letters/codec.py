@@ -13,7 +13,7 @@ from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, Undecodable
 from worker.core.letters.cuts import CUTS, LAST_CUTS, Datum
 from worker.core.letters.datum import datum_of, letter_of
-from worker.core.letters.letter import trace_context
+from worker.core.letters.letter import headers_of_letter, headers_of_record
 from worker.core.model import Letter, Record, WorkerIdentity
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -85,8 +85,8 @@ def _headers(letter: Letter) -> Headers:
             ("source.partition", str(first.partition.number).encode()),
             ("source.offset", str(first.offset).encode()),
         ]
-    # `encode` bounds only key and value. `trace_context` bounds the headers.
-    return headers + list(trace_context(letter.headers))
+    # `encode` bounds only key and value. The headers that a letter may have are bounded.
+    return headers + list(headers_of_letter(letter.headers))
 
 
 class NotALetter(Exception):
@@ -122,4 +122,4 @@ class LetterReader:
         except (KeyError, TypeError, ValueError, ArithmeticError) as problem:
             raise NotALetter(f"it does not fit the schema of dead letters ({type(problem).__name__})") from None
         key = record.key if letter.record_key is None else letter.record_key  # it may have been cut
-        return replace(letter, record_key=key, headers=trace_context(record.headers))
+        return replace(letter, record_key=key, headers=headers_of_record(record.headers))

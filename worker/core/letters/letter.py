@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sys import getsizeof
 from typing import Final
 
+from worker.core.avro.framing import OTHER_HEADERS, SCHEMA_HEADERS
 from worker.core.letters.values import TEXT_MAX_BYTES, Json, compact
 from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now, Reason, Record, Refusal, Reply, Source
 from worker.core.waiting.entry import Entry
@@ -15,7 +16,10 @@ LETTER_BYTES: Final = 900  # a letter without what varies in size, and what the 
 _SOURCE_BYTES: Final = 150
 _LOST_BYTES: Final = 130
 _TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
-_TRACE_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
+_SOURCE_PREFIX = "source."
+_OF_SOURCE = {_SOURCE_PREFIX + name: name for name in SCHEMA_HEADERS}
+_USED = _TRACE_CONTEXT | SCHEMA_HEADERS | OTHER_HEADERS | _OF_SOURCE.keys()
+_HEADER_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
 
 
 def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
@@ -47,7 +51,7 @@ def letter_of_record(record: Record, detail: str, now: Now) -> Letter:
         attributes=(),
         record_key=record.key,
         record_value=record.value,
-        headers=trace_context(record.headers),
+        headers=used_headers(record.headers),
     )
 
 
@@ -92,15 +96,40 @@ def source_of(record: Record, event_id: str | None) -> Source:
     return Source(record.partition, record.offset, record.timestamp_ms, event_id)
 
 
+def used_headers(headers: Headers) -> Headers:
+    """The headers of a record that the worker uses: the trace context, and those that name a schema."""
+    return _small(headers, _USED)
+
+
 def trace_context(headers: Headers) -> Headers:
-    """The trace headers that a dead letter passes on: each name once, and only if it is small.
+    """The trace headers that a dead letter passes on."""
+    return _small(headers, _TRACE_CONTEXT)
+
+
+def headers_of_letter(headers: Headers) -> Headers:
+    """The headers of a letter from those of its record.
+
+    Those that name a schema get a prefix: else a reader of the letter would look for the letter's schema there.
+    """
+    named = _small(headers, SCHEMA_HEADERS)
+    return trace_context(headers) + tuple((_SOURCE_PREFIX + name, value) for name, value in named)
+
+
+def headers_of_record(headers: Headers) -> Headers:
+    """The headers of a record from those of its letter."""
+    named = _small(headers, frozenset(_OF_SOURCE))
+    return trace_context(headers) + tuple((_OF_SOURCE[name], value) for name, value in named)
+
+
+def _small(headers: Headers, names: frozenset[str]) -> Headers:
+    """The headers of these names: each name once, and only if it is small.
 
     A header of a megabyte would fill the memory, and the topic would refuse the letter.
     """
     if not headers:
         return ()
-    kept = {name: value for name, value in headers if name in _TRACE_CONTEXT}
-    return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _TRACE_BYTES_MAX)
+    kept = {name: value for name, value in headers if name in names}
+    return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _HEADER_BYTES_MAX)
 
 
 def _answer(reply: Reply) -> Answer | None:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
-import email_validator
-import phonenumbers
-
-from worker.core.model import User, UserKey
+from worker.core.model import Unusable, User, UserKey
+from worker.core.rules.identifiers import (
+    CHARACTERS_MAX,
+    REGIONS,
+    Invalid,
+    email_address,
+    folded_domain,
+    phone_number,
+)
 
 KINDS = ("phone", "email", "client_user_id", "custom")
 SENDS = ("first", "all")
-_IDENTIFIER_CHARACTERS_MAX = 100
-"""Documented for the Identity API only. We assume the same limit here."""
-_CACHED = 65_536
-"""Bound of the cached verdicts. A user changes more than once, and asking the library costs 10 to 20 µs."""
-_LOCAL_PART_MAX, _LABEL_MAX = 64, 63
+CASES = ("keep", "lower")
+INVALIDS = ("letter", "next")
 _NAME_SHOWN_MAX = 60
-
-_PLAIN_EMAIL = re.compile(
-    r"[a-z0-9]+(?:[._+-][a-z0-9]+)*@[a-z0-9]+(?:[.-][a-z0-9]+)*\.[a-z]{2,20}", re.ASCII | re.IGNORECASE
-)
-"""The common form of an address, checked many times faster than by the library. The library judges all others."""
-_NORTH_AMERICAN = re.compile(r"\+1[2-9][0-9]{9}", re.ASCII)
-"""Likewise for country code 1: ten digits, and the library strips no prefix if the first one is not 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +33,22 @@ class IdentityRules:
             with none of them has no identity.
         send: `first` sends only the identifier that names the user. `all` sends every identifier of the event, also of
             kinds that `order` leaves out.
+        phone_region: A country (`US`): phones written as people do there are read as its numbers. None: a phone must
+            be in E.164 form.
+        email_case: `keep` sends an address as it is and compares its domain alone in lower case. `lower` sends and
+            compares all of it in lower case.
+        invalid: What an invalid identifier makes of an event that it would name: a `letter`, or the `next` one in the
+            order names it. One that names nobody is dropped either way.
 
     Raises:
-        ValueError: A kind or `send` is unknown, or a kind is named twice; says which are known.
+        ValueError: A kind or another word is unknown, or a kind is named twice; says which are known.
     """
 
     order: tuple[str, ...] = KINDS
     send: str = "first"
+    phone_region: str | None = None
+    email_case: str = "keep"
+    invalid: str = "letter"
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.order if kind not in KINDS]
@@ -52,48 +56,89 @@ class IdentityRules:
             raise ValueError(
                 f"the identity order takes each of {', '.join(KINDS)} at most once, and at least one of them"
             )
-        if self.send not in SENDS:
-            raise ValueError(f"identity send is one of {', '.join(SENDS)}")
+        for name, known in (("send", SENDS), ("email_case", CASES), ("invalid", INVALIDS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"identity {name} is one of {', '.join(known)}")
+        if self.phone_region is not None and self.phone_region not in REGIONS:
+            raise ValueError("identity phone_region is a country by its two letters, such as US")
 
 
 class Named(NamedTuple):
-    """An event's user by the rules. `fault` says what is wrong with an identifier, without its value."""
+    """An event's user by the rules.
+
+    `fault` says what is wrong with the identifier that would have named it, without its value. `dropped` counts the
+    invalid ones that are left out of what is sent.
+    """
 
     key: UserKey | None
     user: User
     fault: str | None = None
+    dropped: int = 0
 
 
 _NOBODY = User()
-_NOT_NAMED = Named(None, _NOBODY)
 
 
-def name_user(user: User, rules: IdentityRules) -> Named:
+def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = ()) -> Named:
     """The user's key and the identifiers to send. If `key` and `fault` are both None, there is no identifier.
 
-    Identifiers are sent as given. Empty and blank ones count as absent.
+    Empty and blank identifiers count as absent.
     """
+    faults: list[str] = []
     for kind in rules.order:
-        identifier = _first_of(user, kind)
-        if identifier is None:
-            continue
-        name, value = identifier
-        fault = _fault(kind, name, value)
-        if fault is not None:
-            return Named(None, _NOBODY, fault)
-        key = UserKey(kind, name, _folded_domain(value) if kind == "email" else value)
-        if rules.send == "first":
-            return Named(key, _only(kind, name, value))
-        return _with_all(key, user)
-    return _NOT_NAMED
+        if unusable:
+            faults += [one.fault for one in unusable if one.kind == kind]
+        for name, value in _present_of(user, kind):
+            if faults and rules.invalid == "letter":
+                break
+            try:
+                own = canonical(kind, name, value, rules)
+            except Invalid as why:
+                faults.append(str(why))
+                continue
+            key = UserKey(kind, name, folded_domain(own) if kind == "email" else own)
+            if rules.send == "first":
+                return Named(key, _only(kind, name, own), dropped=len(faults))
+            return _with_all(key, user, rules, len(unusable))
+    return Named(None, _NOBODY, faults[0] if faults else None)
 
 
-def _first_of(user: User, kind: str) -> tuple[str, str] | None:
-    """The first present identifier of a kind, as (name, value). Only custom ones have a name."""
+def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
+    """An identifier as it is sent.
+
+    Raises:
+        Invalid: The API would refuse it. Says why, without its value.
+    """
+    try:
+        if len(value) > CHARACTERS_MAX:
+            raise Invalid(f"longer than {CHARACTERS_MAX} characters")  # noqa: TRY301 - said with its kind, as the others
+        if kind == "phone":
+            return phone_number(value, rules.phone_region)
+        if kind == "email":
+            return email_address(value, lower=rules.email_case == "lower")
+    except Invalid as why:
+        what = kind if kind != "custom" else f"custom identifier {name[:_NAME_SHOWN_MAX]!r}"
+        raise Invalid(f"{what}: {why}") from None
+    if kind == "custom" and not _present(name):
+        raise Invalid("custom identifier: its name is empty")
+    if kind == "custom" and len(name) > CHARACTERS_MAX:
+        raise Invalid(f"custom identifier: its name is longer than {CHARACTERS_MAX} characters")
+    return value
+
+
+def compared(kind: str, name: str, value: str, rules: IdentityRules) -> str:
+    """An identifier as it is compared with others. An invalid one is compared as it is."""
+    with suppress(Invalid):
+        value = canonical(kind, name, value, rules)
+    return folded_domain(value) if kind == "email" else value
+
+
+def _present_of(user: User, kind: str) -> Sequence[tuple[str, str]]:
+    """The present identifiers of a kind, as (name, value). Only custom ones have a name, and may be several."""
     if kind == "custom":
-        return next((pair for pair in user.custom if _present(pair[1])), None)
+        return [(name, value) for name, value in user.custom if _present(value)]
     value: str | None = getattr(user, kind)
-    return ("", value) if _present(value) and value is not None else None
+    return (("", value),) if value is not None and _present(value) else ()
 
 
 def _present(value: str | None) -> bool:
@@ -110,77 +155,14 @@ def _only(kind: str, name: str, value: str) -> User:
     return User(custom=((name, value),))
 
 
-def _with_all(key: UserKey, user: User) -> Named:
-    sent = User(
-        phone=user.phone if _present(user.phone) else None,
-        email=user.email if _present(user.email) else None,
-        client_user_id=user.client_user_id if _present(user.client_user_id) else None,
-        custom=tuple(pair for pair in user.custom if _present(pair[1])),
-    )
-    identifiers = [("phone", "", sent.phone), ("email", "", sent.email), ("client_user_id", "", sent.client_user_id)]
-    identifiers += [("custom", name, value) for name, value in sent.custom]
-    for kind, name, value in identifiers:
-        fault = None if value is None else _fault(kind, name, value)
-        if fault is not None:
-            return Named(None, _NOBODY, fault)
-    return Named(key, sent)
-
-
-def _fault(kind: str, name: str, value: str) -> str | None:
-    """Why the API would refuse an identifier; None if it would not."""
-    what = kind if kind != "custom" else f"custom identifier {name[:_NAME_SHOWN_MAX]!r}"
-    if len(value) > _IDENTIFIER_CHARACTERS_MAX:
-        return f"{what}: longer than {_IDENTIFIER_CHARACTERS_MAX} characters"
-    if kind == "phone" and not _is_e164(value):
-        return "phone: not in E.164 form (+, country code and number, digits only, of a length its country has)"
-    if kind == "email" and not _is_email(value):
-        return "email: not an email address"
-    if kind == "custom" and not _present(name):
-        return "custom identifier: its name is empty"
-    if kind == "custom" and len(name) > _IDENTIFIER_CHARACTERS_MAX:
-        return f"custom identifier: its name is longer than {_IDENTIFIER_CHARACTERS_MAX} characters"
-    return None
-
-
-def _folded_domain(email: str) -> str:
-    local, at, domain = email.rpartition("@")
-    return local + at + domain.lower()
-
-
-def _is_e164(value: str) -> bool:
-    """Whether the number is in E.164 form, with a possible length.
-
-    Does not check whether it is assigned: assignments change weekly, and the API's own example, +13115552368, is not.
-    """
-    return _NORTH_AMERICAN.fullmatch(value) is not None or _is_possible_e164(value)
-
-
-@lru_cache(maxsize=_CACHED)
-def _is_possible_e164(value: str) -> bool:
-    try:
-        number = phonenumbers.parse(value)
-    except phonenumbers.NumberParseException:
-        return False
-    own_form = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return own_form == value and phonenumbers.is_possible_number(number)
-
-
-def _is_email(value: str) -> bool:
-    local, _, domain = value.partition("@")
-    plain = _PLAIN_EMAIL.fullmatch(value) and "--" not in value
-    return (plain and len(local) <= _LOCAL_PART_MAX and len(domain) <= _LABEL_MAX) or _is_library_email(value)
-
-
-@lru_cache(maxsize=_CACHED)
-def _is_library_email(value: str) -> bool:
-    # The library refuses reserved domains such as .test and .local. They are valid, and people test with them. So let
-    # it judge the rest of the address, under a domain that is not reserved.
-    if value.rpartition(".")[2].rpartition("@")[2].lower() in email_validator.SPECIAL_USE_DOMAIN_NAMES:
-        value += ".example"
-    try:
-        email_validator.validate_email(
-            value, check_deliverability=False, globally_deliverable=False, allow_quoted_local=True
-        )
-    except email_validator.EmailNotValidError:
-        return False
-    return True
+def _with_all(key: UserKey, user: User, rules: IdentityRules, dropped: int) -> Named:
+    """With every identifier that is valid. `dropped` of the event's are known to be none already."""
+    sent: dict[str, list[tuple[str, str]]] = {kind: [] for kind in KINDS}
+    for kind, found in sent.items():
+        for name, value in _present_of(user, kind):
+            try:
+                found.append((name, canonical(kind, name, value, rules)))
+            except Invalid:
+                dropped += 1
+    plain = {kind: sent[kind][0][1] if sent[kind] else None for kind in KINDS if kind != "custom"}
+    return Named(key, User(**plain, custom=tuple(sent["custom"])), dropped=dropped)

@@ -13,19 +13,18 @@ not; `passport` and `passport_number` are, `passport_tier` (a loyalty programme)
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
 
 from worker.core.rules.forbidden import is_forbidden
+from worker.core.words import LOOKED_AT_MAX, spelled, words
 
 FORBIDDEN = "@forbidden"
 DEBEZIUM_UNAVAILABLE = "__debezium_unavailable_value"
 NULLS = ("drop", "reject", "empty_string")
 _NAME_CHARACTERS_MAX = 200
-_LOOKED_AT_MAX = 1_000
 _DECISIONS_CACHED = 10_000
 
 
@@ -89,11 +88,11 @@ class Policy:
         return decision
 
     def _judge(self, name: str) -> Decision:
-        looked_at = name[:_LOOKED_AT_MAX]
+        looked_at = name[:LOOKED_AT_MAX]
         if self._allow and not any(fnmatchcase(looked_at, pattern) for pattern in self._allow):
             return Decision.PASS_OVER
-        words = _words(looked_at)
-        if any(deny(words) for deny in self._denies):
+        parts = words(looked_at)
+        if any(deny(parts) for deny in self._denies):
             return Decision.DENY
         return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX and is_text(name) else Decision.BAD_NAME
 
@@ -107,16 +106,5 @@ def _deny(pattern: str) -> Callable[[str], bool]:
     if pattern == FORBIDDEN:
         return is_forbidden
     parts = re.split(r"([*?]+)", pattern)
-    glob = "".join(part if part[:1] in {"*", "?"} else _spelled(part) for part in parts).strip("_")
+    glob = "".join(part if part[:1] in {"*", "?"} else spelled(part) for part in parts).strip("_")
     return lambda words: fnmatchcase(words, glob)
-
-
-def _words(name: str) -> str:
-    """A name as lower-case words joined by `_`: `SSNNumber2` is `ssn_number_2`."""
-    return _spelled(name).strip("_")
-
-
-def _spelled(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)[:_LOOKED_AT_MAX]  # NFKC makes up to 18 characters of one
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])", "_", text)
-    return re.sub(r"[\W_]+", "_", text).casefold()

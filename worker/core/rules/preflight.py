@@ -41,7 +41,8 @@ class Preflight:
         If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
         unknown = self._unknown
-        key, user, fault = name_user(_known(event.user, unknown) if unknown else event.user, self._identity)
+        given = _known(event.user, unknown) if unknown else event.user
+        key, user, fault, dropped = name_user(given, self._identity, event.unusable)
         if key is None:
             return self._unnamed(event.attributes, fault)
         decide = self._policy.decide
@@ -55,9 +56,9 @@ class Preflight:
             else:
                 rest.append((name, value))
         if rest is None:
-            return Checked(key, user, accepted)
+            return Checked(key, user, accepted, dropped_identifiers=dropped)
         refused, passed_over = self._sift(rest, accepted)
-        return Checked(key, user, accepted, refused, passed_over)
+        return Checked(key, user, accepted, refused, passed_over, dropped)
 
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
