@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Partition, Reason
+from worker.core.model import Failure, Letter, Partition, Reason
 from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace
 
@@ -104,6 +104,13 @@ class LetterWritten:
     partition: Partition | None
     offset: int | None
     detail: str = ""
+
+    @classmethod
+    def of(cls, letter: Letter) -> LetterWritten:
+        """The fact about this letter."""
+        names = tuple(attribute.name for attribute in letter.attributes)
+        where = (letter.sources[0].partition, letter.sources[0].offset) if letter.sources else (None, None)
+        return cls(letter.reason, names, letter.attempts, letter.failed_at_ms, *where, letter.detail)
 
 
 @dataclass(frozen=True, slots=True)
