@@ -58,6 +58,7 @@ def test_a_missing_topic_fails_and_a_pattern_without_a_match_warns(sound: dict[s
         ("fail", "topics"),
         ("warn", "topics"),
         ("warn", "retention"),
+        ("fail", "records"),
     ]
     assert missing in found[3]["what"]
     assert "does not exist" in found[3]["what"]

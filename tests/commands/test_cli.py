@@ -309,7 +309,7 @@ def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2, done.stderr
-    assert f"pip install 'attentive-attribute-worker[{extra}]'" in done.stderr
+    assert f"pip install '.[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -109,8 +109,16 @@ class LetterWritten:
     def of(cls, letter: Letter) -> LetterWritten:
         """The fact about this letter."""
         names = tuple(attribute.name for attribute in letter.attributes)
-        where = (letter.sources[0].partition, letter.sources[0].offset) if letter.sources else (None, None)
-        return cls(letter.reason, names, letter.attempts, letter.failed_at_ms, *where, letter.detail)
+        first = letter.sources[0] if letter.sources else None
+        return cls(
+            letter.reason,
+            names,
+            letter.attempts,
+            letter.failed_at_ms,
+            partition=None if first is None else first.partition,
+            offset=None if first is None else first.offset,
+            detail=letter.detail,
+        )
 
 
 @dataclass(frozen=True, slots=True)

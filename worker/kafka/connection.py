@@ -74,6 +74,10 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._UNKNOWN_PARTITION: "the topic has lost its partitions: create it again if it was deleted",  # noqa: SLF001 - as above
 }
 
+_FUNCTION_FAILED: Final = (
+    "authentication failed: the function in kafka.oauth gives no token; the line no_kafka_token says why"
+)
+
 # So the coordinator answers a member that it does not let into the group. Other requests are answered all the same.
 _REFUSALS: Final = frozenset(
     {
@@ -94,6 +98,8 @@ _WHEN: Final = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s
 
 def in_words(error: KafkaError) -> str:
     """Says what happened and what to do about it, with librdkafka's own text in brackets."""
+    if "OAuth callback" in error.str():
+        return f"{_FUNCTION_FAILED} ({_text(error)})"
     advice = _ADVICE.get(KafkaError._SSL if _is_tls(error) else error.code())  # noqa: SLF001 - how the library names its local errors, which are public
     return f"{advice} ({_text(error)})" if advice else f"{error.name()}: {_text(error)}"
 
