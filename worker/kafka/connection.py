@@ -42,7 +42,8 @@ def connecting() -> Iterator[None]:
 
 
 _ADVICE: Final[Mapping[int, str]] = {
-    KafkaError._AUTHENTICATION: "authentication failed: check sasl.mechanism, sasl.username and sasl.password",  # noqa: SLF001 - how the library names its local errors, which are public
+    KafkaError._AUTHENTICATION: "authentication failed: check sasl.mechanism, sasl.username and "  # noqa: SLF001 - how the library names its local errors, which are public
+    "sasl.password, or kafka.oauth",
     KafkaError.SASL_AUTHENTICATION_FAILED: "authentication failed: check sasl.username and sasl.password",
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "the broker does not offer this sasl.mechanism",
     KafkaError._SSL: "TLS failed: check security.protocol, ssl.ca.location and the certificates",  # noqa: SLF001 - as above
@@ -74,10 +75,6 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._UNKNOWN_PARTITION: "the topic has lost its partitions: create it again if it was deleted",  # noqa: SLF001 - as above
 }
 
-_FUNCTION_FAILED: Final = (
-    "authentication failed: the function in kafka.oauth gives no token; the line no_kafka_token says why"
-)
-
 # So the coordinator answers a member that it does not let into the group. Other requests are answered all the same.
 _REFUSALS: Final = frozenset(
     {
@@ -98,8 +95,6 @@ _WHEN: Final = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s
 
 def in_words(error: KafkaError) -> str:
     """Says what happened and what to do about it, with librdkafka's own text in brackets."""
-    if "OAuth callback" in error.str():
-        return f"{_FUNCTION_FAILED} ({_text(error)})"
     advice = _ADVICE.get(KafkaError._SSL if _is_tls(error) else error.code())  # noqa: SLF001 - how the library names its local errors, which are public
     return f"{advice} ({_text(error)})" if advice else f"{error.name()}: {_text(error)}"
 

@@ -1,7 +1,9 @@
 """Tokens for SASL/OAUTHBEARER from a function of the user's own, which `WORKER_KAFKA__OAUTH` names.
 
-librdkafka asks for one when it connects, before the latest expires, and again ten seconds after each failure. It asks
-inside `poll`: a function that raises, hangs or answers nonsense must neither end that poll nor hold it up.
+librdkafka asks for one when a client is made, and before the latest expires, inside `poll`. A function that raises,
+hangs or answers nonsense must neither end that poll nor hold it up. Nor may a client be told that there is none: its
+constructor would wait for ten seconds, then raise. So it gets the latest token again, or one that no broker takes; both
+for a few seconds, after which librdkafka asks again.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ import structlog
 from worker.logs import LogLimiter
 
 _WAIT_SECONDS: Final = 5.0
+_RENEWAL_SECONDS: Final = 0.5  # while the latest token is good, nobody need wait long for the next
+_AGAIN_SECONDS: Final = 10.0
+_NO_TOKEN: Final = "none"  # noqa: S105 - it is none
 _AHEAD_SECONDS: Final = 10 * 365 * 86_400
 _log = structlog.get_logger("worker.kafka")
 
@@ -46,27 +51,31 @@ class TokenFunction:
         self._now = now
         self._limit = LogLimiter()
         self._running: queue.SimpleQueue[object] | None = None
+        self._latest: Token = (_NO_TOKEN, 0.0)
 
     def __call__(self, config: str) -> Token:
-        """A token.
-
-        Raises:
-            NoToken: librdkafka asks again.
-        """
+        """A token: a new one if there is one."""
         try:
-            return self._token(config)
+            self._latest = self._token(config)
         except NoToken as why:
             if self._limit.allows(self._name, time.monotonic()):
                 _log.warning("no_kafka_token", function=self._name, detail=str(why))
-            raise
+            again = self._now() + _AGAIN_SECONDS
+            return (self._latest[0], min(self._latest[1], again)) if self._is_good else (_NO_TOKEN, again)
+        return self._latest
+
+    @property
+    def _is_good(self) -> bool:
+        return self._latest[1] > self._now()
 
     def _token(self, config: str) -> Token:
         # One that was too late is waited for again: its token is as good.
         answers = self._running = self._running or self._started(config)
+        wait_seconds = min(self._wait_seconds, _RENEWAL_SECONDS) if self._is_good else self._wait_seconds
         try:
-            found = answers.get(timeout=self._wait_seconds)
+            found = answers.get(timeout=wait_seconds)
         except queue.Empty:
-            raise NoToken(f"it has not answered within {self._wait_seconds:g} s; it is waited for again") from None
+            raise NoToken(f"it has not answered within {wait_seconds:g} s; it is waited for again") from None
         self._running = None
         if isinstance(found, Exception):
             raise NoToken(f"it raised {type(found).__name__}") from None
