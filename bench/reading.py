@@ -32,7 +32,7 @@ from tests.support.profiles import PROFILE_CHANGED, schema_directory
 from worker import logs
 from worker.core.avro.framing import HEADER_BYTES
 from worker.core.model import Partition, Record
-from worker.core.replay.replay import Progress
+from worker.core.replay.progress import Progress
 from worker.core.replay.scope import Offsets, Scope
 from worker.jobs.diary import Begun
 from worker.kafka.properties import consumer_properties

@@ -56,6 +56,7 @@ def test_a_replays_reading_is_measured_beside_decoding() -> None:
     assert all(row["speed_to_decode"]["median"] == row["cpu_to_decode"]["median"] == 1 for row in rows[::3])
 
 
+@pytest.mark.slow
 def test_the_transports_are_measured_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     assert transports.main(["--repetitions", "1", "--calls", "160", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

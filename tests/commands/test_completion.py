@@ -50,6 +50,7 @@ def test_a_beginning_gives_the_command(shell: str) -> None:
     assert "verify" not in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_options_of_a_command_are_completed(shell: str) -> None:
     told = completed(shell, "replay", "--dry")

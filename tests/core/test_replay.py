@@ -14,7 +14,8 @@ from tests.core.drive import STARTED, Driver, phone
 from worker.core.model import Call, Now, Partition, Record, Reply, User, UserKey
 from worker.core.replay.freshness import FRESH_SECONDS
 from worker.core.replay.index import Said
-from worker.core.replay.replay import Phase, Progress, Replay
+from worker.core.replay.progress import Progress
+from worker.core.replay.replay import Phase, Replay
 from worker.core.replay.scope import Offsets, Scope
 
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]

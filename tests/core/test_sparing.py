@@ -262,7 +262,7 @@ def test_remembered_values_give_way_to_changes_that_wait() -> None:
     assert driver.status.remembered_users < 20
 
 
-@pytest.mark.parametrize("names", [1, 3, 6, 20])
+@pytest.mark.parametrize("names", [1, 6, pytest.param(20, marks=pytest.mark.slow)])
 def test_what_is_remembered_is_counted(names: int) -> None:
     driver, users = spared(sparing_users_max=10_000), 500
     deliver(driver, users, {"a": 1})
@@ -421,5 +421,5 @@ class Beside(Equivalence):
                     assert value not in accepted or self.account.of(user)[name] == value, (user, name, value)
 
 
-TestBeside = Beside.TestCase
+TestBeside = pytest.mark.slow(Beside.TestCase)
 TestBeside.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)

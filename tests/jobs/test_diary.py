@@ -11,7 +11,7 @@ import pytest
 
 from tests.core.drive import P0, P1
 from worker.core.model import Partition
-from worker.core.replay.replay import MARKS_MAX, Progress
+from worker.core.replay.progress import MARKS_MAX, Progress
 from worker.core.replay.scope import PLACES, Offsets
 from worker.jobs.begin import Beginning, decide, filters_of, name_of, wanted
 from worker.jobs.diary import Begun, Diary, begun_of, notes_of

@@ -51,6 +51,7 @@ def test_a_cluster_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
     keeps_every_promise(seed, 1)
 
 
+@pytest.mark.slow
 def test_forty_clusters_with_a_replay_keep_every_promise() -> None:
     keeps_every_promise(0, 40, REPLAY)
 

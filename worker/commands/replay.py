@@ -92,9 +92,9 @@ def command(loaded: Loaded, **typed: object) -> None:
     """Send again what a range of the topic says, where it is still the last word.
 
     Reads the range and all that came after it. For each user and attribute it sends the last value of the whole log,
-    and only if that lies in the range. Beside live workers the newest value stands in the end; an older one may be
-    visible for the time of one call. It commits nothing to their group. Kill it at any time: the same command goes on
-    where it stopped.
+    and only if that lies in the range. Beside live workers the newest value stands in the end; with a window of less
+    than a second an older one may be visible for the time of one call. It commits nothing to their group. Kill it at
+    any time: the same command goes on where it stopped.
 
     Exit status: 0 done; 1 not finished, the same command goes on; 2 bad usage or configuration.
     """

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Final
 
 from worker.core.model import Partition
-from worker.core.replay.replay import Progress
+from worker.core.replay.progress import Progress
 from worker.core.replay.scope import Offsets
 from worker.jobs.diary import Begun
 from worker.jobs.spans import ASK_SECONDS, Reach

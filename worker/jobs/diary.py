@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from worker.core.model import Partition
-from worker.core.replay.replay import Progress
+from worker.core.replay.progress import Progress
 from worker.core.replay.scope import Offsets
 from worker.kafka.notebook import Note, Notebook
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import Observer
-from worker.core.replay.replay import Progress
+from worker.core.replay.progress import Progress
 from worker.core.replay.scope import Scope
 from worker.jobs.diary import Begun
 from worker.jobs.repair import Positions, Repair

@@ -1,13 +1,15 @@
 """A replay: sends again what a range of the log says, where it is still the last word. Safe beside live traffic.
 
 It folds the range and all that lies behind it up to the present end, and sends for each user and attribute the last
-value of the whole log, if that lies in the range. Live workers go on meanwhile, so two rules keep it from leaving an
-older value behind:
+value of the whole log, if that lies in the range. Live workers go on meanwhile, so rules keep it from leaving an
+older value behind, and from showing one:
 
 1. A call starts only if the log was read up to an end that is at most `FRESH_SECONDS` old. It is written before that
    end is `WRITE_SECONDS` old, or not at all.
 2. After its reply the log is read on to the end as of that reply. If a newer value of a sent attribute has appeared, it
    is sent, too, until none is newer.
+3. A user is called for, also again, when it has kept quiet for `quiet_seconds`: a window and a moment. Live workers
+   then hold nothing of it, and whatever comes now they hold for a window. Who changes before its call is taken back.
 
 It can be killed at any instant, also while a call is under way that sets an older value. So progress names a user
 before its first call: whoever goes on sends such a user's newest value in any case.
@@ -18,20 +20,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
 
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
 from worker.core.replay.freshness import Freshness
 from worker.core.replay.index import Index, Said, absorb, drop, newer_values
+from worker.core.replay.progress import MARKS_MAX, Progress, Tally
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
 from worker.core.waiting.entry import Entry
-
-MARKS_MAX: Final = 300
-"""Users that progress names one by one. They must fit into Kafka's commit metadata, which takes 4 KiB."""
 
 
 class Phase(Enum):
@@ -40,47 +38,6 @@ class Phase(Enum):
     READING = auto()  # the range, and the log behind it
     SENDING = auto()
     DONE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a replay has come. Another process can go on from here.
-
-    Attributes:
-        begun: calls may have been made for users with a place below this, and for no others.
-        open: of these, the places of those that are not delivered.
-        unverified: of those that are delivered, the places of those whose newer values may still have to be sent.
-        done: nothing is left.
-    """
-
-    begun: int = 0
-    open: frozenset[int] = frozenset()
-    unverified: frozenset[int] = frozenset()
-    done: bool = False
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a replay has found, over all its passes.
-
-    Attributes:
-        users: with a change in the range.
-        calls: users of which something is to be sent.
-        superseded: values in the range that are not sent, because a later one stands in the log.
-        delivered: users of which all is delivered, or a dead letter.
-    """
-
-    users: int = 0
-    calls: int = 0
-    superseded: int = 0
-    delivered: int = 0
-
-    def add(self, subject: Subject) -> None:
-        """A user of the index."""
-        sent = len(subject.entry.attributes) if subject.entry is not None else 0
-        self.users += 1
-        self.calls += sent > 0
-        self.superseded += subject.values - sent
 
 
 class Replay:
@@ -232,6 +189,11 @@ class Replay:
         self._begin_more(now)
         if self._next == len(self._order) and not (self._coming or self._restless or self._begun):
             self._end_pass()
+
+    @property
+    def restless(self) -> int:
+        """How many users wait until they keep quiet."""
+        return len(self._restless)
 
     def kept(self, progress: Progress) -> None:
         """This progress is written down: calls may be made for the users that it names."""
