@@ -43,7 +43,7 @@ class Loaded:
 
     `sources` maps each setting's path (`window.seconds`) to the source of its value, `property_sources` each setting
     that holds properties (`kafka.properties`) to the place of each property. `unusable` has the paths of those whose
-    value is missing or wrong: nobody may use the one in `settings`.
+    value is missing or wrong, alone or beside others: nobody may use or show the one in `settings`.
     """
 
     settings: Settings
@@ -86,13 +86,16 @@ def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping
     together = joined(settings, lambda path: _where(path, given))
     problems += [*invalid.values(), *itertools.chain(*together.problems.values())]
     unsound = invalid.keys() | {path for path, found in together.problems.items() if found}
+    broken = list(findings(together.settings))
     problems += [
         Problem(_place(finding, together, given), finding.text)
-        for finding in findings(together.settings)
+        for finding in broken
         if not unsound & set(finding.names)
     ]
-    sources = {path: _source(path, given) for path in NAMES} | {path: _fault(path, given) for path in invalid}
-    loaded = Loaded(together.settings, sources, together.sources, frozenset(invalid))
+    # Whatever a rule looked at may be a secret in the wrong place.
+    unusable = unsound | {path for finding in broken for path in finding.names}
+    sources = {path: _source(path, given) for path in NAMES} | {path: _fault(path, given) for path in unusable}
+    loaded = Loaded(together.settings, sources, together.sources, frozenset(unusable))
     if problems:
         raise ConfigurationError([str(problem) for problem in problems], loaded)
     return loaded
@@ -108,7 +111,9 @@ def _source(path: str, given: Mapping[str, Given]) -> str:
 
 
 def _fault(path: str, given: Mapping[str, Given]) -> str:
-    return f"{given[path].where}: its value cannot be used" if path in given else "required, and set nowhere"
+    if path in given:
+        return f"{given[path].where}: cannot be used"
+    return "required, and set nowhere" if NAMES[path].info.is_required() else DEFAULT
 
 
 def _place(finding: Finding, together: Joined, given: Mapping[str, Given]) -> str:
