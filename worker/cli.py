@@ -48,13 +48,20 @@ _COMMANDS: Final[Mapping[str, Entry]] = {
     "replay": Entry("worker.commands.replay", "command", MENDING, "Send again what a range of the topic says."),
     "plan": Entry("worker.commands.plan", "command", LOOKING, "Tell what windows would cost on this topic."),
     "check": Entry("worker.commands.check", "command", LOOKING, "Prove a configuration before a deploy."),
-    "verify": Entry("worker.commands.verify", "command", LOOKING, "Compare the topic with what the destination holds."),
+    "verify": Entry(
+        "worker.commands.verify",
+        "command",
+        LOOKING,
+        "Compare the topic with what the destination holds; only --repair sends.",
+    ),
     "explain": Entry("worker.commands.explain", "command", LOOKING, "Say what became of one record."),
     "config": Entry(
         "worker.commands.config", "command", LOOKING, "Show the effective settings and where each came from."
     ),
     "rewind": Entry("worker.commands.rewind", "command", MENDING, "Move the group's offsets while it is stopped."),
-    "dead-letters": Entry("worker.commands.dead_letters", "group", MENDING, "List, show and dismiss dead letters."),
+    "dead-letters": Entry(
+        "worker.commands.dead_letters", "group", MENDING, "List, show, send again (redrive) and dismiss dead letters."
+    ),
 }
 
 # The modules that each optional extra installs.

@@ -54,6 +54,15 @@ def test_version_and_help_go_to_stdout() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("name", [["dead-letters"], ["dead-letters", "redrive"], ["plan"], ["replay"], ["verify"]])
+def test_the_help_of_a_command_shows_examples_before_the_settings(name: list[str]) -> None:
+    text = invoke(*name, "--help").stdout
+    examples = text.index("Examples:")
+    assert f"attribute-worker {' '.join(name)} " in text[examples:]
+    assert "Settings:" not in text[:examples]
+    assert text.count("Examples:") == 1
+
+
 CLIENTS = {"confluent_kafka", "httpx", "httpcore", "opentelemetry", "prometheus_client", "starlette", "uvicorn", "rich"}
 
 

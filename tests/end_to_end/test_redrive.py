@@ -105,6 +105,7 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
     small = begin(lab, sandbox, "--rate", "100", WORKER_WINDOW__MAX_BYTES="100000")
     done = result(small)
     assert "passes are left" in small.log.read_text()
+    assert "What was refused again is open anew" in small.log.read_text()
 
     assert final_state(sandbox) == {phone(user): {"tier": "silver"} for user in range(USERS) if user % 2 and user % 3}
     for user, letter in states(lab, sandbox).items():
@@ -136,7 +137,7 @@ def test_beside_a_live_worker_and_after_a_signal_the_newest_value_stands(lettere
     job.signal(signal.SIGTERM)
     assert job.wait(10) == 1
     stopped = json.loads(job.output.read_text())
-    assert "letters at least are left" in job.log.read_text()
+    assert "stopped: at least" in job.log.read_text()
     ended = Counter(str(letter["detail"]) for letter in lab.dead_letters() if letter["reason"] == "resolved")
     told = {"delivered": "delivered", "superseded": "superseded", "refused again": "refused_again"}
     assert ended == {detail: stopped[name] for detail, name in told.items() if stopped[name]}

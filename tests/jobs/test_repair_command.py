@@ -65,7 +65,7 @@ def test_it_mends_exactly_what_was_planted_and_a_second_run_finds_none(lab: Lab)
     mended = verify(lab, sandbox, *FAST, "--values", "--repair")
     assert_counts(mended, missing=2, different=6, unexpected=1, repaired=8)
     assert mended.status == 1, "the unexpected value stays"
-    assert "1 unexpected values stay" in mended.notes
+    assert "1 unexpected value left as found" in mended.notes
     asked = {
         (json.dumps(each["user"]), name): value
         for each in sent(sandbox, before)
@@ -99,7 +99,7 @@ def test_a_refused_value_becomes_a_dead_letter_and_the_others_are_mended(lab: La
     assert_counts(second, different=1)
     for mended in (first, second):
         assert mended.status == 1
-        assert "1 differences are not mended: it became a dead letter (rejected)" in mended.notes
+        assert "1 difference not mended: it became a dead letter (rejected)" in mended.notes
         assert "open dead letters hold 1 of the differences" in mended.notes
         assert "Atlantis" not in mended.notes
     [letter] = {str(each["id"]): each for each in lab.dead_letters()}.values()
@@ -126,9 +126,7 @@ def test_killed_and_stopped_it_begins_anew_and_mends_what_is_left(lab: Lab) -> N
     said = result(stopped)
     assert time.monotonic() - began < 10
     assert said.status == 1
-    assert (
-        f"stopped before the end; 0 of {users} users, and {said.counts['missing']} differences are left" in said.notes
-    )
+    assert f"stopped before the end; 0 of {users} users, and {said.counts['missing']} differences left" in said.notes
 
     done = result(begin(lab, sandbox, *options))
     assert (done.status, done.counts["missing"]) == (0, done.counts["repaired"])
@@ -183,7 +181,7 @@ def test_a_halt_is_waited_for_and_a_stop_ends_it(lab: Lab) -> None:
     said = result(halted)
     assert time.monotonic() - began < 10
     assert said.status == 1
-    assert "0 of 5 users, and 5 differences are left" in said.notes
+    assert "0 of 5 users, and 5 differences left" in said.notes
     assert lab.dead_letters() == []
 
 

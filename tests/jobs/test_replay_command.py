@@ -45,6 +45,9 @@ def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) 
     again = result(begin(lab, sandbox, "--from", "earliest", "--rate", "140"))
     assert (again["state"], again["calls"]) == ("finished", 0)
     assert sandbox.stats()["upserts"] == 300
+    mistyped = begin(lab, sandbox, "--from", "earliest", "--attribute", "no_such", "--dry-run")
+    assert result(mistyped)["changes"] == 0
+    assert "there is nothing to replay" in mistyped.log.read_text()
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])

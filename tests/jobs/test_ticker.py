@@ -19,11 +19,11 @@ def test_without_a_terminal_a_line_comes_every_ten_seconds_with_an_estimate() ->
     ticker = Ticker("reading", stream, lambda: now[0])
     for second in range(25):
         now[0] = float(second)
-        ticker.show(second * 40, 1_000, "2 partitions")
+        ticker.show(second * 40, 1_000, "2 partitions", "offsets")
     ticker.end()
     assert stream.getvalue().splitlines() == [
-        "reading: 40%, 400 of 1,000, 2 partitions, about 15 s left",
-        "reading: 80%, 800 of 1,000, 2 partitions, about 5 s left",
+        "reading: 40%, 400 of 1,000 offsets, 2 partitions, about 15 s left",
+        "reading: 80%, 800 of 1,000 offsets, 2 partitions, about 5 s left",
     ]
 
 

@@ -127,10 +127,10 @@ def test_users_without_phone_and_email_cannot_be_read(lab: Lab) -> None:
     found = verify(lab, sandbox)
     assert_counts(found, unreadable=2)
     assert (found.status, found.counts["users"], found.counts["equal"]) == (0, 3, 5)
-    assert "2 users have no phone and no email" in found.notes
+    assert "2 users with no phone and no email" in found.notes
     none = verify(lab, sandbox, "--user", "client_user_id=nobody")
     assert (none.status, none.counts["users"]) == (0, 0)
-    assert "no such user has a change in the topic" in none.notes
+    assert "no such user has a change in what was read of the topic" in none.notes
 
 
 def test_an_account_that_may_not_read_and_a_wrong_token_are_told_apart(lab: Lab) -> None:
@@ -176,7 +176,7 @@ def test_a_stop_ends_it_in_order_and_says_what_is_left(lab: Lab) -> None:
     command.signal(signal.SIGTERM)
     assert command.wait() == 1
     assert time.monotonic() - began < 10
-    assert "stopped before the end; 30 of 30 users are left" in command.log.read_text()
+    assert "stopped before the end; 30 of 30 users left" in command.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.core.model import Partition
-from worker.jobs.when import Edge, Unreadable, When, offsets, when
+from worker.jobs.when import Edge, Unreadable, When, in_order, offsets, when
 
 NOW_MS = 1_772_366_400_000  # 2026-03-01T12:00:00Z
 HOUR_MS = 3_600_000
@@ -38,6 +38,14 @@ def test_a_time(text: str, found: When) -> None:
 def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(Unreadable, match=r"write one as 2026-03-01T12:00, a duration back as -2h"):
         when(text, NOW_MS)
+
+
+def test_an_empty_range_is_refused() -> None:
+    for begin, end in ((0, 1), (1, None), (Edge.EARLIEST, 1), (2, Edge.LATEST)):
+        in_order(begin, end)
+    for begin in (1, 2):
+        with pytest.raises(Unreadable, match="--from is not before --to"):
+            in_order(begin, 1)
 
 
 def test_offsets_of_one_topic_and_of_several() -> None:

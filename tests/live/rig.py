@@ -23,6 +23,7 @@ from worker.live.share import Share
 
 GARBAGE = b"\xff"
 STEP_SECONDS = 0.05
+COMMIT_SECONDS = 1_000.0
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Brokers:
     deleted: list[DeletedUnread] = field(default_factory=list)
     raises: Exception | None = None
     close_raises: Exception | None = None
+    held: set[Partition] = field(default_factory=set)
     rejoined: int = 0
     closed: bool = False
 
@@ -77,6 +79,9 @@ class Brokers:
     def pause(self, _: Iterable[Partition]) -> None: ...
 
     resume = pause
+
+    def assignment(self) -> set[Partition]:
+        return set(self.held)
 
     def rejoin(self) -> None:
         self.rejoined += 1
@@ -172,7 +177,7 @@ class Rig:
             self.brokers,
             lease=self.lease,
             share=Share(lambda: 2),
-            pace=Pace(1_000.0, drain_seconds),
+            pace=Pace(COMMIT_SECONDS, drain_seconds),
             reporter=self,
         )
 
@@ -184,7 +189,12 @@ class Rig:
 
     def hold(self) -> None:
         """Assigns both partitions."""
+        self.brokers.held = {P0, P1}
         self.membership.assigned([P0, P1])
+
+    @property
+    def problem(self) -> str:
+        return self.membership.problem or ""
 
     def advance(self, seconds: float) -> None:
         self.now = Now(self.now.mono + seconds, self.now.wall_ms + int(seconds * 1000))

@@ -7,9 +7,9 @@ from itertools import count
 import pytest
 
 from tests.core.drive import OK, P0, P1, SCHEMA, encode, phone
-from tests.live.rig import GARBAGE, Rig, record
+from tests.live.rig import COMMIT_SECONDS, GARBAGE, Rig, record
 from tests.support.avro import framed
-from worker.core.facts import DeletedUnread, DrainEnded, DrainOutcome
+from worker.core.facts import AssignmentDiffers, DeletedUnread, DrainEnded, DrainOutcome
 from worker.core.model import Call, Reply
 
 
@@ -103,6 +103,26 @@ def test_a_revoke_during_which_the_lease_runs_out_commits_nothing_and_the_next_t
     rig.turn()
     assert rig.brokers.rejoined == 1
     assert rig.membership.begin_revoke([P1]) is None, "P1 must be dropped with the lease"
+
+
+def test_partitions_that_only_the_client_holds_are_told_and_the_worker_rejoins() -> None:
+    """Nobody would read them: the group counts them as this worker's."""
+    rig = Rig(lease_seconds=10 * COMMIT_SECONDS)
+    rig.hold()
+    rig.membership.lost([P1])
+    rig.turn()
+    assert not rig.problem, "for a while that is normal"
+    rig.advance(COMMIT_SECONDS)
+    rig.turn()
+    assert "changes[1]" in rig.problem
+    assert rig.brokers.rejoined == 1
+    [differs] = [fact for fact in rig.facts if isinstance(fact, AssignmentDiffers)]
+    assert (differs.unread, differs.not_held) == (1, 0)
+    rig.membership.assigned([P1])
+    rig.advance(COMMIT_SECONDS)
+    rig.turn()
+    assert not rig.problem
+    assert rig.brokers.rejoined == 1
 
 
 @pytest.mark.parametrize("ending", ["stop", "revoke"])

@@ -85,6 +85,12 @@ def lines(fact: facts.Fact) -> list[tuple[str, str, dict[str, object]]]:
             {"silent_seconds": 50.0, "dropped": 2},
         ),
         (
+            facts.AssignmentDiffers(2, 1, 15.04),
+            "warning",
+            "assignment_differs",
+            {"unread": 2, "not_held": 1, "seconds": 15.0},
+        ),
+        (
             facts.DeletedUnread(Partition("changes", 2), 10, 30),
             "warning",
             "records_deleted_unread",

@@ -92,6 +92,10 @@ class Group:
         self._given_up(member)
         self.rebalance_soon()
 
+    def rebalances(self, member: Participant) -> bool:
+        """Whether a rebalance is planned or under way, of which this member will hear the end."""
+        return member in self._members and (self._planned or self._leaving is not None)
+
     def rebalance_soon(self) -> None:
         """Plans a rebalance. It comes after a delay, since real members learn of one by their heartbeats."""
         if not self._planned:

@@ -75,6 +75,8 @@ class Member:
             reporter=self,
         )
         self._revoke: Drain | None = None  # the drain of a revoke callback that has not returned
+        self._going: list[int] = []  # the partitions of the latest revoke
+        self._leaves = False  # with that revoke, it leaves the group
         self._stop: Drain | None = None
         self._drain_check = DrainCheck(self)
         self._amid_turn = False  # it was frozen between its poll and its calls, and has not turned since
@@ -225,31 +227,38 @@ class Member:
         """Passes on what the coordinator said since the last poll. False while a revoke callback has not returned."""
         told = self.group.told
         while told:
-            if self.isolated and (told[0].what != "lost" or self._cluster.plan.brokers_lead):
+            if self.isolated and self._comes_by_network(told[0]):
                 break
             word = told.popleft()
-            if word.what == "revoke":
+            if word.what in {"revoke", "leave"}:
+                self._leaves = word.what == "leave"
                 if not self._hear_revoke(word.partitions):
                     return False
             elif word.what == "assign":
                 self._cluster.add_to_trace(self, "assigned", word.partitions)
                 self.group.gained(word.partitions, word.generation)
                 self.membership.assigned(self._named(word.partitions))
+                if self.group.leaves_later:
+                    self.group.leave()
             else:
                 held = sorted(self.group.held)
                 self._cluster.add_to_trace(self, "lost", held)
                 self._cluster.oracle.excuse_duplicates()
                 self._drain_check.lost()
+                self.group.leaves_later = False
                 self.membership.lost(self._named(held))
                 self.group.gone(held)
                 self._cluster.join(self)
         return True
 
+    def _comes_by_network(self, word: Told) -> bool:
+        return word.what != "leave" and (word.what != "lost" or self._cluster.plan.brokers_lead)
+
     def _hear_revoke(self, numbers: list[int]) -> bool:
+        self._going = numbers
         self._revoke = self.membership.begin_revoke(self._named(numbers))
         if self._revoke is None:
-            self.group.gone(numbers)
-            self._cluster.group.revoked(self, numbers)
+            self._gave_up()
             return True
         self._begun(self._revoke)
         self.group.in_callback = True
@@ -258,14 +267,20 @@ class Member:
     def _revoke_ended(self, drain: Drain) -> bool:
         if drain.step(self._timeline.instant()) is None:
             return False
-        numbers = sorted(partition.number for partition in drain.partitions)
         self.group.in_callback = False
         self._revoke = None
-        self.group.gone(numbers)
-        self._cluster.group.revoked(self, numbers)
+        self._gave_up()
         self._ended(drain)
         self.wake()
         return True
+
+    def _gave_up(self) -> None:
+        self.group.gone(self._going)
+        if self._leaves:
+            self._cluster.leave(self)
+            self._cluster.join(self)
+        else:
+            self._cluster.group.revoked(self, self._going)
 
     def _begun(self, drain: Drain) -> None:
         self._cluster.add_to_trace(self, "drains", sorted(partition.number for partition in drain.partitions))

@@ -26,6 +26,7 @@ from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.trouble import Evidence, Trouble
 from worker.core.waiting.window import Window
+from worker.live.agreement import Agreement
 from worker.live.drain import Drain
 from worker.live.lease import Lease
 from worker.live.offsets import Offsets
@@ -308,6 +309,11 @@ def takes_a_web_page_for_a_success(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("worker.core.delivery.judge.verdict_on", verdict_on)
 
 
+def trusts_its_client(patch: pytest.MonkeyPatch) -> None:
+    """It does not notice that the client holds partitions that it has dropped."""
+    patch.setattr(Agreement, "compare", lambda *_: None)
+
+
 ALL: Sequence[Mutation] = (
     *sparing_mutations.ALL,
     commits_past_an_open_entry,
@@ -344,4 +350,5 @@ ALL: Sequence[Mutation] = (
     takes_each_429_for_everybodys,
     puts_failed_entries_first,
     takes_a_web_page_for_a_success,
+    trusts_its_client,
 )

@@ -45,7 +45,7 @@ class Contact:
 
 @dataclass(slots=True)
 class Told:
-    """News from the coordinator, for the next poll. `what` is `revoke`, `assign` or `lost`."""
+    """News for the next poll: `revoke`, `assign` or `lost` from the coordinator, `leave` from the client itself."""
 
     what: str
     partitions: list[int]
@@ -60,6 +60,7 @@ class Subscription:
         told: news from the coordinator that no poll has heard yet.
         held: partitions of the present assignment, by number.
         in_callback: whether a revoke callback is running.
+        leaves_later: whether it leaves the group at the end of the rebalance that is under way.
     """
 
     cluster: Cluster
@@ -68,6 +69,7 @@ class Subscription:
     told: deque[Told] = field(default_factory=deque)
     held: set[int] = field(default_factory=set)
     in_callback: bool = False
+    leaves_later: bool = False
     joined: bool = True
     problem: str | None = None
     commits_refused: int = 0
@@ -187,12 +189,26 @@ class Subscription:
         """Empty: no check reads the lag."""
         return {}
 
+    def assignment(self) -> set[Partition]:
+        """As `Group.assignment`."""
+        return {self.cluster.logs[number].partition for number in self.held}
+
     def rejoin(self) -> None:
-        """As `Group.rejoin`. News still unheard belongs to the old membership, and is dropped with it."""
-        self.gone(sorted(self.held))
+        """As `Group.rejoin`. Amid a rebalance, the client postpones the leave to its end, and keeps its partitions.
+
+        Then it may even forget to leave, as librdkafka does if it is asked to subscribe too early.
+        """
+        if self.contact.lost or not self.cluster.group.rebalances(self.member):
+            self.leave()
+        elif self.generation % 2:
+            self.leaves_later = True
+
+    def leave(self) -> None:
+        """Leaves at the next poll. News still unheard belongs to the old membership, and is dropped with it."""
+        self.leaves_later = False
         self.told.clear()
-        self.cluster.leave(self.member)
-        self.cluster.join(self.member)
+        self.told.append(Told("leave", sorted(self.held), self.generation))
+        self.member.wake()
 
     def close(self) -> None:
         """As `Group.close`: the worker leaves, and its process ends."""

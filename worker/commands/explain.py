@@ -94,7 +94,8 @@ def _text(record: str, document: dict[str, Any]) -> str:
         lines.append(f"  user: {json.dumps(document['user'], ensure_ascii=False)}")
     for each in document["attributes"]:
         value = f" = {json.dumps(each['value'], ensure_ascii=False, default=str)}" if "value" in each else ""
-        by = f": {each['by']}" if each["by"] else ""
+        joint = " by " if each["state"] in {"delivered", "superseded"} else ": "
+        by = f"{joint}{each['by']}" if each["by"] else ""
         lines.append(f"  {each['name']}{value}  {each['state'].replace('_', ' ')}{by}")
     for call in document["calls"]:
         answer = call["status"] or call["failure"]

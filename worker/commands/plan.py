@@ -19,7 +19,7 @@ from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Wish
 from worker.jobs.spans import chosen, reach
 from worker.jobs.unfinished import Unfinished
-from worker.jobs.when import Unreadable, when
+from worker.jobs.when import in_order, when
 from worker.kafka.range import Span
 from worker.kafka.topics import Admin
 from worker.ops.job_board import JobBoard
@@ -88,10 +88,12 @@ Examples:
     metavar="WHEN",
     default="-24h",
     show_default=True,
-    help="An ISO 8601 time, a duration back as -2h, earliest or latest.",
+    help="Where the span begins: an ISO 8601 time, a duration back as -2h, earliest or latest.",
 )
-@click.option("--to", "end", metavar="WHEN", default="latest", show_default=True, help="Exclusive.")
-@click.option("--windows", type=Windows(), default=_WINDOWS, show_default=True, help="In seconds.")
+@click.option(
+    "--to", "end", metavar="WHEN", default="latest", show_default=True, help="Where the span ends, exclusive."
+)
+@click.option("--windows", type=Windows(), default=_WINDOWS, show_default=True, help="Windows to play, in seconds.")
 @click.option("--plot", "picture", type=Picture(), help="Draw it, too: .svg, .png or .html, by the name's ending.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @metrics_port_option
@@ -139,8 +141,7 @@ def _figures(settings: Settings, typed: tuple[str, str], windows: list[float], b
 
 def _spans(settings: Settings, typed: tuple[str, str], now_ms: int, admin: Admin) -> dict[Partition, Span]:
     begin, end = (when(text, now_ms) for text in typed)
-    if isinstance(begin, int) and isinstance(end, int) and begin >= end:
-        raise Unreadable(f"--from {typed[0]} is not before --to {typed[1]}")
+    in_order(begin, end)
     reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, end)
     shortened = [f"{each.topic}/{each.number}" for each, found in reaches.items() if found.shortened]
     if shortened:
@@ -212,8 +213,12 @@ def _remarks(window: WindowFigures) -> Iterator[str]:
         fewer = window.calls - window.calls_at_limit
         yield (
             f"{name}: the limit holds {window.calls_late:,} calls back for more than a second, one for "
-            f"{window.wait_seconds_max:,.1f} s. Waiting calls take newer changes, so {window.calls_at_limit:,} are made"
-            f" ({fewer:,} fewer)."
+            f"{window.wait_seconds_max:,.1f} s."
+            + (
+                f" Waiting calls take newer changes, so {window.calls_at_limit:,} are made ({fewer:,} fewer)."
+                if fewer
+                else ""
+            )
         )
     if window.calls_early:
         yield (

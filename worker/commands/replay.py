@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from structlog.typing import FilteringBoundLogger
 
+from worker.commands.counted import counted
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
 from worker.core.delivery.spare_rate import MOST
@@ -22,7 +23,7 @@ from worker.jobs.diary import Begun, begun_of
 from worker.jobs.first import first_ms
 from worker.jobs.spans import ASK_SECONDS, Place, Reach, chosen, reach
 from worker.jobs.users import Users, typed_users
-from worker.jobs.when import Unreadable, offsets, when
+from worker.jobs.when import Unreadable, in_order, offsets, when
 from worker.kafka import bounds
 from worker.kafka.notebook import Notebook
 from worker.kafka.topics import Admin, partition_counts
@@ -67,23 +68,51 @@ Examples:
   attribute-worker replay --from-offsets 0:1500,1:980 --user phone=+15551230001""",
 )
 @settings_options
-@click.option("--from", "begin", metavar="WHEN", help="An ISO 8601 time, a duration back as -2h, earliest or latest.")
 @click.option(
-    "--from-offsets", "begin_offsets", metavar="OFFSETS", help="PARTITION:OFFSET,… or TOPIC/PARTITION:OFFSET,…"
+    "--from",
+    "begin",
+    metavar="WHEN",
+    help="Where the range begins: an ISO 8601 time, a duration back as -2h, earliest or latest.",
 )
-@click.option("--to", "end", metavar="WHEN", help="Exclusive. Default: each partition's end at the start.")
-@click.option("--to-offsets", "end_offsets", metavar="OFFSETS", help="Exclusive.")
-@click.option("--topic", "topics", multiple=True, help="Only this topic. Repeatable.")
-@click.option("--partition", "partitions", type=click.IntRange(0), multiple=True, help="Only this one. Repeatable.")
 @click.option(
-    "--user", "users", metavar="USER", multiple=True, help="phone=…, email=…, client_user_id=… or custom:NAME=…."
+    "--from-offsets",
+    "begin_offsets",
+    metavar="OFFSETS",
+    help="Or PARTITION:OFFSET,… with several topics TOPIC/PARTITION:OFFSET,…",
 )
-@click.option("--users-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Users, one a line.")
-@click.option("--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these, as 'sc*'. Repeatable.")
+@click.option("--to", "end", metavar="WHEN", help="Where it ends, exclusive. Default: what the topic has at the start.")
+@click.option("--to-offsets", "end_offsets", metavar="OFFSETS", help="Or offsets, exclusive.")
+@click.option("--topic", "topics", metavar="TOPIC", multiple=True, help="Only this topic. Repeatable.")
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Calls a second. Default: what live traffic leaves."
+    "--partition",
+    "partitions",
+    type=click.IntRange(0),
+    metavar="N",
+    multiple=True,
+    help="Only this partition. Repeatable.",
 )
-@click.option("--name", help="The job's name. Default: made of these options.")
+@click.option(
+    "--user",
+    "users",
+    metavar="USER",
+    multiple=True,
+    help="Only this user: phone=…, email=…, client_user_id=… or custom:NAME=… Repeatable.",
+)
+@click.option(
+    "--users-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Only the users in this file, one a line.",
+)
+@click.option(
+    "--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these attributes, as 'sc*'. Repeatable."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Calls a second. Default: what live traffic leaves.",
+)
+@click.option("--name", metavar="NAME", help="The job's name, by which it goes on. Default: made of these options.")
 @click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run of this name has done.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, commits nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -194,10 +223,12 @@ class _Run:
             return
         totals = built.job.totals
         letters = totals.dead_letters.total()
-        left = "" if done else f"; {tally.calls - tally.delivered:,} users at least are left: the same command goes on"
+        users = counted(tally.calls - tally.delivered, "user")
+        what = f"at least {users} left" if tally.calls else "it has not read to the end"
+        left = "" if done else f"; {what}: the same command goes on"
         self._say(
-            f"{self._name} {'is finished' if done else 'stopped'}: {tally.delivered:,} users in {totals.calls:,} "
-            f"calls, {letters:,} dead letters{left}"
+            f"{self._name} {'is finished' if done else 'stopped'}: {counted(tally.delivered, 'user')} in "
+            f"{counted(totals.calls, 'call')}, {counted(letters, 'dead letter')}{left}"
         )
         self._print(
             {
@@ -217,10 +248,12 @@ class _Run:
         if built.follower.passes > 1:
             self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {built.follower.passes} passes over the topic")
         self._say(
-            f"{counts.records:,} records with {counts.changes:,} changes of {tally.users:,} users; {tally.calls:,} "
-            f"calls, about {seconds:,.0f} s at {rate:g} a second; {tally.superseded:,} values are not sent, "
-            "because a later one stands in the log"
+            f"{counted(counts.records, 'record')} read, with {counted(counts.changes, 'change')} of "
+            f"{counted(tally.users, 'user')} to replay; {counted(tally.calls, 'call')}, at least {seconds:,.0f} s at "
+            f"{rate:g} a second; {counted(tally.superseded, 'value')} not sent, because a later one stands in the log"
         )
+        if not counts.changes:
+            self._say("there is nothing to replay: no change of the range is one of those that the options name")
         self._print(
             {
                 "records": counts.records,
@@ -261,7 +294,9 @@ def _places(options: Options, topics: list[str]) -> tuple[Place, Place | None]:
     begin = offsets(options.begin_offsets, topics) if options.begin is None else when(options.begin, now_ms)  # type: ignore[arg-type]  # one of them is given
     if options.end_offsets is not None:
         return begin, offsets(options.end_offsets, topics)
-    return begin, None if options.end is None else when(options.end, now_ms)
+    end = None if options.end is None else when(options.end, now_ms)
+    in_order(begin, end)
+    return begin, end
 
 
 def _typed(options: Options) -> Mapping[str, object]:
@@ -281,4 +316,4 @@ def _typed(options: Options) -> Mapping[str, object]:
 
 def _range_words(begun: Begun) -> str:
     total = sum(of.stop - of.start for of in begun.ranges.values())
-    return f"{total:,} offsets of {len(begun.ranges):,} partitions"
+    return f"{counted(total, 'offset')} of {counted(len(begun.ranges), 'partition')}"

@@ -11,6 +11,7 @@ from typing import Final
 import click
 from structlog.typing import FilteringBoundLogger
 
+from worker.commands.counted import counted
 from worker.commands.job import job
 from worker.commands.stop import Stop
 from worker.jobs.rewind import Move, moves, to_commit
@@ -137,7 +138,8 @@ def _show(group_id: str, planned: list[Move], members: list[Member], options: Op
             line = f"{name:<{widths[0]}}  {before:>{widths[1]}}  {after:>{widths[2]}}  {words}"
             click.echo(line.rstrip())
         count = len(to_commit(planned))
-        click.echo(f"{group_id}: {count} of {len(planned)} partitions {'moved' if moved else 'would move'}")
+        moving = "moved" if moved else "would move"
+        click.echo(f"group {group_id}: {count} of {counted(len(planned), 'partition')} {moving}")
     if any(each.shortened for each in planned):
         click.echo("Warning: retention deleted records that were asked for; see the partitions at `earliest`", err=True)
     if members:

@@ -13,6 +13,7 @@ from typing import Final
 import click
 from structlog.typing import FilteringBoundLogger
 
+from worker.commands.counted import counted
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
 from worker.core.model import UserKey
@@ -69,9 +70,13 @@ Examples:
 )
 @settings_options
 @click.option(
-    "--user", "users", metavar="USER", multiple=True, help="phone=…, email=…, client_user_id=… or custom:NAME=…."
+    "--user",
+    "users",
+    metavar="USER",
+    multiple=True,
+    help="Only this user: phone=…, email=…, client_user_id=… or custom:NAME=… Repeatable.",
 )
-@click.option("--users-file", type=click.Path(path_type=Path), help="Users, one a line.")
+@click.option("--users-file", type=click.Path(path_type=Path), help="Only the users in this file, one a line.")
 @click.option(
     "--sample",
     type=click.IntRange(1),
@@ -86,7 +91,9 @@ Examples:
     show_default=True,
     help="Only changes since then: an ISO 8601 time, a duration back as -2h, earliest.",
 )
-@click.option("--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these, as 'sc*'. Repeatable.")
+@click.option(
+    "--attribute", "attributes", metavar="PATTERN", multiple=True, help="Only these attributes, as 'sc*'. Repeatable."
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
@@ -200,8 +207,10 @@ class _Printer:
             return
         if self._lines > _LINES_MAX:
             click.echo(f"… and {self._lines - _LINES_MAX:,} more: --json prints all")
-        counts = f"{tally.users:,} users, {tally.attributes:,} attributes"
-        if not tally.found:
+        counts = f"{counted(tally.users, 'user')}, {counted(tally.attributes, 'attribute')}"
+        if not tally.attributes and not tally.found:
+            click.echo(f"nothing was compared: {counts}")
+        elif not tally.found:
             click.echo(f"no differences: {counts}")
         else:
             repaired = f"; {tally.repaired:,} repaired" if repair else ""
@@ -253,17 +262,21 @@ def _user(key: UserKey) -> str:
 def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
     """Says on stderr what the counts leave out, and why the job ended early if it did."""
     tally = job.tally
-    notes = [f"could not be read: {words} ({count:,} users)" for words, count in tally.failed.items()]
+    notes = [f"could not be read: {words} ({counted(count, 'user')})" for words, count in tally.failed.items()]
     if tally.nameless:
-        notes.append(f"{tally.nameless:,} users have no phone and no email: the API looks up nobody by other names")
+        notes.append(
+            f"{counted(tally.nameless, 'user')} with no phone and no email: the API looks up nobody by other names"
+        )
     if tally.young:
-        notes.append(f"{tally.young:,} changes are too young to judge")
+        notes.append(f"{counted(tally.young, 'change')} too young to judge")
     if not task.is_whole:
         notes.append("the topic is not read from its beginning on, so nothing is called unexpected")
     if job.unreadable_records:
-        notes.append(f"{job.unreadable_records:,} records cannot be decoded; `run` makes dead letters of them")
+        notes.append(
+            f"{counted(job.unreadable_records, 'record')} that cannot be decoded; `run` makes dead letters of them"
+        )
     if not tally.users and not unfinished:
-        notes.append("no such user has a change in the topic")
+        notes.append("no such user has a change in what was read of the topic: write --user as its records name them")
     if task.repair:
         notes += _not_mended(tally)
     notes += [f"Error: {why}; {_left(tally, repair=task.repair)}" for why in unfinished]
@@ -272,16 +285,16 @@ def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
 
 
 def _not_mended(tally: Tally) -> list[str]:
-    notes = [f"{count:,} differences are not mended: {why}" for why, count in tally.unmended.items()]
+    notes = [f"{counted(count, 'difference')} not mended: {why}" for why, count in tally.unmended.items()]
     if unexpected := tally.found[Kind.UNEXPECTED]:
-        notes.append(f"{unexpected:,} unexpected values stay: the topic has none to send in their place")
+        notes.append(f"{counted(unexpected, 'unexpected value')} left as found: the topic has none to send instead")
     if tally.overtaken:
-        notes.append(f"{tally.overtaken:,} differences have a later change by now, which may be on its way")
+        notes.append(f"{counted(tally.overtaken, 'difference')} with a later change by now, which may be on its way")
     return notes
 
 
 def _left(tally: Tally, *, repair: bool) -> str:
     if not tally.users:
         return "no user was compared"
-    differences = f", and {tally.undecided:,} differences" if repair else ""
-    return f"{tally.left:,} of {tally.users:,} users{differences} are left"
+    differences = f", and {counted(tally.undecided, 'difference')}" if repair else ""
+    return f"{tally.left:,} of {counted(tally.users, 'user')}{differences} left"

@@ -233,6 +233,18 @@ class LeaseRanOut:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentDiffers:
+    """For `seconds`, the Kafka client and the membership have held different partitions: this worker rejoins the group.
+
+    `unread` are held by the client alone, `not_held` by the membership alone.
+    """
+
+    unread: int
+    not_held: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class DeletedUnread:
     """Records were deleted before this worker read them, from offset `first` on.
 
@@ -263,6 +275,7 @@ Fact: TypeAlias = (
     | DrainEnded
     | CommitEnded
     | LeaseRanOut
+    | AssignmentDiffers
     | DeletedUnread
 )
 

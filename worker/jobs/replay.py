@@ -131,9 +131,8 @@ class ReplayJob:
             if passes > 1:
                 self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {passes} passes over the topic are left")
         units = "offsets" if stage == "reading" else "users"
-        if self._replay.restless:
-            units += f"; {self._replay.restless:,} have just changed, and wait"
-        self._ticker(stage).show(done, total, self.obstacle or units)
+        waits = f"{self._replay.restless:,} have just changed, and wait" if self._replay.restless else ""
+        self._ticker(stage).show(done, total, self.obstacle or waits, units)
 
     @property
     def obstacle(self) -> str | None:

@@ -40,15 +40,15 @@ class Ticker:
         self._next = self._began + (0.0 if self._redraws else LINE_SECONDS)
         self._drawn = False
 
-    def show(self, done: int, total: int, words: str = "") -> None:
-        """So much of `total` is done. `words` are added to the line."""
+    def show(self, done: int, total: int, words: str = "", unit: str = "") -> None:
+        """So much of `total` is done, in units of that name. `words` are added to the line."""
         self._note(self._stage, done, total)
         now = self._clock()
         if now < self._next:
             return
         self._next = now + (_DRAW_SECONDS if self._redraws else LINE_SECONDS)
         share = min(1.0, done / total) if total else 1.0
-        parts = [f"{self._stage}: {share:.0%}", f"{done:,} of {total:,}", words, self._left(now, share)]
+        parts = [f"{self._stage}: {share:.0%}", f"{done:,} of {total:,} {unit}".rstrip(), words, self._left(now, share)]
         line = ", ".join(part for part in parts if part)
         if self._redraws:
             filled = round(share * _BAR_WIDTH)

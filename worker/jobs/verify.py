@@ -142,7 +142,7 @@ class Verify:
         ordered = sorted(subjects, key=lambda each: each.place)
         ticker = self._stages(stage)
         for first in range(0, len(ordered), _TOGETHER):
-            ticker.show(first, len(ordered), "users")
+            ticker.show(first, len(ordered), unit="users")
             read_before = dict(self._topic.positions)
             helds = self._ask(ordered[first : first + _TOGETHER], stopped)
             self._read(sample, stopped)  # what came while they were asked for
@@ -150,7 +150,7 @@ class Verify:
                 break
             for held in helds:
                 yield held, read_before
-            ticker.show(min(first + _TOGETHER, len(ordered)), len(ordered), "users")
+            ticker.show(min(first + _TOGETHER, len(ordered)), len(ordered), unit="users")
         ticker.end()
 
     def _ask(self, subjects: Sequence[Subject], stopped: Callable[[], bool]) -> list[Held]:

@@ -51,6 +51,16 @@ def when(text: str, now_ms: int) -> When:
         ) from None
 
 
+def in_order(begin: object, end: object) -> None:
+    """Two times of which the first is before the second. Nothing is said of what is no time.
+
+    Raises:
+        Unreadable: They are not in order.
+    """
+    if isinstance(begin, int) and isinstance(end, int) and begin >= end:
+        raise Unreadable("--from is not before --to: the range would be empty")
+
+
 def offsets(text: str, topics: Sequence[str]) -> dict[Partition, int]:
     """OFFSETS: `PARTITION:OFFSET,…`, or `TOPIC/PARTITION:OFFSET,…` if there are several topics.
 

@@ -19,7 +19,7 @@ from worker.kafka.missing_topics import MissingTopics
 from worker.kafka.paused_logs import PausedLogs
 from worker.kafka.positions import Positions
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
-from worker.kafka.records import PollSize, record_of
+from worker.kafka.records import PollSize, partitions_of, record_of
 from worker.kafka.renewal import Renewal
 from worker.kafka.unstarted import Unstarted
 from worker.live.ports import Listener
@@ -51,14 +51,12 @@ class Subscription:
     """
 
     def __init__(self, properties: Properties, topics: Sequence[str], log: FilteringBoundLogger) -> None:
-        self._assignment_seen = False
-        self._idle_member = False
-        self._in_callback = self._closing = False
-        self._kip_848 = uses_kip_848(properties)
-        self._stays = "group.instance.id" in properties and not self._kip_848  # in the group, when it closes
+        self._in_callback = self._closing = self._rejoining = False
+        kip_848 = uses_kip_848(properties)
+        self._stays = "group.instance.id" in properties and not kip_848  # in the group, when it closes
         # Under KIP-848 the brokers set it, and librdkafka's default is theirs, too.
         self._session_seconds = milliseconds(properties, "session.timeout.ms") / 1000
-        self._coordinator = Coordinator(kip_848=self._kip_848)
+        self._coordinator = Coordinator(kip_848=kip_848)
         self._assigned: set[Partition] = set()
         self._missing = MissingTopics(topics, self._assigned, log)
         self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
@@ -77,7 +75,6 @@ class Subscription:
             )
         self._commits.begin(self._consumer)
         self._topics = list(topics)
-        self._listener: Listener
 
     def subscribe(self, listener: Listener) -> None:
         """Joins the group. `poll` then calls the listener."""
@@ -90,7 +87,7 @@ class Subscription:
 
         False while the coordinator is silent for longer than a session: the group has expelled this member then.
         """
-        return (self._assignment_seen or self._idle_member) and self.silent_seconds < self._session_seconds
+        return self._coordinator.joined and not self._rejoining and self.silent_seconds < self._session_seconds
 
     @property
     def silent_seconds(self) -> float:
@@ -145,10 +142,17 @@ class Subscription:
         self._renewal.add(topic)
 
     def rejoin(self) -> None:
-        """Leaves the group and joins it again. All partitions are revoked; some may be assigned again later."""
-        self._assignment_seen = self._idle_member = False
+        """Leaves the group. Joins it again once all partitions are revoked; some may be assigned again later.
+
+        Amid a rebalance, librdkafka postpones the leave to its end. A `subscribe` before that would cancel it: the
+        member would keep its partitions, and no callback would tell of them again.
+        """
+        self._rejoining = True
         self._consumer.unsubscribe()
-        self._subscribe()
+
+    def assignment(self) -> set[Partition]:
+        """The partitions that librdkafka holds for this member."""
+        return set(partitions_of(self._consumer.assignment()))
 
     def commit(
         self,
@@ -233,7 +237,7 @@ class Subscription:
         closer.join(max(0.0, deadline - time.monotonic()))
         if closer.is_alive():
             self._log.warning("consumer_left_behind", waited_seconds=timeout_seconds)
-        self._assignment_seen = self._idle_member = False
+        self._coordinator.out()
         self._raise_pending()
 
     def _subscribe(self) -> None:
@@ -246,6 +250,12 @@ class Subscription:
             raise SourceFailed(why)
         if self._renewal.begin(self._assigned, self._bounds) or self._unstarted.overdue():
             self.rejoin()
+        if self._rejoining and not self.assignment():
+            self._rejoining = False
+            self._coordinator.out()
+            if self._assigned:  # librdkafka has given them up without a callback
+                self._leave(self._listener.lost, list(self._assigned))
+            self._subscribe()
 
     def _fetched(self, partition: Partition) -> tuple[int, int]:
         return self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
@@ -286,32 +296,29 @@ class Subscription:
             self._connection.failed(error)
 
     def _take_statistics(self, statistics: Mapping[str, Any]) -> None:
-        self._coordinator.take(statistics, holds=bool(self._assigned))
+        self._coordinator.take(statistics, holds=bool(self._assigned), well=self.problem is None)
         self._unstarted.take(statistics)
-        # Under KIP-848 a member without partitions gets no assign callback, because librdkafka calls back only for
-        # changes. But it heartbeats as soon as its coordinator is up, and a refused heartbeat is a `problem`.
-        self._idle_member = self._kip_848 and self._coordinator.up and self.problem is None
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        gained = _partitions_of(partitions)
+        gained = partitions_of(partitions)
         self._assigned.update(gained)
         self._positions.forget(gained)
         self._missing.found(partition.topic for partition in gained)
-        self._assignment_seen = True
+        self._coordinator.assigned()
         self._connection.joined()
         self._call_listener(self._listener.assigned, gained)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         if not (self._stays and self._closing):  # then `close` has done it
-            self._leave(self._give_up, _partitions_of(partitions))
+            self._leave(self._give_up, partitions_of(partitions))
 
     def _give_up(self, partitions: list[Partition]) -> None:
         self._listener.revoked(partitions)
         self._commits.send(self._renewal.take_starts(partitions), "", wait=not self._closing)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        self._assignment_seen = self._idle_member = False
-        self._leave(self._listener.lost, _partitions_of(partitions))
+        self._coordinator.out()
+        self._leave(self._listener.lost, partitions_of(partitions))
 
     def _leave(self, callback: Callable[[list[Partition]], None], partitions: list[Partition]) -> None:
         self._call_listener(callback, partitions)
@@ -341,7 +348,3 @@ class Subscription:
             raise raised
         if self._connection.fatal is not None:
             raise SourceFailed(self._connection.fatal)
-
-
-def _partitions_of(partitions: Iterable[TopicPartition]) -> list[Partition]:
-    return [Partition(partition.topic, partition.partition) for partition in partitions]

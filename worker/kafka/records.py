@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import methodcaller
 from typing import Final, cast
 
-from confluent_kafka import Message
+from confluent_kafka import Message, TopicPartition
 
 from worker.core.letters.letter import used_headers
 from worker.core.model import Headers, Partition, Record
@@ -57,6 +57,11 @@ def record_of(message: Message) -> Record:
         value=message.value(),
         headers=_used_headers(message),
     )
+
+
+def partitions_of(partitions: Iterable[TopicPartition]) -> list[Partition]:
+    """The library's partitions as the core's."""
+    return [Partition(each.topic, each.partition) for each in partitions]
 
 
 def _used_headers(message: Message) -> Headers:

@@ -16,6 +16,7 @@ from functools import partial
 
 from worker.core.facts import Assigned, DrainEnded, LeaseEnd, LeaseRanOut, PartitionsLost, Revoked
 from worker.core.model import Now, Partition, Record
+from worker.live.agreement import Agreement
 from worker.live.drain import Drain
 from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.lease import Lease
@@ -58,13 +59,14 @@ class Membership:
         self._share = share
         self._pace = pace
         self._reporter = reporter
+        self._agreement = Agreement()
         self._offsets = Offsets(group, self._engine, self._clock)
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._stopping: Drain | None = None
         self._revoking: Drain | None = None  # while the callback of a revoke runs, also during a stop
         self._commit_at = 0.0
-        self._rejoins = False  # the lease ran out: this turn ends by rejoining the group
+        self._rejoins = False  # this turn ends by rejoining the group
 
     # -- a turn ----------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class Membership:
         if now >= self._commit_at:
             self._commit_at = now + self._pace.commit_seconds
             self._offsets.commit(wait=False)
+            self._compare_assignment(now)
         if now >= self._share.ask_at:
             self._take_share(ask=True)
         if self._rejoins:
@@ -160,7 +163,7 @@ class Membership:
     @property
     def problem(self) -> str | None:
         """What is wrong with the brokers or a topic, in words. None if all is well."""
-        return self._group.problem
+        return self._group.problem or self._agreement.problem
 
     @property
     def draining(self) -> bool:
@@ -201,6 +204,12 @@ class Membership:
         self._lose(list(self._assigned))
         self._rejoins = True
         self._lease.begin()
+
+    def _compare_assignment(self, now: float) -> None:
+        differs = self._agreement.compare(self._assigned, self._group.assignment(), now)
+        if differs is not None:
+            self._tell(differs)
+            self._rejoins = True
 
     def _apply_pauses(self) -> None:
         wanted = self._engine.paused()

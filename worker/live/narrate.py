@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import (
     Assigned,
+    AssignmentDiffers,
     DeletedUnread,
     DrainEnded,
     DrainOutcome,
@@ -81,6 +82,9 @@ class Narrator:
                 )
             case LeaseRanOut(why=LeaseEnd.LOOP_STOOD_STILL):
                 log.warning("woke_up_late", silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
+            case AssignmentDiffers():
+                seconds = round(fact.seconds, 1)
+                log.warning("assignment_differs", unread=fact.unread, not_held=fact.not_held, seconds=seconds)
             case LeaseRanOut(why=LeaseEnd.COORDINATOR_SILENT):
                 log.warning("cut_off_from_group", silent_seconds=round(fact.silent_seconds, 1), dropped=fact.dropped)
             case _:

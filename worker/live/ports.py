@@ -85,8 +85,11 @@ class Group(Protocol):
     def end_offsets(self) -> Mapping[Partition, int]:
         """The assigned partitions' end offsets, as last heard."""
 
+    def assignment(self) -> set[Partition]:
+        """The partitions that the client holds, by its own account. Not for callbacks."""
+
     def rejoin(self) -> None:
-        """Leaves the group and joins it again."""
+        """Leaves the group, and joins it again once all partitions are revoked or lost."""
 
     def close(self) -> None:
         """Leaves the group. Waits, for seconds at most."""

@@ -40,10 +40,10 @@ class SettingOption(click.Option):
 
 
 class SettingsCommand(click.Command):
-    """A command whose help shows its own options first, then the settings' flags by section."""
+    """A command whose help shows its own options and examples first, then the settings' flags by section."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the command's own options, then the flags of each section."""
+        """Writes the command's own options and its examples, then the flags of each section."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -53,9 +53,11 @@ class SettingsCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+            if title == "Options":
+                super().format_epilog(ctx, formatter)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Says where settings come from, then the command's own examples."""
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Says where settings come from."""
         with formatter.section("Where settings come from"):
             formatter.write_text(
                 "Strongest first: flags, the environment, the YAML file, defaults. The environment name of "
@@ -63,7 +65,6 @@ class SettingsCommand(click.Command):
                 "Lists are comma-separated or JSON. The API token has no flag, and passwords are refused in flags, "
                 "because other users of the machine can read a command's flags: use the environment or a file."
             )
-        super().format_epilog(ctx, formatter)
 
 
 def settings_options(function: Callable[..., object]) -> Callable[..., object]:

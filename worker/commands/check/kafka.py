@@ -11,6 +11,7 @@ from worker.commands.check.finding import ASK_SECONDS, Finding
 from worker.commands.check.receipts import check_receipts
 from worker.commands.check.retention import check_retention
 from worker.commands.check.timeouts import check_timeouts
+from worker.commands.counted import counted
 from worker.kafka.access import GroupForbidden, GroupUnavailable, group_members, read_problem
 from worker.kafka.configs import broker_configs, group_configs, topic_configs
 from worker.kafka.connection import PropertiesRefused
@@ -32,7 +33,7 @@ def check_kafka(settings: Settings, log: FilteringBoundLogger) -> Iterator[Findi
         for check in ("time-outs", "topics", "retention", "group", "dead letters"):
             yield Finding.fail(check, "not checked: no broker answers", "mend 'brokers' first")
         return
-    yield Finding.ok("brokers", f"{_counted(len(metadata.brokers), 'broker')} in the cluster")
+    yield Finding.ok("brokers", f"{counted(len(metadata.brokers), 'broker')} in the cluster")
     cluster = Cluster(len(metadata.brokers), broker_configs(admin, min(metadata.brokers), ASK_SECONDS))
     is_new = uses_kip_848(kafka.properties)
     own = group_configs(admin, kafka.group_id, ASK_SECONDS) if is_new else None
@@ -62,7 +63,7 @@ def _topic(admin: Admin, topic: str) -> tuple[Finding, Mapping[str, int]]:
     unreadable = read_problem(admin, list(counts), ASK_SECONDS)
     if unreadable is not None:
         return Finding.fail("topics", unreadable), {}
-    what = f"{topic}: {_counted(sum(counts.values()), 'partition')}"
+    what = f"{topic}: {counted(sum(counts.values()), 'partition')}"
     return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), counts
 
 
@@ -75,8 +76,4 @@ def _group(admin: Admin, group_id: str) -> Finding:
         return Finding.warn("group", f"{group_id}: no answer about the group: {problem}")
     if members is None:
         return Finding.ok("group", f"{group_id}: new, so it reads the topics from their beginning unless set otherwise")
-    return Finding.ok("group", f"{group_id}: {_counted(members, 'member')} now")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+    return Finding.ok("group", f"{group_id}: {counted(members, 'member')} now")

@@ -10,7 +10,23 @@ from worker.commands.dead_letters.redriving import redrive
 from worker.commands.dead_letters.showing import show
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class InOrder(click.Group):
+    """Lists its commands in the order in which one needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, as they were added."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  attribute-worker dead-letters list --summary                       how many, by reason and attribute
+  attribute-worker dead-letters redrive --attribute tier --dry-run   what a redrive would do
+  attribute-worker dead-letters redrive --attribute tier             do it""",
+)
 def group() -> None:
     """See, send again and end dead letters: what the worker could not deliver.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import line
 from worker.commands.job import Job, job
@@ -61,7 +62,7 @@ def dismiss(loaded: Loaded, *, dry_run: bool, as_json: bool, **typed: Any) -> No
         if as_json:
             click.echo(json.dumps({"letters": count, "dismissed": 0 if dry_run else count, "dry_run": dry_run}))
         else:
-            click.echo(f"{count:,} letters {'would be' if dry_run else 'are'} dismissed")
+            click.echo(f"{counted(count, 'letter')} {'would be ' if dry_run else ''}dismissed")
 
 
 def _shown(meant: Iterable[Found], *, quiet: bool) -> int:

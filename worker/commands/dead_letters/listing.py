@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, line, printable
 from worker.commands.job import job
@@ -53,7 +54,7 @@ class Summary:
             lines.append(f"{count:>9,}  {reason}")
             named = [(name, of) for (why, name), of in self.pairs.most_common() if why == reason and name is not None]
             lines += [f"{of:>9,}    {printable(name)}" for name, of in named]
-        return [*lines, f"{self.letters:>9,}  letters"]
+        return [*lines, f"{self.letters:>9,}  {'letter' if self.letters == 1 else 'letters'} in all"]
 
 
 @click.command(
@@ -107,7 +108,7 @@ def list_letters(
             click.echo(_json(counts.document()) if as_json else "\n".join(counts.lines()))
         elif not as_json and sys.stdout.isatty():
             click.echo(
-                f"{counts.letters:,} letters" + (f"; {resolved:,} resolved: --all shows them" if resolved else "")
+                counted(counts.letters, "letter") + (f"; {resolved:,} resolved: --all shows them" if resolved else "")
             )
 
 

@@ -25,26 +25,31 @@ _OPTIONS: Final = (
         "reasons",
         multiple=True,
         type=click.Choice([reason.value for reason in LOSSES]),
-        help="Only letters with this reason. Repeatable.",
+        metavar="REASON",
+        help=f"Only letters with this reason. Repeatable. One of {', '.join(reason.value for reason in LOSSES)}.",
     ),
     click.option("--since", metavar="WHEN", help="Only what failed since: a time, a duration back (-2h), earliest."),
-    click.option("--until", metavar="WHEN", help="Only what failed before that."),
+    click.option("--until", metavar="WHEN", help="Only what failed before that, exclusive."),
     click.option(
         "--user",
         "users",
         metavar="USER",
         multiple=True,
-        help="phone=…, email=…, client_user_id=… or custom:NAME=… Repeatable.",
+        help="Only letters of this user: phone=…, email=…, client_user_id=… or custom:NAME=… Repeatable.",
     ),
     click.option(
-        "--attribute", "attributes", metavar="PATTERN", multiple=True, help="Names, as 'loyalty_*'. Repeatable."
+        "--attribute",
+        "attributes",
+        metavar="PATTERN",
+        multiple=True,
+        help="Only letters with such an attribute, as 'loyalty_*'. Repeatable.",
     ),
     click.option(
         "--source",
         "sources",
         metavar="TOPIC[/PARTITION[:OFFSET]]",
         multiple=True,
-        help="Where it came from. Repeatable.",
+        help="Only letters of such a record. Repeatable.",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, tell_odd
 from worker.commands.dead_letters.words import printable
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
@@ -33,7 +34,10 @@ Examples:
 @settings_options
 @filter_options
 @click.option(
-    "--rate", type=click.FloatRange(0, min_open=True), help="Calls a second. Default: what live traffic leaves."
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    metavar="N",
+    help="Calls a second. Default: what live traffic leaves.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, writes nothing.")
 @click.option("--force", is_flag=True, help="Also letters whose records the source topic no longer has.")
@@ -80,7 +84,7 @@ def redrive(
             _tell(built, dry=dry_run, as_json=as_json)
         if not done:
             left = built.letters.total - sum(_untried(built)) - built.redrive.ended
-            say(f"Error: stopped: {left:,} letters at least are left; the same command goes on")
+            say(f"Error: stopped: at least {counted(left, 'letter')} left; the same command goes on")
             sys.exit(UNFINISHED_EXIT)
 
 
@@ -94,10 +98,10 @@ def _tell_untried(built: RedriveParts) -> None:
 
     def tell(counts: Counter[str], what: str) -> None:
         for why, count in sorted(counts.items()):
-            click.echo(f"{count:,} letters {what}: {printable(why)}", err=True)
+            click.echo(f"{counted(count, 'letter')} {what}: {printable(why)}", err=True)
 
-    tell(built.letters.skipped, "are skipped")
-    tell(built.letters.unchecked, "are not checked and stay open (--force sends them)")
+    tell(built.letters.skipped, "skipped")
+    tell(built.letters.unchecked, "not checked, so open still (--force sends them)")
 
 
 def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
@@ -111,11 +115,14 @@ def _tell(built: RedriveParts, *, dry: bool, as_json: bool) -> None:
         "unchecked": unchecked,
         "calls": outcomes[DELIVERED] if dry else built.job.totals.calls,
     }
+    if counts["refused_again"]:
+        click.echo("What was refused again is open anew: `dead-letters show ID` says what was answered", err=True)
     if as_json:
         click.echo(json.dumps({**counts, "dry_run": dry}))
         return
+    delivered, again = ("would be sent", "") if dry else ("delivered", f"{counts['refused_again']:,} refused again, ")
     click.echo(
-        f"{counts['letters']:,} letters {'would be' if dry else 'are'} tried: {counts['delivered']:,} delivered, "
-        f"{counts['superseded']:,} superseded by later changes, {counts['refused_again']:,} refused again, "
-        f"{skipped:,} skipped, {unchecked:,} not checked; {counts['calls']:,} calls"
+        f"{counted(counts['letters'], 'letter')}: {counts['delivered']:,} {delivered}, {counts['superseded']:,} "
+        f"superseded by later changes, {again}{skipped:,} skipped, {unchecked:,} not checked; "
+        f"{counted(counts['calls'], 'call')}"
     )

@@ -56,7 +56,8 @@ def show(loaded: Loaded, *, beginning: str, values: bool, as_json: bool) -> None
         if begun.stop.requested:
             stopped_early("nothing is shown")
         if not letters:
-            click.echo(f"Error: {loaded.settings.kafka.dead_letter_topic} has no such letter", err=True)
+            topic = loaded.settings.kafka.dead_letter_topic
+            click.echo(f"Error: {topic} has no such letter: `dead-letters list --all` shows the ids", err=True)
             sys.exit(UNFINISHED_EXIT)
         if len(letters) > 1:
             ids = ", ".join(printable(found.letter.id[:_ID_SHOWN_MAX]) for found in letters)

@@ -23,6 +23,10 @@ Colour: TypeAlias = tuple[float, float, float, float]
 _STEPS_MAX: Final = 240
 _LIGHTEST: Final = 0.72  # of the colour map: lighter text is hard to read
 _LIMIT_COLOUR: Final = "#c62828"
+_LABEL_LIFT: Final = 6  # of a point's name, in points of type
+_LABEL_STEP: Final = 12
+_LABEL_LIFT_MAX: Final = 30
+_LABEL_WIDTH: Final = 0.1  # of the share of calls saved
 _SOFT: Final = "#57606a"
 _STYLE: Final[dict[Any, Any]] = {  # matplotlib names each key in its own types
     "font.size": 9,
@@ -127,14 +131,18 @@ def _draw_trade(axes: Axes, figures: Figures, windows: Sequence[WindowFigures], 
     saved = [window.calls_saved / max(1, figures.changes) for window in windows]
     delays = [window.delay_seconds_max for window in windows]
     axes.plot(saved, delays, color="#b0b8c1", linewidth=1, zorder=1)
+    lift, before = _LABEL_LIFT, -1.0
     for window, x, y, colour in zip(windows, saved, delays, colours, strict=True):
         axes.plot([x, x], [window.seconds, y], color=_LIMIT_COLOUR, linewidth=1.5, zorder=2)
         axes.scatter([x], [y], s=45, color=[colour], zorder=3)
+        # Names of points that lie side by side stand one above the other.
+        lift = lift + _LABEL_STEP if x - before < _LABEL_WIDTH and lift < _LABEL_LIFT_MAX else _LABEL_LIFT
+        before = x
         axes.annotate(
             f"{window.seconds:g} s",
             (x, y),
             textcoords="offset points",
-            xytext=(-7, 6),
+            xytext=(-7, lift),
             ha="right",
             color=colour,
             weight="bold",

@@ -134,10 +134,10 @@ class RedriveJob:
         redrive = self._redrive
         if redrive.phase is Phase.READING:
             done, total = self._follower.read
-            self._ticker("reading").show(done, total, self._waits() or "offsets")
+            self._ticker("reading").show(done, total, self._waits() or "", "offsets")
         else:
             total = self.letters.total - self.letters.skipped.total() - self.letters.unchecked.total()
-            self._ticker("sending").show(redrive.ended, total, self._waits() or "letters")
+            self._ticker("sending").show(redrive.ended, total, self._waits() or "", "letters")
 
     def _waits(self) -> str | None:
         """What holds it up, in words."""
