@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "core.rules.identifiers",
         "core.rules.policy",
         "kafka.known",
+        "kafka.oauth",
         "kafka.patterns",
         "kafka.proof",
         "kafka.properties",

@@ -24,7 +24,6 @@ from click.shell_completion import CompletionItem
 import worker
 
 _PROGRAM: Final = "attribute-worker"
-_DISTRIBUTION: Final = "attentive-attribute-worker"
 
 SERVING: Final = "Serving"
 LOOKING: Final = "Looking (changes nothing)"
@@ -83,7 +82,7 @@ class MissingExtra(click.ClickException):
     def __init__(self, extra: str, missing: str) -> None:
         super().__init__(
             f"{missing} is not installed. This command needs the extra '{extra}': "
-            f"pip install '{_DISTRIBUTION}[{extra}]'"
+            f"in the folder that the worker was installed from, run pip install '.[{extra}]'"
         )
 
 

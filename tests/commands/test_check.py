@@ -31,12 +31,13 @@ def test_every_check_of_a_good_configuration_is_ok_and_nothing_is_created(
         ["ok", "group"],
         ["ok", "dead"],
         ["ok", "schemas"],
+        ["ok", "records"],
         ["ok", "token"],
         ["ok", "company"],
         ["ok", "clock"],
     ]
     assert "3 partitions" in lines[3]
-    assert "only the first call shows whether it has the permission attributes:write" in lines[8]
+    assert "only the first call shows whether it has the permission attributes:write" in lines[9]
     assert sound["WORKER_KAFKA__DEAD_LETTER_TOPIC"] not in real_kafka.admin.list_topics(timeout=10).topics
 
 
@@ -57,6 +58,7 @@ def test_a_missing_topic_fails_and_a_pattern_without_a_match_warns(sound: dict[s
         ("fail", "topics"),
         ("warn", "topics"),
         ("warn", "retention"),
+        ("fail", "records"),
     ]
     assert missing in found[3]["what"]
     assert "does not exist" in found[3]["what"]
@@ -74,7 +76,7 @@ def test_a_pattern_counts_the_topics_that_it_matches(sound: dict[str, str], real
 @pytest.mark.slow
 def test_every_check_is_made_even_if_no_broker_answers(no_kafka: dict[str, str]) -> None:
     found = findings(no_kafka, 1)
-    assert bad(found).keys() == {"brokers", "time-outs", "topics", "retention", "group", "dead letters"}
+    assert bad(found).keys() == {"brokers", "time-outs", "topics", "retention", "group", "dead letters", "records"}
     assert "no broker answers" in bad(found)["brokers"]["what"]
     assert {one["check"] for one in found if one["level"] == "ok"} == {
         "settings",

@@ -214,6 +214,29 @@ def test_config_prints_json_on_request() -> None:
     assert report["schemas.directory"]["value"] is None
 
 
+def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> None:
+    some = {"WORKER_WINDOW__SECONDS": "7", "WORKER_HTTP__PORT": "planted-nonsense"}
+    done = start("config", environ=some)
+    assert done.returncode == 2
+    shown = {line.split("=")[0].strip(): line for line in done.stdout.splitlines()}
+    assert shown.keys() == NAMES.keys()
+    assert "7" in shown["window.seconds"]
+    assert "required, and set nowhere" in shown["kafka.bootstrap_servers"]
+    assert "cannot be used" in shown["http.port"]
+    assert "8080" not in shown["http.port"]
+    assert "missing" not in shown["kafka.bootstrap_servers"]
+    assert "errors:" in done.stderr
+    assert "planted-nonsense" not in done.stdout + done.stderr
+    found = json.loads(start("config", "--json", environ=some).stdout)
+    assert found["kafka.bootstrap_servers"]["value"] is None
+
+
+def test_config_prints_an_example_whatever_is_set() -> None:
+    done = start("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n  #seconds: 5.0\n" in done.stdout
+
+
 def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
     file = tmp_path / "worker.yaml"
     file.write_text("window: {seconds: 9}", encoding="utf-8")
@@ -223,7 +246,7 @@ def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
     assert "can't be read" in missing.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "config"])
+@pytest.mark.parametrize("command", ["run", "check"])
 def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> None:
     done = start(command, environ={"WORKER_WINDOW__SECOND": "1"})
     assert done.returncode == 2
@@ -306,7 +329,7 @@ def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2, done.stderr
-    assert f"pip install 'attentive-attribute-worker[{extra}]'" in done.stderr
+    assert f"pip install '.[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

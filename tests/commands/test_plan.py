@@ -169,7 +169,7 @@ def test_without_the_extra_it_says_how_to_install_it(environment: dict[str, str]
         timeout=60,
     )
     assert done.returncode == 2, done.stderr
-    assert "pip install 'attentive-attribute-worker[plot]'" in done.stderr
+    assert "pip install '.[plot]'" in done.stderr
 
 
 def test_a_stop_ends_it_and_says_what_is_left(

@@ -60,6 +60,19 @@ def test_it_prints_its_url_and_serves_and_a_signal_ends_it_with_0(
     assert "ann" not in err
 
 
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)],  # noqa: S104 - that is the point
+)
+def test_an_address_that_others_reach_is_warned_of(
+    start: Callable[..., tuple[subprocess.Popen[str], str]], host: str, *, warned: bool
+) -> None:
+    process, _ = start("--host", host)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert ("no loopback address" in err and "/_sandbox" in err) == warned
+
+
 def test_faults_and_enumerations_come_from_files(
     start: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
 ) -> None:

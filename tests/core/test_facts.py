@@ -55,7 +55,7 @@ def test_a_refusal_is_reported_with_its_dead_letter() -> None:
     assert driver.told(facts.Refused) == [facts.Refused(stepped_back=False)]
     assert driver.told(facts.LetterFailed) == [facts.LetterFailed(Reason.REJECTED, "the topic is down")]
     assert driver.told(facts.LetterWritten) == [
-        facts.LetterWritten(Reason.REJECTED, ("a",), 1, letter.failed_at_ms, P0, offset=0)
+        facts.LetterWritten(Reason.REJECTED, ("a",), 1, letter.failed_at_ms, P0, offset=0, detail=letter.detail)
     ]
     assert driver.told(facts.Delivered) == []
 

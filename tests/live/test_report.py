@@ -170,6 +170,7 @@ def test_calls_by_outcome_and_the_latest_letters_are_on_the_board_as_they_were()
     reported.calls_ended["delivered"] += 1
     assert status.calls_ended == {"delivered": 3}
     assert [letter.offset for letter in status.latest_dead_letters] == [7]
+    assert [call.kwargs["reason"] for call in reported.log.calls if call.args[0] == "dead_letters"] == ["rejected"]
     steps = [step for step in reported.board.history.steps() if step is not None]
     assert sum(step.calls["delivered"] for step in steps) == 3
 

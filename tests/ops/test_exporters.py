@@ -107,7 +107,7 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         return there(name, *rest)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ExporterUnusable, match=r"OTEL_TRACES_EXPORTER=otlp: .*attentive-attribute-worker\[otlp\]"):
+    with pytest.raises(ExporterUnusable, match=r"OTEL_TRACES_EXPORTER=otlp: .*pip install '\.\[otlp\]'"):
         named(monkeypatch, {"OTEL_TRACES_EXPORTER": "otlp"})
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry.error import OAuthTokenError
 
 from tests.support.avro import body, fields, framed, record
 from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
@@ -17,6 +18,7 @@ from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
+from worker.registry.client import explained
 from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
 
@@ -359,3 +361,26 @@ def test_if_the_schema_is_not_there_either_the_refusal_is_told(stub: StubRegistr
     with source(stub.url) as schemas:
         assert "HTTP 403, error code 40301" in until(schemas.waiting)
         assert schemas.dead_letter_schema_id() is None
+
+
+def test_a_reference_to_what_is_not_there_is_told_as_that(stub: StubRegistry) -> None:
+    referring = {"schema": json.dumps(ROW), "references": [{"name": "n.A", "subject": "wrapped", "version": 3}]}
+    stub.fault = lambda path: (200, referring) if "ids" in path else (404, {"error_code": 40401, "message": "planted"})
+    with source(stub.url) as schemas:
+        schemas.request(7)
+        text = until(schemas.waiting)
+    assert "it refers to version 3 of the subject wrapped, which the registry does not have" in text
+    assert "registry URL" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OAuthTokenError("planted", 401, "planted"), "the identity provider gives no token; check bearer.auth.issuer"),
+        (KeyError("expires_in"), "the identity provider's token has no expires_in"),
+        (KeyError("schema"), "the answer is not from a schema registry"),
+    ],
+)
+def test_trouble_with_tokens_is_not_blamed_on_the_registry(error: Exception, says: str) -> None:
+    assert explained(error).startswith(says)
+    assert "planted" not in explained(error)

@@ -301,3 +301,39 @@ def test_attribute_paths_are_a_list_in_any_form(tmp_path: Path) -> None:
     assert load(file, {}, MINIMAL).settings.mapping.attributes == "*,town=a.b"
     assert "the path is empty" in problems(MAPPING__ATTRIBUTES="*,,a")[0]
     assert "wrong place" in problems(MAPPING__ATTRIBUTES="*.a")[0]
+
+
+OAUTHBEARER = {"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "oauth", "text"),
+    [
+        (OAUTHBEARER, None, "has no source of tokens"),
+        (OAUTHBEARER, "json:loads", None),
+        (OAUTHBEARER, "no_such_module_anywhere:token", "no module no_such_module_anywhere"),
+        (OAUTHBEARER, "no.such.package:token", "no module no.such.package"),
+        (OAUTHBEARER, "planted nonsense", "kafka__oauth"),
+        (OAUTHBEARER | {"enable.sasl.oauthbearer.unsecure.jwt": "true"}, None, None),
+        ({}, "json:loads", "is used with OAUTHBEARER only"),
+        (
+            OAUTHBEARER
+            | {
+                "sasl.oauthbearer.method": "oidc",
+                "sasl.oauthbearer.token.endpoint.url": "https://idp/token",
+                "sasl.oauthbearer.client.id": "worker",
+                "sasl.oauthbearer.client.secret": "planted",
+            },
+            "json:loads",
+            "keep one of them",
+        ),
+    ],
+)
+def test_oauthbearer_has_one_source_of_tokens(properties: dict[str, str], oauth: str | None, text: str | None) -> None:
+    given = {"KAFKA__PROPERTIES": json.dumps(properties), "KAFKA__OAUTH": oauth}
+    if text is None:
+        settings(**given)
+        return
+    [problem] = problems(**given)
+    assert text in problem or text in problem.lower()
+    assert "planted" not in problem

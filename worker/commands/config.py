@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from worker.settings.flags import SettingsCommand, settings_options
+from worker.settings.example import example
+from worker.settings.flags import InvalidConfiguration, SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.settings.names import NAMES
 from worker.settings.table import as_text, shown
@@ -15,23 +17,59 @@ from worker.settings.table import as_text, shown
 _VALUE_WIDTH_MAX = 40
 
 
+class _Command(SettingsCommand):
+    """Shows what can be shown of a configuration that cannot be used, and what is wrong with it."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Runs the command; errors as the loader's."""
+        try:
+            return super().invoke(ctx)
+        except InvalidConfiguration as error:
+            if error.loaded is not None:
+                _print(error.loaded, as_json=bool(ctx.params["as_json"]))
+            raise
+
+
+def _print_example(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
+    if wanted:
+        click.echo(example())
+        ctx.exit()
+
+
 @click.command(
-    cls=SettingsCommand,
+    cls=_Command,
     epilog="""\b
 Examples:
   attribute-worker config
   attribute-worker config --config worker.yaml --window-seconds 30
-  attribute-worker config --json | jq '."window.seconds"'""",
+  attribute-worker config --json | jq '."window.seconds"'
+  attribute-worker config --example > worker.yaml""",
 )
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by the settings' names.")
+@click.option(
+    "--example",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_example,
+    help="Print a commented YAML file of every setting with its default, and nothing else.",
+)
 def command(loaded: Loaded, *, as_json: bool) -> None:
     """Show the effective settings and where each value came from.
 
-    Masks secrets. Connects to nothing; `attribute-worker check` does.
+    Masks secrets. Connects to nothing; `attribute-worker check` does. If something is missing or wrong, it still shows
+    the rest, says on stderr what to mend, and exits with 2.
     """
+    _print(loaded, as_json=as_json)
+
+
+def _print(loaded: Loaded, *, as_json: bool) -> None:
     values = {
-        path: shown(name, getattr(getattr(loaded.settings, name.section), name.field)) for path, name in NAMES.items()
+        path: None
+        if path in loaded.unusable
+        else shown(name, getattr(getattr(loaded.settings, name.section), name.field))
+        for path, name in NAMES.items()
     }
     if as_json:
         report: dict[str, dict[str, object]] = {

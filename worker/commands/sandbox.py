@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import signal
@@ -136,11 +137,24 @@ def _serve(settings: Settings, *, host: str, port: int, log_requests: bool) -> N
     except OSError as error:
         message = f"cannot listen on {host} port {port}: {error.strerror}; choose another --port, or 0"
         raise click.ClickException(message) from None
+    if not _is_loopback(host):
+        click.echo(
+            f"sandbox: warning: {host} is no loopback address, and the paths under /_sandbox ask for no token: whoever "
+            "reaches this port can read its users, and replace its faults and tokens",
+            err=True,
+        )
     with served:
         limit = f"{settings.limit} requests per second" if settings.limit else "none"
         click.echo(f"sandbox: serving on {served.url}, limit: {limit}", err=True)
         click.echo(served.url)
         stop.wait()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_file(option: str, path: Path) -> object:

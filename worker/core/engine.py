@@ -245,9 +245,7 @@ class Engine:
     def letter_written(self, letter: Letter, now: Now) -> None:
         """The dead-letter topic acknowledged the letter: settles the letter's owner (an entry or an offset)."""
         self.totals.dead_letters[letter.reason] += 1
-        names = tuple(attribute.name for attribute in letter.attributes)
-        where = (letter.sources[0].partition, letter.sources[0].offset) if letter.sources else (None, None)
-        self._facts.tell(LetterWritten(letter.reason, names, letter.attempts, letter.failed_at_ms, *where))
+        self._facts.tell(LetterWritten.of(letter))
         self._outbox.acknowledged(letter, now)
 
     def letter_failed(self, letter: Letter, error: str, now: Now) -> None:

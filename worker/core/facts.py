@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Partition, Reason
+from worker.core.model import Failure, Letter, Partition, Reason
 from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace
 
@@ -93,7 +93,8 @@ class SharedUser:
 class LetterWritten:
     """The dead-letter topic acknowledged a letter, given up after `calls` calls, at `failed_at_ms` since the epoch.
 
-    `names` are those of its attributes; `partition` and `offset` say where its first source lies, if it has one.
+    `names` are those of its attributes; `partition` and `offset` say where its first source lies, if it has one;
+    `detail` is the letter's, for people, and without a value.
     """
 
     reason: Reason
@@ -102,6 +103,22 @@ class LetterWritten:
     failed_at_ms: int
     partition: Partition | None
     offset: int | None
+    detail: str = ""
+
+    @classmethod
+    def of(cls, letter: Letter) -> LetterWritten:
+        """The fact about this letter."""
+        names = tuple(attribute.name for attribute in letter.attributes)
+        first = letter.sources[0] if letter.sources else None
+        return cls(
+            letter.reason,
+            names,
+            letter.attempts,
+            letter.failed_at_ms,
+            partition=None if first is None else first.partition,
+            offset=None if first is None else first.offset,
+            detail=letter.detail,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ def connecting() -> Iterator[None]:
 
 
 _ADVICE: Final[Mapping[int, str]] = {
-    KafkaError._AUTHENTICATION: "authentication failed: check sasl.mechanism, sasl.username and sasl.password",  # noqa: SLF001 - how the library names its local errors, which are public
+    KafkaError._AUTHENTICATION: "authentication failed: check sasl.mechanism, sasl.username and "  # noqa: SLF001 - how the library names its local errors, which are public
+    "sasl.password, or kafka.oauth",
     KafkaError.SASL_AUTHENTICATION_FAILED: "authentication failed: check sasl.username and sasl.password",
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "the broker does not offer this sasl.mechanism",
     KafkaError._SSL: "TLS failed: check security.protocol, ssl.ca.location and the certificates",  # noqa: SLF001 - as above

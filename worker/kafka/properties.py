@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from worker.kafka.known import one_name
 
-Properties = Mapping[str, str]
-"""librdkafka properties, as a user writes them: `bootstrap.servers`, `sasl.mechanism`, …"""
+Properties = Mapping[str, Any]
+"""librdkafka properties, as a user writes them: `bootstrap.servers` … All but `oauth_cb` are text."""
 
 DEFAULTS_MS: Final[Mapping[str, int]] = {
     "session.timeout.ms": 45_000,
@@ -143,7 +143,7 @@ def refused(properties: Properties) -> dict[str, str]:
 _OF_MEMBERS: Final = frozenset({"group.instance.id", "group.protocol", "group.remote.assignor"})
 
 
-def without_membership(properties: Properties) -> dict[str, str]:
+def without_membership(properties: Properties) -> dict[str, Any]:
     """For a client that reads or moves a group's offsets from outside: it asks alike in groups of either protocol."""
     return {name: value for name, value in properties.items() if name not in _OF_MEMBERS}
 
@@ -153,7 +153,7 @@ def uses_kip_848(properties: Properties) -> bool:
     return str(properties.get("group.protocol", "classic")).strip().lower() == "consumer"
 
 
-def consumer_properties(properties: Properties) -> dict[str, str]:
+def consumer_properties(properties: Properties) -> dict[str, Any]:
     """The user's properties, completed for the group member. Those that the guarantees need override the user's."""
     classic = {} if uses_kip_848(properties) else {"partition.assignment.strategy": "cooperative-sticky"}
     return {
@@ -168,7 +168,7 @@ def consumer_properties(properties: Properties) -> dict[str, str]:
     }
 
 
-def producer_properties(properties: Properties) -> dict[str, str]:
+def producer_properties(properties: Properties) -> dict[str, Any]:
     """The user's properties, completed for the dead-letter producer."""
     return {
         **_SHARED_DEFAULTS,
@@ -179,7 +179,7 @@ def producer_properties(properties: Properties) -> dict[str, str]:
     }
 
 
-def admin_properties(properties: Properties) -> dict[str, str]:
+def admin_properties(properties: Properties) -> dict[str, Any]:
     """The user's properties, completed for the admin client."""
     return {**_SHARED_DEFAULTS, **properties}
 

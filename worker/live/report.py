@@ -16,6 +16,7 @@ from worker.core.watchdog import Obstacle, Stuck
 from worker.live.advice import Advice
 from worker.live.effect import Effect
 from worker.live.elapsed import Elapsed
+from worker.live.letter_lines import LetterLines
 from worker.live.ports import Receipts, Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.live.silence import Silence
@@ -85,6 +86,7 @@ class Reporter:
         self._board = board
         self._report_at = 0.0
         self._reminders = Reminders(log)
+        self._letter_lines = LetterLines(log, seen.letters)
         self._elapsed = Elapsed()
         self._silence = Silence()
         self._effect = Effect()
@@ -104,6 +106,7 @@ class Reporter:
         status = self._status(now, engine, problems, standing)
         self._board.publish(status)
         self._reminders.look(now, status, _stuck(engine))
+        self._letter_lines.look(now.mono)
 
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return replace(

@@ -69,9 +69,7 @@ def named(*, version: str, instance: str) -> Exporters:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - an extra
     except ImportError:
         named = "OTEL_METRICS_EXPORTER" if metrics else "OTEL_TRACES_EXPORTER"
-        raise ExporterUnusable(
-            f"{named}=otlp: the exporter is not installed: pip install 'attentive-attribute-worker[otlp]'"
-        ) from None
+        raise ExporterUnusable(f"{named}=otlp: the exporter is not installed: pip install '.[otlp]'") from None
 
     def make() -> Exporters:
         # `close` shuts it down. An exit hook would wait for an absent collector for half a minute.

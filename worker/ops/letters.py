@@ -1,11 +1,13 @@
-"""The latest dead letters, for people: why, where from, and which attributes."""
+"""The dead letters of this process, for people: how many for each reason, and the latest of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
 
 from worker.core.facts import Fact, LetterWritten
+from worker.core.model import Reason
 from worker.ops.status import DeadLetter
 
 LATEST_MAX: Final = 10
@@ -18,15 +20,21 @@ class LatestLetters:
 
     Attributes:
         latest: the latest first. Each new letter makes a new tuple, so any thread may read it.
+        counts: how many were written, by reason.
+        of_reason: the latest one of each reason.
     """
 
     def __init__(self) -> None:
         self.latest: tuple[DeadLetter, ...] = ()
+        self.counts: Counter[Reason] = Counter()
+        self.of_reason: dict[Reason, LetterWritten] = {}
 
     def observe(self, fact: Fact) -> None:
         """Keeps a letter; ignores everything else."""
         if isinstance(fact, LetterWritten):
             self.latest = (_shown(fact), *self.latest[: LATEST_MAX - 1])
+            self.counts[fact.reason] += 1
+            self.of_reason[fact.reason] = fact
 
 
 def _shown(fact: LetterWritten) -> DeadLetter:

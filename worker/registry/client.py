@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, SchemaRegistryError
+from confluent_kafka.schema_registry.error import OAuthTokenError
 from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
 from fastavro.schema import load_schema
 
@@ -29,6 +30,11 @@ _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
 
+_EXPIRIES = (("expires_in",), ("expires_at",))
+_OAUTH_HINT = (
+    "check bearer.auth.issuer.endpoint.url, bearer.auth.client.id, bearer.auth.client.secret and bearer.auth.scope in "
+    "the registry properties"
+)
 _HINTS = {
     301: "it redirects, and the worker follows no redirects: set the registry URL to the final address",
     401: "it refuses the credentials: check basic.auth.user.info or bearer.auth.token in the registry properties",
@@ -184,11 +190,22 @@ class RegistryClient:
         for reference in answer.get("references") or ():
             name, subject, version = reference["name"], reference["subject"], reference["version"]
             if name not in named:
-                referenced = await self._get(f"subjects/{quote(subject, safe='')}/versions/{int(version)}?deleted=true")
+                referenced = await self._referenced(subject, int(version))
                 definition = json.loads(_text_of(referenced))
                 # Also by its own name: a registry's references may have any name, for example a file's.
                 named[name] = named[full_name(definition)] = definition
                 await self._collect(referenced, named)
+
+    async def _referenced(self, subject: str, version: int) -> dict[str, Any]:
+        try:
+            return await self._get(f"subjects/{quote(subject, safe='')}/versions/{version}?deleted=true")
+        except SchemaRegistryError as error:
+            if not _says_not_found(error, _SUBJECT_NOT_FOUND):
+                raise
+            raise Unanswered(
+                f"it refers to version {version} of the subject {subject}, which the registry does not have; register "
+                "that again"
+            ) from None
 
 
 class _Named(AbstractSchemaRepository):
@@ -224,6 +241,10 @@ def explained(error: Exception) -> str:
         code = f", error code {error.error_code}" if type(error.error_code) is int and error.error_code > 0 else ""
         hint = _HINTS.get(301 if 300 <= status < 400 else status)  # noqa: PLR2004 - HTTP's redirects
         return f"HTTP {status}{code}" + (f"; {hint}" if hint else "")
+    if any(isinstance(cause, OAuthTokenError) for cause in _causes(error)):
+        return f"the identity provider gives no token; {_OAUTH_HINT}"
+    if isinstance(error, KeyError) and error.args[:1] in _EXPIRIES:
+        return "the identity provider's token has no expires_in, which the registry's client needs; set it there"
     if isinstance(error, json.JSONDecodeError | KeyError | AttributeError | TypeError):
         return f"the answer is not from a schema registry ({type(error).__name__}); check the registry URL and its path"
     causes = [_in_words(cause) for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from worker.kafka.oauth import TokenFunction
 from worker.kafka.properties import STATISTICS_MS, milliseconds, uses_kip_848
 from worker.settings.model import Settings
 
@@ -11,16 +12,18 @@ _STATISTICS_PER_LEASE: Final = 8
 _CONTACT_SHARE: Final = 0.8  # of the session time-out
 
 
-def kafka_properties(settings: Settings) -> dict[str, str]:
+def kafka_properties(settings: Settings) -> dict[str, Any]:
     """The properties of every Kafka client of the worker."""
+    kafka = settings.kafka
     return {
-        "bootstrap.servers": settings.kafka.bootstrap_servers,
-        "group.id": settings.kafka.group_id,
-        **settings.kafka.properties,
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "group.id": kafka.group_id,
+        **kafka.properties,
+        **({} if kafka.oauth is None else {"oauth_cb": TokenFunction(kafka.oauth)}),
     }
 
 
-def member_properties(settings: Settings) -> dict[str, str]:
+def member_properties(settings: Settings) -> dict[str, Any]:
     """The properties of the group member. Statistics come often enough to notice a silent coordinator in time."""
     interval_ms = min(STATISTICS_MS, int(contact_seconds(settings) * 1000 / _STATISTICS_PER_LEASE))
     return {**kafka_properties(settings), "statistics.interval.ms": str(max(1, interval_ms))}

@@ -28,6 +28,7 @@ class InvalidConfiguration(click.ClickException):
         count = len(error.problems)
         head = "The configuration has an error:" if count == 1 else f"The configuration has {count} errors:"
         super().__init__("\n".join([head, *(f"  {problem}" for problem in error.problems)]))
+        self.loaded = error.loaded
 
 
 class SettingOption(click.Option):

@@ -28,12 +28,13 @@ DEFAULT = "default"
 class ConfigurationError(Exception):
     """The configuration cannot be used.
 
-    `problems` says what to mend, one line each, without any secret.
+    `problems` says what to mend, one line each, without any secret. `loaded` is what can be shown all the same.
     """
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], loaded: Loaded | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+        self.loaded = loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,14 @@ class Loaded:
     """The settings in force.
 
     `sources` maps each setting's path (`window.seconds`) to the source of its value, `property_sources` each setting
-    that holds properties (`kafka.properties`) to the place of each property.
+    that holds properties (`kafka.properties`) to the place of each property. `unusable` has the paths of those whose
+    value is missing or wrong, alone or beside others: nobody may use or show the one in `settings`.
     """
 
     settings: Settings
     sources: Mapping[str, str]
     property_sources: Mapping[str, Mapping[str, str]]
+    unusable: frozenset[str] = frozenset()
 
 
 def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
@@ -83,14 +86,19 @@ def load(config_path: Path | None, flags: Mapping[str, object], environ: Mapping
     together = joined(settings, lambda path: _where(path, given))
     problems += [*invalid.values(), *itertools.chain(*together.problems.values())]
     unsound = invalid.keys() | {path for path, found in together.problems.items() if found}
+    broken = list(findings(together.settings))
     problems += [
         Problem(_place(finding, together, given), finding.text)
-        for finding in findings(together.settings)
+        for finding in broken
         if not unsound & set(finding.names)
     ]
+    # Whatever a rule looked at may be a secret in the wrong place.
+    unusable = unsound | {path for finding in broken for path in finding.names}
+    sources = {path: _source(path, given) for path in NAMES} | {path: _fault(path, given) for path in unusable}
+    loaded = Loaded(together.settings, sources, together.sources, frozenset(unusable))
     if problems:
-        raise ConfigurationError([str(problem) for problem in problems])
-    return Loaded(together.settings, {path: _source(path, given) for path in NAMES}, together.sources)
+        raise ConfigurationError([str(problem) for problem in problems], loaded)
+    return loaded
 
 
 def _where(path: str, given: Mapping[str, Given]) -> str:
@@ -100,6 +108,12 @@ def _where(path: str, given: Mapping[str, Given]) -> str:
 def _source(path: str, given: Mapping[str, Given]) -> str:
     """Where a setting's value is from. Properties may be from several settings."""
     return ", ".join(given[place].where for place in PLACES.get(path, (path,)) if place in given) or DEFAULT
+
+
+def _fault(path: str, given: Mapping[str, Given]) -> str:
+    if path in given:
+        return f"{given[path].where}: cannot be used"
+    return "required, and set nowhere" if NAMES[path].info.is_required() else DEFAULT
 
 
 def _place(finding: Finding, together: Joined, given: Mapping[str, Given]) -> str:

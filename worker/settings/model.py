@@ -69,6 +69,13 @@ class KafkaSettings(Section):
         '`{"sasl.password": "/run/secrets/kafka/password"}`; one line end at the end is not part of the value; read '
         "at the start",
     )
+    oauth: Annotated[str | None, EMPTY_IS_NONE] = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="`module:function` on Python's path that gives tokens for SASL/OAUTHBEARER: called with the text "
+        "of `sasl.oauthbearer.config`, it returns the token and when it expires, in seconds since 1970. For Amazon MSK "
+        "with IAM: `worker.kafka.msk:token`, with the extra `msk`",
+    )
     commit_interval_seconds: Number = Field(
         default=1.0,
         ge=0.1,

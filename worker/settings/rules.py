@@ -6,6 +6,7 @@ drops the finding: mending that value may mend both.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import re
@@ -140,6 +141,40 @@ def _of_property(name: str, why: str) -> Finding:
     return Finding(("kafka.properties",), f"{name}: {why}", name)
 
 
+def _oauth(settings: Settings) -> Iterator[Finding]:
+    """OAUTHBEARER needs tokens from somewhere. Without any, librdkafka says no more than that no broker answers."""
+    kafka = settings.kafka
+    given = {one_name(name): value.strip().lower() for name, value in kafka.properties.items()}
+    mechanism = given.get(one_name("sasl.mechanism"), "")
+    if kafka.oauth is None:
+        sources = (given.get("sasl.oauthbearer.method") == "oidc", given.get("enable.sasl.oauthbearer.unsecure.jwt"))
+        if mechanism == "oauthbearer" and not any(sources):
+            text = (
+                "sasl.mechanism: OAUTHBEARER has no source of tokens; set sasl.oauthbearer.method=oidc and its "
+                "token.endpoint.url, client.id and client.secret, or WORKER_KAFKA__OAUTH to a function"
+            )
+            yield Finding(("kafka.properties", "kafka.oauth"), text)
+        return
+    if mechanism != "oauthbearer":
+        text = "is used with OAUTHBEARER only; set sasl.mechanism=OAUTHBEARER in kafka.properties, or remove this"
+        yield Finding(("kafka.oauth", "kafka.properties"), text)
+    if given.get("sasl.oauthbearer.method") == "oidc":
+        text = "sasl.oauthbearer.method=oidc in kafka.properties gives tokens, too; keep one of them"
+        yield Finding(("kafka.oauth", "kafka.properties"), text)
+    module = kafka.oauth.partition(":")[0]
+    if not _is_module(module):
+        yield Finding(
+            ("kafka.oauth",), f"there is no module {module}; put its folder on PYTHONPATH, or correct the name"
+        )
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # a package around it is missing
+        return False
+
+
 def _clients(settings: Settings) -> Iterator[Finding]:
     """What librdkafka refuses, if the other rules find nothing in the properties."""
     given = settings.kafka.properties
@@ -199,5 +234,6 @@ _RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _token,
     _retries,
     _deadlines,
+    _oauth,
     _clients,
 )

@@ -14,6 +14,7 @@ from worker import logs
 from worker.commands.check.account import check_account
 from worker.commands.check.finding import Finding, Level
 from worker.commands.check.kafka import check_kafka
+from worker.commands.check.records import check_records
 from worker.commands.check.schemas import check_schemas
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import DEFAULT, Loaded
@@ -34,12 +35,22 @@ Examples:
 )
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line: level, check, what, mend.")
-def command(loaded: Loaded, *, as_json: bool) -> None:
+@click.option(
+    "--records",
+    type=click.IntRange(0, 10_000),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Rehearse with the newest N records of each topic; 0 reads none.",
+)
+def command(loaded: Loaded, *, as_json: bool, records: int) -> None:
     """Prove a configuration before a deploy.
 
     Asks the brokers, the schema registry and Attentive for everything that `run` needs from them, and looks for
-    settings of brokers and topics that would lose something on a bad day. Writes, registers and creates nothing. Prints
-    a line or more for each check, with `ok`, `warn` or `fail`. Makes every check, even if one fails.
+    settings of brokers and topics that would lose something on a bad day. Runs the newest records through decode,
+    mapping and rules, and tells what they would become, without a value and without an identifier. Writes, registers
+    and creates nothing, makes no call for a user, and commits nothing. Prints a line or more for each check, with `ok`,
+    `warn` or `fail`. Makes every check, even if one fails.
 
     Exit status: 0 no check failed; 1 a check failed; 2 the configuration itself is wrong.
     """
@@ -50,6 +61,7 @@ def command(loaded: Loaded, *, as_json: bool) -> None:
         "settings": lambda: _check_settings(loaded),
         "brokers": lambda: check_kafka(settings, structlog.get_logger("worker")),
         "schemas": lambda: check_schemas(settings),
+        "records": lambda: check_records(settings, records, structlog.get_logger("worker")),
         "token": lambda: check_account(settings),
     }
     failed = False

@@ -66,13 +66,22 @@ def attributes_of(mapping: Mapping, shape: Shape, named: Naming) -> Attributes:
 
 def kept_back(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
     """The fields that are kept back because their names look like a phone's or an address's. `check` tells of them."""
+    return tuple(dict.fromkeys(_compiled(mapping, shape).kept_back))
+
+
+def left_out(mapping: Mapping, shape: Shape) -> dict[str, str]:
+    """The fields beside the attributes that are none, as paths, each with why."""
+    return _compiled(mapping, shape).left_out
+
+
+def _compiled(mapping: Mapping, shape: Shape) -> _Compiler:
     compiler = _Compiler(mapping, shape, naming(mapping))
     for label, path in mapping.labelled("attributes"):
         try:
             compiler.path(label, find(shape, path))
         except (_NoScalar, Undecodable):
             continue
-    return tuple(dict.fromkeys(compiler.kept_back))
+    return compiler
 
 
 class _NoScalar(Exception):
@@ -115,6 +124,7 @@ class _Compiler:
         self._mapping = mapping
         self._named = named
         self.kept_back: list[str] = []
+        self.left_out: dict[str, str] = {}
         self._used = {
             one.keys
             for setting, path in mapping.paths()
@@ -199,7 +209,10 @@ class _Compiler:
                 self._fields += 1
                 if self._fields > _FIELDS_MAX:
                     raise Undecodable(f"attributes: more than {_FIELDS_MAX} fields in this schema")
-                if LEFT_OUT in declared or keys in self._used or keys in self._single:
+                if LEFT_OUT in declared:
+                    self.left_out[shown(keys)] = "a rule of the registry's schema tags it"
+                    continue
+                if keys in self._used or keys in self._single:
                     continue
                 names = tuple(before + each for each in names_of(declared))
                 if nested := self._nested(avro, declared, inside):
@@ -208,10 +221,14 @@ class _Compiler:
                     fields.nested.append((name, read))
                 elif _may_be_scalar(avro, declared["type"]):
                     self._field(fields, avro, declared, keys, names)
+                else:
+                    self.left_out[shown(keys)] = "it is no text, number or truth value"
         return fields.read()
 
     def _field(self, fields: _Fields, avro: AvroType, declared: Decoded, keys: Keys, names: tuple[str, ...]) -> None:
         new = _destination_name(self._mapping, names)
+        if new is None:
+            self.left_out[shown(keys)] = "WORKER_MAPPING__EXCLUDE"
         if new is None or declared["name"] in fields.seen:
             return  # excluded, or of another record in the same place
         fields.seen.add(declared["name"])

@@ -11,7 +11,7 @@ from fastavro import schemaless_reader
 from worker.core.avro.framing import framed, other_framing
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
-from worker.core.events.attributes import kept_back, naming
+from worker.core.events.attributes import kept_back, left_out, naming
 from worker.core.events.extract import extractor
 from worker.core.events.fit import absent, no_identifiers
 from worker.core.events.keys import KeyForm
@@ -167,6 +167,10 @@ class Decoder:
     def kept_back(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
         """The fields that are not sent because they look like an identifier, as paths; errors as `absent_paths`."""
         return kept_back(self._mapping, self._shape_of(schema, key_schema))
+
+    def left_out(self, schema: object, key_schema: object | None = None) -> dict[str, str]:
+        """The fields beside the attributes that are none, as paths, each with why; errors as `absent_paths`."""
+        return left_out(self._mapping, self._shape_of(schema, key_schema))
 
     def no_identifiers(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
         """The paths of identifiers that can never be one, as `setting: path`; errors as `absent_paths`."""

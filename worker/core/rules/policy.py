@@ -13,7 +13,7 @@ not; `passport` and `passport_number` are, `passport_tier` (a loyalty programme)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -95,6 +95,17 @@ class Policy:
         if any(deny(parts) for deny in self._denies):
             return Decision.DENY
         return Decision.SEND if 0 < len(name) <= _NAME_CHARACTERS_MAX and is_text(name) else Decision.BAD_NAME
+
+
+def unmatched(rules: AttributeRules, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The patterns that match none of these names, each with its setting. A built-in list is no pattern."""
+    for pattern in rules.allow:
+        if not any(fnmatchcase(name[:LOOKED_AT_MAX], pattern) for name in names):
+            yield "allow", pattern
+    spellings = [words(name[:LOOKED_AT_MAX]) for name in names]
+    for pattern in rules.deny:
+        if pattern != FORBIDDEN and not any(map(_deny(pattern), spellings)):
+            yield "deny", pattern
 
 
 def is_text(name: str) -> bool:
