@@ -12,13 +12,14 @@ import pytest
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.jobs.replaying import CONCURRENCY, begin, result
-from tests.support.brokers import RunningBroker
+from tests.support.brokers import LocalBroker, RunningBroker
 from tests.support.processes import Command, until
 from tests.support.profiles import Change, changes, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 3
+BUSY_SECONDS = 5  # a busy machine may add
 
 
 @pytest.fixture
@@ -63,6 +64,26 @@ def test_an_unfinished_job_is_not_taken_over_by_another_of_its_name(lab: Lab) ->
         assert refused.wait(60) == 2, refused.log.read_text()
         assert "begun with other options, and is not finished" in refused.log.read_text()
     assert "friday goes on" in _log_of(begin(lab, sandbox, *mine))
+
+
+@pytest.mark.long
+def test_a_signal_ends_it_in_time_though_the_broker_is_frozen(own_broker: LocalBroker, tmp_path: Path) -> None:
+    """The notes under way are never answered."""
+    own_broker.start()
+    lab = Lab(own_broker, tmp_path)
+    lab.broker.create_topic(lab.topic, PARTITIONS)
+    lab.broker.create_topic(lab.dead_letter_topic, 1)
+    lab.produce(changes(3, events=400, users=200))
+    sandbox = lab.sandbox()
+    job = begin(lab, sandbox, "--from", "earliest", "--rate", "10")
+    until(lambda: sandbox.stats()["upserts"] > 5, 60, "the job calls")
+    own_broker.pause()
+    try:
+        job.signal(signal.SIGTERM)
+        assert job.wait(10 + BUSY_SECONDS) == 1, job.log.read_text()
+    finally:
+        own_broker.resume()
+        lab.end()
 
 
 def _log_of(command: Command) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Thread
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -12,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import DeletedUnread
 from worker.core.model import Partition, Record
+from worker.kafka.closing import close_within
 from worker.kafka.commits import Commits
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.coordinator import Coordinator
@@ -231,11 +231,7 @@ class Subscription:
             self._consumer.unsubscribe()  # leaves the group, whoever calls it
         while self._assigned and time.monotonic() < deadline:
             self._consumer.consume(1, 0.05)  # runs the revoke in this thread. Drops a record: the next owner reads it
-        # librdkafka's close has no time-out. If a broker is frozen, it waits minutes for the answers to commits.
-        closer = Thread(target=self._consumer.close, name="kafka-close", daemon=True)
-        closer.start()
-        closer.join(max(0.0, deadline - time.monotonic()))
-        if closer.is_alive():
+        if not close_within(self._consumer, deadline - time.monotonic()):
             self._log.warning("consumer_left_behind", waited_seconds=timeout_seconds)
         self._coordinator.out()
         self._raise_pending()

@@ -10,12 +10,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
+from worker.kafka.closing import close_within
 from worker.kafka.committed import committed
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties, without_membership
 
 NOTE_BYTES_MAX: Final = 4_096
 """What brokers take by default (`offset.metadata.max.bytes`)."""
+CLOSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Notebook:
         return self._answered < self._sent
 
     def close(self) -> None:
-        """Ends the connection."""
-        self._consumer.close()
+        """Ends the connection, within `CLOSE_SECONDS`."""
+        close_within(self._consumer, CLOSE_SECONDS)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         self._answered += 1

@@ -10,12 +10,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.model import Partition
+from worker.kafka.closing import close_within
 from worker.kafka.committed import Committed, GroupUnavailable, committed, unavailable, while_it_moves
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties, without_membership
 from worker.kafka.topics import Admin
 
 _POLL_SECONDS: Final = 0.1
+_CLOSE_SECONDS: Final = 1.0
 # So brokers answer a commit from outside if the group has members.
 _TAKEN: Final = frozenset(
     {
@@ -72,7 +74,7 @@ class StoppedGroup:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._consumer.close()
+        close_within(self._consumer, _CLOSE_SECONDS)
 
     def members(self) -> list[Member]:
         """The group's members, also static ones that are away. None of a group that does not exist.
