@@ -73,3 +73,16 @@ def test_offsets_of_one_topic_and_of_several() -> None:
 def test_what_is_no_offset_is_refused(text: str, topics: list[str], why: str) -> None:
     with pytest.raises(Unreadable, match=why):
         offsets(text, topics)
+
+
+def test_offsets_may_be_the_same_but_do_not_go_backwards() -> None:
+    p0, p1 = Partition("t", 0), Partition("t", 1)
+    in_order({p0: 7, p1: 9}, {p0: 7})
+    in_order({p0: 7}, None)
+    with pytest.raises(Unreadable, match="t/0: --from-offsets has 7, which is behind the 4 of --to-offsets"):
+        in_order({p0: 7}, {p0: 4})
+
+
+def test_other_options_have_their_own_names() -> None:
+    with pytest.raises(Unreadable, match="--since is not before --until"):
+        in_order(2, 1, ("--since", "--until"))

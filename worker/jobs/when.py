@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias
@@ -51,14 +51,22 @@ def when(text: str, now_ms: int) -> When:
         ) from None
 
 
-def in_order(begin: object, end: object) -> None:
-    """Two times of which the first is before the second. Nothing is said of what is no time.
+def in_order(begin: object, end: object, options: tuple[str, str] = ("--from", "--to")) -> None:
+    """Two times of which the first is before the second, or offsets that do not go backwards. All else is well.
 
     Raises:
         Unreadable: They are not in order.
     """
+    first, second = options
     if isinstance(begin, int) and isinstance(end, int) and begin >= end:
-        raise Unreadable("--from is not before --to: the range would be empty")
+        raise Unreadable(f"{first} is not before {second}: nothing can lie between them")
+    if isinstance(begin, Mapping) and isinstance(end, Mapping):
+        for each in sorted(begin.keys() & end.keys()):
+            if begin[each] > end[each]:
+                raise Unreadable(
+                    f"{each.topic}/{each.number}: {first}-offsets has {begin[each]}, which is behind the "
+                    f"{end[each]} of {second}-offsets"
+                )
 
 
 def offsets(text: str, topics: Sequence[str]) -> dict[Partition, int]:

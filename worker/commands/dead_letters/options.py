@@ -15,7 +15,7 @@ from worker.core.model import LOSSES, Reason
 from worker.jobs.letter_filter import LetterFilter, bound_ms, source_place
 from worker.jobs.letters import Odd
 from worker.jobs.users import Users, identifier
-from worker.jobs.when import when
+from worker.jobs.when import in_order, when
 from worker.settings.model import Settings
 from worker.wiring import parts
 
@@ -77,10 +77,13 @@ class Filters:
             Unreadable: One of them cannot be read.
         """
         now_ms = time.time_ns() // 1_000_000
+        since = bound_ms(None if self.since is None else when(self.since, now_ms), now_ms=now_ms)
+        until = bound_ms(None if self.until is None else when(self.until, now_ms), now_ms=now_ms)
+        in_order(since, until, ("--since", "--until"))
         return LetterFilter(
             reasons=frozenset(map(Reason, self.reasons)),
-            since_ms=bound_ms(None if self.since is None else when(self.since, now_ms), now_ms=now_ms),
-            until_ms=bound_ms(None if self.until is None else when(self.until, now_ms), now_ms=now_ms),
+            since_ms=since,
+            until_ms=until,
             users=Users(map(identifier, self.users), parts.identity_rules(settings)) if self.users else None,
             attributes=self.attributes,
             sources=tuple(map(source_place, self.sources)),
