@@ -56,6 +56,7 @@ KEPT_REPLAYS: Final[dict[int, str]] = {
     6: "model: retention had deleted what the replay had still to read",
     143: "model: retention had deleted newer values unread while the replay was frozen",
     128: "model: a replay with little memory read a record a turn, and took hours",
+    4100000890: "a refused value fell back on one of another partition, where a later one had been read",
 }
 
 KEPT_REDRIVES: Final[dict[int, str]] = {

@@ -84,7 +84,7 @@ class Index:
         if covered:
             self._take_covered(subject, said, now.mono)
         else:
-            self._take_later(subject, said, now.mono)
+            take_later(subject, said, newer_values(subject, said), now.mono)
         subject.changed(said.record.timestamp_ms, now, live=False)
         self.size_bytes += _size_bytes(subject) - before
         if self.size_bytes > self._max_bytes:
@@ -108,14 +108,7 @@ class Index:
         values = {name: said.values[name] for name in names if subject.takes(name, said.record)}
         if values and subject.place not in self._unverified:
             absorb(subject, said, values, now)
-
-    @staticmethod
-    def _take_later(subject: Subject, said: Said, now: float) -> None:
-        newer = newer_values(subject, said)
-        if subject.sent and newer:
-            absorb(subject, said, newer, now)
-        else:
-            drop(subject, newer)
+        _outdate(subject, said, values)
 
     def _make_room(self) -> None:
         """Leaves the users with the highest places to a later pass. One user always stays, however large."""
@@ -137,7 +130,16 @@ def newer_values(subject: Subject, said: Said) -> dict[str, Scalar]:
     return {name: value for name, value in said.values.items() if name in latest and subject.takes(name, record)}
 
 
-def drop(subject: Subject, names: Collection[str]) -> None:
+def take_later(subject: Subject, said: Said, newer: Mapping[str, Scalar], now: float) -> None:
+    """A record behind the range says these newer values of a user whose call has not begun."""
+    if subject.sent and newer:
+        absorb(subject, said, newer, now)
+    else:
+        _drop(subject, newer)
+    _outdate(subject, said, newer)
+
+
+def _drop(subject: Subject, names: Collection[str]) -> None:
     """Values of a user that was not begun are no longer the last ones of the log: they are not sent."""
     entry = subject.entry
     if entry is None:
@@ -147,6 +149,15 @@ def drop(subject: Subject, names: Collection[str]) -> None:
             entry.discard(name)
     if not entry.attributes:
         subject.entry, subject.unsettled = None, 0
+
+
+def _outdate(subject: Subject, said: Said, newest: Collection[str]) -> None:
+    """What a record says beside the `newest` values is older than another partition's, but newer than its own's."""
+    if subject.entry is None or len(newest) == len(said.values):
+        return
+    for name in said.values:
+        if name not in newest:
+            subject.entry.drop_older(name, said.record.partition)
 
 
 def absorb(subject: Subject, said: Said, values: Mapping[str, Scalar], now: float) -> None:

@@ -25,7 +25,7 @@ from enum import Enum, auto
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
 from worker.core.replay.freshness import Freshness
-from worker.core.replay.index import Index, Said, absorb, drop, newer_values
+from worker.core.replay.index import Index, Said, newer_values, take_later
 from worker.core.replay.progress import MARKS_MAX, Progress, Tally
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
@@ -127,15 +127,10 @@ class Replay:
         subject.changed(said.record.timestamp_ms, now, live=True)
         newer = newer_values(subject, said)
         self._hold(subject, overtaken=bool(newer))
-        if not newer:
-            return
         if subject.stage is Stage.WAITING:
-            if subject.sent:
-                absorb(subject, said, newer, now.mono)
-            else:
-                drop(subject, newer)
-            return
-        self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
+            take_later(subject, said, newer, now.mono)
+        elif newer:
+            self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
 
     def _hold(self, subject: Subject, *, overtaken: bool) -> None:
         """A user has changed: what no call was made for yet waits until it keeps quiet again."""

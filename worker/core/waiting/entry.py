@@ -272,6 +272,16 @@ class Entry:
         size += sum(OLD_VALUE_BYTES + sys.getsizeof(value) for _, value, _ in attribute.older or ())
         self.size_bytes += sum(change.release() for _, change in attribute.history()) - size
 
+    def drop_older(self, name: str, partition: Partition) -> None:
+        """A later value of that partition is known: an attribute does not fall back on older ones from there."""
+        attribute = self.attributes.get(name)
+        if attribute is None or not attribute.older:
+            return
+        for old, change in list(attribute.older.items()):
+            if change.source.partition == partition:
+                del attribute.older[old]
+                self.size_bytes += change.release() - OLD_VALUE_BYTES - sys.getsizeof(old[1])
+
     @property
     def is_wanted(self) -> bool:
         """False once it is settled or merged, or all its partitions were dropped."""
