@@ -200,6 +200,15 @@ def test_a_header_may_name_the_schema_of_a_value_or_a_key() -> None:
         assert "the header __value_schema_id holds neither" in content.detail
 
 
+@pytest.mark.parametrize("odd", [b"", b"\1", b"a trace", None])
+def test_a_header_that_names_no_schema_condemns_no_value_that_does(odd: bytes | None) -> None:
+    decoder = Decoder(mapping())
+    decoder.add(1, KEY)
+    decoder.add(2, VALUE)
+    event = event_of(decoder, keyed(framed(1, KEY_DATA), framed(2, VALUE_DATA), (("__value_schema_id", odd),)))
+    assert (event.user.client_user_id, event.attributes) == ("7", {"tier": "gold"})
+
+
 def test_a_letter_keeps_the_header_that_names_its_records_schema() -> None:
     record = keyed(
         None, VALUE_DATA, (("__value_schema_id", b"\1" + GUID.bytes), ("traceparent", b"00-1"), ("other", b"x"))

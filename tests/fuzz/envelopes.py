@@ -56,8 +56,10 @@ def timestamp_ms(rng: random.Random) -> int | None:
     return rng.choice((None, rng.choice(_TIMES), rng.randint(-(2**63), 2**63 - 1) >> rng.randrange(63)))
 
 
-def carried(sent: tuple[Header, ...]) -> list[tuple[str, bytes | None]]:
+def carried(sent: tuple[Header, ...], *, of_record: bool) -> list[tuple[str, bytes | None]]:
     """The headers that a dead letter must carry over: each trace header once, unless it is large.
+
+    `of_record`: it is about a whole record. Then it also tells what named the schema.
 
     A name ends at a zero byte, as C reads it. If a name is not UTF-8, none can be read.
     """
@@ -66,7 +68,8 @@ def carried(sent: tuple[Header, ...]) -> list[tuple[str, bytes | None]]:
     except UnicodeDecodeError:
         return []
     traces = [(name, value) for name, value in found.items() if name in {"traceparent", "tracestate"}]
-    return [(name, value) for name, value in traces if len(value or b"") <= _TRACE_BYTES_MAX]
+    named = [("source." + name, value) for name, value in found.items() if name == "__value_schema_id" and of_record]
+    return [(name, value) for name, value in [*traces, *named] if len(value or b"") <= _TRACE_BYTES_MAX]
 
 
 def _value(rng: random.Random) -> bytes | None:

@@ -111,7 +111,7 @@ def _judge(letter: Letter, record: Odd, offset: int) -> None:
         ("source.topic", TOPIC.encode()),
         ("source.partition", b"0"),
         ("source.offset", str(offset).encode()),
-        *envelopes.carried(record.headers),
+        *envelopes.carried(record.headers, of_record=letter.content["reason"] == "undecodable"),
     ]
     assert letter.key == record.key
     if letter.content["reason"] == "undecodable" and not letter.content["cut"]:

@@ -161,7 +161,7 @@ def test_beside_a_live_worker_no_older_value_is_seen_after_a_newer_one(lab: Lab,
     assert mended.status == 0, mended.notes
     assert mended.counts["different"] == 40
     assert mended.counts["repaired"] == 20, "of the others; those that were overtaken are not counted"
-    assert "20 differences have a later change by now" in mended.notes
+    assert "20 differences with a later change by now" in mended.notes
     assert final_state(sandbox) == {phone(number): {"latest": value} for number, value in last.items()}
     seen: dict[str, list[int]] = defaultdict(list)
     for request in sent(sandbox, before):

@@ -130,6 +130,7 @@ def any_wish(log: list[Said], topics: tuple[str, str], rng: random.Random) -> Wi
         for place, end in ends.items()
         if (not chosen_topics or place[0] in chosen_topics) and (not chosen_partitions or place[1] in chosen_partitions)
     }
+    since_ms: int | None = None
     if rng.random() < 0.5:
         starts = {
             place: rng.randint(0, ends[place]) for place in rng.sample(sorted(ranges), rng.randint(1, len(ranges)))
@@ -137,18 +138,19 @@ def any_wish(log: list[Said], topics: tuple[str, str], rng: random.Random) -> Wi
         options += ["--from-offsets", _offsets(starts)]
         ranges = {place: (start, ends[place]) for place, start in starts.items()}
     else:
-        at = rng.choice(log).time_ms
-        options += ["--from", _time(at)]
-        ranges = {place: (_first(log, place, at, ends), stop) for place, (_, stop) in ranges.items()}
+        since_ms = rng.choice(log).time_ms
+        options += ["--from", _time(since_ms)]
+        ranges = {place: (_first(log, place, since_ms, ends), stop) for place, (_, stop) in ranges.items()}
     how = rng.randrange(3)
     if how == 1:
         stops = {
-            place: rng.randint(0, ends[place]) for place in rng.sample(sorted(ranges), rng.randint(1, len(ranges)))
+            place: rng.randint(ranges[place][0] if since_ms is None else 0, ends[place])
+            for place in rng.sample(sorted(ranges), rng.randint(1, len(ranges)))
         }
         options += ["--to-offsets", _offsets(stops)]
         ranges = {place: (start, max(start, stops.get(place, stop))) for place, (start, stop) in ranges.items()}
-    elif how == 2:
-        at = rng.choice(log).time_ms
+    elif how == 2 and (later := [said.time_ms for said in log if since_ms is None or said.time_ms > since_ms]):
+        at = rng.choice(later)
         options += ["--to", _time(at)]
         ranges = {place: (start, max(start, _first(log, place, at, ends))) for place, (start, _) in ranges.items()}
     users = (

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -316,11 +316,10 @@ def test_idle_connections_do_not_keep_a_health_probe_out() -> None:
 
 
 def test_a_client_that_sends_slowly_is_disconnected_at_a_deadline() -> None:
-    with (
-        serving(Board(RUNNING), connection_seconds=0.4) as client,
-        socket.create_connection(client.address, timeout=0.05) as connection,
-    ):
+    with ExitStack() as stack:
+        client = stack.enter_context(serving(Board(RUNNING), connection_seconds=0.4))
         started = time.monotonic()
+        connection = stack.enter_context(socket.create_connection(client.address, timeout=0.05))
         connection.sendall(b"GET /livez HTTP/1.1\r\nslow: ")
         assert hung_up_on(connection, deadline=started + 5)
         assert time.monotonic() - started >= 0.4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Self
 
 from tests.simulation.promises import PromiseBroken
@@ -26,6 +26,7 @@ class LogRange:
 
     def __init__(self, replays: Replays, job: Job, starts: Mapping[Partition, int]) -> None:
         self.positions = dict(starts)
+        self._paused: set[Partition] = set()
         self._replays = replays
         self._job = job
 
@@ -35,6 +36,10 @@ class LogRange:
     def __exit__(self, *_: object) -> None:
         """Does nothing: it holds nothing open."""
 
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Nothing of these is read any more."""
+        self._paused.update(partitions)
+
     def poll(self, _: float) -> list[Record]:
         """The next records; a few, or none while reading is slow."""
         self._job.moment()
@@ -42,6 +47,8 @@ class LogRange:
         records: list[Record] = []
         room = max(_RECORDS, cluster.plan.poll_records)
         for partition, position in self.positions.items():
+            if partition in self._paused:
+                continue
             log = cluster.logs[partition.number]
             if self._replays.on("job_reads_slowly") and cluster.rng.random() < 0.98:
                 continue

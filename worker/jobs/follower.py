@@ -91,6 +91,9 @@ class Follower:
         self._chosen = scope.chooser()
         self._stack = ExitStack()
         self._reading: Reading | None = None
+        self._stops = {each: of.stop for each, of in scope.offsets.items() if of.start < of.stop}
+        self._left: set[Partition] = set()  # the range is read first; these are not read to its end
+        self._positions = dict(starts)
         self.passes = 0
         self._known_ends: Mapping[Partition, int] = {}
         self.counts = Counts()
@@ -107,19 +110,44 @@ class Follower:
         """Reads what is there; waits up to `wait_seconds` for the first record. Errors as `Range.poll`."""
         reading = self._reading
         if self._replay.reread() or reading is None:
-            self._stack.close()
-            self._reading = reading = self._stack.enter_context(self._open_reading(self._starts))
-            self.passes += 1
+            reading = self._begin_pass()
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
         records = reading.poll(wait_seconds)
         now = self._clock()
         for record, content in records:
-            self._take(record, content, now)
-        self._replay.read(reading.positions)
+            if not self._left or record.offset < self._stops[record.partition]:  # else it is read again afterwards
+                self._take(record, content, now)
+        self._advance(reading)
+        self._replay.read(self._positions)
         if (answer := self._ends.answer()) is not None:
             self._known_ends = answer[0]
             self._replay.ends(*answer)
+
+    def _begin_pass(self) -> Reading:
+        """First the range alone: what a later record says counts for users that the range names in any partition."""
+        self.passes += 1
+        self._left = set(self._stops)
+        self._positions = dict(self._starts)
+        return self._open({each: self._starts[each] for each in self._left or self._starts})
+
+    def _open(self, starts: Mapping[Partition, int]) -> Reading:
+        self._stack.close()
+        self._reading = self._stack.enter_context(self._open_reading(starts))
+        return self._reading
+
+    def _advance(self, reading: Reading) -> None:
+        """Notes how far it has read. Goes on behind the range, and beside it, once all of that is read."""
+        if not self._left:
+            self._positions = dict(reading.positions)
+            return
+        for each, position in reading.positions.items():
+            self._positions[each] = min(position, self._stops[each])
+        done = {each for each in self._left if self._positions[each] == self._stops[each]}
+        reading.pause(done)
+        self._left -= done
+        if not self._left:
+            self._open(self._positions)
 
     @property
     def problem(self) -> str | None:
@@ -130,7 +158,7 @@ class Follower:
     def read(self) -> tuple[int, int]:
         """How many offsets are read in this pass, and of how many, as far as is known."""
         starts = self._starts
-        positions = starts if self._reading is None else self._reading.positions
+        positions = self._positions
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 

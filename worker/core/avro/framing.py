@@ -38,15 +38,26 @@ def header(schema_id: int) -> bytes:
 
 
 def framed(data: bytes, headers: Headers, header_name: str) -> Framed:
-    """The schema of a key or a value: by its header if it has one, else by its first bytes.
+    """The schema of a key or a value: by its header if that names one, else by its first bytes.
 
     Raises:
-        Undecodable: It is not framed so.
+        Undecodable: Neither names one.
     """
+    odd = False
     for name, given in headers:
         if name == header_name:
-            return Framed(_of_header(name, given or b""), 0)
-    return Framed(schema_id_of(data), HEADER_BYTES)
+            schema_id = _of_header(given or b"")
+            if schema_id is not None:
+                return Framed(schema_id, 0)
+            odd = True
+    try:
+        return Framed(schema_id_of(data), HEADER_BYTES)
+    except Undecodable:
+        if not odd:
+            raise
+        raise Undecodable(
+            f"the header {header_name} holds neither a schema's id (magic byte 0) nor its GUID (magic byte 1)"
+        ) from None
 
 
 def schema_id_of(value: bytes) -> int:
@@ -60,12 +71,12 @@ def schema_id_of(value: bytes) -> int:
     return int.from_bytes(value[1:HEADER_BYTES], "big")
 
 
-def _of_header(name: str, given: bytes) -> SchemaId:
+def _of_header(given: bytes) -> SchemaId | None:
     if len(given) == 1 + _GUID_BYTES and given[0] == _MAGIC_GUID:
         return str(UUID(bytes=given[1:]))
     if len(given) == HEADER_BYTES and given[0] == _MAGIC:
         return int.from_bytes(given[1:], "big")
-    raise Undecodable(f"the header {name} holds neither a schema's id (magic byte 0) nor its GUID (magic byte 1)")
+    return None
 
 
 def _fault(value: bytes) -> str:
