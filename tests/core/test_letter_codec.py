@@ -15,7 +15,7 @@ from uuid import UUID
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.core.letters.codec import Encoded, Headers, LetterReader, NotALetter, encode
@@ -169,6 +169,8 @@ def record_of(written: Encoded) -> Record:
 
 @given(letters)
 def test_a_letter_that_is_read_back_is_written_again_in_the_same_bytes(made: Letter) -> None:
+    """But for names with half a surrogate, which no Avro text has: they are written escaped."""
+    assume(not any("\ud800" <= each <= "\udfff" for lost in made.attributes for each in lost.name))
     once = encode(made, worker=WORKER, schema=SCHEMA, schema_id=None, max_bytes=LIMIT)
     back = LetterReader(SCHEMA).read(record_of(once), 0)
     assert (back.id, back.worker, back.cut, back.reason) == (letter_id(made), WORKER, (), made.reason)
