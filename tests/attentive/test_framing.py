@@ -287,6 +287,7 @@ def mutated(rng: random.Random) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.slow
 def test_spoilt_answers_neither_raise_nor_outlive_the_deadline() -> None:
     rng = random.Random(4711)
     contents = [mutated(rng) for _ in range(300)]

@@ -27,6 +27,7 @@ def keeps_every_promise(first: int, seeds: int, scenario: str = WORKERS) -> None
             pytest.fail(report(scenario, seed, check), pytrace=False)
 
 
+@pytest.mark.slow
 def test_a_hundred_clusters_keep_every_promise() -> None:
     keeps_every_promise(0, _BATCH)
 
@@ -74,6 +75,7 @@ def test_a_replay_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) ->
     assert broken_by(plan) is None, explained(plan)
 
 
+@pytest.mark.slow
 def test_forty_clusters_with_redrives_keep_every_promise() -> None:
     keeps_every_promise(0, 40, REDRIVE)
 
