@@ -10,7 +10,7 @@ from worker.core.replay.replay import Phase, Replay
 from worker.core.totals import Totals
 from worker.jobs.diary import Diary
 from worker.jobs.follower import Follower
-from worker.jobs.ticker import Stages, Ticker
+from worker.jobs.ticker import Stages, Ticker, Tickers
 from worker.live.exchange import BUSY_SECONDS, Exchange
 
 STOP_SECONDS: Final = 8.0
@@ -49,10 +49,9 @@ class ReplayJob:
         self._concurrency = concurrency
         self._still_the_same = still_the_same
         self._say = say
-        self._stages = stages
+        self._tickers = Tickers(stages)
         self._same_at = exchange.clock().mono + _GROWTH_SECONDS
         self._stop_by: float | None = None
-        self._stage: tuple[str, Ticker] | None = None
 
     @property
     def totals(self) -> Totals:
@@ -71,7 +70,7 @@ class ReplayJob:
                 self._tell()
             return self.is_over
         finally:
-            self._end_stage()
+            self._tickers.end()
 
     def turn(self, *, stop: bool) -> bool:
         """Goes on for a moment; errors as `run`. Returns whether another turn must follow.
@@ -126,28 +125,15 @@ class ReplayJob:
     def _tell(self) -> None:
         stage, done, total = self.standing
         passes = self._replay.passes
-        if stage == "sending" and self._stage is not None and self._stage[0] == "reading":
-            self._stage[1].show(*self._follower.read)
+        if stage == "sending" and self._tickers.stage == "reading":
+            self._tickers.show("reading", *self._follower.read)
             if passes > 1:
                 self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {passes} passes over the topic are left")
         units = "offsets" if stage == "reading" else "users"
         waits = f"{self._replay.restless:,} have just changed, and wait" if self._replay.restless else ""
-        self._ticker(stage).show(done, total, self.obstacle or waits, units)
+        self._tickers.show(stage, done, total, self.obstacle or waits, units)
 
     @property
     def obstacle(self) -> str | None:
         """What holds it up, in words. None if nothing does."""
-        halt = self._exchange.engine.halt
-        halted = None if halt is None else f"halted ({halt.reason}): {halt.detail}"
-        return self._follower.problem or self._diary.problem or halted
-
-    def _ticker(self, stage: str) -> Ticker:
-        if self._stage is None or self._stage[0] != stage:
-            self._end_stage()
-            self._stage = stage, self._stages(stage)
-        return self._stage[1]
-
-    def _end_stage(self) -> None:
-        if self._stage is not None:
-            self._stage[1].end()
-            self._stage = None
+        return self._follower.problem or self._diary.problem or self._exchange.halted

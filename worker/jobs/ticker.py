@@ -80,3 +80,29 @@ def _words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004 - then hours
+
+
+class Tickers:
+    """Shows one stage after the other.
+
+    Attributes:
+        stage: the one that is shown. Empty if none is.
+    """
+
+    def __init__(self, make: Stages) -> None:
+        self._make = make
+        self._ticker: Ticker | None = None
+        self.stage = ""
+
+    def show(self, stage: str, done: int, total: int, words: str = "", unit: str = "") -> None:
+        """As `Ticker.show`. Another stage than before ends that one."""
+        if self._ticker is None or stage != self.stage:
+            self.end()
+            self._ticker, self.stage = self._make(stage), stage
+        self._ticker.show(done, total, words, unit)
+
+    def end(self) -> None:
+        """Ends the stage that is shown, if one is."""
+        if self._ticker is not None:
+            self._ticker.end()
+            self._ticker, self.stage = None, ""

@@ -72,6 +72,12 @@ class Exchange:
         engine = self.engine
         return bool(engine.in_flight or engine.letters_waiting or engine.missing_schemas)
 
+    @property
+    def halted(self) -> str | None:
+        """Why calls are held back, in words. None if they are not."""
+        halt = self.engine.halt
+        return None if halt is None else f"halted ({halt.reason}): {halt.detail}"
+
     def _step_schemas(self) -> None:
         if self._schemas is None:
             return

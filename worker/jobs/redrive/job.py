@@ -13,7 +13,7 @@ from worker.core.totals import Totals
 from worker.jobs.follower import Follower
 from worker.jobs.redrive.letters import Letters
 from worker.jobs.redrive.mail import Mail
-from worker.jobs.ticker import Stages, Ticker
+from worker.jobs.ticker import Stages, Ticker, Tickers
 from worker.live.exchange import BUSY_SECONDS, Exchange
 
 STOP_SECONDS: Final = 6.0
@@ -51,13 +51,12 @@ class RedriveJob:
         self._open_follower = open_follower
         self._still_the_same = still_the_same
         self._say = say
-        self._stages = stages
+        self._tickers = Tickers(stages)
         self._starts: Mapping[Partition, int] = {}
         self._follower: Follower
         self._reading = ExitStack()
         self._same_at = 0.0
         self._stop_by: float | None = None
-        self._stage: tuple[str, Ticker] | None = None
 
     @property
     def totals(self) -> Totals:
@@ -77,7 +76,7 @@ class RedriveJob:
                 pass
             return self.is_over
         finally:
-            self._end_stage()
+            self._tickers.end()
             self._reading.close()
 
     def turn(self, stop_requested: Callable[[], bool]) -> bool:
@@ -101,7 +100,7 @@ class RedriveJob:
 
     def _begin_pass(self, stop_requested: Callable[[], bool]) -> None:
         redrive = self._redrive
-        self._end_stage()
+        self._tickers.end()
         self._reading.close()
         self.letters.bring(redrive, stop_requested)
         if stop_requested():
@@ -147,24 +146,11 @@ class RedriveJob:
         redrive = self._redrive
         if redrive.phase is Phase.READING:
             done, total = self._follower.read
-            self._ticker("reading").show(done, total, self._waits() or "", "offsets")
+            self._tickers.show("reading", done, total, self._waits() or "", "offsets")
         else:
             total = self.letters.total - self.letters.skipped.total() - self.letters.unchecked.total()
-            self._ticker("sending").show(redrive.ended, total, self._waits() or "", "letters")
+            self._tickers.show("sending", redrive.ended, total, self._waits() or "", "letters")
 
     def _waits(self) -> str | None:
         """What holds it up, in words."""
-        halt = self._exchange.engine.halt
-        halted = None if halt is None else f"halted ({halt.reason}): {halt.detail}"
-        return self._follower.problem or halted
-
-    def _ticker(self, stage: str) -> Ticker:
-        if self._stage is None or self._stage[0] != stage:
-            self._end_stage()
-            self._stage = stage, self._stages(stage)
-        return self._stage[1]
-
-    def _end_stage(self) -> None:
-        if self._stage is not None:
-            self._stage[1].end()
-            self._stage = None
+        return self._follower.problem or self._exchange.halted
