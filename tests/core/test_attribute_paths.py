@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.avro import body, fields, record
+from tests.support.avro import NOWHERE, body, fields, record
 from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping
 from worker.core.model import Event
 
-NOWHERE: dict[str, Any] = {
-    "phone": "",
-    "email": "",
-    "client_user_id": "",
-    "custom_identifiers": "",
-    "occurred_at": "",
-    "event_id": "",
-}
 OPTIONAL = ["null", "string"]
 ADDRESS = fields(
     ("city", "string"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.avro import TOPIC, body, fields, framed
+from tests.support.avro import NOWHERE, TOPIC, body, fields, framed
 from worker.core.events import decode
 from worker.core.events.attributes import Naming
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
@@ -20,14 +20,6 @@ from worker.core.events.reading import NeedsSchema, PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
 
-NOWHERE: dict[str, Any] = {
-    "phone": "",
-    "email": "",
-    "client_user_id": "",
-    "custom_identifiers": "",
-    "occurred_at": "",
-    "event_id": "",
-}
 KEY = fields(("id", "long"), ("region", ["null", "string"]), name="Key")
 VALUE = fields(("id", "string"), ("tier", "string"), name="Value")
 VALUE_DATA = body(VALUE, {"id": "of value", "tier": "gold"})

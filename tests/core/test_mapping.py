@@ -9,21 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.avro import body, fields, record
+from tests.support.avro import NOWHERE, body, fields, record
 from worker.core.avro.schema import AvroType
 from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping, Shape, find
 from worker.core.model import Event, User
 
-NOTHING: dict[str, Any] = {
-    "phone": "",
-    "email": "",
-    "client_user_id": "",
-    "custom_identifiers": "",
-    "attributes": "",
-    "occurred_at": "",
-    "event_id": "",
-}
+NOTHING = {**NOWHERE, "attributes": ""}
 
 
 def mapped(schema: Any, datum: object, **settings: Any) -> Event | None:  # noqa: ANN401 - a schema; Mapping's fields

@@ -11,6 +11,15 @@ import fastavro
 from worker.core.model import Partition, Record
 
 TOPIC = Partition("profile-changes", 0)
+NOWHERE: dict[str, Any] = {
+    "phone": "",
+    "email": "",
+    "client_user_id": "",
+    "custom_identifiers": "",
+    "occurred_at": "",
+    "event_id": "",
+}
+"""A mapping of nothing but the attributes, to begin from."""
 
 
 def body(schema: Any, datum: object) -> bytes:  # noqa: ANN401 - Avro's schemas are str, dict or list
