@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
-from tests.support.java import free_port
+from tests.support.ports import reserved_port
 from tests.support.processes import TOKEN, SandboxCommand, WorkerCommand, until
 from tests.support.profiles import Change, changes
 
@@ -71,7 +71,7 @@ def test_after_its_token_expires_the_worker_waits_for_a_new_one_in_the_file(lab:
 
 def test_the_worker_waits_for_a_destination_that_is_not_up_yet(lab: Lab) -> None:
     """Connections are refused from the start."""
-    port = free_port()
+    port = reserved_port()
     made = list(changes(SEED, events=300, users=60))
     lab.broker.create_topic(lab.topic, 3)
     worker = lab.worker(f"http://127.0.0.1:{port}/v1")

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.end_to_end.conftest import SESSION_MS, Lab
-from tests.support.java import free_port
+from tests.support.ports import reserved_port
 from tests.support.processes import until
 from tests.support.profiles import changes
 
@@ -26,7 +26,7 @@ UNUSABLE = {
 def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
     """The destination is down, so nothing can be drained: status 1, and what is left is counted and not committed."""
     lab.broker.create_topic(lab.topic, 1)
-    worker = lab.worker(f"http://127.0.0.1:{free_port()}/v1")
+    worker = lab.worker(f"http://127.0.0.1:{reserved_port()}/v1")
     worker.until_ready()
     lab.produce(changes(3, events=40, users=20))
     until(lambda: worker.status()["state"] == "halted", 40, "halted")
@@ -38,7 +38,7 @@ def test_a_stop_that_leaves_work_says_so_by_its_status(lab: Lab) -> None:
 
 def test_a_start_without_brokers_waits_and_ends_at_a_signal(lab: Lab) -> None:
     """It says once what it waits for and since when; it is not ready; SIGTERM ends it with status 0."""
-    nobody = f"127.0.0.1:{free_port()}"
+    nobody = f"127.0.0.1:{reserved_port()}"
     worker = lab.worker("http://127.0.0.1:1/v1", {"WORKER_KAFKA__BOOTSTRAP_SERVERS": nobody})
     until(lambda: worker.url and worker.events("waiting"), 30, "says what it waits for")
     [waiting] = worker.events("waiting")

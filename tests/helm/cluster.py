@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.helm.charts import Object
-from tests.support.java import Process, free_port
+from tests.support.java import Process
+from tests.support.ports import reserved_port
 from tests.support.processes import until
 
 _TOKEN = "administrator"
@@ -41,7 +42,7 @@ class Cluster:
         raise AssertionError(f"the API server does not start: {(folder / 'apiserver.log').read_text()[-3000:]}")
 
     def _start(self, binary: Path) -> None:
-        etcd, peers, port = free_port(), free_port(), free_port()
+        etcd, peers, port = reserved_port(), reserved_port(), reserved_port()
         self._processes = [
             Process(_etcd(self._folder / f"etcd-{etcd}", etcd, peers), self._folder / "etcd.log"),
             Process(_apiserver(binary, self._folder, etcd, port), self._folder / "apiserver.log"),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from helm.generate import CHART
-from tests.support.java import free_port
+from tests.support.ports import reserved_port
 
 
 @contextmanager
@@ -56,6 +56,6 @@ def test_the_test_fails_and_prints_why_a_replica_is_not_ready() -> None:
 
 
 def test_the_test_fails_if_nobody_answers() -> None:
-    done = helm_test(free_port())
+    done = helm_test(reserved_port())
     assert done.returncode == 1
     assert "refused" in done.stdout

@@ -13,7 +13,7 @@ import pytest
 import worker
 from tests.image.containers import Container, configuration, python
 from tests.support.brokers import RunningBroker, unique_name
-from tests.support.java import free_port
+from tests.support.ports import reserved_port
 from tests.support.processes import TOKEN, SandboxCommand, until
 from tests.support.profiles import changes, fold, produce, schema_directory
 
@@ -116,7 +116,7 @@ def test_a_change_reaches_the_destination_and_sigterm_ends_it_in_order(
     image: str, real_kafka: RunningBroker, sandbox: SandboxCommand, tmp_path: Path
 ) -> None:
     """Not ready, then ready; a call for each user; healthy from inside; SIGTERM reaches it; exit status 0."""
-    port = free_port()
+    port = reserved_port()
     url = f"http://127.0.0.1:{port}"
     settings = environment(real_kafka.bootstrap_servers, sandbox.base_url, port)
     topic = settings["WORKER_KAFKA__TOPICS"]
@@ -142,8 +142,8 @@ def test_the_health_check_fails_where_nothing_answers(image: str) -> None:
 
 
 def test_without_brokers_it_waits_and_is_not_ready(image: str, tmp_path: Path) -> None:
-    port = free_port()
-    settings = environment(f"127.0.0.1:{free_port()}", "http://127.0.0.1:1/v1", port)
+    port = reserved_port()
+    settings = environment(f"127.0.0.1:{reserved_port()}", "http://127.0.0.1:1/v1", port)
     with Container(image, settings, schemas(tmp_path)) as container:
         until(lambda: '"event": "waiting"' in container.log(), 60, "says what it waits for")
         assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503
@@ -153,7 +153,7 @@ def test_without_brokers_it_waits_and_is_not_ready(image: str, tmp_path: Path) -
 
 def test_a_sigterm_during_the_start_is_not_lost(image: str, tmp_path: Path) -> None:
     """It is the container's first process, for which the kernel drops signals without a handler."""
-    settings = environment(f"127.0.0.1:{free_port()}", "http://127.0.0.1:1/v1", free_port())
+    settings = environment(f"127.0.0.1:{reserved_port()}", "http://127.0.0.1:1/v1", reserved_port())
     with Container(image, settings, schemas(tmp_path)) as container:
         until(lambda: not container.terminate(), 30, "it ends")
         assert container.exit_status() == 1

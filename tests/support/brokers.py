@@ -18,7 +18,8 @@ from typing import Protocol
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.support.java import Process, Unavailable, cache, free_port, java, kafka_jars, only_one
+from tests.support.java import Process, Unavailable, cache, java, kafka_jars, only_one
+from tests.support.ports import reserved_port
 
 _READY_SECONDS = 60.0
 _CLUSTER_ID = "AttributeWorkerTest0ab"  # 22 characters of base64url, as Kafka wants it
@@ -215,7 +216,7 @@ class LocalBroker(RunningBroker):
         shutil.copytree(_formatted(self._classpath), data)
 
     def _pick_ports(self) -> None:
-        self._ports = {name: free_port() for name in [*self._protocols, "CONTROLLER"]}
+        self._ports = {name: reserved_port() for name in [*self._protocols, "CONTROLLER"]}
 
     def _launch(self) -> bool:
         self._spawn()

@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -80,13 +79,6 @@ def java(*arguments: str, heap_mebibytes: int = 256) -> list[str]:
     if found is None:
         raise Unavailable(f"there is no Java: {_INSTALL}")
     return [found, f"-Xmx{heap_mebibytes}m", *_JAVA_FLAGS, *arguments]
-
-
-def free_port() -> int:
-    """Pick a port that is free now; whoever starts a server on it must be ready to pick another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Process:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.java import Process, Unavailable, free_port, java, registry_app
+from tests.support.java import Process, Unavailable, java, registry_app
+from tests.support.ports import reserved_port
 
 _READY_SECONDS = 90.0
 
@@ -22,7 +23,7 @@ class Registry:
         self._log = directory / "registry.log"
         self._runner = next(registry_app().glob("*-runner.jar"))
         self._process: Process | None = None
-        self._port = free_port()
+        self._port = reserved_port()
 
     @property
     def url(self) -> str:
@@ -35,7 +36,7 @@ class Registry:
             Unavailable: it did not start; the message ends with its log.
         """
         if not self._launch():
-            self._port = free_port()  # another process may have taken it
+            self._port = reserved_port()  # another process may have taken it
             if not self._launch():
                 raise Unavailable(f"the registry did not start: {self._process.tail() if self._process else ''}")
         httpx.put(f"{self.url}/config", json={"compatibility": "BACKWARD"}, timeout=30).raise_for_status()
