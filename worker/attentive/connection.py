@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._wire: asyncio.Transport | None = None  # the TCP transport, also inside TLS
         self._poll = select.poll()
+        self._flags = 0  # what the socket was ready for when `has_unread` looked
         self._answer: asyncio.Future[Received] | None = None  # of the latest exchange
         self._method = b""
         self._content = b""
@@ -98,7 +99,8 @@ class Connection(asyncio.Protocol):
 
         False for a new TLS connection: its bytes are probably session tickets, which servers send unasked.
         """
-        return not (self._is_new and self._is_tls) and bool(self._ready() & ~select.POLLOUT)
+        self._flags = self._ready()
+        return not (self._is_new and self._is_tls) and bool(self._flags & ~select.POLLOUT)
 
     def begin(
         self,
@@ -109,7 +111,8 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[Received]:
         """Writes a request; the future is its answer. `is_open` then says whether the connection may be used again.
 
-        To cancel the future does not close the connection: call `abort`.
+        On a connection that was idle, call `has_unread` right before. To cancel the future does not close the
+        connection: call `abort`.
 
         Args:
             method: such as POST; CONNECT ends with the answer's head.
@@ -130,7 +133,7 @@ class Connection(asyncio.Protocol):
             self.fail(Broken("the other side closed the connection or spoke before it was asked"))
         else:
             self._is_new = False
-            self._write(answer)
+            self._write(answer, self._flags)
         return answer
 
     def fail(self, error: Exception) -> None:
@@ -139,10 +142,10 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
-    def _write(self, answer: asyncio.Future[Received]) -> None:
-        """Writes what the kernel takes, and the rest later."""
+    def _write(self, answer: asyncio.Future[Received], flags: int | None = None) -> None:
+        """Writes what the kernel takes, and the rest later. `flags`: what the socket was ready for just now."""
         while self._written < len(self._content) and not answer.done():
-            if not self._has_room():
+            if not self._has_room(self._ready() if flags is None else flags):
                 self._loop.call_later(_ROOM_SECONDS, self._write, answer)
                 return
             try:
@@ -152,15 +155,16 @@ class Connection(asyncio.Protocol):
                 return
             start, self._written = self._written, self._written + PIECE_BYTES
             self.transport.write(self._content[start : self._written])
+            flags = None
 
-    def _has_room(self) -> bool:
+    def _has_room(self, flags: int) -> bool:
         """Whether the kernel has taken everything and takes another piece.
 
         False once a write has failed, which ends the exchange in the next turn of the loop.
         """
         wire = self._wire
         is_taken = wire is not None and not wire.get_write_buffer_size() and not self.transport.get_write_buffer_size()
-        return is_taken and not self.transport.is_closing() and bool(self._ready() & select.POLLOUT)
+        return is_taken and not self.transport.is_closing() and bool(flags & select.POLLOUT)
 
     def _ready(self) -> int:
         """What the socket is ready for, as flags of `select.poll`."""

@@ -27,6 +27,9 @@ EXPONENT_MAX = 10_000
 """Bound of a number's exponent. We write it out as digits, so `Decimal("1E+1000000000")` would take a gigabyte."""
 
 
+_PRINTED_MAX: Final = 10**18
+
+
 def headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
     """The headers that every request carries.
 
@@ -116,6 +119,8 @@ def _scalar(name: str, value: Scalar) -> str:
         if not math.isfinite(value):
             raise ValueError(f"attribute {name!r}: NaN and infinity are not JSON")
         return float.__repr__(value)
+    if isinstance(value, int) and -_PRINTED_MAX < value < _PRINTED_MAX:
+        return str(value)
     # Through Decimal, since Python refuses to print an int of more than 4300 digits.
     return _plain(name, Decimal(value))
 

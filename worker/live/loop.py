@@ -73,8 +73,8 @@ class Loop:
                 if not self._exchange.engine.in_flight:
                     time.sleep(BUSY_SECONDS)
         except BaseException:
-            # The poll goes on and gives the partitions away, and only then raises this. Meanwhile the sender thread
-            # must not write calls that wait for a connection: the next owner may have sent newer values.
+            # The poll goes on and gives the partitions away, and only then raises this. From now on no call that waits
+            # for a connection may be written: the next owner may have sent newer values.
             self._membership.fall_silent()
             raise
 
