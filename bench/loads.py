@@ -29,10 +29,20 @@ class Load:
     window_seconds: float
     records: tuple[tuple[int, bytes, bytes], ...]
 
+    @property
+    def users(self) -> int:
+        """How many users there are."""
+        return -(-len(self.records) // self.changes_per_user)
+
 
 def one_to_one(events: int) -> Load:
     """Every event is of another user and due at once: as many calls as events."""
     return Load("1:1", 1, 0.0, tuple(_records(events, 1)))
+
+
+def ten_to_one(events: int) -> Load:
+    """Each user changes ten times within one window, mixed with a few others: one call for each user."""
+    return Load("10:1", 10, 1.0, tuple(_records(events, 10)))
 
 
 def hundred_to_one(events: int) -> Load:

@@ -1,0 +1,92 @@
+"""What the rows of the bench stand on, and what they yield."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.contenders import Bench
+from bench.destination import Destination
+from tests.support.brokers import Broker
+
+
+class Measure(NamedTuple):
+    """What is measured, with its unit. Ratios travel between machines; other figures hold for one machine."""
+
+    name: str
+    higher_is_better: bool
+    is_ratio: bool = False
+
+
+EVENTS_PER_SECOND = Measure("events/s", higher_is_better=True)
+CPU_PER_THOUSAND = Measure("CPU s per 1,000 events", higher_is_better=False)
+
+
+class Sample(NamedTuple):
+    """One figure of one repetition: of whom or at which size, what, and how much."""
+
+    who: str
+    measure: Measure
+    value: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where the rows run. `quick` asks for sizes that show only that everything works."""
+
+    broker: Broker
+    directory: Path
+    quick: bool
+
+    def size(self, whole: int, quick: int) -> int:
+        """How many: of what is counted."""
+        return quick if self.quick else whole
+
+    @contextmanager
+    def bench(self, *options: str) -> Iterator[Bench]:
+        """With a destination of its own, started with these options."""
+        destination = Destination(self.directory, *options)
+        try:
+            yield Bench(self.broker, destination, self.directory)
+        finally:
+            destination.stop()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the bench: `repeat` prepares what it needs, then yields the figures of each repetition."""
+
+    name: str
+    says: str
+    repeat: Callable[[Stage], Iterator[list[Sample]]]
+    repetitions_max: int = 100
+
+    def run(self, stage: Stage, repetitions: int, told: Callable[[int], None]) -> list[list[Sample]]:
+        """The figures of so many repetitions."""
+        done: list[list[Sample]] = []
+        repeated = self.repeat(stage)
+        try:
+            for number, samples in enumerate(itertools.islice(repeated, min(repetitions, self.repetitions_max)), 1):
+                done.append(samples)
+                told(number)
+        finally:
+            repeated.close()  # type: ignore[attr-defined]  # a generator: it ends what it has started
+        return done
+
+
+def ratios(samples: Sequence[Sample], to: str = "worker") -> list[Sample]:
+    """The worker's figures divided by everybody else's in the same repetition."""
+    ours = {sample.measure: sample.value for sample in samples if sample.who == to}
+    return [
+        Sample(
+            to,
+            Measure(f"{sample.measure.name} to {sample.who}", sample.measure.higher_is_better, is_ratio=True),
+            ours[sample.measure] / sample.value,
+        )
+        for sample in samples
+        if sample.who != to and sample.measure in ours
+    ]

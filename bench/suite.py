@@ -1,0 +1,90 @@
+"""Measures the worker beside its peers, against what it is to reach and against the last committed results.
+
+Example: scripts/bench --only 100:1 --repetitions 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import cores, report
+from bench.compiled import NotBuilt
+from bench.contenders import CONSUME, PEERS, NotMeasured
+from bench.results import Results, head
+from bench.rows import side_by_side
+from bench.stage import Row, Sample, Stage
+from tests.support.brokers import real_broker
+from tests.support.java import Unavailable
+
+ROWS = (*side_by_side.ROWS,)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the bench. Returns the exit status: 1 if something could not be measured."""
+    options = _parser().parse_args(arguments)
+    if options.list:
+        print("\n".join(f"{row.name:24}{row.says}" for row in ROWS))
+        return 0
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    pinned = cores.pin()
+    if not pinned:
+        print(
+            "There are no two cores to tell apart, so nothing is pinned: figures depend on each other.", file=sys.stderr
+        )
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        try:
+            for peer in (CONSUME, *PEERS):
+                peer.prepare()
+            broker = real_broker(directory)
+        except (NotBuilt, Unavailable) as problem:
+            print(f"Error: {problem}", file=sys.stderr)
+            return 1
+        stack.callback(broker.stop)
+        stage = Stage(broker, directory, options.quick)
+        measured: dict[str, list[list[Sample]]] = {}
+        failed = [row.name for row in rows if not _measured(row, stage, options.repetitions, measured)]
+    results = Results.of(measured, {**report.machine(), "pinned": pinned, "quick": options.quick, **head()})
+    print(json.dumps(results.as_json(), indent=2) if options.json else results.table())
+    return 1 if failed else 0
+
+
+def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
+    started = time.monotonic()
+
+    def told(number: int) -> None:
+        print(f"{row.name}: repetition {number} after {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+    try:
+        measured[row.name] = row.run(stage, repetitions, told)
+    except (NotMeasured, NotBuilt, AssertionError) as problem:
+        print(f"Error: {row.name}: {problem}", file=sys.stderr)
+        return False
+    return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="how often each row is measured")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="ROW",
+        choices=[row.name for row in ROWS],
+        help="measure this row; may be given again (see --list)",
+    )
+    parser.add_argument("--quick", action="store_true", help="sizes that show only that everything works")
+    parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
+    parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
