@@ -24,7 +24,7 @@ def go() -> str:
     """
     found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if found is None:
-        raise NotBuilt("there is no Go: install Go 1.24 or newer (https://go.dev/dl), and have `go` on the path")
+        raise NotBuilt("there is no Go: install Go 1.26 or newer (https://go.dev/dl), and have `go` on the path")
     return found
 
 

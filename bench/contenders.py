@@ -286,6 +286,18 @@ class RunningPeer:
 CONSUME = PythonPeer("consume + fastavro", "consume")
 THREADS = PythonPeer("threads + httpx", "threads")
 COROUTINES = PythonPeer("aiokafka + aiohttp", "coroutines")
+GO = GoPeer("Go", "go")
 WORKER = Worker()
-PEERS = (THREADS, COROUTINES)
-"""Those that call the destination."""
+
+
+def prepared() -> list[Contender]:
+    """The peers that can be had here: those without a call, then those with calls."""
+    had: list[Contender] = []
+    for peer in (CONSUME, THREADS, COROUTINES, GO):
+        try:
+            peer.prepare()
+        except NotBuilt as problem:
+            print(f"'{peer.name}' is left out: {problem}", file=sys.stderr)
+        else:
+            had.append(peer)
+    return had

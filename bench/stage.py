@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.contenders import Bench
+from bench.contenders import Bench, Contender
 from bench.destination import Destination
 from tests.support.brokers import Broker
 
@@ -36,9 +36,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """Where the rows run. `quick` asks for sizes that show only that everything works."""
+    """Where the rows run, and with which peers. `quick` asks for sizes that show only that everything works."""
 
     broker: Broker
+    peers: Sequence[Contender]
     directory: Path
     quick: bool
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import cores, report
 from bench.compiled import NotBuilt
-from bench.contenders import CONSUME, PEERS, NotMeasured
+from bench.contenders import NotMeasured, prepared
 from bench.results import Results, head
 from bench.rows import side_by_side
 from bench.stage import Row, Sample, Stage
@@ -41,14 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         try:
-            for peer in (CONSUME, *PEERS):
-                peer.prepare()
+            peers = prepared()
             broker = real_broker(directory)
-        except (NotBuilt, Unavailable) as problem:
+        except Unavailable as problem:
             print(f"Error: {problem}", file=sys.stderr)
             return 1
         stack.callback(broker.stop)
-        stage = Stage(broker, directory, options.quick)
+        stage = Stage(broker, peers, directory, options.quick)
         measured: dict[str, list[list[Sample]]] = {}
         failed = [row.name for row in rows if not _measured(row, stage, options.repetitions, measured)]
     results = Results.of(measured, {**report.machine(), "pinned": pinned, "quick": options.quick, **head()})

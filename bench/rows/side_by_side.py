@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from bench.contenders import CONSUME, PEERS, WORKER, Bench, Contender, NotMeasured, Work
+from bench.contenders import CONSUME, WORKER, Bench, Contender, NotMeasured, Work
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one, ten_to_one
 from bench.running import for_calls, to_the_end
@@ -21,22 +22,26 @@ def _one_to_one(stage: Stage) -> Iterator[list[Sample]]:
     load, calls = one_to_one(stage.size(250_000, 20_000)), stage.size(30_000, 2_000)
     with stage.bench() as bench:
         work = _work(stage, load)
-        yield from _in_turn((WORKER, *PEERS), lambda contender: for_calls(contender, bench, work, calls))
+        yield from _in_turn(_callers(stage), lambda contender: for_calls(contender, bench, work, calls))
 
 
 def _with_a_delay(stage: Stage) -> Iterator[list[Sample]]:
     load = one_to_one(stage.size(20_000, 2_000))
     with stage.bench("-delay", f"{DELAY_MILLISECONDS}ms") as bench:
         work = _work(stage, load, {"WORKER_ATTENTIVE__CONCURRENCY": str(IN_FLIGHT)})
-        yield from _in_turn((WORKER, *PEERS), lambda contender: _whole(contender, bench, work, load))
+        yield from _in_turn(_callers(stage), lambda contender: _whole(contender, bench, work, load))
 
 
 def _ten_to_one(stage: Stage) -> Iterator[list[Sample]]:
-    yield from _coalesced(stage, ten_to_one(stage.size(200_000, 10_000)), (WORKER, *PEERS))
+    yield from _coalesced(stage, ten_to_one(stage.size(200_000, 10_000)), _callers(stage))
 
 
 def _hundred_to_one(stage: Stage) -> Iterator[list[Sample]]:
-    yield from _coalesced(stage, hundred_to_one(stage.size(400_000, 20_000)), (WORKER, CONSUME, *PEERS))
+    yield from _coalesced(stage, hundred_to_one(stage.size(400_000, 20_000)), (WORKER, *stage.peers))
+
+
+def _callers(stage: Stage) -> Sequence[Contender]:
+    return (WORKER, *(peer for peer in stage.peers if peer is not CONSUME))
 
 
 def _coalesced(stage: Stage, load: Load, contenders: Sequence[Contender]) -> Iterator[list[Sample]]:
@@ -63,7 +68,13 @@ def _in_turn(contenders: Sequence[Contender], run: Callable[[Contender], Figure]
         first = number % len(contenders)
         samples: list[Sample] = []
         for contender in (*contenders[first:], *contenders[:first]):
-            figure = run(contender)
+            try:
+                figure = run(contender)
+            except NotMeasured as problem:
+                if contender is WORKER:
+                    raise
+                print(f"'{contender.name}' is left out of this repetition: {problem}", file=sys.stderr)
+                continue
             samples.append(Sample(contender.name, EVENTS_PER_SECOND, figure.per_second))
             samples.append(Sample(contender.name, CPU_PER_THOUSAND, figure.cpu_per_thousand))
         yield [*samples, *ratios(samples)]
