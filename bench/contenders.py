@@ -96,10 +96,20 @@ class Worker:
 
     def start(self, bench: Bench, work: Work) -> RunningWorker:
         """As `Contender.start`."""
-        group = unique_name("worker")
-        bench.broker.create_topic(f"{group}.dead-letter", PARTITIONS)
+        return self.join(new_group(bench), bench, work)
+
+    def join(self, group: str, bench: Bench, work: Work) -> RunningWorker:
+        """Starts it in this group, which `new_group` has made."""
         with cores.measured():
-            return RunningWorker(WorkerCommand(bench.directory / group, environment(bench, work, group)), work)
+            command = WorkerCommand(bench.directory / unique_name(group), environment(bench, work, group))
+        return RunningWorker(command, work)
+
+
+def new_group(bench: Bench) -> str:
+    """Makes a name, and the dead-letter topic of a group of that name."""
+    group = unique_name("worker")
+    bench.broker.create_topic(f"{group}.dead-letter", PARTITIONS)
+    return group
 
 
 def environment(bench: Bench, work: Work, group: str) -> dict[str, str]:

@@ -18,12 +18,12 @@ from bench import cores, report
 from bench.compiled import NotBuilt
 from bench.contenders import NotMeasured, prepared
 from bench.results import Results, head
-from bench.rows import side_by_side
+from bench.rows import alone, growing, limited, side_by_side
 from bench.stage import Row, Sample, Stage
 from tests.support.brokers import real_broker
 from tests.support.java import Unavailable
 
-ROWS = (*side_by_side.ROWS,)
+ROWS = (*side_by_side.ROWS, *limited.ROWS, *alone.ROWS, *growing.ROWS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
