@@ -297,13 +297,14 @@ CONSUME = PythonPeer("consume + fastavro", "consume")
 THREADS = PythonPeer("threads + httpx", "threads")
 COROUTINES = PythonPeer("aiokafka + aiohttp", "coroutines")
 GO = GoPeer("Go", "go")
+PEERS = (CONSUME, THREADS, COROUTINES, GO)
 WORKER = Worker()
 
 
 def prepared() -> list[Contender]:
-    """The peers that can be had here: those without a call, then those with calls."""
+    """The peers that can be had here."""
     had: list[Contender] = []
-    for peer in (CONSUME, THREADS, COROUTINES, GO):
+    for peer in PEERS:
         try:
             peer.prepare()
         except NotBuilt as problem:

@@ -76,20 +76,28 @@ class Results:
         }
 
     def table(self) -> str:
-        """For people: median (lowest-highest)."""
-        lines = [(key.row, key.who, key.measure.name, shown(Spread.of(each))) for key, each in self.values.items()]
-        widths = [max(len(line[column]) for line in lines) if lines else 0 for column in range(3)]
-        return "\n".join(
-            "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]])
-            for line in lines
-        )
+        """For people, each row of the bench by itself: median (lowest-highest)."""
+        rows: dict[str, dict[str, dict[str, str]]] = {}
+        for (row, who, measure), each in self.values.items():
+            rows.setdefault(row, {}).setdefault(who, {})[measure.name] = shown(Spread.of(each))
+        return "\n\n".join(columns(_lines(row, found)) for row, found in rows.items())
 
-    def spread(self, row: str, who: str, measure: str) -> Spread | None:
+    def spread(self, key: Key) -> Spread | None:
         """One figure; None where it was not measured."""
-        for key, values in self.values.items():
-            if (key.row, key.who, key.measure.name) == (row, who, measure):
-                return Spread.of(values)
-        return None
+        return Spread.of(self.values[key]) if key in self.values else None
+
+
+def _lines(row: str, found: Mapping[str, Mapping[str, str]]) -> list[Sequence[str]]:
+    measures = list(dict.fromkeys(name for figures in found.values() for name in figures))
+    return [(row, *measures), *((who, *(each.get(name, "-") for name in measures)) for who, each in found.items())]
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, as a table in Markdown that is also easy to read as it is."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    head, *rest = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+    rule = ["-" * width for width in widths]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rest))
 
 
 def shown(spread: Spread) -> str:

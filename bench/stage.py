@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.contenders import Bench, Contender
+from bench.contenders import Bench, Contender, prepared
 from bench.destination import Destination
 from tests.support.brokers import Broker
 
@@ -39,9 +40,13 @@ class Stage:
     """Where the rows run, and with which peers. `quick` asks for sizes that show only that everything works."""
 
     broker: Broker
-    peers: Sequence[Contender]
     directory: Path
     quick: bool
+
+    @functools.cached_property
+    def peers(self) -> Sequence[Contender]:
+        """The peers that can be had here; made when they are first asked for."""
+        return prepared()
 
     def size(self, whole: int, quick: int) -> int:
         """How many: of what is counted."""
@@ -79,15 +84,16 @@ class Row:
         return done
 
 
-def ratios(samples: Sequence[Sample], to: str = "worker") -> list[Sample]:
+def workers_to_its(measure: Measure) -> Measure:
+    """The worker's figure divided by somebody else's in the same repetition."""
+    return Measure(f"worker's {measure.name} to its", measure.higher_is_better, is_ratio=True)
+
+
+def ratios(samples: Sequence[Sample]) -> list[Sample]:
     """The worker's figures divided by everybody else's in the same repetition."""
-    ours = {sample.measure: sample.value for sample in samples if sample.who == to}
+    ours = {sample.measure: sample.value for sample in samples if sample.who == "worker"}
     return [
-        Sample(
-            to,
-            Measure(f"{sample.measure.name} to {sample.who}", sample.measure.higher_is_better, is_ratio=True),
-            ours[sample.measure] / sample.value,
-        )
-        for sample in samples
-        if sample.who != to and sample.measure in ours
+        Sample(who, workers_to_its(measure), ours[measure] / value)
+        for who, measure, value in samples
+        if who != "worker" and measure in ours
     ]

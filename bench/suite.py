@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import cores, report
-from bench.compiled import NotBuilt
-from bench.contenders import NotMeasured, prepared
+import httpx
+
+from bench import comparison, cores, reach, report
+from bench.compiled import ROOT, SCRATCH, NotBuilt
+from bench.contenders import NotMeasured
+from bench.drawing import draw
 from bench.results import Results, head
 from bench.rows import alone, growing, limited, side_by_side
 from bench.stage import Row, Sample, Stage
@@ -41,18 +44,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         try:
-            peers = prepared()
             broker = real_broker(directory)
         except Unavailable as problem:
             print(f"Error: {problem}", file=sys.stderr)
             return 1
         stack.callback(broker.stop)
-        stage = Stage(broker, peers, directory, options.quick)
+        stage = Stage(broker, directory, options.quick)
         measured: dict[str, list[list[Sample]]] = {}
         failed = [row.name for row in rows if not _measured(row, stage, options.repetitions, measured)]
-    results = Results.of(measured, {**report.machine(), "pinned": pinned, "quick": options.quick, **head()})
-    print(json.dumps(results.as_json(), indent=2) if options.json else results.table())
+    results = Results.of(measured, {**head(), **report.machine(), "pinned": pinned, "quick": options.quick})
+    print(json.dumps(results.as_json(), indent=2) if options.json else _said(results))
+    whole = not options.quick and len(measured) == len(ROWS)
+    _keep(results, comparison.RESULTS if whole else SCRATCH)
     return 1 if failed else 0
+
+
+def _said(results: Results) -> str:
+    parts = [results.table(), reach.table(results)]
+    before = comparison.last_committed()
+    if before is not None and before[1].facts["quick"] == results.facts["quick"]:
+        changed = comparison.changes(before[1], results)
+        parts.append(f"Since {before[0]}, by more than the noise:")
+        parts.append("\n".join(change.text() for change in changed) or "nothing")
+    return "\n\n".join(parts)
+
+
+def _keep(results: Results, folder: Path) -> None:
+    """Writes the figures and the plot: to be committed, if all rows were measured whole."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{results.facts['date']}-{results.facts['commit']}.json"
+    path.write_text(json.dumps(results.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw(results, path.with_suffix(".svg"))
+    print(f"Kept in {path.relative_to(ROOT)} and .svg", file=sys.stderr)
 
 
 def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
@@ -63,7 +86,7 @@ def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list
 
     try:
         measured[row.name] = row.run(stage, repetitions, told)
-    except (NotMeasured, NotBuilt, AssertionError) as problem:
+    except (NotMeasured, NotBuilt, AssertionError, RuntimeError, httpx.HTTPError) as problem:
         print(f"Error: {row.name}: {problem}", file=sys.stderr)
         return False
     return True

@@ -18,7 +18,7 @@ SECONDS = Measure("s to drop all partitions", higher_is_better=False)
 BYTES = Measure("bytes a waiting change, beyond its value", higher_is_better=False)
 GROWTH = Measure("the largest size's cost to a small one's", higher_is_better=False, is_ratio=True)
 
-_SIZES = {
+SIZES = {
     "partitions": (1, 10, 50, 200),
     "users": (100, 1_000, 10_000, 100_000, 1_000_000),
     "attributes": (1, 5, 20, 50, 200),
@@ -26,6 +26,8 @@ _SIZES = {
 }
 _COMPARED_WITH = {"partitions": 1, "users": 1_000, "attributes": 20, "dropping": 1}
 """The size whose cost the largest one's is divided by: below it, what each event costs anyhow is most of it."""
+FLAT = 1.25
+"""The most that the largest size may cost, compared so."""
 _QUICK_MAX = 10_000
 _SECONDS_MAX = 300
 
@@ -51,7 +53,7 @@ def _measured(curve: str, size: int) -> dict[str, float]:
 def _growth(stage: Stage) -> Iterator[list[Sample]]:
     while True:
         samples = []
-        for curve, all_sizes in _SIZES.items():
+        for curve, all_sizes in SIZES.items():
             sizes = [size for size in all_sizes if size <= _QUICK_MAX or not stage.quick]
             costs = {}
             for size in sizes:
