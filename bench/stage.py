@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bench.contenders import Bench, Contender, prepared
 from bench.destination import Destination
@@ -62,26 +62,25 @@ class Stage:
             destination.stop()
 
 
+Repetitions: TypeAlias = Generator[list[Sample], None, None]
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the bench: `repeat` prepares what it needs, then yields the figures of each repetition."""
 
     name: str
     says: str
-    repeat: Callable[[Stage], Iterator[list[Sample]]]
+    repeat: Callable[[Stage], Repetitions]
     repetitions_max: int = 100
 
-    def run(self, stage: Stage, repetitions: int, told: Callable[[int], None]) -> list[list[Sample]]:
-        """The figures of so many repetitions."""
-        done: list[list[Sample]] = []
-        repeated = self.repeat(stage)
+    def repeated(self, stage: Stage, repetitions: int) -> Iterator[list[Sample]]:
+        """The figures of each of so many repetitions. Then everything is ended that was started for them."""
+        made = self.repeat(stage)
         try:
-            for number, samples in enumerate(itertools.islice(repeated, min(repetitions, self.repetitions_max)), 1):
-                done.append(samples)
-                told(number)
+            yield from itertools.islice(made, min(repetitions, self.repetitions_max))
         finally:
-            repeated.close()  # type: ignore[attr-defined]  # a generator: it ends what it has started
-        return done
+            made.close()
 
 
 def workers_to_its(measure: Measure) -> Measure:

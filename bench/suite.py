@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = [row.name for row in rows if not _measured(row, stage, options.repetitions, measured)]
     results = Results.of(measured, {**head(), **report.machine(), "pinned": pinned, "quick": options.quick})
     print(json.dumps(results.as_json(), indent=2) if options.json else _said(results))
-    whole = not options.quick and len(measured) == len(ROWS)
+    whole = not (options.quick or options.only or failed)
     _keep(results, comparison.RESULTS if whole else SCRATCH)
     return 1 if failed else 0
 
@@ -79,13 +79,13 @@ def _keep(results: Results, folder: Path) -> None:
 
 
 def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
+    """Keeps the repetitions of a row, also those before one that failed. Returns whether none did."""
+    done = measured.setdefault(row.name, [])
     started = time.monotonic()
-
-    def told(number: int) -> None:
-        print(f"{row.name}: repetition {number} after {time.monotonic() - started:.0f} s", file=sys.stderr)
-
     try:
-        measured[row.name] = row.run(stage, repetitions, told)
+        for samples in row.repeated(stage, repetitions):
+            done.append(samples)
+            print(f"{row.name}: repetition {len(done)} after {time.monotonic() - started:.0f} s", file=sys.stderr)
     except (NotMeasured, NotBuilt, AssertionError, RuntimeError, httpx.HTTPError) as problem:
         print(f"Error: {row.name}: {problem}", file=sys.stderr)
         return False

@@ -37,5 +37,5 @@ def send(broker: Broker, topic: str, *, per_second: int, seconds: float, user_of
         change = Change(phone(user), {"loyalty_points": number, "sent_us": time.time_ns() // 1000}, number)
         producer.produce(topic, encode(change), change.phone.encode(), user % PARTITIONS)
         producer.poll(0)
-    if producer.flush(10):
+    if producer.flush(60):
         raise RuntimeError("the broker did not take all of the traffic")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bench.destination import Destination
 from bench.figures import Figure
 from bench.report import Spread, rows, table
 from bench.results import Key, Results
-from bench.stage import EVENTS_PER_SECOND, Measure, Row, Sample, Stage, ratios, workers_to_its
+from bench.stage import EVENTS_PER_SECOND, Measure, Repetitions, Row, Sample, Stage, ratios, workers_to_its
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["decode alone", "decode + preflight", "worker 1:1", "worker 100:1", "destination alone"]
@@ -167,18 +166,16 @@ def test_it_says_what_was_reached() -> None:
 def test_a_row_ends_what_it_has_started(tmp_path: Path) -> None:
     ended = []
 
-    def repeat(_: Stage) -> Iterator[list[Sample]]:
+    def repeat(_: Stage) -> Repetitions:
         try:
             while True:
                 yield [Sample("worker", EVENTS_PER_SECOND, 1.0)]
         finally:
             ended.append(True)
 
-    told: list[int] = []
     row = Row("row", "a row", repeat, repetitions_max=2)
     stage = Stage(None, tmp_path, quick=True)  # type: ignore[arg-type]  # this row needs no broker
-    assert len(row.run(stage, 5, told.append)) == 2
-    assert told == [1, 2]
+    assert len(list(row.repeated(stage, 5))) == 2
     assert ended
 
 

@@ -6,14 +6,13 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 from bench import cores
 from bench.contenders import WORKER, NotMeasured, Work
 from bench.figures import resident_mebibytes
 from bench.loads import fill, four_large, new_topic, one_to_one
 from bench.running import assigned, look_until, started
-from bench.stage import Measure, Row, Sample, Stage
+from bench.stage import Measure, Repetitions, Row, Sample, Stage
 from bench.traffic import Late, send
 from tests.support.processes import until
 
@@ -33,7 +32,7 @@ _USERS_BETWEEN = 100_000  # so that no repetition meets another's users
 _REST_SECONDS = 3.0
 
 
-def _memory(stage: Stage) -> Iterator[list[Sample]]:
+def _memory(stage: Stage) -> Repetitions:
     load, down = four_large(stage.size(400_000, 20_000)), stage.size(60, 8)
     topic = fill(stage.broker, load)
     settings = {"WORKER_WINDOW__MAX_BYTES": str(BUDGET_MEBIBYTES * 1024 * 1024)}
@@ -49,7 +48,7 @@ def _memory(stage: Stage) -> Iterator[list[Sample]]:
         yield [Sample("worker", PEAK_DOWN, while_down), Sample("worker", PEAK, peak)]
 
 
-def _delay(stage: Stage) -> Iterator[list[Sample]]:
+def _delay(stage: Stage) -> Repetitions:
     seconds = stage.size(20, 4)
     for number in itertools.count():
         with stage.bench() as bench:
@@ -78,7 +77,7 @@ def _delay(stage: Stage) -> Iterator[list[Sample]]:
         ]
 
 
-def _start(stage: Stage) -> Iterator[list[Sample]]:
+def _start(stage: Stage) -> Repetitions:
     topic = fill(stage.broker, one_to_one(1))
     while True:
         with stage.bench() as bench:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 
 from bench import cores
 from bench.compiled import ROOT
 from bench.contenders import NotMeasured
-from bench.stage import Measure, Row, Sample, Stage
+from bench.stage import Measure, Repetitions, Row, Sample, Stage
 
 COST = Measure("µs an event", higher_is_better=False)
 COST_OF_ONE = Measure("µs an attribute", higher_is_better=False)
@@ -29,7 +28,7 @@ _COMPARED_WITH = {"partitions": 1, "users": 1_000, "attributes": 20, "dropping":
 FLAT = 1.25
 """The most that the largest size may cost, compared so."""
 _QUICK_MAX = 10_000
-_SECONDS_MAX = 300
+_SECONDS_MAX = 600
 
 
 def _measured(curve: str, size: int) -> dict[str, float]:
@@ -50,7 +49,7 @@ def _measured(curve: str, size: int) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-def _growth(stage: Stage) -> Iterator[list[Sample]]:
+def _growth(stage: Stage) -> Repetitions:
     while True:
         samples = []
         for curve, all_sizes in SIZES.items():

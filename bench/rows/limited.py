@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 from bench.contenders import WORKER, Bench, NotMeasured, RunningWorker, Work, new_group
 from bench.figures import cpu_seconds
 from bench.loads import PARTITIONS, SEED, new_topic, one_to_one, write
-from bench.stage import Measure, Row, Sample, Stage
+from bench.stage import Measure, Repetitions, Row, Sample, Stage
 from bench.traffic import Late, send
 from tests.support.processes import until
 
@@ -28,7 +27,7 @@ _WINDOW_SECONDS = 5.0
 _LIVE_USERS = 833  # of whom each is called for every 5.55 s: the window, and the wait for the next change behind it
 
 
-def _backlog(stage: Stage) -> Iterator[list[Sample]]:
+def _backlog(stage: Stage) -> Repetitions:
     load = one_to_one(stage.size(4_500, 600))
     while True:
         samples = []
@@ -64,7 +63,7 @@ def _join(size: int, bench: Bench, work: Work, stack: ExitStack) -> list[Running
     return workers
 
 
-def _live(stage: Stage) -> Iterator[list[Sample]]:
+def _live(stage: Stage) -> Repetitions:
     rng = random.Random(SEED)
     warm, measured = stage.size(10, 6), stage.size(20, 4)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from bench.contenders import CONSUME, WORKER, Bench, Contender, NotMeasured, Work
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one, ten_to_one
 from bench.running import for_calls, to_the_end
-from bench.stage import CPU_PER_THOUSAND, EVENTS_PER_SECOND, Row, Sample, Stage, ratios
+from bench.stage import CPU_PER_THOUSAND, EVENTS_PER_SECOND, Repetitions, Row, Sample, Stage, ratios
 
 IN_FLIGHT = 256
 DELAY_MILLISECONDS = 50
@@ -18,25 +18,25 @@ CEILING = IN_FLIGHT * 1000 / DELAY_MILLISECONDS
 """Calls a second that so many in flight can make, if each takes its delay and nothing else takes time."""
 
 
-def _one_to_one(stage: Stage) -> Iterator[list[Sample]]:
-    load, calls = one_to_one(stage.size(250_000, 20_000)), stage.size(30_000, 2_000)
+def _one_to_one(stage: Stage) -> Repetitions:
+    load, calls = one_to_one(stage.size(250_000, 20_000)), stage.size(20_000, 2_000)
     with stage.bench() as bench:
         work = _work(stage, load)
         yield from _in_turn(_callers(stage), lambda contender: for_calls(contender, bench, work, calls))
 
 
-def _with_a_delay(stage: Stage) -> Iterator[list[Sample]]:
+def _with_a_delay(stage: Stage) -> Repetitions:
     load = one_to_one(stage.size(20_000, 2_000))
     with stage.bench("-delay", f"{DELAY_MILLISECONDS}ms") as bench:
         work = _work(stage, load, {"WORKER_ATTENTIVE__CONCURRENCY": str(IN_FLIGHT)})
         yield from _in_turn(_callers(stage), lambda contender: _whole(contender, bench, work, load))
 
 
-def _ten_to_one(stage: Stage) -> Iterator[list[Sample]]:
+def _ten_to_one(stage: Stage) -> Repetitions:
     yield from _coalesced(stage, ten_to_one(stage.size(200_000, 10_000)), _callers(stage))
 
 
-def _hundred_to_one(stage: Stage) -> Iterator[list[Sample]]:
+def _hundred_to_one(stage: Stage) -> Repetitions:
     yield from _coalesced(stage, hundred_to_one(stage.size(400_000, 20_000)), (WORKER, *stage.peers))
 
 
@@ -44,7 +44,7 @@ def _callers(stage: Stage) -> Sequence[Contender]:
     return (WORKER, *(peer for peer in stage.peers if peer is not CONSUME))
 
 
-def _coalesced(stage: Stage, load: Load, contenders: Sequence[Contender]) -> Iterator[list[Sample]]:
+def _coalesced(stage: Stage, load: Load, contenders: Sequence[Contender]) -> Repetitions:
     with stage.bench() as bench:
         work = _work(stage, load)
         yield from _in_turn(contenders, lambda contender: _whole(contender, bench, work, load))
@@ -62,7 +62,7 @@ def _whole(contender: Contender, bench: Bench, work: Work, load: Load) -> Figure
     return figure
 
 
-def _in_turn(contenders: Sequence[Contender], run: Callable[[Contender], Figure]) -> Iterator[list[Sample]]:
+def _in_turn(contenders: Sequence[Contender], run: Callable[[Contender], Figure]) -> Repetitions:
     """Each repetition begins with another one: what goes first may find the broker's caches cold."""
     for number in itertools.count():
         first = number % len(contenders)
