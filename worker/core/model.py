@@ -2,6 +2,8 @@
 
 Nothing here prints an identifier or a value: `repr` leaves out every field that could hold one, so no log line,
 assertion or traceback can leak it.
+
+Nothing here is ever changed once it is made.
 """
 
 from __future__ import annotations
@@ -11,7 +13,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from sys import getsizeof
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar, dataclass_transform
+
+_Class = TypeVar("_Class")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def cheap(made: type[_Class]) -> type[_Class]:
+    """A dataclass that is frozen to the type checker alone: at run time, a frozen one takes four times as long to make."""
+    return dataclass(slots=True, unsafe_hash=True)(made)
+
 
 Scalar: TypeAlias = bool | int | float | str | Decimal | None
 """An attribute's value as the destination takes it. Dates and timestamps are already strings."""
@@ -50,7 +61,7 @@ class Partition(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class Record:
     """One record as it lies in Kafka. `value` is None for a tombstone."""
 
@@ -67,7 +78,7 @@ class Record:
         return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class User:
     """The identifiers in an event. An absent one is None. `custom` is (name, value) pairs."""
 
@@ -104,7 +115,7 @@ class Unusable(NamedTuple):
     fault: str
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class Event:
     """A decoded record, before any rule is applied. Attribute values are whatever Avro gave.
 
