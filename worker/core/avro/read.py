@@ -50,6 +50,11 @@ class Usage:
         self.objects = 0
 
     def add_objects(self, objects: int) -> None:
+        """Counts them.
+
+        Raises:
+            Misfit: They are too many.
+        """
         self.objects += objects
         if self.objects > _OBJECTS_MAX:
             raise Misfit(_TOO_MANY)
@@ -237,11 +242,21 @@ def _shown(name: str) -> str:
     return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
 
 
-def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """The same, converted by the logical type's reader in `render`."""
+def converter(schema: Any) -> Callable[[Any, Any, None], Any] | None:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """The logical type's reader in `render`, which takes a plain value and the schema. None: the plain value counts."""
     if not isinstance(schema, dict) or "logicalType" not in schema:
+        return None
+    convert: Callable[[Any, Any, None], Any] = fastavro.read.LOGICAL_READERS[
+        f"{schema['type']}-{schema['logicalType']}"
+    ]
+    return convert
+
+
+def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - as above
+    """The same, converted by the logical type."""
+    convert = converter(schema)
+    if convert is None:
         return read
-    convert = fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"]
 
     def logical(data: bytes, at: int) -> tuple[Any, int]:
         value, at = read(data, at)
