@@ -74,6 +74,10 @@ WHOLE: dict[str, tuple[dict[str, Any], Mapping]] = {
             prefix="p_", exclude=("canary1",), ignore_when=("b=canary-1",),
         ),
     ),
+    "alternatives": (
+        fields(("a", TEXT), ("b", TEXT), ("c", ["int", "null"])),
+        Mapping(**{**NOWHERE, "attributes": "a|b|c", "client_user_id": "c|a", "custom_identifiers": "x=c,y=b"}),
+    ),
 }  # fmt: skip
 """Schemas of which no valid record is left to the closures."""
 
@@ -158,6 +162,56 @@ def test_generated_code_reads_each_valid_record_and_no_spoilt_one_otherwise_than
         raise
 
 
+MAP_OF_NULLS = {"type": "map", "values": fields(*((f"n{number}", "null") for number in range(400)), name="Nulls")}
+ODD: tuple[tuple[Any, bytes], ...] = (
+    ("string", varint(-1)),
+    ("string", varint(2) + b"\xff\xfe"),
+    ("string", varint(3) + b"\xed\xa0\x80"),
+    ("string", varint(70) + b"\xff" * 70),
+    ("string", varint(2**62) + b"abc"),
+    ("bytes", varint(-1)),
+    ("bytes", varint(-65) + b"\0" * 65),
+    ("int", varint(2**31)),
+    ("int", varint(-(2**31))),
+    ("int", b"\x80\x80\x80\0"),
+    ("long", varint(2**63)),
+    ("long", varint(-(2**63))),
+    ("long", b"\xff" * 9 + b"\x7f"),
+    ("boolean", b"\2"),
+    ("float", b"\0\0\0"),
+    ("double", b"\0\0\0\0\0\0"),
+    ({"type": "fixed", "name": "F", "size": 9}, b"\0\0\0\0\0\0\0"),
+    ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, varint(2)),
+    ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, varint(-1)),
+    ({"type": "enum", "name": "E", "symbols": ["A", "B"]}, b"\x82\0"),
+    (["null", "string"], varint(2)),
+    (["null", "string"], varint(-1) + varint(1) + b"x"),
+    (["null", "string"], b"\x82\0" + varint(1) + b"x"),
+    ({"type": "map", "values": "int"}, varint(1) + varint(1) + b"x" + varint(7) + b"\x80\0"),
+    ({"type": "map", "values": "int"}, varint(-1) + varint(3) + varint(1) + b"x" + varint(7) + varint(0)),
+    ({"type": "map", "values": "int"}, varint(-1) + varint(4) + varint(1) + b"x" + varint(7) + varint(0)),
+    ({"type": "map", "values": "int"}, (varint(2) + (varint(1) + b"x" + varint(7)) * 2) * 2 + varint(0)),
+    ({"type": "map", "values": "int"}, varint(1) + varint(-1) + varint(7) + varint(0)),
+    ({"type": "map", "values": "int"}, varint(1) + varint(1) + b"\xff" + varint(7) + varint(0)),
+    ({"type": "map", "values": "null"}, varint(2**50) + varint(0) * 50),
+    (MAP_OF_NULLS, varint(1_000) + b"".join(varint(2) + f"{number:02x}".encode() for number in range(1_000)) + b"\0"),
+    ({"type": "array", "items": "null"}, varint(2**50) + varint(0)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"attributes": "x"}, {"attributes": "y", "client_user_id": "x"}, {"attributes": "y"}],
+    ids=["attribute", "identifier", "passed over"],
+)
+@pytest.mark.parametrize(("kind", "data"), ODD)
+def test_what_closures_refuse_generated_code_leaves_to_them(kind: Any, data: bytes, settings: dict[str, str]) -> None:  # noqa: ANN401 - a schema
+    pair = pair_of(fields(("x", kind), ("y", "int")), Mapping(**{**NOWHERE, **settings}))
+    if pair is not None:  # arrays and bytes are no attributes
+        for rest in (varint(0), b"", varint(0) * 2):
+            pair.agrees(data + rest)
+
+
 @pytest.mark.parametrize("seeds", [25, pytest.param(600, marks=pytest.mark.slow)])
 def test_random_schemas_and_mappings_give_the_same_events(seeds: int) -> None:
     compared = 0
@@ -177,6 +231,15 @@ def test_random_schemas_and_mappings_give_the_same_events(seeds: int) -> None:
                 error.add_note(f"seed {seed} (set FUZZ_SEED to run it again), {mapping}:\n{json.dumps(schema)}")
                 raise
     assert compared > seeds
+
+
+@pytest.mark.parametrize("text", ["+13115552368", "+1", "a@example.com", "a@", "@", "+", "", "1+1"])
+def test_texts_that_are_a_phone_or_an_address_are_kept_back(text: str) -> None:
+    kinds = (TEXT, "string", ["null", "string", "long"])
+    pair = Pair(fields(*((f"f{n}", kind) for n, kind in enumerate(kinds))), Mapping(**{**NOWHERE, "attributes": "*"}))
+    raw = varint(len(text)) + text.encode()
+    assert pair.agrees(varint(1) + raw + raw + varint(1) + raw)
+    assert pair.agrees(varint(0) + raw + varint(2) + varint(7))
 
 
 def test_what_takes_more_than_one_byte_to_count_is_read_by_generated_code() -> None:
