@@ -194,7 +194,7 @@ ODD: tuple[tuple[Any, bytes], ...] = (
     ({"type": "map", "values": "int"}, varint(1) + varint(-1) + varint(7) + varint(0)),
     ({"type": "map", "values": "int"}, varint(1) + varint(1) + b"\xff" + varint(7) + varint(0)),
     ({"type": "map", "values": "null"}, varint(2**50) + varint(0) * 50),
-    (MAP_OF_NULLS, varint(1_000) + b"".join(varint(2) + f"{number:02x}".encode() for number in range(1_000)) + b"\0"),
+    (MAP_OF_NULLS, varint(1_000) + b"".join(varint(3) + f"{number:03x}".encode() for number in range(1_000)) + b"\0"),
     ({"type": "array", "items": "null"}, varint(2**50) + varint(0)),
 )  # fmt: skip
 
