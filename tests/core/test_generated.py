@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import random
 import secrets
 import traceback
+import weakref
 from typing import Any
 
 import pytest
@@ -308,6 +310,19 @@ def test_a_traceback_shows_the_line_of_generated_code() -> None:
     frame = traceback.extract_tb(caught.value.__traceback__)[1]
     assert frame.filename.startswith("schema 7, generated ")
     assert frame.line == "return closures(data, start, key, key_start)"
+
+
+def test_a_forgotten_plan_is_freed_at_once() -> None:
+    """The worker looks for garbage seldom."""
+    gc.collect()
+    gc.disable()
+    try:
+        pair = Pair(*WHOLE["default"])
+        held = [weakref.ref(each) for each in (pair.avro, pair.plan)]
+        del pair
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 OTHER = fields(("id", "string"), name="Other")

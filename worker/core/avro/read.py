@@ -97,13 +97,6 @@ class Closures:
         self._usage = usage
         self._named: dict[str, Read] = {}
         self._weights: dict[str, int] = {}
-        self._kinds: dict[str, Callable[[Any], Read]] = {
-            "union": self._union,
-            "array": self._array,
-            "map": self._map,
-            "enum": enum,
-            "fixed": fixed,
-        }
         if self.weight(avro.root) > _OBJECTS_MAX:
             raise Undecodable(f"its schema has {_TOO_MANY}")
 
@@ -114,11 +107,25 @@ class Closures:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
-        compiled = self._kinds.get(kind)
-        read = _logical(schema, PRIMITIVES[kind] if compiled is None else compiled(schema))
+        read = _logical(schema, self._plain(kind, schema))
         if isinstance(schema, dict) and "name" in schema:
             self._named[schema["name"]] = read
         return read
+
+    def _plain(self, kind: str, schema: Any) -> Read:  # noqa: ANN401 - as above
+        match kind:
+            case "union":
+                return self._union(schema)
+            case "array":
+                return self._array(schema)
+            case "map":
+                return self._map(schema)
+            case "enum":
+                return enum(schema)
+            case "fixed":
+                return fixed(schema)
+            case _:
+                return PRIMITIVES[kind]
 
     def _by_name(self, name: str) -> Read:
         if not self._avro.recursive:

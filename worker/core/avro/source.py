@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from struct import Struct
-from typing import Any
+from typing import Any, ClassVar
 from zlib import compress, decompress
 
 from worker.core.avro.primitives import read_block, read_bytes, read_int, read_long, read_string
@@ -109,21 +109,6 @@ class ValueSource:
             "read_block": read_block,
             "usage": self.usage,
         }
-        self._kinds: dict[str, Callable[[Any, str | None], None]] = {
-            "null": self._null,
-            "boolean": self._boolean,
-            "int": self._number,
-            "long": self._number,
-            "float": self._float,
-            "double": self._float,
-            "bytes": self._text,
-            "string": self._text,
-            "fixed": self._fixed,
-            "enum": self._enum,
-            "union": self._union,
-            "array": self._items,
-            "map": self._items,
-        }
 
     def value(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Code that assigns the next value to a target; None: it passes over the value."""
@@ -133,10 +118,10 @@ class ValueSource:
             return
         convert = None if into is None else converter(schema)
         if convert is None:
-            self._kinds[kind_of(schema)](schema, into)
+            self._KINDS[kind_of(schema)](self, schema, into)
             return
         raw = f"raw{next(self._raws)}"
-        self._kinds[kind_of(schema)](schema, raw)
+        self._KINDS[kind_of(schema)](self, schema, raw)
         self._source.add(f"{into} = {self._constants.name(convert)}({raw}, {self._constants.name(schema)}, None)")
 
     def _null(self, _schema: object, into: str | None) -> None:
@@ -247,6 +232,22 @@ class ValueSource:
         read = self._constants.name(self._closures.of(schema))
         self._source.add(f"at = {read}(data, at)[1]" if into is None else f"{into}, at = {read}(data, at)")
 
+    _KINDS: ClassVar[dict[str, Callable[[ValueSource, Any, str | None], None]]] = {
+        "null": _null,
+        "boolean": _boolean,
+        "int": _number,
+        "long": _number,
+        "float": _float,
+        "double": _float,
+        "bytes": _text,
+        "string": _text,
+        "fixed": _fixed,
+        "enum": _enum,
+        "union": _union,
+        "array": _items,
+        "map": _items,
+    }
+
 
 class _Loader:
     """Gives tracebacks the lines of generated code."""
@@ -264,4 +265,4 @@ def compiled(lines: list[str], constants: Constants, what: str) -> Any:  # noqa:
     name = f"{what}, generated {next(_numbers)}"
     constants.values |= {"__name__": name, "__loader__": _Loader(source)}
     exec(compile(source, name, "exec"), constants.values)  # noqa: S102 - it holds no text of others: see above
-    return constants.values["decode"]
+    return constants.values.pop("decode")  # else it would hold itself, and be freed late
