@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.avro import NOWHERE, TOPIC, body, fields, framed
-from worker.core.events import decode
-from worker.core.events.attributes import Naming
+from worker.core.events import planning
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.extract import extractor
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
+from worker.core.events.places import Naming
 from worker.core.events.reading import NeedsSchema, PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
@@ -167,7 +167,7 @@ def test_a_mapping_that_does_not_fit_a_schema_is_compiled_once_and_refuses_each_
         compiled.append(mapping)
         return extractor(mapping, shape, named)
 
-    monkeypatch.setattr(decode, "extractor", counted)
+    monkeypatch.setattr(planning, "extractor", counted)
     decoder = knowing(Decoder(mapping(attributes="x=key")))
     for _ in range(3):
         with pytest.raises(Undecodable, match="schema 2: attributes: x=key is not one scalar field"):

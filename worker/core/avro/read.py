@@ -50,6 +50,11 @@ class Usage:
         self.objects = 0
 
     def add_objects(self, objects: int) -> None:
+        """Counts them.
+
+        Raises:
+            Misfit: They are too many.
+        """
         self.objects += objects
         if self.objects > _OBJECTS_MAX:
             raise Misfit(_TOO_MANY)
@@ -92,13 +97,6 @@ class Closures:
         self._usage = usage
         self._named: dict[str, Read] = {}
         self._weights: dict[str, int] = {}
-        self._kinds: dict[str, Callable[[Any], Read]] = {
-            "union": self._union,
-            "array": self._array,
-            "map": self._map,
-            "enum": enum,
-            "fixed": fixed,
-        }
         if self.weight(avro.root) > _OBJECTS_MAX:
             raise Undecodable(f"its schema has {_TOO_MANY}")
 
@@ -109,11 +107,25 @@ class Closures:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
-        compiled = self._kinds.get(kind)
-        read = _logical(schema, PRIMITIVES[kind] if compiled is None else compiled(schema))
+        read = _logical(schema, self._plain(kind, schema))
         if isinstance(schema, dict) and "name" in schema:
             self._named[schema["name"]] = read
         return read
+
+    def _plain(self, kind: str, schema: Any) -> Read:  # noqa: ANN401 - as above
+        match kind:
+            case "union":
+                return self._union(schema)
+            case "array":
+                return self._array(schema)
+            case "map":
+                return self._map(schema)
+            case "enum":
+                return enum(schema)
+            case "fixed":
+                return fixed(schema)
+            case _:
+                return PRIMITIVES[kind]
 
     def _by_name(self, name: str) -> Read:
         if not self._avro.recursive:
@@ -237,11 +249,21 @@ def _shown(name: str) -> str:
     return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
 
 
-def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """The same, converted by the logical type's reader in `render`."""
+def converter(schema: Any) -> Callable[[Any, Any, None], Any] | None:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """The logical type's reader in `render`, which takes a plain value and the schema. None: the plain value counts."""
     if not isinstance(schema, dict) or "logicalType" not in schema:
+        return None
+    convert: Callable[[Any, Any, None], Any] = fastavro.read.LOGICAL_READERS[
+        f"{schema['type']}-{schema['logicalType']}"
+    ]
+    return convert
+
+
+def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - as above
+    """The same, converted by the logical type."""
+    convert = converter(schema)
+    if convert is None:
         return read
-    convert = fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"]
 
     def logical(data: bytes, at: int) -> tuple[Any, int]:
         value, at = read(data, at)
