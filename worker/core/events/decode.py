@@ -14,7 +14,7 @@ from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_rec
 from worker.core.events.attributes import kept_back, left_out, naming
 from worker.core.events.extract import extractor
 from worker.core.events.fit import absent, no_identifiers
-from worker.core.events.keys import KeyForm
+from worker.core.events.keys import KeyForm, integer_of, text_of
 from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.plans import Plan, Plans
 from worker.core.model import Event, Record, SchemaId
@@ -25,6 +25,7 @@ _ID_MAX = 2**31 - 1
 """A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
 """Bound of the ids kept as missing or not Avro: hostile records may name any number of them."""
+_PLAIN_KEYS: dict[str, Callable[[bytes], object]] = {"text": text_of, "integer": integer_of}
 
 
 class SchemaMissing(Exception):
@@ -254,8 +255,9 @@ class Decoder:
         return decode
 
     def _key_reader(self, avro: AvroType) -> Callable[[bytes, int], object]:
-        if self._key is not None and self._key.framing == "text":
-            return _text_of
+        plain = None if self._key is None else _PLAIN_KEYS.get(self._key.framing)
+        if plain is not None:
+            return lambda key, _start: plain(key)
         reader = Reader(avro)
 
         def read(key: bytes, start: int) -> object:
@@ -279,13 +281,6 @@ def _refusing(why: str) -> Plan:
         raise Undecodable(why)
 
     return refuse
-
-
-def _text_of(key: bytes, _start: int) -> str:
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        raise Undecodable("key: it is not UTF-8 text") from None
 
 
 def _resolver(writer: AvroType, reader: AvroType) -> Callable[[bytes, int], Any]:
