@@ -99,6 +99,12 @@ def test_an_example_has_kinds_and_types_and_nothing_that_identifies(tmp_path: Pa
         assert value not in repr(example)
 
 
+def test_a_text_with_blanks_around_it_is_told_as_such(tmp_path: Path) -> None:
+    found = take(made(tmp_path), GOOD | {"loyaltyTier": "gold      "}, GOOD)
+    assert found.fates["sent as text with blanks around it"] == {"loyaltyTier": 1}
+    assert found.fates["sent as text"]["loyaltyTier"] == 1
+
+
 def test_each_column_has_its_fate(tmp_path: Path) -> None:
     found = take(
         made(tmp_path, WORKER_MAPPING__EXCLUDE="notes", WORKER_ATTRIBUTES__ALLOW="loyaltyTier,po*"),

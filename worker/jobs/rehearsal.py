@@ -228,7 +228,9 @@ def _identifiers(user: User) -> tuple[str, ...]:
 def _kind(value: Scalar) -> str:
     if isinstance(value, bool):
         return "truth value"
-    return "text" if isinstance(value, str) else "number"
+    if isinstance(value, str):
+        return "text" if value == value.strip() else "text with blanks around it"
+    return "number"
 
 
 def _avro(schema: object | None) -> AvroType | None:
