@@ -21,7 +21,6 @@ KINDS = ("phone", "email", "client_user_id", "custom")
 SENDS = ("first", "all")
 CASES = ("keep", "lower")
 INVALIDS = ("letter", "next")
-_TRIMMED = frozenset({"phone", "email"})
 _NAME_SHOWN_MAX = 60
 
 
@@ -105,13 +104,11 @@ def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = (
 
 
 def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
-    """An identifier as it is sent. White space around a phone or an address is no part of it: `CHAR` columns have it.
+    """An identifier as it is sent.
 
     Raises:
         Invalid: The API would refuse it. Says why, without its value.
     """
-    if kind in _TRIMMED:
-        value = value.strip()
     try:
         if len(value) > CHARACTERS_MAX:
             raise Invalid(f"longer than {CHARACTERS_MAX} characters")  # noqa: TRY301 - said with its kind, as the others
