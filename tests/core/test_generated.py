@@ -198,6 +198,14 @@ ODD: tuple[tuple[Any, bytes], ...] = (
     ({"type": "map", "values": "null"}, varint(2**50) + varint(0) * 50),
     (MAP_OF_NULLS, varint(1_000) + b"".join(varint(3) + f"{number:03x}".encode() for number in range(1_000)) + b"\0"),
     ({"type": "array", "items": "null"}, varint(2**50) + varint(0)),
+    ({"type": "array", "items": "double"}, varint(2**50) + b"\0" * 8),
+    ({"type": "array", "items": {"type": "fixed", "name": "F", "size": 9}}, varint(2**50) + b"\0" * 9),
+    ({"type": "array", "items": fields(("f", "float"), name="One")}, varint(2**50) + b"\0" * 4),
+    ({"type": "array", "items": "int"}, varint(1) + varint(7) + b"\x80\0"),
+    ({"type": "array", "items": "int"}, varint(-1) + varint(1) + varint(7) + varint(0)),
+    ({"type": "array", "items": "int"}, varint(-1) + varint(2) + varint(7) + varint(0)),
+    ({"type": "array", "items": {"type": "array", "items": "null"}}, (varint(1) + varint(200_000) + b"\0") * 2 + b"\0"),
+    (["null", fields(("a", "string"), name="One"), fields(("b", "int"), name="Two")], varint(2) + varint(2**31)),
 )  # fmt: skip
 
 
