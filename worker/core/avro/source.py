@@ -10,7 +10,7 @@ ours, or text that `ascii` has quoted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from struct import Struct
@@ -34,6 +34,22 @@ _numbers = count(1)
 
 class Odd(Exception):
     """The generated code cannot read a record: the closures have to, or to say why it cannot be read."""
+
+
+_HELPERS: Mapping[str, object] = {
+    "Odd": Odd,
+    "zigzag": tuple((byte >> 1) ^ -(byte & 1) for byte in range(128)),
+    "unpack_float": Struct("<f").unpack_from,
+    "unpack_double": Struct("<d").unpack_from,
+    "read_int": read_int,
+    "read_long": read_long,
+    "skip_int": skip_int,
+    "skip_long": skip_long,
+    "read_bytes": read_bytes,
+    "read_string": read_string,
+    "read_block": read_block,
+}
+"""What all generated code refers to."""
 
 
 class Names(dict[bytes, str]):
@@ -97,21 +113,7 @@ class ValueSource:
         self.counts = False
         """Whether the code counts objects: then `usage.objects` must be 0 before."""
         self._numbers = count(1)
-        constants.values |= {
-            "Odd": Odd,
-            "names": names,
-            "zigzag": tuple((byte >> 1) ^ -(byte & 1) for byte in range(128)),
-            "unpack_float": Struct("<f").unpack_from,
-            "unpack_double": Struct("<d").unpack_from,
-            "read_int": read_int,
-            "read_long": read_long,
-            "skip_int": skip_int,
-            "skip_long": skip_long,
-            "read_bytes": read_bytes,
-            "read_string": read_string,
-            "read_block": read_block,
-            "usage": self.usage,
-        }
+        constants.values |= {**_HELPERS, "names": names, "usage": self.usage}
 
     def value(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Code that assigns the next value to a target; None: it passes over the value."""
