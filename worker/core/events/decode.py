@@ -66,7 +66,7 @@ class Decoder:
         self._mapping = mapping
         self._header = b""
         self._latest: Plan | None = None
-        """The plan of the record before, if its first bytes named the schema: those of the next one are mostly equal."""
+        """The plan of the record before, if its header named the schema: that of the next one is mostly the same."""
         self._plans: Plans[tuple[SchemaId | None, SchemaId | None], Plan] = Plans()
         self._types: Plans[SchemaId, AvroType] = Plans()
         """If the mapping looks at keys, which may have any schema beside a value's; else the plan is enough."""
