@@ -333,6 +333,7 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
+            rate_now=0.0 if gate.closed or pause_seconds else rate.per_second,
             throttled=rate.slowed or pause_seconds > 0.0,
             pause_seconds=pause_seconds,
             memory_short=self._memory.short,

@@ -20,6 +20,7 @@ from worker.live.letter_lines import LetterLines
 from worker.live.ports import Receipts, Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.live.silence import Silence
+from worker.live.throttle_lines import ThrottleLines
 from worker.ops.board import Board
 from worker.ops.letters import LatestLetters
 from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, ReceiptTotals, State, Status
@@ -87,6 +88,7 @@ class Reporter:
         self._report_at = 0.0
         self._reminders = Reminders(log)
         self._letter_lines = LetterLines(log, seen.letters)
+        self._throttle_lines = ThrottleLines(log)
         self._elapsed = Elapsed()
         self._silence = Silence()
         self._effect = Effect()
@@ -107,13 +109,14 @@ class Reporter:
         self._board.publish(status)
         self._reminders.look(now, status, _stuck(engine))
         self._letter_lines.look(now.mono)
+        self._throttle_lines.look(engine, now.mono)
 
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return replace(
             self._board.status,
             state=_state(engine, standing),
             halt=self._halt(engine, now),
-            rate=Rate(limit=engine.rate_limit, share=engine.rate_share, current=engine.rate_allowed),
+            rate=Rate(limit=engine.rate_limit, share=engine.rate_share, current=engine.rate_now),
             open_entries=engine.open_entries,
             in_flight=engine.in_flight,
             held_bytes=engine.held_bytes,

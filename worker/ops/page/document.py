@@ -114,7 +114,7 @@ def _now(status: Status, minute: LastMinute) -> str:
 {_item("Lag", f"{sum(known):,}" if known else NONE, "records, over all assigned partitions")}
 {_item("Oldest undelivered", NONE if oldest is None else duration(oldest), "by its record's timestamp")}
 {_item("Records", _rate_of(minute.records, minute), "read, in the last minute")}
-{_item("Rate", _rate(status.rate), f"calls a second, of {status.rate.limit:g} for the token")}
+{_item("Rate", _rate(status.rate), _rate_note(status))}
 {_item("In flight", f"{status.in_flight:,}", f"calls, for {status.open_entries:,} users with changes not settled")}
 {_item("Held", size(status.held_bytes), f"in memory, of {budget}")}
 </dl></section>"""
@@ -123,6 +123,13 @@ def _now(status: Status, minute: LastMinute) -> str:
 def _rate(rate: Rate) -> str:
     share = f"{rate.share:.1f}"
     return share if rate.current is None or rate.current >= rate.share else f"{rate.current:.1f} of {share}"
+
+
+def _rate_note(status: Status) -> str:
+    note = f"calls a second, of {status.rate.limit:g} for the token"
+    if status.rate.current != 0.0 or not status.rate.share:
+        return note
+    return f"{note}: {'a halt lets only single probes go' if status.halt else 'a pause that it asked for'}"
 
 
 def _rate_of(count: int, minute: LastMinute) -> str:
