@@ -200,9 +200,16 @@ def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegi
     assert '"DeadLetter"' in sent["schema"]
 
 
-def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(stub: StubRegistry) -> None:
-    """The answer is 200 with an empty object: the client sees no error, but there is no id."""
-    stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
+@pytest.mark.parametrize(
+    "nonsense",
+    [{}, [], None, "text", 7, b"", b"<html>welcome</html>", b"[" * 100_000]
+    + [{"id": odd} for odd in ("7", 7.0, True, None, -1, 2**31, 2**64, {"id": 7}, [7])],
+)
+def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(
+    stub: StubRegistry, nonsense: object
+) -> None:
+    """The answer is 200, as with an empty object: the client sees no error, but there is no id."""
+    stub.fault = lambda path: (200, nonsense) if path.startswith("/subjects") else None
     with source(stub.url) as schemas:
         assert "cannot register letters-value" in until(schemas.waiting)
         assert schemas.dead_letter_schema_id() is None
