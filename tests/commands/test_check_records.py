@@ -62,7 +62,7 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
     done = run(sound | {"WORKER_ATTRIBUTES__ALLOW": "tier,Vip"}, "--json", "--records", "15")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = of_records(lines)
-    assert any("5 make a call" in what and "10 undecodable" in what for _, what in told), told
+    assert any("5 to send" in what and "10 undecodable" in what for _, what in told), told
     assert len([what for _, what in told if "(example " in what]) == 5
     assert any("phone ********: tier (text)" in what for _, what in told)
     assert any("not in WORKER_ATTRIBUTES__ALLOW" in what and "vip (5)" in what for _, what in told)

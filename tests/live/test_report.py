@@ -299,7 +299,7 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert reported.report(after=STUCK_SECONDS - 1).problem is None
     problem = str(reported.report(after=1.0).problem)
     assert problem.startswith("profile-changes[0] offset 0 has not been settled for 60 s: its first call waits")
-    assert problem.endswith("and 1 more partitions")
+    assert problem.endswith("and 1 other partition")
     for _ in range(4 * int(LINE_SECONDS)):
         reported.report()
     lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition_stuck"]

@@ -18,10 +18,10 @@ from worker.core.rules.preflight import Preflight
 from worker.jobs.framed import SchemaOf
 
 EXAMPLES_MAX: Final = 5
-CALL: Final = "make a call"
-NOTHING: Final = "have nothing to send"
-SKIPPED: Final = "are skipped by the mapping's rules"
-TOMBSTONE: Final = "have no value"
+CALL: Final = "to send"
+NOTHING: Final = "with nothing to send"
+SKIPPED: Final = "skipped by the mapping's rules"
+TOMBSTONE: Final = "without a value"
 _NAMES_MAX: Final = 10_000
 """Bound of the names of attributes that are kept: keys of maps may be anything."""
 _SCHEMAS_ASKED_MAX: Final = 2  # of one record: its value's and its key's

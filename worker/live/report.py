@@ -9,6 +9,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.core.counted import counted
 from worker.core.engine import Engine
 from worker.core.model import Now
 from worker.core.status import EngineStatus
@@ -213,7 +214,7 @@ def _stuck_problem(engine: EngineStatus) -> str | None:
     if not found:
         return None
     stuck = found[0]
-    others = f"; and {len(found) - 1} more partitions" if len(found) > 1 else ""
+    others = f"; and {counted(len(found) - 1, 'other partition')}" if len(found) > 1 else ""
     where = f"{stuck.partition.topic}[{stuck.partition.number}] offset {stuck.offset}"
     return f"{where} has not been settled for {stuck.seconds:.0f} s: {stuck.detail}{others}"
 

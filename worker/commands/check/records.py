@@ -10,6 +10,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from worker.commands.check.finding import ASK_SECONDS, Finding
+from worker.core.counted import counted
 from worker.core.model import Partition
 from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, Rehearsal
 from worker.jobs.unfinished import Unfinished
@@ -90,7 +91,7 @@ def _findings(topic: str, found: Rehearsal, problem: str | None) -> Iterator[Fin
     for reason, detail in found.details.items():
         yield Finding.warn(
             _CHECK,
-            f"{topic}: {found.outcomes[reason]} would be dead letters, {reason}; the latest is {_cut(detail)}",
+            f"{topic}: {counted(found.outcomes[reason], 'dead letter')}, {reason}; the latest is {_cut(detail)}",
             "mend the mapping if the records are right, or their producer",
         )
     for number, one in enumerate(found.examples, 1):
@@ -108,7 +109,7 @@ def _findings(topic: str, found: Rehearsal, problem: str | None) -> Iterator[Fin
 
 def _summary(topic: str, found: Rehearsal) -> Finding:
     became = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes.most_common())
-    what = f"{topic}: of the newest {found.outcomes.total()} records: {became}"
+    what = f"{topic}: of the newest {counted(found.outcomes.total(), 'record')}: {became}"
     if 2 * found.failing > found.speaking:
         return Finding.fail(_CHECK, what, "mend the mapping: most of the records would be dead letters")
     if found.speaking and not found.outcomes[CALL]:

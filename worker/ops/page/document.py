@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
+from worker.core.counted import counted
 from worker.core.totals import Totals
 from worker.ops.history import LastMinute, Step
 from worker.ops.page import tables
@@ -108,6 +109,7 @@ def _now(status: Status, minute: LastMinute) -> str:
     lags = [partition.lag for partition in status.partitions]
     known = [lag for lag in lags if lag is not None]
     oldest = status.oldest_undelivered_seconds
+    users = counted(status.open_entries, "user")
     budget = size(status.held_bytes_max) if status.held_bytes_max else NONE
     return f"""<section aria-labelledby="now"><h2 id="now">Now</h2>
 <dl class="cards">
@@ -115,7 +117,7 @@ def _now(status: Status, minute: LastMinute) -> str:
 {_item("Oldest undelivered", NONE if oldest is None else duration(oldest), "by its record's timestamp")}
 {_item("Records", _rate_of(minute.records, minute), "read, in the last minute")}
 {_item("Rate", _rate(status.rate), _rate_note(status))}
-{_item("In flight", f"{status.in_flight:,}", f"calls, for {status.open_entries:,} users with changes not settled")}
+{_item("In flight", f"{status.in_flight:,}", f"calls, for {users} with changes not settled")}
 {_item("Held", size(status.held_bytes), f"in memory, of {budget}")}
 </dl></section>"""
 
