@@ -22,6 +22,7 @@ CALL: Final = "to send"
 NOTHING: Final = "with nothing to send"
 SKIPPED: Final = "skipped by the mapping's rules"
 TOMBSTONE: Final = "without a value"
+_BESIDE: Final = ("occurred_at", "event_id")  # settings of what an event has beside user and attributes
 _NAMES_MAX: Final = 10_000
 """Bound of the names of attributes that are kept: keys of maps may be anything."""
 _SCHEMAS_ASKED_MAX: Final = 2  # of one record: its value's and its key's
@@ -74,6 +75,9 @@ class Rehearsal:
         self._names: set[str] = set()  # in the event, before exclude, rename and prefix
         self._named: set[str] = set()  # as the rules of attributes see them
         self._unknown: set[str] = set()
+        self._reached: set[str] = set()  # of the settings of time and event id, those whose path some schema has
+        self._held: set[str] = set()  # of these, those that some event had
+        self._has_events = False
         self.outcomes: Counter[str] = Counter()
         self.details: dict[str, str] = {}
         self.fates: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -108,6 +112,12 @@ class Rehearsal:
                 self._take(event, where)
         if isinstance(found := self._read(record, self._plain), Event):
             self._learn(found)
+
+    def never_held(self) -> Iterator[tuple[str, str]]:
+        """The paths of time and event id that lead somewhere, but in no record to such a value; with their variables."""
+        if self._has_events:
+            for name in sorted(self._reached - self._held):
+                yield f"WORKER_MAPPING__{name.upper()}", getattr(self._rules.mapping, name)
 
     def unmatched(self) -> Iterator[tuple[str, str]]:
         """The patterns that match nothing in the records and their schemas, each with its variable.
@@ -150,13 +160,19 @@ class Rehearsal:
         """Learns the columns of a schema."""
         try:
             left_out = self._decoder.left_out(schema)
+            absent = {entry.partition(":")[0] for entry in self._decoder.absent_paths(schema)}
         except ValueError:
             return  # its records are undecodable, and say so
         self.columns |= left_out
+        self._reached |= {name for name in _BESIDE if getattr(self._rules.mapping, name)} - absent
         self._names |= {path.rpartition(".")[2] for path in left_out}
 
     def _take(self, event: Event, where: str) -> None:
         checked = self._preflight.check(event)
+        self._has_events = True
+        self._held |= {
+            name for name, value in zip(_BESIDE, (event.occurred_at_ms, event.event_id)) if value is not None
+        }
         self._count_fates(event, checked)
         if checked.accepted:
             self.outcomes[CALL] += 1

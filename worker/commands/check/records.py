@@ -105,6 +105,13 @@ def _findings(topic: str, found: Rehearsal, problem: str | None) -> Iterator[Fin
         paths = (_name(path) for path, its in found.columns.items() if its == why)
         yield Finding.ok(_CHECK, f"{topic}: no attribute, because {why}: {_listed(paths)}")
     yield from _patterns(topic, found)
+    for variable, path in found.never_held():
+        what = "time" if variable.endswith("OCCURRED_AT") else "text or whole number"
+        yield Finding.warn(
+            _CHECK,
+            f"{topic}: none of these records has a {what} at {_name(path)}, as {variable} says",
+            "set it to the right field, or to nothing",
+        )
 
 
 def _summary(topic: str, found: Rehearsal) -> Finding:

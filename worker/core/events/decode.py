@@ -13,7 +13,7 @@ from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
 from worker.core.events.attributes import kept_back, left_out, naming
 from worker.core.events.extract import extractor
-from worker.core.events.fit import absent, no_identifiers
+from worker.core.events.fit import absent, no_identifiers, unfit
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.plans import Plan, Plans
@@ -173,6 +173,10 @@ class Decoder:
     def no_identifiers(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
         """The paths of identifiers that can never be one, as `setting: path`; errors as `absent_paths`."""
         return no_identifiers(self._mapping, self._shape_of(schema, key_schema))
+
+    def unfit(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """What is wrong with the paths of time and event id, in words; errors as `absent_paths`."""
+        return unfit(self._mapping, self._shape_of(schema, key_schema))
 
     def check(self, schema: object, key_schema: object | None = None) -> None:
         """Raises ValueError if no record of this schema could be read. Says why."""
