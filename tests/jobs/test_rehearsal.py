@@ -102,6 +102,7 @@ def test_each_column_has_its_fate(tmp_path: Path) -> None:
     assert found.fates["sent as text"] == {"loyaltyTier": 1}
     assert found.fates["left out: null"] == {"loyaltyTier": 1}
     assert found.fates["left out: not in WORKER_ATTRIBUTES__ALLOW"] == {"deleted": 2}
+    assert found.columns.pop("secondPhone").startswith("by its name it is a phone")
     assert found.columns == {"notes": "WORKER_MAPPING__EXCLUDE", "orders": "it is no text, number or truth value"}
 
 
