@@ -102,6 +102,11 @@ def test_a_topic_that_was_deleted_under_a_producer_is_told_in_words() -> None:
     assert in_words(KafkaError(KafkaError._UNKNOWN_PARTITION)).startswith("the topic has lost its partitions")
 
 
+def test_a_topic_that_is_forbidden_names_the_grant() -> None:
+    words = in_words(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    assert words.startswith("not authorised for the topic: grant the worker READ on what it reads")
+
+
 def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None:
     connection.failed(KafkaError(KafkaError._TRANSPORT, "b:1: Connect failed: Connection refused"))
     connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))

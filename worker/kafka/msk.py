@@ -17,7 +17,8 @@ def token(_config: str) -> tuple[str, float]:
         from aws_msk_iam_sasl_signer import MSKAuthTokenProvider  # noqa: PLC0415 - only with the extra
     except ModuleNotFoundError:
         raise NoToken(
-            "the extra 'msk' is not installed: run pip install '.[msk]' in the folder that the worker was installed from"
+            "the extra 'msk' is not installed: in the folder that the worker was installed from, "
+            "run pip install '.[msk]'"
         ) from None
     region = os.environ.get("AWS_REGION")
     if not region:
