@@ -87,19 +87,20 @@ def test_a_mapping_that_fits_the_schema_and_no_record_fails(
     for _ in range(20):
         producer.produce(sound["WORKER_KAFKA__TOPICS"], framed(8, body(CUSTOMER, datum)))
     assert producer.flush(30) == 0
-    done = run(
-        sound
-        | {
-            "WORKER_SCHEMAS__DIRECTORY": str(schemas),
-            "WORKER_MAPPING__PHONE": "mobile",
-            "WORKER_MAPPING__EMAIL": "",
-            "WORKER_MAPPING__CLIENT_USER_ID": "",
-            "WORKER_MAPPING__CUSTOM_IDENTIFIERS": "",
-            "WORKER_MAPPING__ATTRIBUTES": "*",
-            "WORKER_MAPPING__OCCURRED_AT": "",
-            "WORKER_MAPPING__EVENT_ID": "",
-        }
-    )
+    settings = sound | {
+        "WORKER_SCHEMAS__DIRECTORY": str(schemas),
+        "WORKER_MAPPING__PHONE": "mobile",
+        "WORKER_MAPPING__EMAIL": "",
+        "WORKER_MAPPING__CLIENT_USER_ID": "",
+        "WORKER_MAPPING__CUSTOM_IDENTIFIERS": "",
+        "WORKER_MAPPING__ATTRIBUTES": "*",
+        "WORKER_MAPPING__OCCURRED_AT": "",
+        "WORKER_MAPPING__EVENT_ID": "",
+    }
+    skipping = run(settings | {"WORKER_MAPPING__IGNORE_WHEN": "loyaltyTier=gold"})
+    [line] = [line for line in skipping.stdout.splitlines() if line.startswith("warn  records")]
+    assert "20 skipped by the mapping's rules; check WORKER_MAPPING__TYPES" in line
+    done = run(settings)
     assert done.returncode == 1
     [line] = [line for line in done.stdout.splitlines() if line.startswith("fail  records")]
     assert "20 invalid_identity" in line

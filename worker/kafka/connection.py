@@ -53,8 +53,8 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._TRANSPORT: "the connection to a broker broke or was refused",  # noqa: SLF001 - as above
     KafkaError._AUTO_OFFSET_RESET: "no committed offset, and auto.offset.reset=error says not to choose one",  # noqa: SLF001 - as above
     KafkaError.INVALID_RECORD: "the topic refuses records without a key: is it compacted? Set cleanup.policy to delete",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: grant the worker READ on what it reads, WRITE on "
-    "what it writes",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: grant the worker READ on what it reads, "
+    "WRITE on what it writes",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: grant the worker READ on it",
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "the group has members that assign partitions in another way: give all the "
     "same partition.assignment.strategy and group.protocol, or stop the old ones first",

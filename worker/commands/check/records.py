@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.commands.check.finding import ASK_SECONDS, Finding
 from worker.core.counted import counted
 from worker.core.model import Partition
-from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, Rehearsal
+from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, SKIPPED, Rehearsal
 from worker.jobs.unfinished import Unfinished
 from worker.kafka import bounds
 from worker.kafka.connection import PropertiesRefused
@@ -122,6 +122,9 @@ def _summary(topic: str, found: Rehearsal) -> Finding:
     if found.speaking and not found.outcomes[CALL]:
         mend = "mend WORKER_MAPPING__ATTRIBUTES or WORKER_ATTRIBUTES__ALLOW: nothing would ever be sent"
         return Finding.fail(_CHECK, what, mend)
+    if found.outcomes[SKIPPED] and not found.speaking:
+        mend = "check WORKER_MAPPING__TYPES and WORKER_MAPPING__IGNORE_WHEN…: every one of them would be passed over"
+        return Finding.warn(_CHECK, what, mend)
     if found.outcomes[NOTHING] > found.outcomes[CALL]:
         return Finding.warn(_CHECK, what, "check the mapping: most of the records would be passed over")
     return Finding.ok(_CHECK, what)
