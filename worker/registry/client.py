@@ -29,6 +29,7 @@ _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
+_AUTHORITIES, _CERT_FILE = "ssl.ca.location", "SSL_CERT_FILE"
 
 _EXPIRIES = (("expires_in",), ("expires_at",))
 _OAUTH_HINT = (
@@ -74,7 +75,8 @@ class RegistryClient:
         try:
             self._client = AsyncSchemaRegistryClient(settings)
         except (ValueError, TypeError, OSError) as error:
-            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+            why = _bad_authorities(properties) or _without_credentials(str(error), url)
+            raise ValueError(f"the schema registry's settings: {why}") from None
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises; its text may hold a password
             where = "its proxy in these settings, or one in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
             raise ValueError(f"the schema registry's settings: {where}, is none ({type(error).__name__})") from None
@@ -232,6 +234,18 @@ def _number(name: str, value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"the schema registry's settings: {name}: must be a number above 0")
     return number
+
+
+def _bad_authorities(properties: Mapping[str, Any]) -> str | None:
+    """Which file of certificate authorities cannot be used, and why: the client's own errors name none."""
+    for name, path in ((_AUTHORITIES, properties.get(_AUTHORITIES)), (_CERT_FILE, os.environ.get(_CERT_FILE))):
+        try:
+            if path:
+                ssl.create_default_context(cafile=path)
+        except OSError as error:
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            return f"{name} names {path}, which cannot be used: {why}"
+    return None
 
 
 def explained(error: Exception) -> str:

@@ -65,7 +65,7 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     try:
         client = parts.registry_client(settings)
     except ValueError as error:
-        yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES")
+        yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES and the environment")
         return
     topics = [topic for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
