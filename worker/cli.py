@@ -136,9 +136,10 @@ class LazyGroup(click.Group):
         An error is told as a line of the log, where that is JSON.
         """
         try:
-            return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            _raise_missing_extra(error, ctx.invoked_subcommand or "")
+            try:
+                return super().invoke(ctx)
+            except ModuleNotFoundError as error:
+                _raise_missing_extra(error, ctx.invoked_subcommand or "")
         except click.ClickException as error:
             importlib.import_module("worker.commands.fatal").tell(error, ctx.invoked_subcommand)
             raise

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -61,3 +64,17 @@ def test_an_address_that_is_taken_is_such_a_line_too() -> None:
         done = start("run", environ=MINIMAL | {"WORKER_HTTP__HOST": "127.0.0.1", "WORKER_HTTP__PORT": port})
     assert done.returncode == 2
     assert port in line(done.stderr)["error"]
+
+
+def test_a_missing_extra_is_such_a_line_too() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['starlette'] = None\n"
+        "from worker.cli import group\n"
+        "group(['sandbox', '--port', '0', '--token', 't'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | JSON, timeout=60
+    )
+    assert done.returncode == 2
+    assert "pip install '.[sandbox]'" in line(done.stderr)["error"]
