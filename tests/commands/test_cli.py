@@ -230,6 +230,19 @@ def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> N
     assert found["kafka.bootstrap_servers"]["value"] is None
 
 
+def test_config_shows_nothing_of_other_programs_secrets() -> None:
+    """Exporters and proxies are configured by variables of their own, which may hold a token or a password."""
+    secrets = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20planted",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://ann:planted@collector:4318/?token=planted",
+        "HTTPS_PROXY": "http://ann:planted@proxy:3128",
+    }
+    for form in ([], ["--json"]):
+        done = invoke("config", *form, environ={**MINIMAL, **secrets})
+        assert done.exit_code == 0
+        assert "planted" not in done.stdout + done.stderr
+
+
 def test_config_prints_an_example_whatever_is_set() -> None:
     done = start("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
     assert (done.returncode, done.stderr) == (0, "")
