@@ -150,22 +150,22 @@ def _destination(status: Status, minute: LastMinute, now: datetime) -> str:
     return f"""<section aria-labelledby="destination"><h2 id="destination">Destination</h2>
 <dl class="cards text">
 {_item("Calls go to", escape(status.destination) or NONE, "a redirect is never followed")}
-{_item("In the last minute", _rate_of(ended, minute), f"{ended:,} calls ended, {delivered:,} delivered")}
+{_item("In the last minute", _rate_of(ended, minute), f"{counted(ended, 'call')} ended, {delivered:,} delivered")}
 {_item("Last error", *last)}
 {_item("Next probe", *probe)}
 </dl></section>"""
 
 
 def _totals(totals: Totals) -> str:
-    ratio = totals.saved_ratio
+    ratio, tombstones = totals.saved_ratio, counted(totals.tombstones, "tombstone")
     saved = "of the calls that one call per event would take"
     return f"""<section aria-labelledby="totals"><h2 id="totals">Since the start</h2>
 <dl class="cards">
 {_item("Calls saved", NONE if ratio is None else f"{ratio:.1%}", saved)}
 {_item("Calls", f"{totals.calls:,}", f"{totals.calls_saved:,} saved, {totals.retries:,} repeated")}
 {_item("Entries delivered", f"{totals.delivered_entries:,}", "one user's changes each")}
-{_item("Records", f"{totals.records:,}", f"{totals.tombstones:,} tombstones, {totals.ignored:,} without effect")}
-{_item("Changes", f"{totals.changes:,}", f"{totals.passed_over:,} attributes passed over by a rule")}
+{_item("Records", f"{totals.records:,}", f"{tombstones}, {totals.ignored:,} without effect")}
+{_item("Changes", f"{totals.changes:,}", f"{counted(totals.passed_over, 'attribute')} passed over by a rule")}
 {_item("Without an order", f"{totals.shared_users:,}", "changes of users that several partitions hold")}
 </dl></section>"""
 
