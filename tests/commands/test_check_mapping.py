@@ -76,6 +76,28 @@ def test_a_field_that_can_be_no_identifier_is_told(tmp_path: Path, path: str) ->
     assert (level, what) == (Level.WARN, f"7.avsc: neither text nor a whole number (phone: {path})")
 
 
+@pytest.mark.parametrize("path", ["tags", "born", "address", "active", "photo", "share"])
+def test_a_time_that_can_be_none_is_told(tmp_path: Path, path: str) -> None:
+    schema = fields(
+        ("id", "string"),
+        ("tags", ["null", {"type": "array", "items": "string"}]),
+        ("born", {"type": "int", "logicalType": "date"}),
+        ("address", fields(("city", "string"), name="Address")),
+        ("active", "boolean"),
+        ("photo", "bytes"),
+        ("share", "double"),
+    )
+    (_, (level, what)) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="*", CLIENT_USER_ID="id", OCCURRED_AT=path)
+    assert (level, what) == (Level.WARN, f"7.avsc: occurred_at: {path} can be no time")
+
+
+def test_an_event_id_that_can_be_none_is_told(tmp_path: Path) -> None:
+    given = {"ATTRIBUTES": "tier", "CLIENT_USER_ID": "id"}
+    (_, (level, what)) = checked(tmp_path, {"7.avsc": VALUE}, EVENT_ID="address", **given)
+    assert (level, what) == (Level.WARN, "7.avsc: event_id: address can be neither text nor a whole number")
+    assert len(checked(tmp_path, {}, EVENT_ID="tier", OCCURRED_AT="tier", **given)) == 1
+
+
 def test_attributes_that_no_record_could_have_are_told(tmp_path: Path) -> None:
     schema = fields(("id", "string"), ("tags", {"type": "array", "items": "string"}))
     ((level, what),) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="tags", CLIENT_USER_ID="id")

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
-from worker.registry.client import explained
+from worker.registry.client import RegistryClient, explained
 from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
 
@@ -200,9 +201,16 @@ def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegi
     assert '"DeadLetter"' in sent["schema"]
 
 
-def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(stub: StubRegistry) -> None:
-    """The answer is 200 with an empty object: the client sees no error, but there is no id."""
-    stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
+@pytest.mark.parametrize(
+    "nonsense",
+    [{}, [], None, "text", 7, b"", b"<html>welcome</html>", b"[" * 100_000]
+    + [{"id": odd} for odd in ("7", 7.0, True, None, -1, 2**31, 2**64, {"id": 7}, [7])],
+)
+def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(
+    stub: StubRegistry, nonsense: object
+) -> None:
+    """The answer is 200, as with an empty object: the client sees no error, but there is no id."""
+    stub.fault = lambda path: (200, nonsense) if path.startswith("/subjects") else None
     with source(stub.url) as schemas:
         assert "cannot register letters-value" in until(schemas.waiting)
         assert schemas.dead_letter_schema_id() is None
@@ -298,6 +306,21 @@ def test_settings_that_the_client_refuses_are_explained_without_secrets(
         RegistrySchemas(url, properties, "letters")
     assert says in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["ssl.ca.location", "SSL_CERT_FILE"])
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file"), ("", "it holds no certificate")])
+def test_a_file_of_authorities_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, content: str | None, why: str
+) -> None:
+    path = tmp_path / "authorities.pem"
+    if content is not None:
+        path.write_text(content)
+    properties = {place: str(path)} if place.islower() else {}
+    if not properties:
+        monkeypatch.setenv(place, str(path))
+    with pytest.raises(ValueError, match=f"{place} names {path}, which cannot be used: {why}"):
+        RegistryClient("https://registry:8081", properties)
 
 
 def test_a_bounded_number_of_very_many_ids_is_kept_and_answered(stub: StubRegistry) -> None:

@@ -17,7 +17,7 @@ from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryE
 from fastavro.schema import load_schema
 
 from worker.core.avro.schema import full_name
-from worker.core.model import SchemaId
+from worker.core.model import SCHEMA_ID_MAX, SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
 from worker.registry.exchanges import Exchanges, Unanswered
@@ -29,6 +29,7 @@ _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
 _ROOT = "$root"
+_AUTHORITIES, _CERT_FILE = "ssl.ca.location", "SSL_CERT_FILE"
 
 _EXPIRIES = (("expires_in",), ("expires_at",))
 _OAUTH_HINT = (
@@ -74,7 +75,8 @@ class RegistryClient:
         try:
             self._client = AsyncSchemaRegistryClient(settings)
         except (ValueError, TypeError, OSError) as error:
-            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+            why = _bad_authorities(properties) or _without_credentials(str(error), url)
+            raise ValueError(f"the schema registry's settings: {why}") from None
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises; its text may hold a password
             where = "its proxy in these settings, or one in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
             raise ValueError(f"the schema registry's settings: {where}, is none ({type(error).__name__})") from None
@@ -118,6 +120,8 @@ class RegistryClient:
             if not _says_not_found(error, _SUBJECT_NOT_FOUND):
                 raise
             return None
+        if type(compatible) is not bool:
+            raise TypeError("the registry's answer does not say whether it is compatible")
         return compatible
 
     def register(self, subject: str, schema: object) -> int:
@@ -126,14 +130,15 @@ class RegistryClient:
         If the registry refuses that, the schema is looked up: somebody who may do so may have registered it.
         """
         try:
-            schema_id: object = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+            schema_id = self._exchanges.ask(self._posted(f"subjects/{quote(subject, safe='')}/versions", schema))
         except SchemaRegistryError as refusal:
             if not 400 <= refusal.http_status_code < 500:  # noqa: PLR2004 - HTTP's refusals
                 raise
-            schema_id = self._exchanges.ask(self._looked_up(subject, schema))
-            if schema_id is None:
-                raise
-        if type(schema_id) is not int:
+            try:
+                schema_id = self._exchanges.ask(self._posted(f"subjects/{quote(subject, safe='')}", schema))
+            except SchemaRegistryError:
+                raise refusal from None
+        if type(schema_id) is not int or not 0 <= schema_id <= SCHEMA_ID_MAX:
             raise TypeError("the registry's answer has no id")
         return schema_id
 
@@ -151,12 +156,12 @@ class RegistryClient:
             raise TypeError("the registry's answer is no object")
         return answer
 
-    async def _looked_up(self, subject: str, schema: object) -> object:
-        """The id under which the subject has the schema. None if it has not, or will not say."""
-        try:
-            answer = await self._rest.post(f"subjects/{quote(subject, safe='')}", body=_avro(schema).to_dict())
-        except SchemaRegistryError:
-            return None
+    async def _posted(self, path: str, schema: object) -> object:
+        """What the registry calls the schema there.
+
+        The client's own method keeps every answer for ever, one that makes no sense, too.
+        """
+        answer = await self._rest.post(path, body=_avro(schema).to_dict())
         return answer.get("id") if isinstance(answer, dict) else None
 
     async def _found(self, path: str, codes: Collection[int]) -> tuple[dict[str, Any], object] | None:
@@ -229,6 +234,18 @@ def _number(name: str, value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"the schema registry's settings: {name}: must be a number above 0")
     return number
+
+
+def _bad_authorities(properties: Mapping[str, Any]) -> str | None:
+    """Which file of certificate authorities cannot be used, and why: the client's own errors name none."""
+    for name, path in ((_AUTHORITIES, properties.get(_AUTHORITIES)), (_CERT_FILE, os.environ.get(_CERT_FILE))):
+        try:
+            if path:
+                ssl.create_default_context(cafile=path)
+        except OSError as error:
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            return f"{name} names {path}, which cannot be used: {why}"
+    return None
 
 
 def explained(error: Exception) -> str:

@@ -11,11 +11,10 @@ from pathlib import Path
 from uuid import UUID
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
-from worker.core.model import SchemaId
+from worker.core.model import SCHEMA_ID_MAX, SchemaId
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
 _RECEIPT = "profile.v1.Receipt"
-_ID_MAX = 2**31 - 1  # as the decoder's: larger ids in records are no ids
 _UNKNOWN_KEPT = 10_000
 _UNKNOWN_REMEMBERED_SECONDS = 300.0
 
@@ -128,7 +127,7 @@ def _changed(directory: Path) -> int | None:
 
 def _id_of(path: Path) -> SchemaId:
     stem = path.stem
-    if stem.isascii() and stem.isdigit() and int(stem) <= _ID_MAX and str(int(stem)) == stem:
+    if stem.isascii() and stem.isdigit() and int(stem) <= SCHEMA_ID_MAX and str(int(stem)) == stem:
         return int(stem)
     with suppress(ValueError):
         if stem == str(UUID(stem)):
