@@ -9,7 +9,7 @@ from worker.core.events.mapping import Mapping, Shape, alternatives, find
 
 _IDENTIFIERS = ("phone", "email", "client_user_id", "custom_identifiers")
 _READABLE = frozenset({"string", "enum", "int", "long", "float", "double"})
-_READABLE_LOGICAL = frozenset({"decimal", "uuid", "variable-scale-decimal"})
+_READABLE_LOGICAL = frozenset({"decimal", "big-decimal", "uuid", "variable-scale-decimal"})
 
 
 def absent(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
