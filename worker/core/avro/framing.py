@@ -10,6 +10,8 @@ from worker.core.avro.schema import Undecodable
 from worker.core.model import Headers, SchemaId
 
 HEADER_BYTES: Final = 5
+ID_MAX: Final = 2**31 - 1
+"""A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 SCHEMA_HEADERS: Final = frozenset({"__key_schema_id", "__value_schema_id"})
 """Headers that name the schema of a key or a value, which is not framed itself then."""
 _APICURIO_HEADERS: Final = frozenset({"apicurio.value.globalId", "apicurio.value.contentId"})

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastavro import schemaless_reader
 
-from worker.core.avro.framing import framed, other_framing
+from worker.core.avro.framing import ID_MAX, framed, other_framing
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable, is_record
 from worker.core.events.attributes import kept_back, left_out, naming
@@ -21,8 +21,6 @@ from worker.core.model import Event, Record, SchemaId
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
-_ID_MAX = 2**31 - 1
-"""A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
 """Bound of the ids kept as missing or not Avro: hostile records may name any number of them."""
 
@@ -218,7 +216,7 @@ class Decoder:
         avro = self._types.get(schema_id)
         if avro is not None:
             return avro
-        if isinstance(schema_id, int) and schema_id > _ID_MAX:
+        if isinstance(schema_id, int) and schema_id > ID_MAX:
             raise Undecodable(f"{what}schema id {schema_id} is larger than any that a registry gives")
         reason = self._unusable.get(schema_id)
         if reason is None:
