@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,10 @@ SCHEMAS = 1_000
 SCHEMAS_LONG = 20_000
 RECORDS = 4
 SEED = int(os.environ.get("AVRO_SEED") or secrets.randbits(32))
-VALUES = Mapping(phone="", email="", client_user_id="id", custom_identifiers="", attributes="values", occurred_at="")
+MAP = Mapping(
+    phone="", email="", client_user_id="id", custom_identifiers="", attributes="values", occurred_at="", event_id=""
+)
+FIELDS = replace(MAP, attributes="*")
 
 
 def check_schema(java: JavaAvro, seed: int) -> bool:
@@ -47,15 +51,24 @@ def check_schema(java: JavaAvro, seed: int) -> bool:
 
 
 def check_records(schema: object, written: list[Written]) -> None:
-    """Checks that each record has the values that Java reads in it."""
-    decoder = Decoder(VALUES)
-    decoder.add(7, schema)
+    """Checks that each record has the values that Java reads in it: those of its map, and those of its fields."""
+    of_map, of_fields = Decoder(MAP), Decoder(FIELDS)
+    of_map.add(7, schema)
+    of_fields.add(7, schema)
     for one in written:
-        event = decoder.decode(record(framed(7, one.data)))
-        assert event is not None
         read: dict[str, Any] = one.value[1]
-        assert event.user.client_user_id == read["id"]
-        check_same(read["values"], dict(event.attributes))
+        check_same(read.pop("values"), attributes(of_map, one.data, read["id"]))
+        found = attributes(of_fields, one.data, read.pop("id"))
+        for name, value in found.items():
+            check_same(read[name], value, name)
+        assert all(isinstance(read[name], list | None) for name in read.keys() - found.keys())
+
+
+def attributes(decoder: Decoder, data: bytes, user: str) -> dict[str, Any]:
+    event = decoder.decode(record(framed(7, data)))
+    assert event is not None
+    assert event.user.client_user_id == user
+    return dict(event.attributes)
 
 
 def check_schemas(java: JavaAvro, count: int) -> None:

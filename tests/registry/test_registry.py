@@ -226,21 +226,15 @@ def test_the_schema_of_receipts_is_registered_after_that_of_the_letters(stub: St
     ]
 
 
-def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry) -> None:
-    """The references form a diamond: the schema and Address both refer to Country. One reference is named as a file."""
+@pytest.mark.parametrize("further", [[], [{"name": "geo.Country", "subject": "country", "version": 3}]])
+def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry, further: list[object]) -> None:
+    """Address refers to Country; if the schema does too, the references form a diamond. One is named as a file."""
     country = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
     address = {**fields(("land", "geo.Country"), name="Address"), "namespace": "crm"}
     root = fields(("id", "string"), ("land", "geo.Country"), ("home", "crm.Address"), ("work", "crm.Address"))
     stub.hold(1, country)
     stub.hold(2, address, references=[{"name": "geo.Country", "subject": "country", "version": 3}])
-    stub.hold(
-        7,
-        root,
-        references=[
-            {"name": "address.avsc", "subject": "address", "version": 1},
-            {"name": "geo.Country", "subject": "country", "version": 3},
-        ],
-    )
+    stub.hold(7, root, references=[{"name": "address.avsc", "subject": "address", "version": 1}, *further])
     stub.subjects = {("country", "3"): 1, ("address", "1"): 2}
     with source(stub.url) as schemas:
         schema = answer(schemas, 7)
