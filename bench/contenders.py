@@ -297,7 +297,8 @@ CONSUME = PythonPeer("consume + fastavro", "consume")
 THREADS = PythonPeer("threads + httpx", "threads")
 COROUTINES = PythonPeer("aiokafka + aiohttp", "coroutines")
 GO = GoPeer("Go", "go")
-PEERS = (CONSUME, THREADS, COROUTINES, GO)
+BENTHOS = GoPeer("Benthos", "benthos")
+PEERS = (CONSUME, THREADS, COROUTINES, GO, BENTHOS)
 WORKER = Worker()
 
 
