@@ -6,11 +6,13 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 
-from bench.contenders import CONSUME, WORKER, Bench, Contender, NotMeasured, Work
+from bench.contenders import Bench, Contender, NotMeasured, Work
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one, ten_to_one
+from bench.ours import WORKER
 from bench.running import for_calls, to_the_end
 from bench.stage import CPU_PER_THOUSAND, EVENTS_PER_SECOND, Repetitions, Row, Sample, Stage, ratios
+from bench.theirs import CONSUME
 
 IN_FLIGHT = 256
 DELAY_MILLISECONDS = 50
