@@ -92,7 +92,8 @@ class Subject(Ledger):
     def changed(self, timestamp_ms: int, now: Now, *, live: bool) -> None:
         """A record names it. `live`: the record is new; else its time says how old it is."""
         at = now.mono if live or timestamp_ms > now.wall_ms else now.mono - (now.wall_ms - timestamp_ms) / 1_000
-        self.changed_at = max(self.changed_at, at)
+        if at > self.changed_at:  # noqa: PLR1730 - for every record; `max` takes three times as long
+            self.changed_at = at
 
     def is_quiet(self, now: float, seconds: float) -> bool:
         """Whether it has not changed for so long. Whoever never keeps quiet counts as quiet after three times that."""
