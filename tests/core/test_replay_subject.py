@@ -91,6 +91,8 @@ def said(step: Step, offset: int) -> Said:
 def histories(subject: Subject) -> dict[str, list[Scalar]]:
     """The values that its entry would send, each after the one before it was refused; newest last."""
     entry = subject.begin(0.0)
+    for attribute in entry.attributes.values():
+        attribute.drop_repeats()
     return {name: [value for value, _ in attribute.history()] for name, attribute in entry.attributes.items()}
 
 
