@@ -119,3 +119,22 @@ ODD = _NAMES | _PROPERTIES | {f"a union {what}": case for what, case in _UNIONS.
 """All of them, by what is odd."""
 EXCUSED = {"110 levels": "more than 100 levels deep"}
 """Those that Java takes and this worker does not, with the reason that it gives."""
+
+_TEXT = '{"type": "record", "name": "Case",\n "fields": [{"name": "a", "type": "int"}]}'
+TEXTS = {
+    "comments": f"/* one\n two */ // three\n{_TEXT}",
+    "comments inside": _TEXT.replace(" ", "/**/ // }\n"),
+    "a comment behind": f"{_TEXT} // end",
+    "a comment without end": f"{_TEXT} /* end",
+    "marks of comments in texts": _TEXT.replace("[", r'[{"name": "b", "type": "int", "doc": "\\\"// /* \\\\"}, '),
+    "a key twice": _TEXT.replace('"Case"', '"A", "name": "Case"'),
+    "numbers beyond all": _TEXT.replace('"int"', '"int", "x": 1e999, "y": ' + "9" * 400),
+    "a lone surrogate": _TEXT.replace('"int"', r'"int", "doc": "\ud800"'),
+    "a comma too many": _TEXT.replace("}]", "},]"),
+    "single quotes": _TEXT.replace('"', "'"),
+    "two schemas": _TEXT * 2,
+    "properties of many levels": _TEXT.replace('"int"', '"int", "x": ' + "[" * 400 + "]" * 400),
+    "a byte order mark": "\ufeff" + _TEXT,
+    "nothing": "",
+}
+"""Texts of schemas, by what is odd."""

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.avro.odd_schemas import EXCUSED, ODD
+from tests.avro.odd_schemas import EXCUSED, ODD, TEXTS
 from tests.avro.random_schemas import Maker
 from tests.avro.values import check_same
 from tests.support.avro import fields, framed, record
 from tests.support.java_avro import JavaAvro, Refused, Written
 from worker.core.avro.linking import linked
 from worker.core.avro.schema import AvroType, InvalidSchema
+from worker.core.avro.text import schema_in
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 
@@ -37,15 +38,16 @@ def check_schema(java: JavaAvro, seed: int) -> bool:
     """Checks one schema, of up to three texts, and records of it. False if Java does not take it."""
     rng = random.Random(seed)
     maker = Maker(rng)
-    texts = [maker.record() for _ in range(rng.choice((0, 0, 1, 2)))] + [maker.row()]
+    schemas = [maker.record() for _ in range(rng.choice((0, 0, 1, 2)))] + [maker.row()]
+    texts = [json.dumps(schema) for schema in schemas]
     try:
         written = java.records(texts, seed=seed, count=RECORDS)
     except Refused:
         return False
     try:
-        check_records(linked(texts[-1], texts[:-1]), written)
+        check_records(linked(schemas[-1], schemas[:-1]), written)
     except Exception as error:
-        error.add_note(f"seed {seed} (set AVRO_SEED to run it again):\n{json.dumps(texts)}")
+        error.add_note(f"seed {seed} (set AVRO_SEED to run it again):\n{texts}")
         raise
     return True
 
@@ -88,8 +90,9 @@ def test_random_records_of_very_many_random_schemas_have_the_values_that_java_re
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_schema_that_java_takes_is_taken(java_avro: JavaAvro, odd: str) -> None:
     schema = fields(("id", "string"), ("values", {"type": "map", "values": ODD[odd]}))
+    text = json.dumps(schema)
     try:
-        java_avro.records([schema], seed=7, count=0)
+        java_avro.records([text], seed=7, count=0)
     except Refused:
         return
     if odd in EXCUSED:
@@ -98,12 +101,21 @@ def test_an_odd_schema_that_java_takes_is_taken(java_avro: JavaAvro, odd: str) -
         return
     AvroType(schema)
     try:
-        written = java_avro.records([schema], seed=7, count=RECORDS)
+        written = java_avro.records([text], seed=7, count=RECORDS)
     except Refused:
         return  # no value fits it
     check_records(schema, written)
 
 
+@pytest.mark.parametrize("odd", TEXTS)
+def test_an_odd_text_that_java_takes_is_taken(java_avro: JavaAvro, odd: str) -> None:
+    try:
+        java_avro.records([TEXTS[odd]], seed=7, count=0)
+    except Refused:
+        return
+    AvroType(schema_in(TEXTS[odd]))
+
+
 def test_every_excuse_is_for_a_schema_that_java_takes(java_avro: JavaAvro) -> None:
     for odd in EXCUSED:
-        java_avro.records([ODD[odd]], seed=7, count=0)
+        java_avro.records([json.dumps(ODD[odd])], seed=7, count=0)

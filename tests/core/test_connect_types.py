@@ -61,6 +61,8 @@ def test_a_number_that_is_no_time_is_refused_alone() -> None:
     [
         {"connect.parameters": {"scale": "2", "connect.decimal.precision": "10"}},
         {"connect.parameters": {"scale": "2"}, "scale": 2, "precision": 64, "logicalType": "decimal"},
+        # Oracle's NUMBER(1, 2), which Avro calls invalid.
+        {"connect.parameters": {"scale": "2"}, "scale": 2, "precision": 1, "logicalType": "decimal"},
     ],
 )
 def test_connects_decimal_has_its_scale_in_its_parameters(more: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -99,13 +100,40 @@ def test_what_is_no_schema_makes_its_own_records_undecodable_and_names_its_id(ki
     assert str(caught.value).isprintable()
 
 
-def test_a_logical_type_with_a_scale_that_is_no_number_is_read_as_its_plain_type() -> None:
-    kind = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": True}
+def value_of(kind: dict[str, Any], data: bytes) -> object:
     mapping = Mapping(phone="", email="", client_user_id="id", custom_identifiers="", attributes="values")
     decoder = Decoder(mapping, writer_schema=fields(("id", "string"), ("values", {"type": "map", "values": kind})))
-    event = decoder.decode(record(ID + varint(1) + varint(2) + b"k1" + varint(2) + b"hi" + varint(0)))
+    event = decoder.decode(record(ID + varint(1) + varint(2) + b"k1" + varint(len(data)) + data + varint(0)))
     assert event is not None
-    assert event.attributes == {"k1": b"hi"}
+    return event.attributes["k1"]
+
+
+@pytest.mark.parametrize(
+    "digits",
+    [
+        {"precision": 4, "scale": True},
+        {"precision": True},
+        {"scale": 2},
+        {"precision": 2, "scale": 5},
+        {"precision": 0},
+    ],
+)
+def test_an_invalid_decimal_is_read_as_its_plain_type(digits: dict[str, Any]) -> None:
+    assert value_of({"type": "bytes", "logicalType": "decimal", **digits}, b"hi") == b"hi"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (varint(2) + b"\x13\xda" + varint(2), Decimal("50.82")),
+        (varint(1) + b"\xff" + varint(-2), Decimal("-1E+2")),
+        (varint(1) + b"\x01" + varint(2**31 - 1), varint(1) + b"\x01" + varint(2**31 - 1)),
+        (b"hi", b"hi"),
+        (b"", b""),
+    ],
+)
+def test_a_big_decimal_has_its_scale_in_its_bytes(data: bytes, expected: object) -> None:
+    assert value_of({"type": "bytes", "logicalType": "big-decimal"}, data) == expected
 
 
 def test_a_writers_defaults_need_not_fit_their_types() -> None:

@@ -71,6 +71,7 @@ def test_the_name_of_the_dead_letter_schemas_file_gives_its_id(tmp_path: Path) -
     ("name", "content", "says"),
     [
         ("7.avsc", '{"type": "record",\n oops', "7.avsc: not JSON at line 2, column 2"),
+        ("7.avsc", '/* a\n b */ {"type": // c\n oops', "7.avsc: not JSON at line 3, column 2"),
         ("7.avsc", {"type": "record", "name": "R"}, "7.avsc: not a valid Avro schema"),
         ("profile.avsc", ROW, "profile.avsc: name the file by the schema id"),
         ("7.avsc", "[" * 100_000, "7.avsc: nested too deep"),
@@ -110,3 +111,9 @@ def test_a_broken_file_is_no_problem_once_no_record_needs_it(tmp_path: Path) -> 
     assert schemas.waiting()
     schemas.answers()
     assert schemas.waiting() is None
+
+
+def test_a_file_may_hold_comments_and_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    row = fields(("id", "string"), name="Row", id={"doc": "// no comment"})
+    put(tmp_path, "7.avsc", "\ufeff// of Windows\n" + json.dumps(row, indent=1).replace("\n", '/* " */\n'))
+    assert asked(DirectorySchemas(tmp_path), 7) == [(7, row)]

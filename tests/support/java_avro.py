@@ -43,19 +43,19 @@ class JavaAvro:
             encoding="utf-8",
         )
         try:
-            self.records(["string"], seed=0, count=0)
+            self.records(['"string"'], seed=0, count=0)
         except BrokenPipeError:
             raise Unavailable(
                 f"this Java compiles nothing (apt-get install default-jdk-headless): {self._last_words()}"
             ) from None
 
-    def records(self, schemas: Sequence[object], *, seed: int, count: int) -> list[Written]:
-        """So many random records of the last schema, which may use types of those before it.
+    def records(self, schemas: Sequence[str], *, seed: int, count: int) -> list[Written]:
+        """So many random records of the last schema, which may use types of those before it. All are texts.
 
         Raises:
             Refused: Java does not take a schema.
         """
-        question = {"schemas": [json.dumps(schema) for schema in schemas], "seed": seed, "count": count}
+        question = {"schemas": schemas, "seed": seed, "count": count}
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None

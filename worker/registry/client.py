@@ -15,6 +15,7 @@ from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, S
 from confluent_kafka.schema_registry.error import OAuthTokenError
 
 from worker.core.avro.linking import InvalidSchema, linked
+from worker.core.avro.text import schema_in
 from worker.core.model import SCHEMA_ID_MAX, SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
@@ -288,10 +289,9 @@ def _parsed(answer: dict[str, Any]) -> object:
     if kind != "AVRO":
         raise InvalidSchema(f"its type is {ascii(kind)[:_SHOWN_MAX]}")
     try:
-        schema: object = json.loads(text)
+        return schema_in(text)
     except (ValueError, RecursionError):
         raise InvalidSchema("its text is not JSON") from None
-    return schema
 
 
 def _avro(schema: object) -> Schema:

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
+from worker.core.avro.text import schema_in
 from worker.core.model import SCHEMA_ID_MAX, SchemaId
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
@@ -146,7 +147,7 @@ def read_schema(path: Path) -> object:
         ValueError: The file cannot be read, or its content is not a valid Avro schema.
     """
     try:
-        schema: object = json.loads(path.read_text(encoding="utf-8"))
+        schema = schema_in(path.read_text(encoding="utf-8-sig"))
         AvroType(schema)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None

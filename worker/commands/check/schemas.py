@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from worker.commands.check.finding import Finding, Level
 from worker.core.events.decode import Decoder
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
+from worker.registry.directory import read_schema
 from worker.settings.model import Settings
 from worker.wiring import parts
 from worker.wiring.parts import Unusable
@@ -34,7 +34,7 @@ def check_schemas(settings: Settings) -> Iterator[Finding]:
         yield Finding.fail("schemas", str(error))
         return
     if schemas.framing == "none" and schemas.writer_schema is not None:
-        schema = json.loads(schemas.writer_schema.read_text("utf-8"))
+        schema = read_schema(schemas.writer_schema)
         yield from _fits(settings, decoder, schema, f"writer schema {schemas.writer_schema}")
     elif schemas.directory is not None:
         yield from _directory(settings, decoder, schemas.directory)
@@ -54,7 +54,7 @@ def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterato
         what = f"{directory} contains no <id>.avsc"
         yield Finding.fail("schemas", what, "put the schemas of the events there, for example as 7.avsc")
     for path in files:
-        for finding in _fits(settings, decoder, json.loads(path.read_text("utf-8")), path.name):
+        for finding in _fits(settings, decoder, read_schema(path), path.name):
             if decoder.asks_for_keys and finding.level is Level.FAIL:
                 yield Finding.warn(finding.check, f"{finding.what}; if it is a key's schema, all is well", finding.mend)
             else:

@@ -13,7 +13,7 @@ from worker.core.waiting.ledger import Ledger
 # million of each; allocator overhead is included.
 CHANGE_BYTES: Final = 260
 ATTRIBUTE_BYTES: Final = 130
-OLD_VALUE_BYTES: Final = 120
+OLD_VALUE_BYTES: Final = 90
 
 _REPEATS_MAX: Final = 16  # so many older values may repeat others, and as many more as there are others
 

@@ -15,7 +15,7 @@ from worker.core.waiting.change import ATTRIBUTE_BYTES, Attribute, Change
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.trouble import Trouble
 
-ENTRY_BYTES = 900
+ENTRY_BYTES = 750
 """Its size in memory without its strings and attributes; as those of `change`."""
 
 
