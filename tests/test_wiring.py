@@ -50,6 +50,15 @@ def test_registry_settings_are_refused_at_the_start_not_once_the_topics_exist(
     assert "hunter2" not in told
 
 
+@pytest.mark.parametrize(("name", "content"), [("7.avsc", "{"), ("3000000000.avsc", '"string"'), ("mine.avsc", '"int"')])
+def test_a_schema_folder_is_refused_at_the_start_not_once_the_topics_exist(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    settings = {"WORKER_SCHEMAS__REGISTRY_URL": "", "WORKER_SCHEMAS__DIRECTORY": str(tmp_path)}
+    assert name in refusal(settings)
+
+
 def test_a_proxy_that_is_no_url_is_refused_for_the_registry_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://bob:hunter2@[::1")
     told = refusal({"WORKER_ATTENTIVE__BASE_URL": "http://127.0.0.1:1/v1"})

@@ -210,8 +210,14 @@ def registry_client(settings: Settings) -> RegistryClient:
     return RegistryClient(chosen.registry_url or "", chosen.registry_properties, leave_out_tagged=leave_out)
 
 
-def prove_registry(settings: Settings) -> None:
-    """Its settings are read again once the topics exist, which may be long after the start."""
+def prove_schemas(settings: Settings) -> None:
+    """Reads the folder, or the registry's settings, to refuse what is wrong with them; errors as `schemas`.
+
+    Both are read again once the topics exist, which may be long after the start.
+    """
+    if settings.schemas.registry_url is None:
+        schemas(settings)
+        return
     try:
         registry_client(settings).close()
     except ValueError as error:

@@ -64,8 +64,7 @@ def worker(settings: Settings, who: WorkerIdentity, log: FilteringBoundLogger) -
         PropertiesRefused: librdkafka does not accept the Kafka properties.
         ExporterUnusable: The environment names an exporter that the worker does not have.
     """
-    if settings.schemas.registry_url is not None:
-        parts.prove_registry(settings)
+    parts.prove_schemas(settings)
     bearer = parts.token(settings)
     limit = settings.attentive.requests_per_second
     starting = Status.starting(version=who.version, instance=who.instance, group_id=who.group_id, rate_limit=limit)
