@@ -50,7 +50,9 @@ def test_registry_settings_are_refused_at_the_start_not_once_the_topics_exist(
     assert "hunter2" not in told
 
 
-@pytest.mark.parametrize(("name", "content"), [("7.avsc", "{"), ("3000000000.avsc", '"string"'), ("mine.avsc", '"int"')])
+@pytest.mark.parametrize(
+    ("name", "content"), [("7.avsc", "{"), ("3000000000.avsc", '"string"'), ("mine.avsc", '"int"')]
+)
 def test_a_schema_folder_is_refused_at_the_start_not_once_the_topics_exist(
     tmp_path: Path, name: str, content: str
 ) -> None:
