@@ -14,7 +14,7 @@ from worker.core.events.attributes import attributes_of
 from worker.core.events.contacts import is_contact
 from worker.core.events.getting import within
 from worker.core.events.mapping import KEY, Found, Mapping, Shape, find
-from worker.core.events.places import Attributes, Entries, Fields, Naming, Place, Row, Scalar
+from worker.core.events.places import Attributes, Entries, Fields, Naming, Place, Row, Scalar, entry
 from worker.core.events.plans import Plan
 from worker.core.events.spots import NotCovered, Spots
 from worker.core.events.values import as_text, custom_of, milliseconds, present, shown
@@ -46,8 +46,8 @@ def generated(
         NotCovered: Closures have to read all records of this schema.
     """
     constants = Constants(
-        Event=Event, User=User, as_text=as_text, custom_of=custom_of, is_contact=is_contact, milliseconds=milliseconds,
-        present=present, shown=shown, within=within, read_key=read_key, closures=closures,
+        Event=Event, User=User, as_text=as_text, custom_of=custom_of, entry=entry, is_contact=is_contact,
+        milliseconds=milliseconds, present=present, shown=shown, within=within, read_key=read_key, closures=closures,
     )  # fmt: skip
     spots = Spots(shape.value, constants)
     event = _EventSource(mapping, shape, spots, constants)
@@ -204,18 +204,22 @@ class _EventSource:
             self.source.add(f"{into} = null")
 
     def _place(self, place: Place, into: str) -> None:
-        if place.keys and place.keys[0] == KEY:
-            raise NotCovered
         if isinstance(place, Entries):
             self._entries(place, into)
             return
-        presence = self._spots.presence(place.keys[:-1] if isinstance(place, Scalar) else place.keys)
-        self.source.add(f"{into} = None")
-        with self.source.block(f"if {presence}:"):
-            if isinstance(place, Row):
-                self._fields(place.keys, place.fields, into)
-            elif place.name is not None:
-                self.source.add(f"{into} = {{{place.name!a}: {self._spots.value(place.keys)}}}")
+        above = place.keys[:-1] if isinstance(place, Scalar) else place.keys
+        if self._spots.is_row(above):
+            self.source.add(f"{into} = None")
+            with self.source.block(f"if {self._spots.presence(above)}:"):
+                if isinstance(place, Row):
+                    self._fields(place.keys, place.fields, into)
+                elif place.name is not None:
+                    self.source.add(f"{into} = {{{place.name!a}: {self._spots.value(place.keys)}}}")
+        elif isinstance(place, Scalar) and above:
+            value = "None" if place.name is None else self._spots.value(above)
+            self.source.add(f"{into} = entry({place.name!a}, {value}, {place.keys[-1]!a})")
+        else:
+            raise NotCovered
 
     def _entries(self, place: Entries, into: str) -> None:
         value = self._spots.value(place.keys)
