@@ -58,8 +58,9 @@ def kept_back(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
 
 
 def left_out(mapping: Mapping, shape: Shape) -> dict[str, str]:
-    """The fields beside the attributes that are none, as paths, each with why."""
-    return _compiled(mapping, shape).left_out
+    """The fields beside the attributes that are none, as paths, each with why. Not those with a path of their own."""
+    named = {shown(one.keys) for _, path in mapping.labelled("attributes") for one in find(shape, path)}
+    return {path: why for path, why in _compiled(mapping, shape).left_out.items() if path not in named}
 
 
 def _compiled(mapping: Mapping, shape: Shape) -> _Compiler:

@@ -81,7 +81,7 @@ class Decoder:
             self._key_type = None if self._key is None else self._key.fixed
         except InvalidSchema as error:
             raise ValueError(f"the key's schema is {error}") from None
-        self._planner = Planner(mapping, self._reader, key_is_text=key is not None and key.framing == "text")
+        self._planner = Planner(mapping, self._reader, plain_key=None if self._key is None else self._key.plain)
         try:
             self._bare = None if writer_schema is None else _prepared(writer_schema, "the writer schema")
             if self._bare is not None and (self._key is None or self._key_type is not None):

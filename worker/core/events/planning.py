@@ -27,13 +27,15 @@ class Planner:
     Args:
         mapping: Which fields mean what.
         reader: What records are resolved to, or None.
-        key_is_text: Whether Kafka keys are text, and not Avro.
+        plain_key: Reads a Kafka key that is not Avro. None: keys are.
     """
 
-    def __init__(self, mapping: Mapping, reader: AvroType | None, *, key_is_text: bool) -> None:
+    def __init__(
+        self, mapping: Mapping, reader: AvroType | None, *, plain_key: Callable[[bytes], object] | None
+    ) -> None:
         self._mapping = mapping
         self._reader = reader
-        self._key_is_text = key_is_text
+        self._plain_key = plain_key
         self._named = naming(mapping)
         self._names = Names()
 
@@ -82,8 +84,9 @@ class Planner:
         return decode
 
     def _key_reader(self, avro: AvroType) -> _ReadKey:
-        if self._key_is_text:
-            return _text_of
+        plain = self._plain_key
+        if plain is not None:
+            return lambda key, _start: plain(key)
         reader = Reader(avro)
 
         def read(key: bytes, start: int) -> object:
@@ -93,13 +96,6 @@ class Planner:
                 raise Undecodable(f"key: {why}") from None
 
         return read
-
-
-def _text_of(key: bytes, _start: int) -> str:
-    try:
-        return key.decode()
-    except UnicodeDecodeError:
-        raise Undecodable("key: it is not UTF-8 text") from None
 
 
 def _resolver(writer: AvroType, reader: AvroType) -> Callable[[bytes, int], Any]:
