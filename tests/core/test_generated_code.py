@@ -9,6 +9,7 @@ import random
 import secrets
 import traceback
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,16 @@ from worker.registry.bundled import bundled
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 TEXT = ["null", "string"]
 OTHER = fields(("id", "string"), name="Other")
+
+
+def test_the_example_in_the_design_is_what_is_generated() -> None:
+    design = (Path(__file__).parents[2] / "DESIGN.md").read_text(encoding="utf-8")
+    shown = design.partition("```python\n")[2].partition("```")[0]
+    schema = fields(("id", "string"), ("tier", TEXT))
+    source = Pair(schema, Mapping(**{**NOWHERE, "attributes": "*", "client_user_id": "id"})).source
+    assert ast.dump(ast.parse(shown)) == ast.dump(ast.parse(source))
+
+
 HOSTILE = (
     "a'b", 'a"b', "a\nb", "a\\", "#", "'''", '"""', "__import__('os').abort()", "{v1}", "d\ud800", "\u2028", "\0",
     "\\N{DIGIT ONE}", "');raise Odd#", "%s", "v1",
