@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-import ast
-import gc
 import json
 import os
 import random
 import secrets
-import traceback
-import weakref
 from typing import Any
 
 import pytest
 
+from tests.core.pairs import Pair, pair_of
 from tests.fuzz import schemas
 from tests.fuzz.cases import CASES
 from tests.fuzz.mutate import spoilt, valid
 from tests.support.avro import NOWHERE, body, fields, varint
-from worker.core.avro.read import Reader
-from worker.core.avro.schema import AvroType, Undecodable
-from worker.core.avro.source import Names
-from worker.core.events.attributes import naming
-from worker.core.events.extract import extractor
-from worker.core.events.generate import generated
-from worker.core.events.mapping import KEY, Mapping, Shape
-from worker.core.events.spots import NotCovered
-from worker.core.model import Event
+from worker.core.events.mapping import Mapping
 from worker.registry.bundled import bundled
 
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 FRESH = 40
-LEFT = "left to the closures"
-REFUSED = "refused"
 FAULT = "Unusable("
 TEXT = ["null", "string"]
+OTHER = fields(("id", "string"), name="Other")
 MAPPINGS = (
     Mapping("", "", "id", "", attributes="*", occurred_at="a", event_id="b"),
     Mapping("a", "b", "id", "name=c,x=d", attributes="a.*|b", occurred_at="type", event_id="id", exclude=("b*",)),
@@ -76,76 +64,16 @@ WHOLE: dict[str, tuple[dict[str, Any], Mapping]] = {
             prefix="p_", exclude=("canary1",), ignore_when=("b=canary-1",),
         ),
     ),
+    "entries": (
+        fields(("all", {"type": "map", "values": ["null", "int"]}), ("one", ["null", "string", OTHER])),
+        Mapping(**{**NOWHERE, "attributes": "all.canary1,x=all.canary2,y=one.id", "client_user_id": "all.canary3"}),
+    ),
     "alternatives": (
         fields(("a", TEXT), ("b", TEXT), ("c", ["int", "null"])),
         Mapping(**{**NOWHERE, "attributes": "a|b|c", "client_user_id": "c|a", "custom_identifiers": "x=c,y=b"}),
     ),
 }  # fmt: skip
 """Schemas of which no valid record is left to the closures."""
-
-
-def seen(event: Event | None) -> str:
-    """All of an event, of which its own `repr` shows little. Unlike ==, it knows 1 from True."""
-    if event is None:
-        return "ignored"
-    user = event.user
-    told = (user.phone, user.email, user.client_user_id, user.custom, event.attributes, event.occurred_at_ms)
-    return repr((*told, event.event_id, event.unusable, event.kept_back))
-
-
-class Pair:
-    """Reader and extractor of a schema and a mapping, and the plan that is generated of the same."""
-
-    def __init__(self, schema: object, mapping: Mapping, key_schema: object | None = None) -> None:
-        self.avro = AvroType(schema)
-        shape = Shape(self.avro, None if key_schema is None else AvroType(key_schema))
-        named = naming(mapping)
-        self._reader = Reader(self.avro)
-        self._read_key = None if shape.key is None else Reader(shape.key).read
-        self._extract = extractor(mapping, shape, named)
-        self.plan = generated(mapping, shape, named, Names(), self._read_key, leave, "schema 7")
-
-    @property
-    def source(self) -> str:
-        return str(self.plan.__globals__["__loader__"].get_source(""))
-
-    def expected(self, data: bytes, key: bytes | None = None) -> str:
-        try:
-            value = self._reader.read(data, 3)
-            if type(value) is not dict:
-                return REFUSED
-            if self._read_key is not None and key is not None:
-                value[KEY] = self._read_key(key, 0)
-            return seen(self._extract(value))
-        except Undecodable:
-            return REFUSED
-
-    def generated(self, data: bytes, key: bytes | None = None) -> str:
-        try:
-            return seen(self.plan(data, 3, key, 0))
-        except LeftError:
-            return LEFT
-
-    def agrees(self, data: bytes, key: bytes | None = None) -> bool:
-        """Whether both say the same of these bytes. False: they are left to the closures."""
-        found, expected = self.generated(b"abc" + data, key), self.expected(b"abc" + data, key)
-        assert found in {expected, LEFT}, f"{data.hex()}: {expected}"
-        return found != LEFT
-
-
-class LeftError(Exception):
-    """The generated plan has left a record to the closures."""
-
-
-def leave(_value: bytes, _start: int, _key: bytes | None, _key_start: int) -> Event | None:
-    raise LeftError
-
-
-def pair_of(schema: object, mapping: Mapping) -> Pair | None:
-    try:
-        return Pair(schema, mapping)
-    except (NotCovered, Undecodable):
-        return None
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -262,101 +190,13 @@ def test_what_takes_more_than_one_byte_to_count_is_read_by_generated_code() -> N
 
 
 def test_paths_into_the_key_are_read_by_generated_code() -> None:
-    key = fields(("id", "long"), ("region", TEXT), name="Key")
-    mapping = Mapping(**{**NOWHERE, "attributes": "*", "client_user_id": "key.id|id", "event_id": "key.region"})
+    more = {"type": "map", "values": "string"}
+    key = fields(("id", "long"), ("region", TEXT), ("more", more), name="Key")
+    mapping = Mapping(
+        **{**NOWHERE, "attributes": "*,key.region,key.more", "client_user_id": "key.id|id", "event_id": "key.region"}
+    )
     pair = Pair(fields(("id", "string"), ("tier", TEXT)), mapping, key)
-    data, key_data = varint(1) + b"x" + varint(0), varint(7) + varint(0)
+    data, key_data = varint(1) + b"x" + varint(0), varint(7) + varint(1) + varint(2) + b"eu" + varint(0)
     assert pair.agrees(data, key_data)
     assert pair.agrees(data, None)
     assert not pair.agrees(data, key_data[:1])
-
-
-HOSTILE = (
-    "a'b", 'a"b', "a\nb", "a\\", "#", "'''", '"""', "__import__('os').abort()", "{v1}", "d\ud800", "\u2028", "\0",
-    "\\N{DIGIT ONE}", "');raise Odd#", "%s", "v1",
-)  # fmt: skip
-
-
-def with_names(names: tuple[str, ...]) -> Pair:
-    kind = {"type": "enum", "name": names[0], "symbols": ["A", "B"]}
-    schema = fields(
-        *((name, TEXT) for name in names),
-        ("inner", ["null", fields(*((name, "string") for name in names), name=names[1])]),
-        ("kind", kind),
-        name=names[2],
-    )
-    mapping = Mapping(
-        **{**NOWHERE, "attributes": f"*,{names[0]}=kind", "custom_identifiers": f"{names[1]}=kind"},
-        rename={names[3]: names[4]}, prefix=names[5], flatten=names[6], ignore_when=(f"kind={names[7]}",),
-        exclude=(names[8],),
-    )  # fmt: skip
-    return Pair(schema, mapping)
-
-
-def test_names_of_a_schema_or_a_mapping_are_data_and_never_code() -> None:
-    pair, plain = with_names(HOSTILE), with_names(tuple(f"n{number:02}" for number in range(len(HOSTILE))))
-    rng = random.Random(SEED)
-    for _ in range(FRESH):
-        assert pair.agrees(b"".join(valid(pair.avro, rng)))
-    assert pair.source.isascii()
-    assert without_texts(pair.source) == without_texts(plain.source)
-
-
-def without_texts(source: str) -> str:
-    """What the source does, whatever its texts are."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in {"@", "+"}:
-            node.value = "a text"
-    return ast.dump(tree)
-
-
-def test_a_traceback_shows_the_line_of_generated_code() -> None:
-    plan = Pair(fields(("id", "string")), Mapping(**{**NOWHERE, "attributes": "*"})).plan
-    with pytest.raises(LeftError) as caught:
-        plan(b"", 0, None, 0)
-    frame = traceback.extract_tb(caught.value.__traceback__)[1]
-    assert frame.filename.startswith("schema 7, generated ")
-    assert frame.line == "return closures(data, start, key, key_start)"
-
-
-def test_a_forgotten_plan_is_freed_at_once() -> None:
-    """The worker looks for garbage seldom."""
-    gc.collect()
-    gc.disable()
-    try:
-        pair = Pair(*WHOLE["default"])
-        held = [weakref.ref(each) for each in (pair.avro, pair.plan)]
-        del pair
-        assert [ref() for ref in held] == [None, None]
-    finally:
-        gc.enable()
-
-
-OTHER = fields(("id", "string"), name="Other")
-
-
-@pytest.mark.parametrize(
-    ("schema", "settings"),
-    [
-        (fields(("id", "string"), ("next", ["null", "Row"])), {"attributes": "*"}),
-        ([OTHER, fields(("id", "string"))], {"attributes": "*"}),
-        (fields(("x", OTHER)), {"attributes": "x.*", "client_user_id": "x"}),
-        (fields(("x", {"type": "map", "values": "string"})), {"attributes": "x.y"}),
-        (fields(*((f"f{number}", "int") for number in range(1_800))), {"attributes": "*"}),
-        (fields(("x", "bytes")), {"attributes": "y"}),
-    ],
-    ids=["recursive", "several types", "whole and by fields", "an entry of a map", "very large", "refused"],
-)
-def test_some_schemas_are_left_to_closures(schema: object, settings: dict[str, str]) -> None:
-    with pytest.raises(NotCovered):
-        Pair(schema, Mapping(**{**NOWHERE, **settings}))
-
-
-def test_types_that_hold_each_other_twice_do_not_become_endless_code() -> None:
-    schema: Any = fields(("x", TEXT), name="Layer0")
-    for layer in range(1, 14):
-        schema = fields(("one", ["null", schema]), ("two", f"Layer{layer - 1}"), name=f"Layer{layer}")
-    pair = Pair(fields(("id", "string"), ("all", schema)), Mapping(**{**NOWHERE, "attributes": "id"}))
-    assert pair.source.count("\n") < 6_000
-    assert pair.agrees(varint(1) + b"x" + varint(0) * 14)

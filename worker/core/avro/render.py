@@ -65,10 +65,10 @@ def _date(days: int, _writer: object, _reader: object) -> date | OutOfRange:
         return OutOfRange(days)
 
 
-def _timestamp(epoch: datetime, micros_per_unit: int) -> Callable[[int, object, object], datetime | OutOfRange]:
+def _timestamp(epoch: datetime, unit: timedelta) -> Callable[[int, object, object], datetime | OutOfRange]:
     def read(units: int, _writer: object, _reader: object) -> datetime | OutOfRange:
         try:
-            return epoch + timedelta(microseconds=units * micros_per_unit)
+            return epoch + unit * units  # in half the time of a new timedelta of so many
         except OverflowError:
             return OutOfRange(units)
 
@@ -129,12 +129,12 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("int", "date"): _date,
     ("int", "time-millis"): _time(1_000),
     ("long", "time-micros"): _time(1),
-    ("long", "timestamp-millis"): _timestamp(_EPOCH, 1_000),
-    ("long", "timestamp-micros"): _timestamp(_EPOCH, 1),
+    ("long", "timestamp-millis"): _timestamp(_EPOCH, timedelta(milliseconds=1)),
+    ("long", "timestamp-micros"): _timestamp(_EPOCH, timedelta(microseconds=1)),
     ("long", "timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units),
     ("long", "time-nanos"): _time_nanos,
-    ("long", "local-timestamp-millis"): _timestamp(_EPOCH_LOCAL, 1_000),
-    ("long", "local-timestamp-micros"): _timestamp(_EPOCH_LOCAL, 1),
+    ("long", "local-timestamp-millis"): _timestamp(_EPOCH_LOCAL, timedelta(milliseconds=1)),
+    ("long", "local-timestamp-micros"): _timestamp(_EPOCH_LOCAL, timedelta(microseconds=1)),
     ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units, local=True),
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,

@@ -14,7 +14,7 @@ from worker.core.events.attributes import attributes_of
 from worker.core.events.contacts import is_contact
 from worker.core.events.getting import within
 from worker.core.events.mapping import KEY, Found, Mapping, Shape, find
-from worker.core.events.places import Attributes, Entries, Fields, Naming, Place, Row, Scalar
+from worker.core.events.places import Attributes, Entries, Fields, Naming, Place, Row, Scalar, entry
 from worker.core.events.plans import Plan
 from worker.core.events.spots import NotCovered, Spots
 from worker.core.events.values import as_text, custom_of, milliseconds, present, shown
@@ -46,8 +46,8 @@ def generated(
         NotCovered: Closures have to read all records of this schema.
     """
     constants = Constants(
-        Event=Event, User=User, as_text=as_text, custom_of=custom_of, is_contact=is_contact, milliseconds=milliseconds,
-        present=present, shown=shown, within=within, read_key=read_key, closures=closures,
+        Event=Event, User=User, as_text=as_text, custom_of=custom_of, entry=entry, is_contact=is_contact,
+        milliseconds=milliseconds, present=present, shown=shown, within=within, read_key=read_key, closures=closures,
     )  # fmt: skip
     spots = Spots(shape.value, constants)
     event = _EventSource(mapping, shape, spots, constants)
@@ -178,13 +178,19 @@ class _EventSource:
             raise NotCovered
         self.source.add("kept_back = ()")
         if len(attributes.paths) == 1:
-            self._first_place(attributes.paths[0], "attributes")
-            self.source.add("attributes = attributes or {}")
+            (places,) = attributes.paths
+            self._first_place(places, "attributes")
+            if not self._is_certain(places):
+                self.source.add("attributes = attributes or {}")
             return
         self.source.add("attributes = {}")
         for places in reversed(attributes.paths):
             self._first_place(places, "found")
             self.source.add("attributes.update(found or {})")
+
+    def _is_certain(self, places: tuple[Place, ...]) -> bool:
+        """Whether they are always there: the fields of a record that is never null."""
+        return len(places) == 1 and isinstance(places[0], Row) and self._spots.presence(places[0].keys) == "True"
 
     def _first_place(self, places: tuple[Place, ...], into: str) -> None:
         """The first place that is there. A scalar that is null counts only if no other is there."""
@@ -204,18 +210,32 @@ class _EventSource:
             self.source.add(f"{into} = null")
 
     def _place(self, place: Place, into: str) -> None:
-        if place.keys and place.keys[0] == KEY:
-            raise NotCovered
         if isinstance(place, Entries):
             self._entries(place, into)
             return
-        presence = self._spots.presence(place.keys[:-1] if isinstance(place, Scalar) else place.keys)
-        self.source.add(f"{into} = None")
-        with self.source.block(f"if {presence}:"):
-            if isinstance(place, Row):
-                self._fields(place.keys, place.fields, into)
-            elif place.name is not None:
-                self.source.add(f"{into} = {{{place.name!a}: {self._spots.value(place.keys)}}}")
+        above = place.keys[:-1] if isinstance(place, Scalar) else place.keys
+        if self._spots.is_row(above):
+            presence = self._spots.presence(above)
+            if presence == "True":
+                self._there(place, into)
+                return
+            self.source.add(f"{into} = None")
+            with self.source.block(f"if {presence}:"):
+                self._there(place, into)
+        elif isinstance(place, Scalar) and above:
+            value = "None" if place.name is None else self._spots.value(above)
+            self.source.add(f"{into} = entry({place.name!a}, {value}, {place.keys[-1]!a})")
+        else:
+            raise NotCovered
+
+    def _there(self, place: Row | Scalar, into: str) -> None:
+        """The attributes of a record that is there."""
+        if isinstance(place, Row):
+            self._fields(place.keys, place.fields, into)
+        elif place.name is None:
+            self.source.add(f"{into} = None")
+        else:
+            self.source.add(f"{into} = {{{place.name!a}: {self._spots.value(place.keys)}}}")
 
     def _entries(self, place: Entries, into: str) -> None:
         value = self._spots.value(place.keys)

@@ -19,6 +19,13 @@ _Read: TypeAlias = Callable[[Decoded, list[str]], dict[str, object] | None]
 """The same for one place. None if the record has nothing there."""
 
 
+def entry(name: str, value: object, key: str) -> dict[str, object] | None:
+    """The attribute `name` that is at a key of a value. None if there is none."""
+    if type(value) is list:
+        value = entries(value)
+    return {name: value[key]} if type(value) is dict and key in value else None
+
+
 @dataclass(frozen=True, slots=True)
 class Scalar:
     """One scalar field. Its attribute is called `name`; None: it is excluded."""
@@ -32,14 +39,7 @@ class Scalar:
         if name is None:
             return lambda _data, _kept_back: None
         get, last = by_keys(self.keys[:-1]), self.keys[-1]
-
-        def scalar(data: Decoded, _kept_back: list[str]) -> dict[str, object] | None:
-            value = get(data)
-            if type(value) is list:
-                value = entries(value)
-            return {name: value[last]} if type(value) is dict and last in value else None
-
-        return scalar
+        return lambda data, _kept_back: entry(name, get(data), last)
 
 
 @dataclass(frozen=True, slots=True)

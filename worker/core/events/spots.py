@@ -74,7 +74,7 @@ class Spots:
 
     def is_row(self, keys: Keys) -> bool:
         """Whether there is a record, or null, and nothing else."""
-        if keys[0] == KEY:
+        if keys[:1] == (KEY,):
             return False
         spot, rest = self._spot(keys)
         return not rest and spot.record is not None

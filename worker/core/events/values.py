@@ -80,7 +80,7 @@ def custom_of(value: object, faults: list[Unusable]) -> tuple[tuple[str, str], .
     if not value:
         return NO_CUSTOM
     pairs = value.items() if type(value) is dict else value if type(value) is list else (value,)
-    return tuple(pair for item in pairs if (pair := _pair(item, faults)) is not None)
+    return tuple([pair for item in pairs if (pair := _pair(item, faults)) is not None])
 
 
 def _pair(item: object, faults: list[Unusable]) -> tuple[str, str] | None:
@@ -93,7 +93,7 @@ def _pair(item: object, faults: list[Unusable]) -> tuple[str, str] | None:
         return None
     if item[1] is None:
         return None
-    name, value = map(as_text, item)
+    name, value = as_text(item[0]), as_text(item[1])
     if name is None or value is None:
         faults.append(unusable("custom", "custom_identifiers", item[0] if name is None else item[1]))
         return None
