@@ -10,7 +10,8 @@ from worker.core.letters.letter import source_of, trace_context
 from worker.core.model import Now, Record, Scalar, User, UserKey
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import NAME_BYTES, SUBJECT_BYTES, Subject
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 
 _KEPT: Final = 0.75  # of the users, when memory runs out
 
