@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.compiled import ROOT
-from bench.contenders import PEERS
 from bench.report import Spread
 from bench.results import Key, Results, shown
+from bench.theirs import PEERS
 
 RESULTS = ROOT / "bench" / "results"
 _PEERS = {peer.name for peer in PEERS}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from bench.contenders import Bench, Contender, prepared
+from bench.contenders import Bench, Contender
 from bench.destination import Destination
+from bench.theirs import prepared
 from tests.support.brokers import Broker
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{row.name:24}{row.says}" for row in ROWS))
         return 0
+    if options.show is not None:
+        print(_said(Results.read(json.loads(options.show.read_text(encoding="utf-8")))))
+        return 0
     rows = [row for row in ROWS if not options.only or row.name in options.only]
     pinned = cores.pin()
     if not pinned:
@@ -51,12 +55,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stack.callback(broker.stop)
         stage = Stage(broker, directory, options.quick)
         measured: dict[str, list[list[Sample]]] = {}
-        failed = [row.name for row in rows if not _measured(row, stage, options.repetitions, measured)]
+        failed = not _all_measured(rows, stage, options.repetitions, measured)
     results = Results.of(measured, {**head(), **report.machine(), "pinned": pinned, "quick": options.quick})
+    if not results.values:
+        return 1
     print(json.dumps(results.as_json(), indent=2) if options.json else _said(results))
     whole = not (options.quick or options.only or failed)
     _keep(results, comparison.RESULTS if whole else SCRATCH)
     return 1 if failed else 0
+
+
+def _all_measured(rows: Sequence[Row], stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
+    try:
+        done = [_measured(row, stage, repetitions, measured) for row in rows]
+        return all(done)
+    except KeyboardInterrupt:
+        print("Interrupted: what was measured until now is kept.", file=sys.stderr)
+        return False
 
 
 def _said(results: Results) -> str:
@@ -104,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="sizes that show only that everything works")
     parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="show results that were kept, and measure nothing")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     return parser
 

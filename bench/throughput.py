@@ -15,11 +15,12 @@ from pathlib import Path
 
 import worker
 from bench import report
-from bench.contenders import WORKER, Bench, NotMeasured, Work
+from bench.contenders import Bench, NotMeasured, Work
 from bench.decoding import as_read, decode, decode_and_preflight, settle_memory
 from bench.destination import Destination
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one
+from bench.ours import WORKER
 from bench.report import Repetition
 from bench.running import to_the_end
 from tests.support.brokers import Broker, MockBroker, real_broker

@@ -166,14 +166,15 @@ def test_it_says_what_was_reached() -> None:
 def test_a_row_ends_what_it_has_started(tmp_path: Path) -> None:
     ended = []
 
-    def repeat(_: Stage) -> Repetitions:
+    def repeat() -> Repetitions:
         try:
             while True:
                 yield [Sample("worker", EVENTS_PER_SECOND, 1.0)]
         finally:
             ended.append(True)
 
-    row = Row("row", "a row", repeat, repetitions_max=2)
+    made = repeat()  # held here, so that nobody but the row ends it
+    row = Row("row", "a row", lambda _: made, repetitions_max=2)
     stage = Stage(None, tmp_path, quick=True)  # type: ignore[arg-type]  # this row needs no broker
     assert len(list(row.repeated(stage, 5))) == 2
     assert ended

@@ -8,9 +8,10 @@ import sys
 import time
 
 from bench import cores
-from bench.contenders import WORKER, NotMeasured, Work
+from bench.contenders import NotMeasured, Work
 from bench.figures import resident_mebibytes
 from bench.loads import fill, four_large, new_topic, one_to_one
+from bench.ours import WORKER
 from bench.running import assigned, look_until, started
 from bench.stage import Measure, Repetitions, Row, Sample, Stage
 from bench.traffic import Late, send

@@ -6,9 +6,10 @@ import random
 import time
 from contextlib import ExitStack
 
-from bench.contenders import WORKER, Bench, NotMeasured, RunningWorker, Work, new_group
+from bench.contenders import Bench, NotMeasured, Work
 from bench.figures import cpu_seconds
 from bench.loads import PARTITIONS, SEED, new_topic, one_to_one, write
+from bench.ours import WORKER, RunningWorker, new_group
 from bench.stage import Measure, Repetitions, Row, Sample, Stage
 from bench.traffic import Late, send
 from tests.support.processes import until

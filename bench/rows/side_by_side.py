@@ -6,11 +6,13 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 
-from bench.contenders import CONSUME, WORKER, Bench, Contender, NotMeasured, Work
+from bench.contenders import Bench, Contender, NotMeasured, Work
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one, ten_to_one
+from bench.ours import WORKER
 from bench.running import for_calls, to_the_end
 from bench.stage import CPU_PER_THOUSAND, EVENTS_PER_SECOND, Repetitions, Row, Sample, Stage, ratios
+from bench.theirs import CONSUME
 
 IN_FLIGHT = 256
 DELAY_MILLISECONDS = 50
@@ -26,18 +28,18 @@ def _one_to_one(stage: Stage) -> Repetitions:
 
 
 def _with_a_delay(stage: Stage) -> Repetitions:
-    load = one_to_one(stage.size(20_000, 2_000))
+    load = one_to_one(stage.size(15_000, 2_000))
     with stage.bench("-delay", f"{DELAY_MILLISECONDS}ms") as bench:
         work = _work(stage, load, {"WORKER_ATTENTIVE__CONCURRENCY": str(IN_FLIGHT)})
         yield from _in_turn(_callers(stage), lambda contender: _whole(contender, bench, work, load))
 
 
 def _ten_to_one(stage: Stage) -> Repetitions:
-    yield from _coalesced(stage, ten_to_one(stage.size(200_000, 10_000)), _callers(stage))
+    yield from _coalesced(stage, ten_to_one(stage.size(120_000, 10_000)), _callers(stage))
 
 
 def _hundred_to_one(stage: Stage) -> Repetitions:
-    yield from _coalesced(stage, hundred_to_one(stage.size(400_000, 20_000)), (WORKER, *stage.peers))
+    yield from _coalesced(stage, hundred_to_one(stage.size(240_000, 20_000)), (WORKER, *stage.peers))
 
 
 def _callers(stage: Stage) -> Sequence[Contender]:

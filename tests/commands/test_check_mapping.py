@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.avro import fields
+from tests.support.stub_registry import stub_registry
 from worker.commands.check.finding import Level
 from worker.commands.check.schemas import check_schemas
 from worker.settings.load import load
@@ -105,3 +106,21 @@ def test_attributes_that_no_record_could_have_are_told(tmp_path: Path) -> None:
         Level.FAIL,
         "7.avsc: attributes: tags is neither a map, a record nor a scalar in this schema",
     )
+
+
+def test_it_says_what_a_schema_of_the_registry_lacks() -> None:
+    schema = json.dumps(fields(("id", "string"), ("user", "n.User")))
+    with stub_registry() as stub:
+        stub.fault = lambda path: (200, {"version": 4, "schema": schema}) if path.endswith("/latest") else None
+        environment = {
+            "WORKER_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+            "WORKER_KAFKA__TOPICS": "profiles",
+            "WORKER_SCHEMAS__REGISTRY_URL": stub.url,
+            "WORKER_ATTENTIVE__TOKEN": "token",
+        }
+        found = [
+            finding for finding in check_schemas(load(None, {}, environment).settings) if finding.level == Level.FAIL
+        ]
+    assert [finding.what for finding in found][:1] == [
+        "profiles-value, version 4: not a valid Avro schema: there is no type n.User"
+    ]

@@ -67,7 +67,7 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
     assert len([what for _, what in told if "(example " in what]) == 5
     assert any("phone ********: tier (text)" in what for _, what in told)
     assert any("not in WORKER_ATTRIBUTES__ALLOW" in what and "vip (5)" in what for _, what in told)
-    beside = "5 dead letters beside a call, sensitive_data; the latest is"
+    beside = "5 dead letters beside what is sent, sensitive_data; the latest is"
     assert [what for level, what in told if level == "warn" and beside in what]
     assert [what for level, what in told if level == "warn" and "Vip in WORKER_ATTRIBUTES__ALLOW" in what]
     assert done.returncode == 1  # most fail

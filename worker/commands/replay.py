@@ -256,16 +256,16 @@ class _Run:
         if built.follower.passes > 1:
             self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {built.follower.passes} passes over the topic")
         self._say(
-            f"{counted(counts.records, 'record')} read, with {counted(counts.changes, 'change')} of "
+            f"{counted(counts.records, 'record')} read, with {counted(tally.changes, 'change')} of "
             f"{counted(tally.users, 'user')} to replay; {counted(tally.calls, 'call')}, at least {seconds:,.0f} s at "
             f"{rate:g} a second; {counted(tally.superseded, 'value')} not sent, because a later one stands in the log"
         )
-        if not counts.changes:
+        if not tally.changes:
             self._say("there is nothing to replay: no change of the range is one of those that the options name")
         self._print(
             {
                 "records": counts.records,
-                "changes": counts.changes,
+                "changes": tally.changes,
                 "users": tally.users,
                 "calls": tally.calls,
                 "superseded": tally.superseded,

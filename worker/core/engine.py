@@ -277,11 +277,8 @@ class Engine:
 
     def committable(self) -> dict[Partition, int]:
         """For each partition with records read, the offset before which everything is settled."""
-        return {
-            partition: offset
-            for partition, ledger in self._ledgers.items()
-            if (offset := ledger.committable) is not None
-        }
+        offsets = ((partition, ledger.committable) for partition, ledger in self._ledgers.items())
+        return {partition: offset for partition, offset in offsets if offset is not None}
 
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""

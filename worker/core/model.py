@@ -84,7 +84,8 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Its key, its value and its headers in bytes."""
-        return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
+        headers = headers_bytes(self.headers) if self.headers else 0
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 @cheap

@@ -13,10 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, SchemaRegistryError
 from confluent_kafka.schema_registry.error import OAuthTokenError
-from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
-from fastavro.schema import load_schema
 
-from worker.core.avro.schema import full_name
+from worker.core.avro.linking import InvalidSchema, linked
 from worker.core.model import SCHEMA_ID_MAX, SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
@@ -28,7 +26,7 @@ _ANY_CODE = range(-(2**31), 2**31)
 _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
-_ROOT = "$root"
+_SHOWN_MAX = 100
 _AUTHORITIES, _CERT_FILE = "ssl.ca.location", "SSL_CERT_FILE"
 
 _EXPIRIES = (("expires_in",), ("expires_at",))
@@ -88,6 +86,8 @@ class RegistryClient:
 
     def schema(self, schema_id: SchemaId) -> object | None:
         """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id or GUID.
+
+        An `InvalidSchema` says that the id's schema is none, and why: then all is well with the registry.
 
         Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL, and the code
         with another status from a proxy or a registry in trouble.
@@ -175,31 +175,32 @@ class RegistryClient:
         return answer, await self._assembled(answer)
 
     async def _assembled(self, answer: dict[str, Any]) -> object:
-        """The schema, with the types that it references in other subjects defined inside."""
-        kind = answer.get("schemaType") or "AVRO"
-        if kind != "AVRO":
-            return {"type": str(kind)}  # the decoder reports that there is no such Avro type
-        text = _text_of(answer)
+        """The schema, with the types that it references in other subjects defined inside; or why there is none."""
         try:
-            root: object = json.loads(text)
-        except (ValueError, RecursionError):
-            return text[:100]  # the decoder reports that this is not a schema
-        if answer.get("references"):
-            named: dict[str, object] = {_ROOT: root}
-            await self._collect(answer, named)
-            root = load_schema(_ROOT, repo=_Named(named))
+            root = _parsed(answer)
+            if answer.get("references"):
+                root = linked(root, await self._references(answer, set()))
+        except InvalidSchema as why:
+            return why
         data_rules.check(answer, root, leave_out=self._leave_out_tagged)
         return root
 
-    async def _collect(self, answer: dict[str, Any], named: dict[str, object]) -> None:
+    async def _references(self, answer: dict[str, Any], seen: set[tuple[str, int]]) -> list[object]:
+        """The schemas that an answer refers to, each behind those that it refers to itself."""
+        found: list[object] = []
         for reference in answer.get("references") or ():
-            name, subject, version = reference["name"], reference["subject"], reference["version"]
-            if name not in named:
-                referenced = await self._referenced(subject, int(version))
-                definition = json.loads(_text_of(referenced))
-                # Also by its own name: a registry's references may have any name, for example a file's.
-                named[name] = named[full_name(definition)] = definition
-                await self._collect(referenced, named)
+            subject, version = reference["subject"], int(reference["version"])
+            if (subject, version) in seen:
+                continue
+            seen.add((subject, version))
+            referenced = await self._referenced(subject, version)
+            found += await self._references(referenced, seen)
+            try:
+                found.append(_parsed(referenced))
+            except InvalidSchema as why:
+                what = f"version {version} of the subject {ascii(subject)[:_SHOWN_MAX]}"
+                raise InvalidSchema(f"it refers to {what}, which is {why}") from None
+        return found
 
     async def _referenced(self, subject: str, version: int) -> dict[str, Any]:
         try:
@@ -211,19 +212,6 @@ class RegistryClient:
                 f"it refers to version {version} of the subject {subject}, which the registry does not have; register "
                 "that again"
             ) from None
-
-
-class _Named(AbstractSchemaRepository):
-    """Referenced schemas by name, in the form that fastavro wants."""
-
-    def __init__(self, named: Mapping[str, object]) -> None:
-        self._named = named
-
-    def load(self, name: str) -> object:
-        try:
-            return self._named[name]
-        except KeyError:
-            raise SchemaRepositoryError(f"there is no reference named {name}") from None
 
 
 def _number(name: str, value: object) -> float:
@@ -286,12 +274,24 @@ def _says_not_found(error: SchemaRegistryError, codes: Collection[int]) -> bool:
     return error.http_status_code == _NOT_FOUND and type(code) is int and code in codes
 
 
-def _text_of(answer: dict[str, Any]) -> str:
-    """The schema's text in an answer."""
+def _parsed(answer: dict[str, Any]) -> object:
+    """The schema in an answer.
+
+    Raises:
+        InvalidSchema: It is not Avro's JSON.
+        TypeError, KeyError: The answer has none.
+    """
     text = answer["schema"]
     if not isinstance(text, str):
         raise TypeError("the registry's answer has no schema")
-    return text
+    kind = answer.get("schemaType") or "AVRO"
+    if kind != "AVRO":
+        raise InvalidSchema(f"its type is {ascii(kind)[:_SHOWN_MAX]}")
+    try:
+        schema: object = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidSchema("its text is not JSON") from None
+    return schema
 
 
 def _avro(schema: object) -> Schema:

@@ -137,7 +137,7 @@ def _summary(topic: str, found: Rehearsal) -> Finding:
 
 def _letters(found: Rehearsal, reason: str) -> str:
     whole, beside = found.outcomes[reason], found.beside[reason]
-    told = (counted(whole, "dead letter"), f"{counted(beside, 'dead letter')} beside a call")
+    told = (counted(whole, "dead letter"), f"{counted(beside, 'dead letter')} beside what is sent")
     return " and ".join(text for text, count in zip(told, (whole, beside), strict=True) if count)
 
 

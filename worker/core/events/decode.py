@@ -62,9 +62,9 @@ class Decoder:
     ) -> None:
         self._empty_is_tombstone = empty_is_tombstone
         self._mapping = mapping
-        self._header: bytes | None = None
-        """The framing of the record before, if that alone named the schema, and the plan of it."""
+        self._header = b""
         self._latest: Plan | None = None
+        """The plan of the record before, if its header named the schema: that of the next one is mostly the same."""
         self._plans: Plans[tuple[SchemaId | None, SchemaId | None], Plan] = Plans()
         self._types: Plans[SchemaId, AvroType] = Plans()
         """If the mapping looks at keys, which may have any schema beside a value's; else the plan is enough."""

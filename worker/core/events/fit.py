@@ -11,7 +11,7 @@ _IDENTIFIERS = ("phone", "email", "client_user_id", "custom_identifiers")
 _READABLE = frozenset({"string", "enum", "int", "long", "float", "double"})
 _NEVER_TIMES = frozenset({"record", "error", "array", "map", "boolean", "bytes", "fixed", "enum", "float", "double"})
 _NEVER_TIMES_LOGICAL = frozenset({"date", "time-millis", "time-micros"})
-_READABLE_LOGICAL = frozenset({"decimal", "uuid", "variable-scale-decimal"})
+_READABLE_LOGICAL = frozenset({"decimal", "big-decimal", "uuid", "variable-scale-decimal"})
 
 
 def absent(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
