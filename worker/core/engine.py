@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from worker.core.counted import counted
 from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
@@ -310,7 +309,7 @@ class Engine:
         gate, storm = self._destination.gate, self._outbox.storm
         if gate.halt is not None or storm.since_ms is None:
             return gate.halt
-        detail = f"{counted(storm.withheld, 'dead letter')} of unusable records withheld"
+        detail = storm.told
         if self._memory.short:
             detail += "; they fill the memory, so no more records are read: mend their producer, or raise the bound"
         return Halt(HaltReason.REJECTION_STORM, storm.since_ms, detail)

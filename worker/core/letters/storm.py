@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from worker.core.counted import counted
 from worker.core.model import Letter
 
 _NOTE: Final = re.compile(r"letters-spent (\d{1,9}) (\d{1,9})")
@@ -100,6 +101,11 @@ class Storm:
     def withheld(self) -> int:
         """How many letters are withheld."""
         return len(self._withheld)
+
+    @property
+    def told(self) -> str:
+        """The same for people."""
+        return f"{counted(self.withheld, 'dead letter')} of unusable records withheld"
 
     @property
     def since_ms(self) -> int | None:
