@@ -102,7 +102,7 @@ def _replayed(settings: Settings, topic: str, events: int) -> Figure:
     with build(settings, task, parts.identity(settings), admin, None, board, log) as built:
         built.job.run(lambda: False)
         figure = _figure(events, started, cpu_started)
-        found = built.follower.counts.changes
+        found = built.replay.tally.changes
     if found != events:
         raise NotMeasured(f"of {events} records a replay found {found}")
     return figure

@@ -131,11 +131,18 @@ class LazyGroup(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Runs the command. A missing extra may show only now; the message is the same."""
+        """Runs the command. A missing extra may show only now; the message is the same.
+
+        An error is told as a line of the log, where that is JSON.
+        """
         try:
-            return super().invoke(ctx)
-        except ModuleNotFoundError as error:
-            _raise_missing_extra(error, ctx.invoked_subcommand or "")
+            try:
+                return super().invoke(ctx)
+            except ModuleNotFoundError as error:
+                _raise_missing_extra(error, ctx.invoked_subcommand or "")
+        except click.ClickException as error:
+            importlib.import_module("worker.commands.fatal").tell(error, ctx.invoked_subcommand)
+            raise
 
 
 def _raise_missing_extra(error: ModuleNotFoundError, command: str) -> NoReturn:

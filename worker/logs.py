@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import re
+import socket
 import sys
 import time
 import traceback
@@ -66,6 +67,11 @@ _SAFE_EXCEPTIONS: Final = frozenset({"worker", "cimpl"})
 
 # These log each request with its URL.
 _TALKATIVE: Final = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "asyncio")
+
+
+def instance_name() -> str:
+    """This process's name among the replicas: the host's name, which is the pod's, and the pid, for its restarts."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def configure(

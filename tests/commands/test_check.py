@@ -119,9 +119,16 @@ def test_a_destination_that_never_answers_fails_after_the_time_out(sound: dict[s
 
 
 @pytest.mark.kafka
-def test_a_schema_that_is_not_avro_fails(sound: dict[str, str]) -> None:
-    (Path(sound["WORKER_SCHEMAS__DIRECTORY"]) / "8.avsc").write_text("{")
-    assert "8.avsc" in bad(findings(sound, 1))["schemas"]["what"]
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("8.avsc", "{", "8.avsc: not JSON"),
+        ("3000000000.avsc", '"string"', "3000000000.avsc: schema ids end at 2147483647"),
+    ],
+)
+def test_a_file_that_is_no_schema_or_has_no_id_fails(sound: dict[str, str], name: str, text: str, says: str) -> None:
+    (Path(sound["WORKER_SCHEMAS__DIRECTORY"]) / name).write_text(text)
+    assert says in bad(findings(sound, 1))["schemas"]["what"]
 
 
 @pytest.mark.kafka

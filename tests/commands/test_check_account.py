@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from email.utils import formatdate
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,17 @@ def test_the_company_of_the_token_is_told_and_how_to_refuse_any_other(sandbox: S
     assert company.level is Level.OK
     assert company.what.startswith("'Sandbox' (id 1, domain sandbox); set WORKER_ATTENTIVE__COMPANY_ID=1 to refuse")
     assert found(sandbox, COMPANY_ID="1")["company"].what == "'Sandbox' (id 1, domain sandbox), as expected"
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_named_and_no_proxy_is_blamed(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
+    token = found(sandbox, BASE_URL="https://127.0.0.1:1/v1")["token"]
+    assert (token.level, token.mend) == (Level.FAIL, "correct that variable of the environment")
+    assert (
+        token.what == f"SSL_CERT_FILE names {tmp_path / 'absent.pem'}, which cannot be used: No such file or directory"
+    )
 
 
 @pytest.mark.kafka

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.avro import fields
+from tests.support.stub_registry import stub_registry
 from worker.commands.check.finding import Level
 from worker.commands.check.schemas import check_schemas
 from worker.settings.load import load
@@ -76,6 +77,28 @@ def test_a_field_that_can_be_no_identifier_is_told(tmp_path: Path, path: str) ->
     assert (level, what) == (Level.WARN, f"7.avsc: neither text nor a whole number (phone: {path})")
 
 
+@pytest.mark.parametrize("path", ["tags", "born", "address", "active", "photo", "share"])
+def test_a_time_that_can_be_none_is_told(tmp_path: Path, path: str) -> None:
+    schema = fields(
+        ("id", "string"),
+        ("tags", ["null", {"type": "array", "items": "string"}]),
+        ("born", {"type": "int", "logicalType": "date"}),
+        ("address", fields(("city", "string"), name="Address")),
+        ("active", "boolean"),
+        ("photo", "bytes"),
+        ("share", "double"),
+    )
+    (_, (level, what)) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="*", CLIENT_USER_ID="id", OCCURRED_AT=path)
+    assert (level, what) == (Level.WARN, f"7.avsc: occurred_at: {path} can be no time")
+
+
+def test_an_event_id_that_can_be_none_is_told(tmp_path: Path) -> None:
+    given = {"ATTRIBUTES": "tier", "CLIENT_USER_ID": "id"}
+    (_, (level, what)) = checked(tmp_path, {"7.avsc": VALUE}, EVENT_ID="address", **given)
+    assert (level, what) == (Level.WARN, "7.avsc: event_id: address can be neither text nor a whole number")
+    assert len(checked(tmp_path, {}, EVENT_ID="tier", OCCURRED_AT="tier", **given)) == 1
+
+
 def test_attributes_that_no_record_could_have_are_told(tmp_path: Path) -> None:
     schema = fields(("id", "string"), ("tags", {"type": "array", "items": "string"}))
     ((level, what),) = checked(tmp_path, {"7.avsc": schema}, ATTRIBUTES="tags", CLIENT_USER_ID="id")
@@ -83,3 +106,21 @@ def test_attributes_that_no_record_could_have_are_told(tmp_path: Path) -> None:
         Level.FAIL,
         "7.avsc: attributes: tags is neither a map, a record nor a scalar in this schema",
     )
+
+
+def test_it_says_what_a_schema_of_the_registry_lacks() -> None:
+    schema = json.dumps(fields(("id", "string"), ("user", "n.User")))
+    with stub_registry() as stub:
+        stub.fault = lambda path: (200, {"version": 4, "schema": schema}) if path.endswith("/latest") else None
+        environment = {
+            "WORKER_KAFKA__BOOTSTRAP_SERVERS": "broker:9092",
+            "WORKER_KAFKA__TOPICS": "profiles",
+            "WORKER_SCHEMAS__REGISTRY_URL": stub.url,
+            "WORKER_ATTENTIVE__TOKEN": "token",
+        }
+        found = [
+            finding for finding in check_schemas(load(None, {}, environment).settings) if finding.level == Level.FAIL
+        ]
+    assert [finding.what for finding in found][:1] == [
+        "profiles-value, version 4: not a valid Avro schema: there is no type n.User"
+    ]

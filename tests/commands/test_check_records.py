@@ -63,11 +63,11 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
     done = run(sound | {"WORKER_ATTRIBUTES__ALLOW": "tier,ssn,Vip"}, "--json", "--records", "15")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = of_records(lines)
-    assert any("5 make a call" in what and "10 undecodable" in what for _, what in told), told
+    assert any("5 to send" in what and "10 undecodable" in what for _, what in told), told
     assert len([what for _, what in told if "(example " in what]) == 5
     assert any("phone ********: tier (text)" in what for _, what in told)
     assert any("not in WORKER_ATTRIBUTES__ALLOW" in what and "vip (5)" in what for _, what in told)
-    beside = "5 would make a dead letter beside their call, sensitive_data; the latest is"
+    beside = "5 dead letters beside what is sent, sensitive_data; the latest is"
     assert [what for level, what in told if level == "warn" and beside in what]
     assert [what for level, what in told if level == "warn" and "Vip in WORKER_ATTRIBUTES__ALLOW" in what]
     assert done.returncode == 1  # most fail
@@ -90,19 +90,20 @@ def test_a_mapping_that_fits_the_schema_and_no_record_fails(
     for _ in range(20):
         producer.produce(sound["WORKER_KAFKA__TOPICS"], framed(8, body(CUSTOMER, datum)))
     assert producer.flush(30) == 0
-    done = run(
-        sound
-        | {
-            "WORKER_SCHEMAS__DIRECTORY": str(schemas),
-            "WORKER_MAPPING__PHONE": "mobile",
-            "WORKER_MAPPING__EMAIL": "",
-            "WORKER_MAPPING__CLIENT_USER_ID": "",
-            "WORKER_MAPPING__CUSTOM_IDENTIFIERS": "",
-            "WORKER_MAPPING__ATTRIBUTES": "*",
-            "WORKER_MAPPING__OCCURRED_AT": "",
-            "WORKER_MAPPING__EVENT_ID": "",
-        }
-    )
+    settings = sound | {
+        "WORKER_SCHEMAS__DIRECTORY": str(schemas),
+        "WORKER_MAPPING__PHONE": "mobile",
+        "WORKER_MAPPING__EMAIL": "",
+        "WORKER_MAPPING__CLIENT_USER_ID": "",
+        "WORKER_MAPPING__CUSTOM_IDENTIFIERS": "",
+        "WORKER_MAPPING__ATTRIBUTES": "*",
+        "WORKER_MAPPING__OCCURRED_AT": "",
+        "WORKER_MAPPING__EVENT_ID": "",
+    }
+    skipping = run(settings | {"WORKER_MAPPING__IGNORE_WHEN": "loyaltyTier=gold"})
+    [line] = [line for line in skipping.stdout.splitlines() if line.startswith("warn  records")]
+    assert "20 skipped by the mapping's rules; check WORKER_MAPPING__TYPES" in line
+    done = run(settings)
     assert done.returncode == 1
     [line] = [line for line in done.stdout.splitlines() if line.startswith("fail  records")]
     assert "20 invalid_identity" in line

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import worker
+from tests.commands import starting
 from worker.cli import group, main
 from worker.masking import MASK, is_secret, masked
 from worker.settings.names import NAMES
@@ -37,10 +38,8 @@ def invoke(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> Result:
 
 
 def start(*arguments: str, environ: Mapping[str, str] = MINIMAL) -> subprocess.CompletedProcess[str]:
-    """Runs the real command in its own process."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")} | dict(environ)
-    command = [sys.executable, "-m", "worker", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    """As `starting.start`, with the settings that every start needs."""
+    return starting.start(*arguments, environ=environ)
 
 
 def test_version_and_help_go_to_stdout() -> None:
@@ -231,6 +230,19 @@ def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> N
     assert found["kafka.bootstrap_servers"]["value"] is None
 
 
+def test_config_shows_nothing_of_other_programs_secrets() -> None:
+    """Exporters and proxies are configured by variables of their own, which may hold a token or a password."""
+    secrets = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20planted",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://ann:planted@collector:4318/?token=planted",
+        "HTTPS_PROXY": "http://ann:planted@proxy:3128",
+    }
+    for form in ([], ["--json"]):
+        done = invoke("config", *form, environ={**MINIMAL, **secrets})
+        assert done.exit_code == 0
+        assert "planted" not in done.stdout + done.stderr
+
+
 def test_config_prints_an_example_whatever_is_set() -> None:
     done = start("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -248,7 +260,7 @@ def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> None:
-    done = start(command, environ={"WORKER_WINDOW__SECOND": "1"})
+    done = start(command, environ={"WORKER_WINDOW__SECOND": "1", "WORKER_LOG__FORMAT": "console"})
     assert done.returncode == 2
     assert done.stdout == ""
     assert "The configuration has 4 errors:" in done.stderr
@@ -257,7 +269,7 @@ def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> Non
 
 
 def test_a_variable_that_opentelemetry_does_not_know_while_it_is_imported_causes_no_traceback() -> None:
-    done = start("run", environ={"OTEL_PYTHON_CONTEXT": "bogus"})
+    done = start("run", environ={"OTEL_PYTHON_CONTEXT": "bogus", "WORKER_LOG__FORMAT": "console"})
     assert done.returncode == 2
     assert done.stderr.startswith("Error: The configuration has 3 errors:"), done.stderr
 
@@ -296,13 +308,19 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_stream_that_was_closed_before_the_start_takes_nothing_and_disturbs_nothing(closed: str) -> None:
-    command = f"{sys.executable} -m worker config --json {closed}"
-    environment = os.environ | MINIMAL
-    done = subprocess.run(
-        ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment, timeout=60
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert bool(done.stdout) == (closed == "2>&-")
+    for command, status, says in (("config --json", 0, True), ("run --window-seconds none", 2, False)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{sys.executable} -m worker {command} {closed}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | MINIMAL,
+            timeout=60,
+        )
+        assert done.returncode == status
+        assert bool(done.stdout) == (says and closed == "2>&-")
+        assert bool(done.stderr) == (not says and closed == ">&-")
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")

@@ -189,5 +189,5 @@ def test_a_stop_ends_it_and_says_what_is_left(
         assert command.wait(10) == 1
     finally:
         command.kill()
-    assert "stopped: 1 of 1 offsets are not read" in command.log.read_text()
+    assert "stopped: 1 of 1 offset not read" in command.log.read_text()
     assert command.output.read_text() == ""

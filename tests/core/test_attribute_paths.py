@@ -203,6 +203,8 @@ CONTACTS = fields(
     ("mobilePhone", OPTIONAL),
     ("emailAddress2", OPTIONAL),
     ("MSISDN", "long"),
+    ("contactNo", "string"),
+    ("whatsapp", "string"),
     ("phone_verified", "boolean"),
     ("email_opt_in", "string"),
     ("phoneModel", "string"),
@@ -215,6 +217,8 @@ BOB: dict[str, Any] = {
     "mobilePhone": "3115552368",
     "emailAddress2": None,
     "MSISDN": 13115552368,
+    "contactNo": "3115552368",
+    "whatsapp": "3115552368",
     "phone_verified": True,
     "email_opt_in": "yes",
     "phoneModel": "X9",
@@ -230,6 +234,8 @@ def test_fields_that_look_like_a_phone_or_an_address_are_kept_back_beside_a_star
     assert (event.attributes, event.kept_back) == (HARMLESS, ("note", "referrer"))
     quiet = event_of(CONTACTS, {**BOB, "note": "+ 1", "referrer": "@ann"}, attributes="*")
     assert (quiet.attributes, quiet.kept_back) == ({**HARMLESS, "note": "+ 1", "referrer": "@ann"}, ())
+    for written in ("+1 (311) 555-2368", "+1.311.555.2368", "+49 151/12345678"):
+        assert event_of(CONTACTS, {**BOB, "note": written}, attributes="*").kept_back == ("note", "referrer")
     flat = event_of(CONTACTS, BOB, attributes="*", flatten="_")
     assert flat.attributes == {**HARMLESS, "detail_hobby": "a@b"}
 
@@ -250,9 +256,12 @@ def test_they_are_sent_if_they_are_named() -> None:
 
 def test_check_can_tell_which_fields_are_kept_back_by_name() -> None:
     decoder = Decoder(Mapping(**NOWHERE, attributes="*, detail.*"))
-    assert decoder.kept_back(CONTACTS) == ("mobilePhone", "emailAddress2", "MSISDN", "detail.contact_email")
+    assert decoder.kept_back(CONTACTS) == (
+        *("mobilePhone", "emailAddress2", "MSISDN"),
+        *("contactNo", "whatsapp", "detail.contact_email"),
+    )
     assert Decoder(Mapping(**{**NOWHERE, "phone": "mobilePhone|MSISDN"}, attributes="*")).kept_back(CONTACTS) == (
-        "emailAddress2",
+        *("emailAddress2", "contactNo", "whatsapp"),
     )
 
 

@@ -70,6 +70,15 @@ def test_an_unknown_schema_id_is_asked_for_and_one_that_does_not_exist_is_undeco
     assert decoded(decoder, value).event_id == "e1"
 
 
+def test_a_schema_that_is_added_again_counts_from_the_next_record_on() -> None:
+    decoder = Decoder(FLAT)
+    for name in ("one", "two"):
+        decoder.add(7, fields(("id", "string"), (name, "string")))
+        for _ in range(3):
+            event = decoded(decoder, framed(7, varint(1) + b"u" + varint(1) + b"x"))
+            assert event.attributes == {name: "x"}
+
+
 def test_an_id_that_no_registry_can_give_is_undecodable_at_once() -> None:
     """If asked for it, some registries answer as if the URL were wrong. The worker would retry that for ever."""
     assert "larger than any" in refusal(Decoder(Mapping()), framed(2**31, b"whatever"))

@@ -198,6 +198,14 @@ ODD: tuple[tuple[Any, bytes], ...] = (
     ({"type": "map", "values": "null"}, varint(2**50) + varint(0) * 50),
     (MAP_OF_NULLS, varint(1_000) + b"".join(varint(3) + f"{number:03x}".encode() for number in range(1_000)) + b"\0"),
     ({"type": "array", "items": "null"}, varint(2**50) + varint(0)),
+    ({"type": "array", "items": "double"}, varint(2**50) + b"\0" * 8),
+    ({"type": "array", "items": {"type": "fixed", "name": "F", "size": 9}}, varint(2**50) + b"\0" * 9),
+    ({"type": "array", "items": fields(("f", "float"), name="One")}, varint(2**50) + b"\0" * 4),
+    ({"type": "array", "items": "int"}, varint(1) + varint(7) + b"\x80\0"),
+    ({"type": "array", "items": "int"}, varint(-1) + varint(1) + varint(7) + varint(0)),
+    ({"type": "array", "items": "int"}, varint(-1) + varint(2) + varint(7) + varint(0)),
+    ({"type": "array", "items": {"type": "array", "items": "null"}}, (varint(1) + varint(200_000) + b"\0") * 2 + b"\0"),
+    (["null", fields(("a", "string"), name="One"), fields(("b", "int"), name="Two")], varint(2) + varint(2**31)),
 )  # fmt: skip
 
 
@@ -214,7 +222,7 @@ def test_what_closures_refuse_generated_code_leaves_to_them(kind: Any, data: byt
             pair.agrees(data + rest)
 
 
-@pytest.mark.parametrize("seeds", [25, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [12, pytest.param(600, marks=pytest.mark.slow)])
 def test_random_schemas_and_mappings_give_the_same_events(seeds: int) -> None:
     compared = 0
     for seed in range(SEED, SEED + seeds):
@@ -335,7 +343,7 @@ OTHER = fields(("id", "string"), name="Other")
         ([OTHER, fields(("id", "string"))], {"attributes": "*"}),
         (fields(("x", OTHER)), {"attributes": "x.*", "client_user_id": "x"}),
         (fields(("x", {"type": "map", "values": "string"})), {"attributes": "x.y"}),
-        (fields(*((f"f{number}", "int") for number in range(3_000))), {"attributes": "*"}),
+        (fields(*((f"f{number}", "int") for number in range(1_800))), {"attributes": "*"}),
         (fields(("x", "bytes")), {"attributes": "y"}),
     ],
     ids=["recursive", "several types", "whole and by fields", "an entry of a map", "very large", "refused"],

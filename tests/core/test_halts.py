@@ -159,3 +159,19 @@ def test_a_larger_bound_is_a_way_out_of_a_storm() -> None:
         driver.change(user, {"a": user})
     driver.run(lambda _: Reply(400), 600.0)
     assert len(driver.written) == 15
+
+
+def test_retries_are_calls_that_were_made_again_and_not_failures() -> None:
+    """Of a failure nobody knows yet whether it will be repeated: a letter or a newer owner may come in between."""
+    driver = Driver()
+    driver.change(1, {"a": 1})
+    driver.reply(driver.call(), Reply(503))
+    assert driver.engine.totals.retries == 0
+    driver.advance(60.0)
+    driver.reply(driver.call(), Reply(503))
+    driver.advance(60.0)
+    driver.reply(driver.call(), Reply(200))
+    assert (driver.engine.totals.calls, driver.engine.totals.retries) == (3, 2)
+    driver.change(1, {"a": 2})
+    driver.reply(driver.call(), Reply(200))
+    assert (driver.engine.totals.calls, driver.engine.totals.retries) == (4, 2)

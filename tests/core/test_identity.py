@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model import Unusable, User, UserKey
-from worker.core.rules.identity import IdentityRules, name_user
+from worker.core.rules.identifiers import AS_THEY_ARE
+from worker.core.rules.identity import CASES, IdentityRules, canonical, compared, name_user
 
 FULL = User("+13115552368", "Ann@Shop.Example", "c1", (("loyalty", "L1"), ("crm", "7")))
 
@@ -267,3 +268,21 @@ def test_an_order_names_known_kinds_once(order: tuple[str, ...]) -> None:
     ):
         with pytest.raises(ValueError, match=match):
             IdentityRules(**wrong)  # type: ignore[arg-type]  # the words are wrong, not their types
+
+
+TEXTS = st.text(st.sampled_from("+1234567890aZ@.- \t\n\u00e9\u2003\U0001f600"), max_size=14)
+MAILBOXES = st.from_regex(r"[a-z0-9.]{1,90}@[a-zA-Z]{1,3}\.[a-z]{2,9}\n?", fullmatch=True)
+AT_THE_LIMIT = st.sampled_from(
+    [f"{'a' * length}{end}" for length in (87, 88, 99, 100) for end in ("", "@shop.example")]
+)
+NUMBERS = st.from_regex(r"\+1[2-9][0-9]{9}\n?", fullmatch=True)
+
+
+@given(st.sampled_from(sorted(AS_THEY_ARE)), TEXTS | MAILBOXES | NUMBERS | AT_THE_LIMIT)
+def test_what_a_quick_look_passes_is_valid_and_goes_as_it_is_by_any_rules(kind: str, text: str) -> None:
+    if AS_THEY_ARE[kind](text):
+        for rules in (IdentityRules(email_case=case, phone_region=region) for case in CASES for region in (None, "GB")):
+            assert canonical(kind, "", text, rules) == compared(kind, "", text, rules) == text
+            user = {"phone": User(text), "email": User(None, text), "client_user_id": User(None, None, text)}[kind]
+            named = name_user(user, rules)
+            assert (named.key, named.user) == (UserKey(kind, "", text), user)

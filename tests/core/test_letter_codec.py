@@ -158,6 +158,8 @@ def test_every_letter_is_written_and_read_back(made: Letter, max_bytes: int) -> 
     assert datum["reason"] == made.reason
     assert len(cast("list[object]", datum["attributes"])) == len(made.attributes)
     assert key in {made.record_key, None}
+    if set(cast("list[str]", datum["cut"])) - {"value"}:
+        assert datum["value"] in {None, b""}, "nothing else is cut while there is value to cut"
     assert ("traceparent", b"00-a-b-01") in headers
     assert "secret" not in dict(headers)
 
@@ -235,6 +237,16 @@ class TestCutting:
         assert key == made.record_key
         assert datum["response"] == {"status": 200, "request_id": None, "body": "kept"}
         assert datum["cut"] == ["value"]
+
+    @pytest.mark.parametrize("max_bytes", [2_000, 10_000, 16_700])
+    def test_however_long_the_text_is_the_key_stays_while_there_is_value_to_cut(self, max_bytes: int) -> None:
+        """The sizes that Avro writes before texts and bytes grow in steps: each cut must make room for the next."""
+        for size in range(30, 130):
+            made = letter(record_value=b"v" * 50_000, detail="d" * size, user=None)
+            key, value, _ = encode(made, worker=WORKER, schema=SCHEMA, schema_id=7, max_bytes=max_bytes)
+            _, datum, _ = written(made, max_bytes)
+            assert (key, datum["key"], datum["cut"]) == (made.record_key, made.record_key, ["value"]), size
+            assert max_bytes - 20 < len(value) + len(key or b"") <= max_bytes, size
 
     def test_cuts_part_after_part_until_the_letter_fits(self) -> None:
         source = letter().sources[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -276,3 +277,20 @@ def test_a_record_is_delivered_without_the_invalid_identifier_that_names_nobody(
     checked = Preflight(IdentityRules(("email", "phone"), "all"), AttributeRules()).check(event)
     assert (checked.user, checked.accepted, checked.refusals) == (User(email="a@b.example"), {"tier": "gold"}, ())
     assert checked.dropped_identifiers == 2
+
+
+def test_events_share_the_text_of_a_name() -> None:
+    """Each is decoded with texts of its own, and a job keeps a million of them."""
+    preflight = Preflight(IdentityRules(), AttributeRules())
+    events = [Event(ANN, {"loyalty_" + "tier".lower(): value}) for value in ("gold", "silver", date(2026, 3, 1))]
+    (first,), *others = [preflight.check(event).accepted for event in events]
+    assert all(name is first for (name,) in others)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "n/a", b"n/a", None, [1], {"a": 1}, b"x", True, 0.5])
+def test_a_name_that_was_sent_before_is_judged_by_its_value_as_a_new_one(value: object) -> None:
+    rules = AttributeRules(unknown_values=("n/a",))
+    known = Preflight(IdentityRules(), rules)
+    known.check(Event(ANN, {"score": 1}))
+    event = Event(ANN, {"score": value, "tier": "gold"})
+    assert known.check(event) == Preflight(IdentityRules(), rules).check(event)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.avro import fields, framed, record, varint
-from worker.core.events.decode import Decoder
+from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping
 
 DATE = {"type": "int", "logicalType": "date"}
@@ -99,3 +99,29 @@ def test_a_default_that_does_not_fit_its_type_prevents_the_start(kind: object, d
     reader = fields(("id", "string"), ("value", kind), value={"default": default})
     with pytest.raises(ValueError, match="the reader schema is not a valid Avro schema"):
         Decoder(Mapping(), reader_schema=reader)
+
+
+ENUM: dict[str, Any] = {"type": "enum", "name": "Tier", "symbols": ["new", "Größe"]}
+
+
+def test_an_enums_default_stands_for_symbols_that_only_the_writer_has() -> None:
+    decoder = Decoder(
+        Mapping("", "", "id", "", attributes="*", occurred_at="", event_id=""),
+        reader_schema=fields(("id", "string"), ("tier", ENUM | {"default": "Größe"})),
+    )
+    decoder.add(7, fields(("id", "string"), ("tier", ENUM | {"symbols": ["old", "new"], "default": "no symbol"})))
+    events = [decoder.decode(record(framed(7, varint(2) + b"u1" + varint(index)))) for index in (0, 1)]
+    assert [dict(event.attributes) for event in events if event is not None] == [{"tier": "Größe"}, {"tier": "new"}]
+
+
+def test_a_readers_enum_with_a_default_that_is_no_symbol_prevents_the_start() -> None:
+    with pytest.raises(ValueError, match="the reader schema is not a valid Avro schema: the default of an enum is not"):
+        attributes(fields(("id", "string"), ("tier", ENUM | {"default": "old"})))
+
+
+def test_an_enums_default_that_is_no_text_is_none() -> None:
+    reader = fields(("id", "string"), ("tier", ENUM | {"default": 7}))
+    decoder = Decoder(Mapping("", "", "id", "", attributes="*", occurred_at="", event_id=""), reader_schema=reader)
+    decoder.add(7, fields(("id", "string"), ("tier", ENUM | {"symbols": ["old", "new"]})))
+    with pytest.raises(Undecodable, match="does not resolve to the reader schema"):
+        decoder.decode(record(framed(7, varint(2) + b"u1" + varint(0))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -12,11 +13,11 @@ from tests.core.drive import Driver, phone
 from tests.core.test_replay import PARTITIONS, TURN_SECONDS, World, key
 from worker.core.letters.datum import letter_id
 from worker.core.letters.folding import DELIVERED, OPEN, REFUSED_AGAIN, SUPERSEDED, Folding, Place
-from worker.core.model import LOSSES, Call, Letter, LostAttribute, Now, Partition, Reason, Record, Reply, Source, User
+from worker.core.model import LOSSES, Call, Letter, LostAttribute, Now, Partition, Reason, Reply, Scalar, Source, User
 from worker.core.replay.errand import Errand, Part
-from worker.core.replay.index import Said
 from worker.core.replay.redrive import Redrive
 from worker.core.replay.replay import Phase
+from worker.core.replay.said import Said
 
 SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 10 else []) for seed in range(100)]
 AMPLE_BYTES = 10_000_000
@@ -51,9 +52,14 @@ def lacked(value: object) -> bool:
     return isinstance(value, int) and (value % 13 == 0 or value % 3 == 0)
 
 
+def append(world: World, user: int, offset: int, values: Mapping[str, Scalar]) -> None:
+    """A record of the first partition."""
+    world.log[PARTITIONS[0]].append(Said(key(user), User(phone(user)), values, PARTITIONS[0], offset, 0, b"key"))
+
+
 def letters_of(said: Said, *, together: bool) -> list[Letter]:
     """The letters of a record whose values were refused: one with all of them, or one of each."""
-    source = Source(said.record.partition, said.record.offset, said.record.timestamp_ms)
+    source = Source(said.partition, said.offset, said.timestamp_ms)
     lost = [LostAttribute(name, value, None, source.partition, source.offset) for name, value in said.values.items()]
     bare = Letter(Reason.REJECTED, "refused", 0, 1, (source,), said.user, (), record_key=b"key")
     return [replace(bare, attributes=each) for each in ([tuple(lost)] if together else [(one,) for one in lost])]
@@ -283,9 +289,8 @@ def log_of_one_user(*values: dict[str, int], trouble: bool = False) -> tuple[Wor
     """A user whose every record was refused: one letter a record."""
     world, topic = World(random.Random(1), trouble=trouble), Topic()
     for offset, said in enumerate(values):
-        record = Record(PARTITIONS[0], offset, 0, b"key", b"value")
-        world.log[record.partition].append(Said(record, key(1), User(phone(1)), said))
-        topic.append(letters_of(world.log[record.partition][-1], together=True)[0])
+        append(world, 1, offset, said)
+        topic.append(letters_of(world.log[PARTITIONS[0]][-1], together=True)[0])
     return world, topic
 
 
@@ -309,8 +314,7 @@ def test_after_a_kill_amid_a_call_that_came_after_a_newer_value_that_one_is_sent
     while not killed.calls:
         killed.turn()
         killed.driver.advance(TURN_SECONDS)
-    record = Record(PARTITIONS[0], 1, 0, b"key", b"value")
-    world.log[record.partition].append(Said(record, key(1), User(phone(1)), {"tier": 2}))
+    append(world, 1, 1, {"tier": 2})
     world.apply(phone(1), {"tier": 2})  # by a live worker
     world.held[phone(1)]["tier"] = 1  # then by the job's call, and no process takes in the reply
     dry = finish(world, topic, dry=True)
@@ -337,9 +341,8 @@ def test_what_is_refused_again_is_one_letter_however_many_of_its_attributes_are(
 def test_letters_that_are_all_refused_again_are_no_storm() -> None:
     world, topic = log_of_one_user(*({"tier": 13 * number} for number in range(1, 4)), trouble=True)
     for user in range(2, 202):
-        record = Record(PARTITIONS[0], user + 1, 0, b"key", b"value")
-        world.log[record.partition].append(Said(record, key(user), User(phone(user)), {"tier": 13}))
-        topic.append(letters_of(world.log[record.partition][-1], together=True)[0])
+        append(world, user, user + 1, {"tier": 13})
+        topic.append(letters_of(world.log[PARTITIONS[0]][-1], together=True)[0])
     job = finish(world, topic)
     assert job.redrive.outcomes == {REFUSED_AGAIN: 201, SUPERSEDED: 2}
     assert len(topic.open()) == 201
@@ -371,8 +374,7 @@ def test_a_newer_value_that_comes_after_a_stop_is_sent_last() -> None:
         job.turn()
         job.driver.advance(TURN_SECONDS)
     job.redrive.stop()
-    record = Record(PARTITIONS[0], 1, 0, b"key", b"value")
-    world.log[record.partition].append(Said(record, key(1), User(phone(1)), {"tier": 5, "store": 6}))
+    append(world, 1, 1, {"tier": 5, "store": 6})
     while job.redrive.phase is not Phase.DONE:
         job.turn()
         job.driver.advance(TURN_SECONDS)

@@ -6,16 +6,17 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.core.drive import STARTED, Driver, phone
-from worker.core.model import Call, Now, Partition, Record, Reply, User, UserKey
+from worker.core.model import Call, Now, Partition, Reply, User, UserKey
 from worker.core.replay.freshness import FRESH_SECONDS
-from worker.core.replay.index import Said
 from worker.core.replay.progress import Progress
 from worker.core.replay.replay import Phase, Replay
+from worker.core.replay.said import Said
 from worker.core.replay.scope import Offsets, Scope
 
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
@@ -75,8 +76,9 @@ class World:
         for name in names:
             self.history[phone(user), name].append((-math.inf if now is None else now, self.written))
         written_at = STARTED if now is None else Now(now, STARTED.wall_ms + int((now - STARTED.mono) * 1_000))
-        record = Record(partition, len(self.log[partition]), written_at.wall_ms, b"key", b"value")
-        said = Said(record, key(user), User(phone(user)), values)
+        said = Said(
+            key(user), User(phone(user)), values, partition, len(self.log[partition]), written_at.wall_ms, b"key"
+        )
         self.log[partition].append(said)
         if now is not None:
             due, waiting = self.live.get(phone(user), (now + self.window_seconds + self.rng.random() / 2, {}))
@@ -135,7 +137,7 @@ class Job:
             for partition, records in self.world.log.items():
                 upto = min(len(records), self.positions[partition] + rng.randint(0, 20))
                 for said in records[self.positions[partition] : upto]:
-                    replay.receive(said, now)
+                    replay.receive(copy(said), now)
                 self.positions[partition] = upto
             replay.read(self.positions)
         if replay.wants_ends and rng.random() < 0.7:
@@ -207,8 +209,8 @@ def run(
 
 def check(world: World, scope: Scope) -> None:
     for (user, name), (said, value) in world.last().items():
-        start = scope.offsets[said.record.partition].start
-        if said.record.offset >= start and not world.refuses(value):
+        start = scope.offsets[said.partition].start
+        if said.offset >= start and not world.refuses(value):
             assert world.held[user].get(name) == value, (user, name)
 
 
@@ -232,7 +234,7 @@ def some_last_values(world: World) -> Scope:
     only: dict[tuple[Partition, int], set[str]] = defaultdict(set)
     for (user, name), (said, value) in world.last().items():
         if world.rng.random() < 0.3:
-            only[said.record.partition, said.record.offset].add(name)
+            only[said.partition, said.offset].add(name)
         else:
             world.held[user][name] = value
     return Scope({each: Offsets(0, end) for each, end in world.ends().items()}, only=only)

@@ -76,7 +76,7 @@ def test_the_worker_waits_for_a_destination_that_is_not_up_yet(lab: Lab) -> None
     lab.broker.create_topic(lab.topic, 3)
     worker = lab.worker(f"http://127.0.0.1:{port}/v1")
     lab.produce(made)
-    until(lambda: worker.status()["totals"]["retries"], 30, "the first refused connection")
+    until(lambda: worker.status()["last_error"], 30, "the first refused connection")
     _until_halted(worker, "unavailable", since=time.monotonic())
     sandbox = lab.sandbox_at(port)
     _recovers(lab, worker, sandbox, made)
@@ -98,7 +98,7 @@ def _until_halted(worker: WorkerCommand, reason: str, since: float) -> None:
     assert time.monotonic() - since < 15
     assert worker.ready().json()["reason"] == reason
     status = worker.status()
-    assert status["state"] == "halted"
+    assert (status["state"], status["rate"]["current"]) == ("halted", 0.0), "only single probes are allowed"
     assert status["halt"]["reason"] == reason
 
 

@@ -12,6 +12,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support import topics
 from tests.support.avro import body, fields, framed
+from tests.support.processes import SandboxCommand
 from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry, pytest.mark.slow]
@@ -51,6 +52,7 @@ def test_identity_in_the_key_is_read_and_one_bad_key_holds_nobody_up(lab: Lab, r
         "WORKER_SCHEMAS__REGISTRY_URL": registry.url,
         "WORKER_SCHEMAS__UNKNOWN_ID_SECONDS": "1",
     }
+    rehearse(lab, sandbox, environment)
     worker = lab.worker(sandbox.base_url, environment)
     lab.until_committed(60)
     city = {"homeAddress_city": "Austin"}
@@ -73,3 +75,21 @@ def test_identity_in_the_key_is_read_and_one_bad_key_holds_nobody_up(lab: Lab, r
     verify = lab.command("verify", "--user", "phone=(311) 555-0001", "--json", environment=settings)
     summary = json.loads(verify.output.read_text().splitlines()[-1])
     assert (summary["users"], summary["equal"], summary["attributes"]) == (1, 2, 2)
+
+
+def rehearse(lab: Lab, sandbox: SandboxCommand, environment: dict[str, str]) -> None:
+    """`check` reads the same records, with the schemas of value and key, and tells what the worker then does."""
+    given = {name: value for name, value in lab.environment(sandbox.base_url, environment).items() if value}
+    misspelt = given | {"WORKER_MAPPING__EXCLUDE": "Tier", "WORKER_IDENTITY__ORDER": "phone"}
+    done = lab.command("check", "--json", "--records", "5", environment=misspelt)
+    told = [found for found in map(json.loads, done.output.read_text().splitlines()) if found["check"] == "records"]
+    whats = [str(found["what"]) for found in told]
+    assert f"{lab.topic}: of the newest 5 records: 3 to send, 2 undecodable" in whats
+    assert sum("phone ********: tier (text), homeAddress_city (text)" in what for what in whats) == 3
+    assert any("by its name it is a phone or an address" in what and "contactEmail" in what for what in whats), (
+        "\n".join(whats)
+    )
+    assert any("Tier in WORKER_MAPPING__EXCLUDE matches nothing" in what for what in whats)
+    assert "555" not in done.output.read_text() + done.log.read_text()
+    assert sandbox.stats()["upserts"] == 0
+    assert topics.committed_offsets(lab.broker.bootstrap_servers, lab.group, lab.topic) == {}

@@ -94,6 +94,8 @@ def test_the_worker_yields_to_another_program_with_the_same_token(lab: Lab) -> N
     assert throttled < 0.02 * calls, (throttled, calls)
     quick = 0.85 * LIMIT
     until(lambda: worker.status()["rate"]["current"] > quick, 60, "the whole share again")
+    until(lambda: worker.events("full_rate_again"), 30, "a line when the rate is back")
+    assert 1 <= len(worker.events("full_rate_again")) <= len(worker.events("throttled")) <= 4, "one a minute at most"
 
 
 class Other:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
@@ -15,6 +16,7 @@ from tests.support import topics
 from tests.support.processes import WorkerCommand, until
 from tests.support.profiles import changes
 from tests.support.secured_broker import MUTUAL, PASSWORD, SCRAM, USER, Secured
+from worker.kafka.topics import Admin, TopicsUnavailable
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -66,18 +68,38 @@ class Refusal:
 def refusals(secured: Secured) -> dict[str, Refusal]:
     password, mutual = secured.properties(SCRAM), secured.properties(MUTUAL)
     bare = {name: value for name, value in mutual.items() if name not in secured.shown(secured.certificate)}
-    login, tls, nobody = (
+    login, tls, protocol = (
         "authentication failed: check",
         "TLS failed: check",
-        "no broker answers: check bootstrap.servers, security.protocol",
+        "the listener of bootstrap.servers speaks another protocol than security.protocol says",
     )
     return {
         "a wrong password": Refusal(SCRAM, password | {"sasl.password": WRONG_PASSWORD}, login),
         "another authority": Refusal(SCRAM, password | {"ssl.ca.location": str(secured.foreign_trust)}, tls),
         "no certificate": Refusal(MUTUAL, bare, tls),
         "a stranger's certificate": Refusal(MUTUAL, mutual | secured.shown(secured.foreign_certificate), tls),
-        "no TLS": Refusal(SCRAM, password | {"security.protocol": "SASL_PLAINTEXT"}, nobody),
+        "no TLS": Refusal(SCRAM, password | {"security.protocol": "SASL_PLAINTEXT"}, protocol),
     }
+
+
+@pytest.mark.parametrize("listener", ["PLAINTEXT", SCRAM, MUTUAL])
+def test_a_listener_with_another_protocol_is_told_as_that(secured: Secured, listener: str) -> None:
+    """SASL forgotten, TLS forgotten, or either at a listener that has none."""
+    plain = listener == "PLAINTEXT"
+    address = secured.broker.bootstrap_servers if plain else secured.broker.address(listener)
+    own = "PLAINTEXT" if plain else secured.properties(listener)["security.protocol"]
+    for protocol in {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"} - {own}:
+        properties = {**secured.properties(SCRAM), "security.protocol": protocol}
+        if (listener, protocol) == (MUTUAL, "SASL_SSL"):
+            properties |= secured.shown(secured.certificate)
+        admin = Admin({"bootstrap.servers": address, "group.id": "g", **properties}, structlog.get_logger())
+        until(partial(is_unavailable, admin, "speaks another protocol than security.protocol says"), 20, protocol)
+
+
+def is_unavailable(admin: Admin, words: str) -> bool:
+    with pytest.raises(TopicsUnavailable) as told:
+        admin.metadata(None, 0.3)
+    return words in str(told.value)
 
 
 def is_told(worker: WorkerCommand, words: str) -> bool:

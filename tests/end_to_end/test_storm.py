@@ -65,7 +65,10 @@ def test_a_storm_of_records_that_cannot_be_decoded_halts_too(lab: Lab) -> None:
         worker = lab.worker(sandbox.base_url, {"WORKER_SHUTDOWN__DRAIN_SECONDS": "2"})
         until(lambda it=worker: it.ready().json().get("reason") == "rejection_storm", 60, "halted")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         assert 0 < len(lab.dead_letters()) <= LETTERS_MAX
-        worker.stop()
+        withheld = worker.status()["letters_withheld"]
+        assert worker.stop() == 1
+        (ended,) = worker.events("stopped_with_work_left")
+        assert ended["left"] >= withheld > 0, "what is held is counted, and not waited for"
     worker = lab.worker(sandbox.base_url)
     made = [Change(phone(user), {"loyalty_points": user}, user) for user in range(2_500)]
     lab.produce(made)

@@ -153,4 +153,4 @@ def test_an_exporter_that_cannot_be_had_ends_the_worker_with_status_2(lab: Lab) 
     extra = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     worker = lab.worker("http://127.0.0.1:1/v1", extra)
     assert worker.wait(30) == 2
-    assert worker.log.read_text().startswith("Error: OTEL_EXPORTER_OTLP_PROTOCOL")
+    assert worker.events("stopped")[-1]["error"].startswith("OTEL_EXPORTER_OTLP_PROTOCOL")

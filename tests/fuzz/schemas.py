@@ -105,12 +105,10 @@ class _Maker:
         schema, _ = self._named("fixed", namespace)
         return "bytes" if schema is None else schema | {"size": rng.choice((0, 3, 16)), "logicalType": "uuid"}
 
-    def _by_name(self, _depth: int, namespace: str) -> Any:  # noqa: ANN401 - as above
-        # A type without a namespace cannot be named from within one, and a primitive's word is always the primitive.
+    def _by_name(self, _depth: int, _namespace: str) -> Any:  # noqa: ANN401 - as above
+        # A primitive's word is always the primitive.
         usable = [
-            f"{space}.{name}" if space else name
-            for space, name in self._defined
-            if space or (not namespace and name not in _PRIMITIVES)
+            f"{space}.{name}" if space else name for space, name in self._defined if space or name not in _PRIMITIVES
         ]
         # In a union with null and in an array, since it may be the record that we are in.
         name = self._rng.choice(usable) if usable else "string"
@@ -123,7 +121,11 @@ class _Maker:
         return {"type": "map", "values": self.type(depth + 1, namespace)}
 
     def _union(self, depth: int, namespace: str) -> list[Any]:
-        return ["null", *(self.type(depth + 1, namespace) for _ in range(self._rng.randint(0, 3)))]
+        union: list[Any] = ["null"]
+        for _ in range(self._rng.randint(0, 3)):
+            branch = self.type(depth + 1, namespace)
+            union += branch if isinstance(branch, list) else [branch]
+        return union
 
     def _inner(self, depth: int, namespace: str) -> dict[str, Any]:
         return self.record(depth + 1, namespace)

@@ -115,6 +115,7 @@ def test_each_column_has_its_fate(tmp_path: Path) -> None:
     assert found.fates["sent as text"] == {"loyaltyTier": 1}
     assert found.fates["left out: null"] == {"loyaltyTier": 1}
     assert found.fates["left out: not in WORKER_ATTRIBUTES__ALLOW"] == {"deleted": 2}
+    assert found.columns.pop("secondPhone").startswith("by its name it is a phone")
     assert found.columns == {"notes": "WORKER_MAPPING__EXCLUDE", "orders": "it is no text, number or truth value"}
 
 
@@ -144,6 +145,21 @@ def test_a_pattern_that_matches_nothing_is_named(tmp_path: Path, setting: str, p
 def test_a_new_name_of_nothing_is_named(tmp_path: Path, name: str, *, told: bool) -> None:
     found = take(made(tmp_path, WORKER_MAPPING__RENAME=json.dumps({name: "Tier"})), GOOD)
     assert list(found.unmatched()) == ([("WORKER_MAPPING__RENAME", name)] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [("notes", True), ("points", False), ("orders", True), ("absent", False), ("", False)]
+)
+def test_a_time_that_no_record_has_is_named(tmp_path: Path, path: str, *, told: bool) -> None:
+    """A name is no time. A path that the schema lacks is told with the schema."""
+    found = take(made(tmp_path, WORKER_MAPPING__OCCURRED_AT=path, WORKER_MAPPING__EVENT_ID="notes"), GOOD, GOOD)
+    assert list(found.never_held()) == ([("WORKER_MAPPING__OCCURRED_AT", path)] if told else [])
+
+
+@pytest.mark.parametrize("path", ["orders", "deleted"])
+def test_an_event_id_that_no_record_has_is_named(tmp_path: Path, path: str) -> None:
+    found = take(made(tmp_path, WORKER_MAPPING__EVENT_ID=path, WORKER_MAPPING__OCCURRED_AT=""), GOOD)
+    assert list(found.never_held()) == [("WORKER_MAPPING__EVENT_ID", path)]
 
 
 def test_an_allow_list_that_matches_nothing_leaves_nothing_to_send(tmp_path: Path) -> None:

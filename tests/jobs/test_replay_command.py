@@ -49,6 +49,15 @@ def test_a_whole_topic_is_sent_once_and_a_further_start_makes_no_call(lab: Lab) 
     mistyped = begin(lab, sandbox, "--from", "earliest", "--attribute", "no_such", "--dry-run")
     assert result(mistyped)["changes"] == 0
     assert "there is nothing to replay" in mistyped.log.read_text()
+    users = ("--user", "email=typo@example.com", "--user", f"phone={phone(1)}")
+    nobody = begin(lab, sandbox, "--from", "earliest", *users)
+    assert result(nobody)["state"] == "finished"
+    assert "Warning: 1 user not found (email)" in nobody.log.read_text()
+    empty = begin(lab, sandbox, "--from-offsets", "0:7", "--to-offsets", "0:7")
+    assert result(empty)["calls"] == 0
+    assert "the range is empty" in empty.log.read_text()
+    for options in (("--from-offsets", "0:7", "--to-offsets", "0:4"), ("--from", "latest")):
+        assert begin(lab, sandbox, *options).wait() == 2, options
 
 
 def test_an_unfinished_job_is_not_taken_over_by_another_of_its_name(lab: Lab) -> None:

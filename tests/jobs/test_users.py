@@ -36,6 +36,16 @@ def test_a_user_is_included_by_any_identifier() -> None:
     assert not Users([], IdentityRules()).include(User(phone="+15551230001"))
 
 
+def test_it_remembers_who_was_typed_and_never_met() -> None:
+    typed = [identifier("phone=311-555-2368"), identifier("custom:shop=7"), identifier("email=typo@example.com")]
+    users = Users(typed, IdentityRules(phone_region="US"))
+    assert users.unmet == typed
+    users.include(User(phone="+13115552368", email="somebody@example.com"))
+    users.include(User(custom=(("shop", "7"),)))
+    assert users.unmet == [typed[2]]
+    assert Users(None, IdentityRules()).unmet == []
+
+
 def test_users_are_typed_in_any_form_that_the_settings_take() -> None:
     rules = IdentityRules(phone_region="US", email_case="lower")
     users = Users([identifier("phone=(311) 555-2368"), identifier("email=Ann@Shop.Example")], rules)

@@ -129,8 +129,12 @@ def test_users_without_phone_and_email_cannot_be_read(lab: Lab) -> None:
     assert (found.status, found.counts["users"], found.counts["equal"]) == (0, 3, 5)
     assert "2 users with no phone and no email" in found.notes
     none = verify(lab, sandbox, "--user", "client_user_id=nobody")
-    assert (none.status, none.counts["users"]) == (0, 0)
-    assert "no such user has a change in what was read of the topic" in none.notes
+    assert (none.status, none.counts["users"], none.counts["unknown"]) == (0, 0, 1)
+    assert "Warning: 1 user not found (client_user_id): no record that was read is about them" in none.notes
+    assert "nobody" not in none.notes
+    some = verify(lab, sandbox, "--user", "client_user_id=c-1", "--user", "custom:crm=78", "--values")
+    assert (some.status, some.counts["users"], some.counts["unknown"]) == (0, 1, 1)
+    assert "not found: custom:crm=78" in some.notes
 
 
 def test_an_account_that_may_not_read_and_a_wrong_token_are_told_apart(lab: Lab) -> None:

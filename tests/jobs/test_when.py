@@ -48,6 +48,9 @@ def test_an_empty_range_is_refused() -> None:
     for begin in (1, 2):
         with pytest.raises(Unreadable, match="--from is not before --to"):
             in_order(begin, 1)
+    for first, second in ((Edge.LATEST, None), (Edge.LATEST, Edge.LATEST), ({Partition("t", 0): 7}, Edge.EARLIEST)):
+        with pytest.raises(Unreadable, match="nothing lies in that range"):
+            in_order(first, second)
 
 
 def test_offsets_of_one_topic_and_of_several() -> None:

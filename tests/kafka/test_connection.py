@@ -102,12 +102,49 @@ def test_a_topic_that_was_deleted_under_a_producer_is_told_in_words() -> None:
     assert in_words(KafkaError(KafkaError._UNKNOWN_PARTITION)).startswith("the topic has lost its partitions")
 
 
+def test_a_topic_that_is_forbidden_names_the_grant() -> None:
+    words = in_words(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    assert words.startswith("not authorised for the topic: grant the worker READ on what it reads")
+
+
 def test_an_outage_says_why_the_connections_fail(connection: Connection) -> None:
     connection.failed(KafkaError(KafkaError._TRANSPORT, "b:1: Connect failed: Connection refused"))
     connection.failed(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
     assert connection.problem is not None
     assert connection.problem.startswith("no broker answers")
     assert "Connection refused" in connection.problem
+
+
+ANOTHER_PROTOCOL = "the listener of bootstrap.servers speaks another protocol than security.protocol says"
+DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
+NO_TLS_THERE = "ssl://b:1: SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener? (after 1ms)"
+NO_SASL_THERE = "sasl_ssl://b:1: SASL PLAIN handshake failed: Broker: Request not valid in current SASL state: "
+
+
+def test_brokers_that_close_every_connection_speak_another_protocol(connection: Connection) -> None:
+    """So it is where SASL or TLS was forgotten: librdkafka tells of no single connection that was closed."""
+    connection.failed(DOWN)
+    assert (connection.problem or "").startswith(ANOTHER_PROTOCOL)
+    connection.failed(DOWN)
+    assert (connection.problem or "").startswith(ANOTHER_PROTOCOL)
+    connection.failed(KafkaError(KafkaError._TRANSPORT, "b:1: Connect failed: Connection refused"))
+    connection.failed(DOWN)
+    assert (connection.problem or "").startswith("no broker answers")
+
+
+def test_brokers_that_answered_before_speak_the_right_protocol(connection: Connection) -> None:
+    connection.answered()
+    connection.failed(DOWN)
+    assert (connection.problem or "").startswith("no broker answers")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [(KafkaError._TRANSPORT, NO_TLS_THERE), (KafkaError._AUTHENTICATION, NO_SASL_THERE)]
+)
+def test_tls_or_sasl_at_a_listener_without_it_is_another_protocol(connection: Connection, code: int, text: str) -> None:
+    for error in (KafkaError(KafkaError._TRANSPORT, "ssl://b:1: Disconnected"), KafkaError(code, text), DOWN):
+        connection.failed(error)
+    assert (connection.problem or "").startswith(ANOTHER_PROTOCOL)
 
 
 ALERT = "ssl://b:1: Receive failed: error:0A000412:SSL routines::ssl/tls alert bad certificate: SSL alert number 42"

@@ -119,6 +119,19 @@ def test_the_latest_token_stands_in_for_a_few_seconds_until_it_expires(function:
     ]
 
 
+@pytest.mark.parametrize(("installed", "words"), [(False, "pip install '.[msk]'"), (True, "AWS_REGION is not set")])
+def test_what_the_signer_of_amazon_lacks_is_told(
+    monkeypatch: pytest.MonkeyPatch, words: str, *, installed: bool
+) -> None:
+    signer = ModuleType("aws_msk_iam_sasl_signer")
+    monkeypatch.setattr(signer, "MSKAuthTokenProvider", None, raising=False)
+    monkeypatch.setitem(sys.modules, signer.__name__, signer if installed else None)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    with capture_logs() as lines:
+        assert TokenFunction("worker.kafka.msk:token", 10.0, lambda: NOW)("") == NONE
+    assert words in lines[0]["detail"]
+
+
 def test_the_signer_of_amazon_gives_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is not among those for development: it brings the whole of AWS's SDK."""
 

@@ -23,7 +23,7 @@ def test_a_long_one_is_told_until_both_agree() -> None:
     agreement.compare({P0, P2}, {P1, P2}, 100.0)
     assert agreement.compare({P0, P2}, {P1, P2}, 100.0 + PATIENCE_SECONDS) == AssignmentDiffers(1, 1, PATIENCE_SECONDS)
     assert agreement.problem is not None
-    assert agreement.problem.startswith("2 partitions are not read (changes[0], changes[1] ...)")
+    assert agreement.problem.startswith("2 partitions not read (changes[0], changes[1] ...)")
     assert agreement.compare({P2}, {P2}, 120.0) is None
     assert agreement.problem is None
 

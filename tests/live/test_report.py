@@ -44,6 +44,7 @@ class Standing:
         return self.ends
 
 
+THROTTLE_EVENTS = ("throttled", "full_rate_again")
 JOINED = Standing(joined=True, offsets={P0: 0}, ends={P0: 5})
 
 
@@ -182,6 +183,47 @@ def test_a_throttled_worker_says_so() -> None:
     assert reported.report().state is State.THROTTLED
 
 
+def test_429s_for_minutes_are_a_line_when_they_begin_and_one_when_they_are_over() -> None:
+    reported = Reported(Driver(requests_per_second=100.0))
+    reported.driver.change(1, {"a": 1})
+    for number in range(240):
+        for call in reported.driver.calls():
+            reported.driver.reply(call, Reply(429 if number < 180 else 200))
+        reported.driver.change(number, {"a": number})
+        reported.report(after=1.0)
+    for _ in range(60):
+        reported.report(after=1.0)
+    lines = [(call.method_name, call.kwargs) for call in reported.log.calls if call.args[0] in THROTTLE_EVENTS]
+    assert [level for level, _ in lines] == ["warning", "info"]
+    assert lines[0][1]["share"] == 100.0
+    assert "WORKER_ATTENTIVE__REQUESTS_PER_SECOND" in lines[0][1]["detail"]
+    assert lines[1][1]["rate"] == 95.0
+    assert 180 <= lines[1][1]["throttled_seconds"] <= 240
+
+
+def test_a_worker_that_is_slowed_again_and_again_says_so_once_a_minute() -> None:
+    reported = Reported()
+    for number in range(300):
+        reported.driver.change(number, {"a": 1})
+        for call in reported.driver.calls():
+            reported.driver.reply(call, Reply(429 if number % 15 == 0 else 200))
+        reported.report(after=1.0)
+    lines = [call.args[0] for call in reported.log.calls if call.args[0] in THROTTLE_EVENTS]
+    assert lines == [*THROTTLE_EVENTS] * 5
+
+
+def test_during_a_halt_the_rate_is_that_of_probes_and_none_during_a_pause() -> None:
+    halted, paused = Reported(), Reported()
+    for reported, reply in ((halted, Reply(401)), (paused, Reply(429, retry_after_seconds=60.0))):
+        assert reported.report().rate.current == 9_500.0
+        reported.driver.change(1, {"a": 1})
+        reported.driver.reply(reported.driver.call(), reply)
+        assert reported.report().rate.current == 0.0
+    halted.driver.advance(60.0)
+    halted.driver.reply(halted.driver.call(), Reply(200))
+    assert halted.report().rate.current == 9_500.0
+
+
 def test_a_halt_is_on_the_board_with_advice_and_a_line_a_minute_after_it_was_told() -> None:
     """Its first line comes from the fact."""
     reported = Reported()
@@ -257,7 +299,7 @@ def test_a_stuck_partition_is_a_problem_and_a_line_a_minute() -> None:
     assert reported.report(after=STUCK_SECONDS - 1).problem is None
     problem = str(reported.report(after=1.0).problem)
     assert problem.startswith("profile-changes[0] offset 0 has not been settled for 60 s: its first call waits")
-    assert problem.endswith("and 1 more partitions")
+    assert problem.endswith("and 1 other partition")
     for _ in range(4 * int(LINE_SECONDS)):
         reported.report()
     lines = [call.kwargs for call in reported.log.calls if call.args[0] == "partition_stuck"]

@@ -8,11 +8,12 @@ from itertools import count
 
 import pytest
 import structlog
+from confluent_kafka.admin import ClusterMetadata
 from structlog.testing import capture_logs
 
 from tests.support.brokers import MockBroker, unique_name
 from worker.backoff import StopRequested
-from worker.kafka.topics import Admin, partition_total
+from worker.kafka.topics import Admin, TopicsUnavailable, partition_total
 from worker.live.startup import Topics, prepare_topics
 from worker.ops.board import Board
 from worker.ops.status import Problem, Status
@@ -61,6 +62,23 @@ def test_it_waits_for_a_missing_topic_says_so_once_and_then_creates_the_dead_let
     assert created == {"event": "dead_letter_topic_created", "partitions": 4, "log_level": "info"}
     assert next(waits) == 4
     assert partition_total(topics.admin, [topics.dead_letters]) == 4
+
+
+def test_the_same_trouble_at_several_brokers_is_one_line_a_minute(board: Board) -> None:
+    class Refused(Admin):
+        """Its brokers refuse in turn."""
+
+        def metadata(self, topic: str | None, timeout_seconds: float) -> ClusterMetadata:
+            del topic, timeout_seconds
+            raise TopicsUnavailable(f"authentication failed: check sasl.password (b-{next(tries) % 3}:9092: refused)")
+
+    tries = count()
+    topics = Topics(Refused({"bootstrap.servers": "127.0.0.1:1"}, LOG), ["changes"], "letters")
+    slept: list[float] = []
+    with capture_logs() as lines, pytest.raises(StopRequested):
+        prepare_topics(topics, board, LOG, stop_requested=lambda: len(slept) == 9, sleep=slept.append)
+    (line,) = lines
+    assert line["detail"].startswith("authentication failed")
 
 
 def test_a_stop_ends_the_wait(topics: Topics, board: Board) -> None:

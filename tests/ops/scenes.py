@@ -62,7 +62,7 @@ RUNNING = replace(
         for age, (reason, names) in enumerate([("rejected", ("loyalty_tier", "store")), ("undecodable", ())] * 5)
     ),
 )
-STORM = "37 dead letters of unusable records are withheld"
+STORM = "37 dead letters of unusable records withheld"
 MET = {
     HaltReason.UNAUTHORIZED: "status 401",
     HaltReason.WRONG_URL: "status 302, which points to login.example.com/sign-in/…",

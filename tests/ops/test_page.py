@@ -19,7 +19,7 @@ from worker.ops.board import Board
 from worker.ops.page.document import render
 from worker.ops.page.headline import headline
 from worker.ops.page.words import duration, per_second, size
-from worker.ops.status import Halt, Problem, State, Status
+from worker.ops.status import Halt, Problem, Rate, State, Status
 
 PAST = past(RUNNING)
 every_scene = pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
@@ -151,6 +151,20 @@ def test_the_page_shows_the_destination_and_the_settings() -> None:
     settings = {"window.seconds": "5", "window.max_bytes": "256.0 MiB", "kafka.topics": "profile-changes"}
     for name, value in settings.items():
         assert f"{name} {value}" in page.words
+
+
+def test_the_page_shows_the_rate_of_now() -> None:
+    rates = {
+        "142.5 calls a second, of 150 for the token": (halted(HaltReason.UNAUTHORIZED), 142.5),
+        "0.0 of 142.5 calls a second, of 150 for the token: a halt lets only single probes go": (
+            halted(HaltReason.UNAUTHORIZED),
+            0.0,
+        ),
+        "0.0 of 142.5 calls a second, of 150 for the token: a pause that it asked for": (RUNNING, 0.0),
+        "71.2 of 142.5 calls a second, of 150 for the token": (RUNNING, 71.25),
+    }
+    for text, (status, current) in rates.items():
+        assert text in outline(replace(status, rate=Rate(150.0, 142.5, current))).text
 
 
 def test_before_the_first_report_the_page_says_so() -> None:

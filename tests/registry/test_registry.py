@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +15,19 @@ from confluent_kafka.schema_registry.error import OAuthTokenError
 from tests.support.avro import body, fields, framed, record
 from tests.support.stub_registry import NOT_FOUND, StubRegistry, stub_registry
 from worker.core.avro.schema import full_name
-from worker.core.events.decode import Decoder
+from worker.core.events.decode import Decoder, Undecodable
 from worker.core.events.mapping import Mapping
 from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
-from worker.registry.client import explained
+from worker.registry.client import RegistryClient, explained
 from worker.registry.fetching import Fetching
 from worker.registry.registry import RegistrySchemas, SchemasStopped
 
 pytestmark = pytest.mark.slow
 
 ROW = fields(("id", "string"))
+USER = fields(("name", "string"), name="n.User")
+WRAP = fields(("user", USER), name="n.Wrap")
 DEADLINE_SECONDS = 30.0
 
 
@@ -200,9 +203,16 @@ def test_registering_the_dead_letters_schema_does_not_delay_reads(stub: StubRegi
     assert '"DeadLetter"' in sent["schema"]
 
 
-def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(stub: StubRegistry) -> None:
-    """The answer is 200 with an empty object: the client sees no error, but there is no id."""
-    stub.fault = lambda path: (200, {}) if path.startswith("/subjects") else None
+@pytest.mark.parametrize(
+    "nonsense",
+    [{}, [], None, "text", 7, b"", b"<html>welcome</html>", b"[" * 100_000]
+    + [{"id": odd} for odd in ("7", 7.0, True, None, -1, 2**31, 2**64, {"id": 7}, [7])],
+)
+def test_a_registration_whose_answer_has_no_id_is_retried_with_pauses_and_reported(
+    stub: StubRegistry, nonsense: object
+) -> None:
+    """The answer is 200, as with an empty object: the client sees no error, but there is no id."""
+    stub.fault = lambda path: (200, nonsense) if path.startswith("/subjects") else None
     with source(stub.url) as schemas:
         assert "cannot register letters-value" in until(schemas.waiting)
         assert schemas.dead_letter_schema_id() is None
@@ -224,21 +234,15 @@ def test_the_schema_of_receipts_is_registered_after_that_of_the_letters(stub: St
     ]
 
 
-def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry) -> None:
-    """The references form a diamond: the schema and Address both refer to Country. One reference is named as a file."""
+@pytest.mark.parametrize("further", [[], [{"name": "geo.Country", "subject": "country", "version": 3}]])
+def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry, further: list[object]) -> None:
+    """Address refers to Country; if the schema does too, the references form a diamond. One is named as a file."""
     country = {"type": "enum", "name": "Country", "namespace": "geo", "symbols": ["FR", "DE"]}
     address = {**fields(("land", "geo.Country"), name="Address"), "namespace": "crm"}
     root = fields(("id", "string"), ("land", "geo.Country"), ("home", "crm.Address"), ("work", "crm.Address"))
     stub.hold(1, country)
     stub.hold(2, address, references=[{"name": "geo.Country", "subject": "country", "version": 3}])
-    stub.hold(
-        7,
-        root,
-        references=[
-            {"name": "address.avsc", "subject": "address", "version": 1},
-            {"name": "geo.Country", "subject": "country", "version": 3},
-        ],
-    )
+    stub.hold(7, root, references=[{"name": "address.avsc", "subject": "address", "version": 1}, *further])
     stub.subjects = {("country", "3"): 1, ("address", "1"): 2}
     with source(stub.url) as schemas:
         schema = answer(schemas, 7)
@@ -256,14 +260,67 @@ def test_types_of_referenced_subjects_are_put_into_the_schema(stub: StubRegistry
     assert dict(event.attributes) == {"land": "DE"}
 
 
+@pytest.mark.parametrize(
+    ("root", "referenced"),
+    [
+        (fields(("id", "string"), ("user", "n.User"), ("wrap", "n.Wrap")), WRAP),
+        (fields(("id", "string"), ("user", "n.User"), ("wrap", "n.Wrap")), ["null", WRAP]),
+        (fields(("id", "string"), ("user", "User"), ("wrap", "Wrap"), name="n.Row"), WRAP | {"name": "Wrap"}),
+        ({"type": "n.Row"}, fields(("id", "string"), ("user", USER), ("wrap", WRAP), name="n.Row")),
+    ],
+)
+def test_a_referenced_subject_may_hold_several_types_in_any_form(
+    stub: StubRegistry, root: object, referenced: object
+) -> None:
+    stub.hold(1, referenced)
+    stub.hold(7, root, references=[{"name": "anything.avsc", "subject": "types", "version": 1}])
+    stub.subjects = {("types", "1"): 1}
+    with source(stub.url) as schemas:
+        schema = answer(schemas, 7)
+    decoder = Decoder(Mapping("", "", "id", "", attributes="user.*, inner=wrap.user.name", occurred_at=""))
+    decoder.add(7, schema)
+    event = decoder.decode(record(framed(7, b"\x04u1\x02a\x02b")))
+    assert event is not None
+    assert event.attributes == {"name": "a", "inner": "b"}
+
+
+@pytest.mark.parametrize(
+    ("referenced", "why"),
+    [
+        (fields(name="m.User"), "there is no type n.User"),
+        ([USER, fields(name="n.Row")], "n.Row is defined twice, in different ways"),
+        (
+            "{broken",
+            "it refers to version 3 of the subject 'types', which is not a valid Avro schema: its text is not JSON",
+        ),
+    ],
+)
+def test_a_schema_that_cannot_be_put_together_makes_its_own_records_undecodable(
+    stub: StubRegistry, referenced: object, why: str
+) -> None:
+    """It is no fault of the registry: other ids go on, and nothing waits."""
+    stub.hold(1, referenced)
+    root = fields(("id", "string"), ("user", "n.User"), name="n.Row")
+    stub.hold(7, root, references=[{"name": "n.User", "subject": "types", "version": 3}])
+    stub.hold(8, ROW)
+    stub.subjects = {("types", "3"): 1}
+    decoder = Decoder(Mapping())
+    with source(stub.url) as schemas:
+        decoder.add(7, answer(schemas, 7))
+        assert answer(schemas, 8) == ROW
+        until(lambda: schemas.waiting() is None)
+    with pytest.raises(Undecodable, match=f"^schema 7: not a valid Avro schema: {why}$"):
+        decoder.decode(record(framed(7, b"\0")))
+
+
 def test_a_schema_that_is_not_avro_makes_its_records_undecodable(stub: StubRegistry) -> None:
     stub.hold(7, 'syntax = "proto3";', schemaType="PROTOBUF")
     stub.hold(8, "{broken")
     decoder = Decoder(Mapping())
     with source(stub.url) as schemas:
-        for schema_id in (7, 8):
+        for schema_id, why in ((7, "its type is 'PROTOBUF'"), (8, "its text is not JSON")):
             decoder.add(schema_id, answer(schemas, schema_id))
-            with pytest.raises(Exception, match=f"schema {schema_id}: not a valid Avro schema"):
+            with pytest.raises(Undecodable, match=f"schema {schema_id}: not a valid Avro schema: {why}"):
                 decoder.decode(record(framed(schema_id, b"\0")))
 
 
@@ -298,6 +355,21 @@ def test_settings_that_the_client_refuses_are_explained_without_secrets(
         RegistrySchemas(url, properties, "letters")
     assert says in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["ssl.ca.location", "SSL_CERT_FILE"])
+@pytest.mark.parametrize(("content", "why"), [(None, "No such file"), ("", "it holds no certificate")])
+def test_a_file_of_authorities_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, content: str | None, why: str
+) -> None:
+    path = tmp_path / "authorities.pem"
+    if content is not None:
+        path.write_text(content)
+    properties = {place: str(path)} if place.islower() else {}
+    if not properties:
+        monkeypatch.setenv(place, str(path))
+    with pytest.raises(ValueError, match=f"{place} names {path}, which cannot be used: {why}"):
+        RegistryClient("https://registry:8081", properties)
 
 
 def test_a_bounded_number_of_very_many_ids_is_kept_and_answered(stub: StubRegistry) -> None:

@@ -30,16 +30,21 @@ def cache() -> Path:
 
 def kafka_jars() -> Path:
     """Return the folder of Apache Kafka's jars, fetched (43 MB) on first use."""
-    return _fetched(
-        "kafka-4.4.0",
-        "kafka.xml",
-        lambda target: ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"],
-    )
+    return _fetched("kafka-4.4.0", "kafka.xml", _copied)
+
+
+def avro_jars() -> Path:
+    """Return the folder of the jars of Apache Avro for Java, fetched (6 MB) on first use."""
+    return _fetched("avro-1.12.2", "avro.xml", _copied)
 
 
 def registry_app() -> Path:
     """Return the folder of the Apicurio registry, fetched (142 MB) on first use."""
     return _fetched("apicurio-2.6.13", "registry.xml", lambda target: ["dependency:unpack", f"-Doutput={target}"])
+
+
+def _copied(target: Path) -> list[str]:
+    return ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={target}"]
 
 
 def _fetched(name: str, pom: str, goals: Callable[[Path], list[str]]) -> Path:
@@ -130,8 +135,8 @@ class Process:
 
 
 if __name__ == "__main__":  # `scripts/fetch-kafka`: fill the cache ahead of the tests
-    fetchers = {"kafka": kafka_jars, "registry": registry_app}
+    fetchers = {"kafka": kafka_jars, "registry": registry_app, "avro": avro_jars}
     if unknown := set(sys.argv[1:]) - fetchers.keys():
-        sys.exit(f"usage: scripts/fetch-kafka [kafka] [registry]; not {', '.join(sorted(unknown))}")
+        sys.exit(f"usage: scripts/fetch-kafka [kafka] [registry] [avro]; not {', '.join(sorted(unknown))}")
     for wanted in sys.argv[1:] or fetchers:
         sys.stdout.write(f"{wanted}: {fetchers[wanted]()}\n")

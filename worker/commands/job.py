@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import collector, logs
 from worker.attentive.senders import SendersStoppedError
+from worker.commands.fatal import Fatal
 from worker.commands.stop import Stop
 from worker.jobs.unfinished import Unfinished
 from worker.jobs.when import Unreadable
@@ -63,8 +63,7 @@ def job(settings: Settings, name: str, *, advice: str = "") -> Iterator[Job]:
     try:
         yield Job(structlog.get_logger(f"worker.{name}"), Stop())
     except (Unreadable, Unusable, PropertiesRefused, TopicRefused, ExporterUnusable, AddressUnavailableError) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
+        raise Fatal(str(error), UNUSABLE_EXIT, settings) from None
     except (
         Unfinished,
         GroupUnavailable,
@@ -73,5 +72,4 @@ def job(settings: Settings, name: str, *, advice: str = "") -> Iterator[Job]:
         TimeoutError,
         TopicsUnavailable,
     ) as error:
-        click.echo(f"Error: {error}{advice}", err=True)
-        sys.exit(UNFINISHED_EXIT)
+        raise Fatal(f"{error}{advice}", UNFINISHED_EXIT, settings) from None

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from worker.commands.job import UNFINISHED_EXIT, Job, job, metrics_port_option
+from worker.core.counted import counted
 from worker.core.model import Partition
 from worker.jobs.plan.figures import Figures, WindowFigures
 from worker.jobs.plan.job import Wish
@@ -135,7 +136,9 @@ def _figures(settings: Settings, typed: tuple[str, str], windows: list[float], b
     wish = Wish(windows, settings.attentive.requests_per_second, settings.window.max_bytes, now_ms)
     with build(settings, spans, wish, board, begun.log) as plan:
         if not plan.run(begun.stopped):
-            raise Unfinished(f"stopped: {plan.left:,} of {plan.offsets:,} offsets are not read; nothing was planned")
+            raise Unfinished(
+                f"stopped: {plan.left:,} of {counted(plan.offsets, 'offset')} not read; nothing was planned"
+            )
         return plan.figures()
 
 
@@ -165,10 +168,10 @@ def _draw(figures: Figures, path: Path, text: str) -> None:
 
 
 def _lines(figures: Figures) -> Iterator[str]:
-    users = f"{figures.users:,}" if figures.users_exact else f"about {figures.users:,}"
-    yield f"{figures.records:,} records with {figures.changes:,} changes of {users} users{_span(figures)}"
+    users = ("" if figures.users_exact else "about ") + counted(figures.users, "user")
+    yield f"{counted(figures.records, 'record')} with {counted(figures.changes, 'change')} of {users}{_span(figures)}"
     if figures.unreadable:
-        yield f"{figures.unreadable:,} records cannot be decoded: they make dead letters, and no calls"
+        yield f"{counted(figures.unreadable, 'record')} cannot be decoded: a dead letter each, and no call"
     if not figures.changes:
         yield "There is nothing to plan with: no change lies in the span."
         return
@@ -212,16 +215,16 @@ def _remarks(window: WindowFigures) -> Iterator[str]:
     if window.calls_late:
         fewer = window.calls - window.calls_at_limit
         yield (
-            f"{name}: the limit holds {window.calls_late:,} calls back for more than a second, one for "
+            f"{name}: the limit holds {counted(window.calls_late, 'call')} back for more than a second, one for "
             f"{window.wait_seconds_max:,.1f} s."
             + (
-                f" Waiting calls take newer changes, so {window.calls_at_limit:,} are made ({fewer:,} fewer)."
+                f" They take newer changes while they wait: {counted(window.calls_at_limit, 'call')} ({fewer:,} fewer)."
                 if fewer
                 else ""
             )
         )
     if window.calls_early:
         yield (
-            f"{name}: {window.calls_early:,} calls go before their window ends: what waits does not fit into "
+            f"{name}: {counted(window.calls_early, 'call')} made before the window ends: what waits does not fit into "
             "WORKER_WINDOW__MAX_BYTES of one replica."
         )

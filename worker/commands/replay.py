@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker.commands.counted import counted
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
+from worker.commands.unmet import tell_unmet
+from worker.core.counted import counted
 from worker.core.delivery.spare_rate import MOST
 from worker.core.model import Partition
 from worker.core.replay.scope import Scope
@@ -178,6 +179,8 @@ class _Run:
         options = self._options
         verb = {Beginning.ANEW: "begins", Beginning.AGAIN: "goes on", Beginning.FINISHED: "is finished"}[how]
         self._say(f"{self._name} {'would replay' if options.dry_run else verb}: {_range_words(begun)}")
+        if not any(of.stop > of.start for of in begun.ranges.values()):
+            self._say("the range is empty: the topic has no record in it, so there is nothing to replay")
         anew = how is Beginning.ANEW
         if anew:
             self._warn_of_retention()
@@ -193,7 +196,7 @@ class _Run:
             done = built.job.run(lambda: stop.requested)
             if done:
                 board.finish()
-            self._tell(built, done=done)
+            self._tell(built, users, done=done)
         return done
 
     def _starts(self, begun: Begun) -> Mapping[Partition, int]:
@@ -215,10 +218,14 @@ class _Run:
                     f"{each.topic}/{each.number}: what was before offset {found.earliest} is deleted; begins there"
                 )
 
-    def _tell(self, built: ReplayParts, *, done: bool) -> None:
+    def _tell(self, built: ReplayParts, typed: Users, *, done: bool) -> None:
         tally, counts = built.replay.tally, built.follower.counts
         if counts.unreadable:
-            self._say(f"{counts.unreadable:,} records of the range cannot be decoded; `run` wrote dead letters of them")
+            self._say(
+                f"{counted(counts.unreadable, 'record')} of the range cannot be decoded: a dead letter each, by `run`"
+            )
+        if done:
+            tell_unmet(typed.unmet)
         if self._options.dry_run:
             self._tell_plan(built)
             return
@@ -249,16 +256,16 @@ class _Run:
         if built.follower.passes > 1:
             self._say(f"not all users fit into WORKER_WINDOW__MAX_BYTES: {built.follower.passes} passes over the topic")
         self._say(
-            f"{counted(counts.records, 'record')} read, with {counted(counts.changes, 'change')} of "
+            f"{counted(counts.records, 'record')} read, with {counted(tally.changes, 'change')} of "
             f"{counted(tally.users, 'user')} to replay; {counted(tally.calls, 'call')}, at least {seconds:,.0f} s at "
             f"{rate:g} a second; {counted(tally.superseded, 'value')} not sent, because a later one stands in the log"
         )
-        if not counts.changes:
+        if not tally.changes:
             self._say("there is nothing to replay: no change of the range is one of those that the options name")
         self._print(
             {
                 "records": counts.records,
-                "changes": counts.changes,
+                "changes": tally.changes,
                 "users": tally.users,
                 "calls": tally.calls,
                 "superseded": tally.superseded,
@@ -293,9 +300,9 @@ def _places(options: Options, topics: list[str]) -> tuple[Place, Place | None]:
         raise Unreadable("give only one of --to and --to-offsets")
     now_ms = time.time_ns() // 1_000_000
     begin = offsets(options.begin_offsets, topics) if options.begin is None else when(options.begin, now_ms)  # type: ignore[arg-type]  # one of them is given
+    end: Place | None = None if options.end is None else when(options.end, now_ms)
     if options.end_offsets is not None:
-        return begin, offsets(options.end_offsets, topics)
-    end = None if options.end is None else when(options.end, now_ms)
+        end = offsets(options.end_offsets, topics)
     in_order(begin, end)
     return begin, end
 

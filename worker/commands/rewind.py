@@ -11,9 +11,9 @@ from typing import Final
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker.commands.counted import counted
 from worker.commands.job import job
 from worker.commands.stop import Stop
+from worker.core.counted import counted
 from worker.jobs.rewind import Move, moves, to_commit
 from worker.jobs.spans import Place, chosen, reach
 from worker.jobs.unfinished import Unfinished
@@ -116,7 +116,7 @@ def _refusal(group_id: str, members: Iterable[Member]) -> str:
     more = [f"and {len(named) - _NAMED_MAX} more"] if len(named) > _NAMED_MAX else []
     lines = "".join(f"\n  {line}" for line in [*named[:_NAMED_MAX], *more])
     return (
-        f"group {group_id} has {len(named)} members, so no offset was moved:{lines}\n"
+        f"group {group_id} has {counted(len(named), 'member')}, so no offset was moved:{lines}\n"
         "Stop every worker of the group, then run this again. One that was killed, or that is static, counts until its "
         "session time-out has passed (45 s unless session.timeout.ms or the brokers say otherwise)."
     )

@@ -10,6 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker import logs
 from worker.attentive.senders import SendersStoppedError
+from worker.commands.fatal import Fatal
 from worker.commands.job import UNFINISHED_EXIT, UNUSABLE_EXIT
 from worker.commands.stop import Stop
 from worker.kafka.connection import PropertiesRefused
@@ -49,8 +50,7 @@ def command(loaded: Loaded) -> None:
     try:
         finished = worker(settings, identity, log).run(lambda: stop.requested)
     except (Unusable, PropertiesRefused, ExporterUnusable, AddressUnavailableError, DeadLetterTopicUnusable) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(UNUSABLE_EXIT)
+        raise Fatal(str(error), UNUSABLE_EXIT, settings) from None
     except (SourceFailed, SendersStoppedError, SchemasStopped) as error:
         log.error("stopped", error=str(error))  # noqa: TRY400 - the message says where; a traceback may hold values
         sys.exit(UNFINISHED_EXIT)

@@ -13,9 +13,10 @@ from typing import Final
 import click
 from structlog.typing import FilteringBoundLogger
 
-from worker.commands.counted import counted
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
 from worker.commands.stop import Stop
+from worker.commands.unmet import tell_unmet
+from worker.core.counted import counted
 from worker.core.model import UserKey
 from worker.jobs.begin import prove_dead_letters
 from worker.jobs.findings import Finding, Kind, Tally
@@ -126,6 +127,7 @@ def command(loaded: Loaded, **typed: object) -> None:
 def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLogger) -> int:
     """Runs the job, prints what it finds, and returns the exit status."""
     typed = typed_users(options.users, options.users_file)
+    users = Users(typed, parts.identity_rules(settings))
     begin = when(options.begin, time.time_ns() // 1_000_000)
     admin = parts.admin(settings, log)
     reaches = reach(admin, chosen(admin, settings.kafka.topics, (), ()), begin, None)
@@ -133,7 +135,7 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
         prove_dead_letters(admin, settings.kafka.dead_letter_topic)
     task = Task(
         reaches=reaches,
-        includes=Users(typed, parts.identity_rules(settings)).include,
+        includes=users.include,
         users_max=USERS if typed is None and options.sample is None else options.sample,
         patterns=options.attributes,
         rate=options.rate,
@@ -155,13 +157,16 @@ def _run(settings: Settings, options: Options, stop: Stop, log: FilteringBoundLo
                     wrong.add((finding.last.source.partition, finding.last.source.offset, finding.attribute))
         except Unfinished as error:
             problem = str(error)
-        printer.summary(job.tally, repair=task.repair)
+        # Of a run that ended early nobody knows whom the rest of the topic names.
+        unknown = [] if stop.requested or problem else users.unmet
+        printer.summary(job.tally, len(unknown), repair=task.repair)
         unfinished = [problem] if problem else []
         if stop.requested:
             unfinished.append("stopped before the end")
         if not unfinished:
             board.finish()
         _tell(job, task, unfinished)
+        tell_unmet(unknown, values=options.values)
     if wrong:
         _hint(settings, wrong, lambda: stop.requested, log)
     tally = job.tally
@@ -198,12 +203,12 @@ class _Printer:
         elif self._lines <= _LINES_MAX:
             click.echo(self._line(finding))
 
-    def summary(self, tally: Tally, *, repair: bool) -> None:
+    def summary(self, tally: Tally, unknown: int, *, repair: bool) -> None:
         found = {kind.value: tally.found[kind] for kind in Kind}
         if self._as_json:
             head = {"users": tally.users, "attributes": tally.attributes, "equal": tally.equal}
             tail = {"unreadable": tally.unreadable, "repaired": tally.repaired, "young": tally.young}
-            self._json({**head, **found, **tail})
+            self._json({**head, **found, **tail, "unknown": unknown})
             return
         if self._lines > _LINES_MAX:
             click.echo(f"… and {self._lines - _LINES_MAX:,} more: --json prints all")
@@ -275,8 +280,6 @@ def _tell(job: Verify, task: Task, unfinished: Iterable[str]) -> None:
         notes.append(
             f"{counted(job.unreadable_records, 'record')} that cannot be decoded; `run` makes dead letters of them"
         )
-    if not tally.users and not unfinished:
-        notes.append("no such user has a change in what was read of the topic: write --user as its records name them")
     if task.repair:
         notes += _not_mended(tally)
     notes += [f"Error: {why}; {_left(tally, repair=task.repair)}" for why in unfinished]

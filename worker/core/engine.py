@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from worker.core.counted import counted
 from worker.core.delivery.attribution import Attribution
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Gate, Halt, HaltReason
@@ -277,11 +278,8 @@ class Engine:
 
     def committable(self) -> dict[Partition, int]:
         """For each partition with records read, the offset before which everything is settled."""
-        return {
-            partition: offset
-            for partition, ledger in self._ledgers.items()
-            if (offset := ledger.committable) is not None
-        }
+        offsets = ((partition, ledger.committable) for partition, ledger in self._ledgers.items())
+        return {partition: offset for partition, offset in offsets if offset is not None}
 
     def progress(self) -> dict[Partition, PartitionProgress]:
         """How far each partition has come."""
@@ -312,7 +310,7 @@ class Engine:
         gate, storm = self._destination.gate, self._outbox.storm
         if gate.halt is not None or storm.since_ms is None:
             return gate.halt
-        detail = f"{storm.withheld} dead letters of unusable records are withheld"
+        detail = f"{counted(storm.withheld, 'dead letter')} of unusable records withheld"
         if self._memory.short:
             detail += "; they fill the memory, so no more records are read: mend their producer, or raise the bound"
         return Halt(HaltReason.REJECTION_STORM, storm.since_ms, detail)
@@ -334,6 +332,7 @@ class Engine:
             rate_limit=rate.limit,
             rate_share=rate.share_per_second,
             rate_allowed=rate.per_second,
+            rate_now=0.0 if gate.closed or pause_seconds else rate.per_second,
             throttled=rate.slowed or pause_seconds > 0.0,
             pause_seconds=pause_seconds,
             memory_short=self._memory.short,

@@ -42,6 +42,9 @@ HEADER_BYTES = 150
 SchemaId: TypeAlias = int | str
 """What a registry calls a schema: its number, or its GUID in small letters."""
 
+SCHEMA_ID_MAX = 2**31 - 1
+"""A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
+
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
@@ -81,7 +84,8 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Its key, its value and its headers in bytes."""
-        return len(self.key or b"") + len(self.value or b"") + headers_bytes(self.headers)
+        headers = headers_bytes(self.headers) if self.headers else 0
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 @cheap

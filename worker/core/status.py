@@ -26,7 +26,8 @@ class EngineStatus:
         letters_withheld: dead letters of unusable records that wait for credit.
         rate_limit: the token's limit, in calls a second.
         rate_share: this worker's part of that limit.
-        rate_allowed: the calls a second that the worker allows itself now.
+        rate_allowed: the calls a second that the worker allows itself while the gate is open.
+        rate_now: the same now: 0 while a halt lets only single probes go, or a Retry-After nothing.
         throttled: whether 429s or a Retry-After keep the worker below its share.
         pause_seconds: for how long a Retry-After still forbids every call; 0 if none does.
         memory_short: whether partitions pause because the memory budget is exceeded.
@@ -49,6 +50,7 @@ class EngineStatus:
     rate_limit: float
     rate_share: float
     rate_allowed: float
+    rate_now: float
     throttled: bool
     pause_seconds: float
     memory_short: bool

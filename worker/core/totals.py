@@ -24,7 +24,7 @@ class Totals:
         spared_changes: those of them of which every value was unchanged.
         spared_values: values left out because the destination holds them.
         delivered_entries: settled entries with at least one attribute delivered.
-        retries: calls to repeat because the destination failed or throttled.
+        retries: those of them that repeat a call which the destination failed or throttled.
         replies: replies by status code, or by the failure's name.
         dead_letters: acknowledged dead letters by reason.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Now, Partition, Record
-from worker.core.replay.index import Said
+from worker.core.replay.said import Said
 from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
 from worker.jobs.reading import Reading
@@ -24,15 +24,19 @@ class Counts:
 
     Attributes:
         records: all of them.
-        changes: those that say something of a chosen user and attribute, after preflight.
         bytes: their keys and values.
         unreadable: records that cannot be decoded.
     """
 
     records: int = 0
-    changes: int = 0
     bytes: int = 0
     unreadable: int = 0
+
+    def add(self, records: Collection[tuple[Record, Content]]) -> None:
+        """The next of them."""
+        self.records += len(records)
+        self.bytes += sum(len(record.key or b"") + len(record.value or b"") for record, _ in records)
+        self.unreadable += sum(isinstance(content, Unreadable) for _, content in records)
 
 
 class Follows(Protocol):
@@ -82,13 +86,11 @@ class Follower:
         clock: Clock,
     ) -> None:
         self._replay = replay
-        self._scope = scope
         self._starts = starts
         self._open_reading = open_reading
         self._ends = ends
         self._preflight = preflight
         self._clock = clock
-        self._chosen = scope.chooser()
         self._stack = ExitStack()
         self._reading: Reading | None = None
         self._stops = {each: of.stop for each, of in scope.offsets.items() if of.start < of.stop}
@@ -115,8 +117,12 @@ class Follower:
             self._ends.ask(self._clock().mono)
         records = reading.poll(wait_seconds)
         now = self._clock()
+        if self._left:  # what lies behind the range is read again afterwards
+            records = [each for each in records if each[0].offset < self._stops[each[0].partition]]
+            if self.passes == 1:
+                self.counts.add(records)
         for record, content in records:
-            if not self._left or record.offset < self._stops[record.partition]:  # else it is read again afterwards
+            if isinstance(content, Event):
                 self._take(record, content, now)
         self._advance(reading)
         self._replay.read(self._positions)
@@ -162,18 +168,20 @@ class Follower:
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
-    def _take(self, record: Record, content: Content, now: Now) -> None:
-        counts = self.passes == 1 and self._scope.covers(record.partition, record.offset)
-        if counts:
-            self.counts.records += 1
-            self.counts.bytes += len(record.key or b"") + len(record.value or b"")
-            self.counts.unreadable += isinstance(content, Unreadable)
-        if not isinstance(content, Event):
-            return
-        checked = self._preflight.check(content)
+    def _take(self, record: Record, event: Event, now: Now) -> None:
+        checked = self._preflight.check(event)
         if checked.key is None or not checked.accepted:
             return
-        said = Said(record, checked.key, checked.user, checked.accepted, content.occurred_at_ms, content.event_id)
-        if counts and self._scope.includes(said.user) and self._chosen(record, said.values):
-            self.counts.changes += 1
+        said = Said(
+            checked.key,
+            checked.user,
+            checked.accepted,
+            record.partition,
+            record.offset,
+            record.timestamp_ms,
+            record.key,
+            record.headers,
+            event.occurred_at_ms,
+            event.event_id,
+        )
         self._replay.receive(said, now)

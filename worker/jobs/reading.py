@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Final, Self
 
@@ -35,7 +34,7 @@ class Reading:
         self._reader = reader
         self._decoder = decoder
         self._schemas = schemas
-        self._waiting: deque[Record] = deque()
+        self._waiting: list[Record] = []  # as `Range.poll` returned them, without those that were returned here
 
     def __enter__(self) -> Self:
         self._reader.__enter__()
@@ -50,14 +49,15 @@ class Reading:
             for schema_id, schema in self._schemas.answers():
                 self._decoder.add(schema_id, schema)
         if not self._waiting:
-            self._waiting.extend(self._reader.poll(timeout_seconds))
-        found = []
-        while self._waiting:
-            content = read(self._waiting[0], self._decoder)
+            self._waiting = self._reader.poll(timeout_seconds)
+        found, decoder = [], self._decoder
+        for record in self._waiting:
+            content = read(record, decoder)
             if isinstance(content, NeedsSchema):
                 self._ask(content.schema_id)
                 break
-            found.append((self._waiting.popleft(), content))
+            found.append((record, content))
+        self._waiting = self._waiting[len(found) :]
         if self._waiting and not found:
             time.sleep(min(_BUSY_SECONDS, timeout_seconds))
         return found

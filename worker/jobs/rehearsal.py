@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
-from worker.core.avro.schema import AvroType, InvalidSchema
+from worker.core.avro.framing import framed
+from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
@@ -18,10 +20,12 @@ from worker.core.rules.preflight import Preflight
 from worker.jobs.framed import SchemaOf
 
 EXAMPLES_MAX: Final = 5
-CALL: Final = "make a call"
-NOTHING: Final = "have nothing to send"
-SKIPPED: Final = "are skipped by the mapping's rules"
-TOMBSTONE: Final = "have no value"
+CALL: Final = "to send"
+NOTHING: Final = "with nothing to send"
+SKIPPED: Final = "skipped by the mapping's rules"
+TOMBSTONE: Final = "without a value"
+_KEPT_BACK: Final = "by its name it is a phone or an address, and WORKER_MAPPING__ATTRIBUTES does not name it"
+_BESIDE: Final = ("occurred_at", "event_id")  # settings of what an event has beside user and attributes
 _NAMES_MAX: Final = 10_000
 """Bound of the names of attributes that are kept: keys of maps may be anything."""
 _SCHEMAS_ASKED_MAX: Final = 2  # of one record: its value's and its key's
@@ -75,6 +79,9 @@ class Rehearsal:
         self._names: set[str] = set()  # in the event, before exclude, rename and prefix
         self._named: set[str] = set()  # as the rules of attributes see them
         self._unknown: set[str] = set()
+        self._reached: set[str] = set()  # of the settings of time and event id, those whose path some schema has
+        self._held: set[str] = set()  # of these, those that some event had
+        self._has_events = False
         self.outcomes: Counter[str] = Counter()
         self.beside: Counter[str] = Counter()
         self.details: dict[str, str] = {}
@@ -111,6 +118,12 @@ class Rehearsal:
         if isinstance(found := self._read(record, self._plain), Event):
             self._learn(found)
 
+    def never_held(self) -> Iterator[tuple[str, str]]:
+        """The paths of time and event id that lead to a field and in no record to a value, with their variables."""
+        if self._has_events:
+            for name in sorted(self._reached - self._held):
+                yield f"WORKER_MAPPING__{name.upper()}", getattr(self._rules.mapping, name)
+
     def unmatched(self) -> Iterator[tuple[str, str]]:
         """The patterns that match nothing in the records and their schemas, each with its variable.
 
@@ -138,27 +151,32 @@ class Rehearsal:
             found = read(record, decoder)
             if not isinstance(found, NeedsSchema):
                 return found
-            decoder.add(found.schema_id, self._schema(found.schema_id))
+            decoder.add(found.schema_id, self._schema(found.schema_id, record))
         return Unreadable("its schemas are not to be had")
 
-    def _schema(self, schema_id: SchemaId) -> object | None:
+    def _schema(self, schema_id: SchemaId, record: Record) -> object | None:
         if schema_id not in self._schemas:
             schema = self._schemas[schema_id] = self._schema_of(schema_id)
-            if schema is not None:
+            if schema is not None and schema_id == _values_id(record):
                 self.see(schema)
         return self._schemas[schema_id]
 
     def see(self, schema: object) -> None:
-        """Learns the columns of a schema."""
+        """Learns the columns of a value's schema."""
         try:
-            left_out = self._decoder.left_out(schema)
+            left_out = self._decoder.left_out(schema) | dict.fromkeys(self._decoder.kept_back(schema), _KEPT_BACK)
+            absent = {entry.partition(":")[0] for entry in self._decoder.absent_paths(schema)}
         except ValueError:
             return  # its records are undecodable, and say so
         self.columns |= left_out
+        self._reached |= {name for name in _BESIDE if getattr(self._rules.mapping, name)} - absent
         self._names |= {path.rpartition(".")[2] for path in left_out}
 
     def _take(self, event: Event, where: str) -> None:
         checked = self._preflight.check(event)
+        self._has_events = True
+        beside = zip(_BESIDE, (event.occurred_at_ms, event.event_id), strict=True)
+        self._held |= {name for name, value in beside if value is not None}
         self._count_fates(event, checked)
         if checked.accepted:
             self.outcomes[CALL] += 1
@@ -212,6 +230,13 @@ class Rehearsal:
     def _remember(self, names: set[str], name: str) -> None:
         if len(names) < _NAMES_MAX:
             names.add(name)
+
+
+def _values_id(record: Record) -> SchemaId | None:
+    """The schema that the value names: a record may ask for that of its key as well."""
+    with suppress(Undecodable):
+        return framed(record.value or b"", record.headers, "__value_schema_id").schema_id
+    return None
 
 
 def _texts(user: User) -> Iterator[str]:

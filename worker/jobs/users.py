@@ -20,6 +20,11 @@ class Identifier(NamedTuple):
     name: str
     value: str
 
+    @property
+    def family(self) -> str:
+        """Its kind as it is typed: `phone`, or `custom:NAME`."""
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
     def __repr__(self) -> str:
         return f"Identifier({self.kind})"
 
@@ -68,11 +73,12 @@ def typed_users(texts: Sequence[str], path: Path | None) -> list[Identifier] | N
 
 
 class Users:
-    """Whether a user is one of those that were typed. None typed: everybody is."""
+    """Whether a user is one of those that were typed. None typed: everybody is. It remembers whom it met."""
 
     def __init__(self, typed: Iterable[Identifier] | None, rules: IdentityRules) -> None:
         self._rules = rules
-        self._typed = None if typed is None else frozenset(map(self._compared, typed))
+        self._typed = None if typed is None else {self._compared(one): one for one in typed}
+        self._met: set[Identifier] = set()
 
     def include(self, user: User) -> bool:
         """Whether one of the user's identifiers was typed. They are compared in the form in which they are sent."""
@@ -81,7 +87,14 @@ class Users:
         plain = ((kind, getattr(user, kind)) for kind in _PLAIN)
         found = [Identifier(kind, "", value) for kind, value in plain if value is not None]
         found += [Identifier("custom", name, value) for name, value in user.custom]
-        return not self._typed.isdisjoint(map(self._compared, found))
+        met = self._typed.keys() & set(map(self._compared, found))
+        self._met |= met
+        return bool(met)
+
+    @property
+    def unmet(self) -> list[Identifier]:
+        """Those that were typed and that nobody had so far, as they were typed."""
+        return [one for key, one in (self._typed or {}).items() if key not in self._met]
 
     def _compared(self, one: Identifier) -> Identifier:
         return one._replace(value=compared(*one, self._rules))

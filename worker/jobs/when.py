@@ -52,12 +52,15 @@ def when(text: str, now_ms: int) -> When:
 
 
 def in_order(begin: object, end: object, options: tuple[str, str] = ("--from", "--to")) -> None:
-    """Two times of which the first is before the second, or offsets that do not go backwards. All else is well.
+    """Refuses a range that holds nothing whatever the log holds: the other way round, or behind its end.
 
     Raises:
         Unreadable: They are not in order.
     """
     first, second = options
+    if begin is Edge.LATEST or end is Edge.EARLIEST:
+        option, edge = (first, Edge.LATEST) if begin is Edge.LATEST else (second, Edge.EARLIEST)
+        raise Unreadable(f"{option} {edge.value}: nothing lies in that range")
     if isinstance(begin, int) and isinstance(end, int) and begin >= end:
         raise Unreadable(f"{first} is not before {second}: nothing can lie between them")
     if isinstance(begin, Mapping) and isinstance(end, Mapping):

@@ -53,7 +53,8 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._TRANSPORT: "the connection to a broker broke or was refused",  # noqa: SLF001 - as above
     KafkaError._AUTO_OFFSET_RESET: "no committed offset, and auto.offset.reset=error says not to choose one",  # noqa: SLF001 - as above
     KafkaError.INVALID_RECORD: "the topic refuses records without a key: is it compacted? Set cleanup.policy to delete",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: check the ACLs",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "not authorised for the topic: grant the worker READ on what it reads, "
+    "WRITE on what it writes",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "not authorised for the consumer group: grant the worker READ on it",
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: "the group has members that assign partitions in another way: give all the "
     "same partition.assignment.strategy and group.protocol, or stop the old ones first",
@@ -74,6 +75,14 @@ _ADVICE: Final[Mapping[int, str]] = {
     KafkaError._UNKNOWN_TOPIC: "the topic does not exist: create it or check its name",  # noqa: SLF001 - as above
     KafkaError._UNKNOWN_PARTITION: "the topic has lost its partitions: create it again if it was deleted",  # noqa: SLF001 - as above
 }
+
+_ANOTHER_PROTOCOL: Final = (
+    "the listener of bootstrap.servers speaks another protocol than security.protocol says: set PLAINTEXT, SSL, "
+    "SASL_PLAINTEXT or SASL_SSL, as that listener has it"
+)
+_CLOSED_AT_ONCE: Final = f"{_ANOTHER_PROTOCOL} (it takes each connection and closes it at once)"
+# librdkafka has no code for these. TLS at a listener without it; SASL at a listener without that.
+_PROTOCOL_TEXTS: Final = ("connecting to a PLAINTEXT broker listener?", "Request not valid in current SASL state")
 
 # So the coordinator answers a member that it does not let into the group. Other requests are answered all the same.
 _REFUSALS: Final = frozenset(
@@ -96,6 +105,8 @@ _WHEN: Final = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s
 def in_words(error: KafkaError) -> str:
     """Says what happened and what to do about it, with librdkafka's own text in brackets."""
     advice = _ADVICE.get(KafkaError._SSL if _is_tls(error) else error.code())  # noqa: SLF001 - how the library names its local errors, which are public
+    if any(text in error.str() for text in _PROTOCOL_TEXTS):
+        advice = _ANOTHER_PROTOCOL
     return f"{advice} ({_text(error)})" if advice else f"{error.name()}: {_text(error)}"
 
 
@@ -133,6 +144,7 @@ class Connection:
         self._log = log
         self._limit = LogLimiter()
         self._detail: str | None = None
+        self._met = False  # a broker has answered at least once, so the protocol is right
 
     def callbacks(self) -> dict[str, object]:
         """The entries of a client's configuration that make it report here."""
@@ -151,11 +163,10 @@ class Connection:
             case KafkaError._TRANSPORT if not _is_tls(error):  # noqa: SLF001 - how the library names its local errors, which are public
                 # One broker's connection. Keep the text: if an outage follows, it explains that.
                 self._detail = _text(error)
-                self.problem = self.problem or words
+                if self.problem in {None, _CLOSED_AT_ONCE} or words.startswith(_ANOTHER_PROTOCOL):
+                    self.problem = words
             case KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - as above
-                # A consequence of something else. Keep a known cause (a bad password): it says more than this.
-                if self._detail is not None or self.problem is None:
-                    self.problem = f"{_ADVICE[error.code()]} ({self._detail or _text(error)})"
+                words = self.problem = self._why_all_are_down(error)
             case KafkaError.UNKNOWN_TOPIC_OR_PART if self._on_topic_gone is not None:
                 # Not a problem of the connection: an answer from a broker does not mend it.
                 self._on_topic_gone(error)
@@ -167,8 +178,20 @@ class Connection:
         if self._limit.allows(error.code(), time.monotonic()):
             self._log.warning("kafka_client_error", client=self._role, code=error.name(), error=words)
 
+    def _why_all_are_down(self, error: KafkaError) -> str:
+        """A consequence of something else. Keeps a known cause (a bad password): it says more than this."""
+        if self._detail is None and not self._met:
+            return self.problem or _CLOSED_AT_ONCE  # librdkafka is silent about connections that a broker closes
+        if self.problem and (self._detail is None or self.problem.startswith(_ANOTHER_PROTOCOL)):
+            return self.problem
+        return f"{_ADVICE[error.code()]} ({self._detail or _text(error)})"
+
     def answered(self) -> None:
         """A broker has just answered, so whatever was wrong is over."""
+        self._met = True
+        self._is_well()
+
+    def _is_well(self) -> None:
         if self.problem is not None and self.fatal is None:
             self.problem = self._detail = None
             self._log.info("kafka_well_again", client=self._role)
@@ -184,7 +207,7 @@ class Connection:
         except ValueError:
             return  # librdkafka does not escape all that it writes there; the next ones may be readable
         if any(broker["state"] == "UP" for broker in measured["brokers"].values()):
-            self.answered()
+            self._is_well()  # not `answered`: a connection without the password that it needs is up for a moment, too
         if self._on_statistics is not None:
             self._on_statistics(measured)
 

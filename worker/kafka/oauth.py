@@ -77,6 +77,8 @@ class TokenFunction:
         except queue.Empty:
             raise NoToken(f"it has not answered within {wait_seconds:g} s; it is waited for again") from None
         self._running = None
+        if isinstance(found, NoToken):  # of a function of our own
+            raise found
         if isinstance(found, Exception):
             raise NoToken(f"it raised {type(found).__name__}") from None
         return self._checked(found)

@@ -14,6 +14,7 @@ from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties
 from worker.kafka.records import PollSize, record_of
 
+_OFFSETS_MAX: Final = 2**63 - 1
 _GONE: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 
 
@@ -56,6 +57,9 @@ class Range:
             PropertiesRefused: See `connecting`.
         """
         self._spans = dict(spans)
+        self._wanted = {
+            each: range(span.start, _OFFSETS_MAX if span.stop is None else span.stop) for each, span in spans.items()
+        }
         self.positions = {partition: span.start for partition, span in self._spans.items()}
         self._connection = Connection("range", log)
         self._poll_size = PollSize()
@@ -102,7 +106,8 @@ class Range:
             for partition, offset in {record.partition: record.offset for record in records}.items():
                 self._move(partition, offset + 1)
         self._leave_read_partitions()
-        return [record for record in records if self._is_wanted(record)]
+        wanted = self._wanted
+        return [record for record in records if record.offset in wanted[record.partition]]
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Reads on in all partitions but these, until it is called again.
@@ -128,10 +133,6 @@ class Range:
 
     def _move(self, partition: Partition, offset: int) -> None:
         self.positions[partition] = max(offset, self.positions[partition])
-
-    def _is_wanted(self, record: Record) -> bool:
-        span = self._spans[record.partition]
-        return record.offset >= span.start and (span.stop is None or record.offset < span.stop)
 
     def _at_stop(self, partition: Partition) -> bool:
         stop = self._spans[partition].stop

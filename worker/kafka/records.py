@@ -48,14 +48,8 @@ def record_of(message: Message) -> Record:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     if topic is None or partition is None or offset is None:
         raise RuntimeError("a record came without topic, partition or offset: report this as a bug")
-    return Record(
-        partition=_partition(topic, partition),
-        offset=offset,
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=_used_headers(message),
-    )
+    place, timestamp_ms = _partition(topic, partition), message.timestamp()[1]
+    return Record(place, offset, timestamp_ms, message.key(), message.value(), _used_headers(message))
 
 
 def partitions_of(partitions: Iterable[TopicPartition]) -> list[Partition]:

@@ -68,9 +68,11 @@ class Admin:
             TopicsUnavailable: No broker answered in time. Says why, if the client knows.
         """
         try:
-            return self.client.list_topics(topic, timeout=timeout_seconds)
+            metadata = self.client.list_topics(topic, timeout=timeout_seconds)
         except KafkaException as failure:
             raise TopicsUnavailable(self.explain(failure)) from failure
+        self._connection.answered()
+        return metadata
 
     def touch(self, topic: str, timeout_seconds: float) -> None:
         """Asks for a topic in the way that makes brokers with auto-creation create it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from worker.core.counted import counted
 from worker.core.facts import AssignmentDiffers
 from worker.core.model import Partition
 
@@ -45,7 +46,7 @@ class Agreement:
         self._patience = min(2 * self._patience, _PATIENCE_MAX_SECONDS)
         names = ", ".join(f"{topic}[{number}]" for topic, number in sorted(own ^ clients)[:3])
         self.problem = (
-            f"{len(own ^ clients)} partitions are not read ({names} ...): the Kafka client and the worker differ about "
-            "which they have. The worker joins the group again; if that does not help, restart it"
+            f"{counted(len(own ^ clients), 'partition')} not read ({names} ...): the Kafka client and the worker "
+            "differ about which they have. The worker joins the group again; if that does not help, restart it"
         )
         return AssignmentDiffers(unread=len(clients - own), not_held=len(own - clients), seconds=seconds)

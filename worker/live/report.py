@@ -9,6 +9,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from worker.core.counted import counted
 from worker.core.engine import Engine
 from worker.core.model import Now
 from worker.core.status import EngineStatus
@@ -20,6 +21,7 @@ from worker.live.letter_lines import LetterLines
 from worker.live.ports import Receipts, Schemas, Standing
 from worker.live.reminders import Reminders
 from worker.live.silence import Silence
+from worker.live.throttle_lines import ThrottleLines
 from worker.ops.board import Board
 from worker.ops.letters import LatestLetters
 from worker.ops.status import Halt, LastError, PartitionStatus, Problem, Rate, ReceiptTotals, State, Status
@@ -87,6 +89,7 @@ class Reporter:
         self._report_at = 0.0
         self._reminders = Reminders(log)
         self._letter_lines = LetterLines(log, seen.letters)
+        self._throttle_lines = ThrottleLines(log)
         self._elapsed = Elapsed()
         self._silence = Silence()
         self._effect = Effect()
@@ -107,13 +110,14 @@ class Reporter:
         self._board.publish(status)
         self._reminders.look(now, status, _stuck(engine))
         self._letter_lines.look(now.mono)
+        self._throttle_lines.look(engine, now.mono)
 
     def _status(self, now: Now, engine: EngineStatus, problems: Mapping[Problem, str], standing: Standing) -> Status:
         return replace(
             self._board.status,
             state=_state(engine, standing),
             halt=self._halt(engine, now),
-            rate=Rate(limit=engine.rate_limit, share=engine.rate_share, current=engine.rate_allowed),
+            rate=Rate(limit=engine.rate_limit, share=engine.rate_share, current=engine.rate_now),
             open_entries=engine.open_entries,
             in_flight=engine.in_flight,
             held_bytes=engine.held_bytes,
@@ -210,7 +214,7 @@ def _stuck_problem(engine: EngineStatus) -> str | None:
     if not found:
         return None
     stuck = found[0]
-    others = f"; and {len(found) - 1} more partitions" if len(found) > 1 else ""
+    others = f"; and {counted(len(found) - 1, 'other partition')}" if len(found) > 1 else ""
     where = f"{stuck.partition.topic}[{stuck.partition.number}] offset {stuck.offset}"
     return f"{where} has not been settled for {stuck.seconds:.0f} s: {stuck.detail}{others}"
 

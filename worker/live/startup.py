@@ -163,7 +163,8 @@ def prepare_topics(
     def waiting(problem: Exception) -> None:
         detail = str(problem)
         board.publish(replace(board.status, problem=detail, problems=(Problem.KAFKA,)))
-        if limiter.allows(detail, time.monotonic()):
+        # What is in brackets is librdkafka's own text, of one broker or another: the trouble is the same.
+        if limiter.allows(detail.partition(" (")[0], time.monotonic()):
             log.warning("waiting", reason="kafka", since=rfc3339(since), detail=detail)
 
     def answered(ask: Callable[[], _Answer]) -> _Answer:

@@ -129,7 +129,7 @@ _WORK: Final = (
     _total(
         "delivered_entries", "Entries delivered: a user's changes since the last call.", lambda t: t.delivered_entries
     ),
-    _total("retries", "Requests that the destination failed or throttled; each is repeated.", lambda t: t.retries),
+    _total("retries", "Requests that repeat one that the destination failed or throttled.", lambda t: t.retries),
     _total(
         "shared_users", "Changes of users that several partitions hold, without an order.", lambda t: t.shared_users
     ),
@@ -167,7 +167,8 @@ _LIMITS: Final = (
     _gauge("rate_share", "Requests per second in this worker's share.", lambda s: s.rate.share),
     _gauge(
         "rate_current",
-        "Requests per second that the worker allows itself now: 5 % below its share, or less after a 429.",
+        "Requests per second that the worker allows itself now: 5 % below its share, less after a 429, and 0 while "
+        "only single probes go (a halt) or nothing (Retry-After).",
         lambda s: s.rate.current,
     ),
     Observed(

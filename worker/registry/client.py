@@ -13,11 +13,9 @@ from urllib.parse import quote, urlsplit
 
 from confluent_kafka.schema_registry import AsyncSchemaRegistryClient, Schema, SchemaRegistryError
 from confluent_kafka.schema_registry.error import OAuthTokenError
-from fastavro.repository.base import AbstractSchemaRepository, SchemaRepositoryError
-from fastavro.schema import load_schema
 
-from worker.core.avro.schema import full_name
-from worker.core.model import SchemaId
+from worker.core.avro.linking import InvalidSchema, linked
+from worker.core.model import SCHEMA_ID_MAX, SchemaId
 from worker.registry import data_rules
 from worker.registry.data_rules import RulesToRun
 from worker.registry.exchanges import Exchanges, Unanswered
@@ -28,7 +26,8 @@ _ANY_CODE = range(-(2**31), 2**31)
 _SUBJECT_NOT_FOUND = frozenset({40401, 40402, 40403})
 _TIMEOUT_SECONDS = 10.0
 _NUMBERS = frozenset({"timeout", "cache.capacity", "cache.latest.ttl.sec", "retries.wait.ms", "retries.max.wait.ms"})
-_ROOT = "$root"
+_SHOWN_MAX = 100
+_AUTHORITIES, _CERT_FILE = "ssl.ca.location", "SSL_CERT_FILE"
 
 _EXPIRIES = (("expires_in",), ("expires_at",))
 _OAUTH_HINT = (
@@ -74,7 +73,8 @@ class RegistryClient:
         try:
             self._client = AsyncSchemaRegistryClient(settings)
         except (ValueError, TypeError, OSError) as error:
-            raise ValueError(f"the schema registry's settings: {_without_credentials(str(error), url)}") from None
+            why = _bad_authorities(properties) or _without_credentials(str(error), url)
+            raise ValueError(f"the schema registry's settings: {why}") from None
         except Exception as error:  # noqa: BLE001 - whatever the HTTP library raises; its text may hold a password
             where = "its proxy in these settings, or one in HTTPS_PROXY, HTTP_PROXY, ALL_PROXY or NO_PROXY"
             raise ValueError(f"the schema registry's settings: {where}, is none ({type(error).__name__})") from None
@@ -86,6 +86,8 @@ class RegistryClient:
 
     def schema(self, schema_id: SchemaId) -> object | None:
         """A self-contained schema as `json.loads` gives it. None if the registry says that there is no such id or GUID.
+
+        An `InvalidSchema` says that the id's schema is none, and why: then all is well with the registry.
 
         Only HTTP 404 with the registry's error code 40403 says so. Another 404 may come from a wrong URL, and the code
         with another status from a proxy or a registry in trouble.
@@ -118,6 +120,8 @@ class RegistryClient:
             if not _says_not_found(error, _SUBJECT_NOT_FOUND):
                 raise
             return None
+        if type(compatible) is not bool:
+            raise TypeError("the registry's answer does not say whether it is compatible")
         return compatible
 
     def register(self, subject: str, schema: object) -> int:
@@ -126,14 +130,15 @@ class RegistryClient:
         If the registry refuses that, the schema is looked up: somebody who may do so may have registered it.
         """
         try:
-            schema_id: object = self._exchanges.ask(self._client.register_schema(subject, _avro(schema)))
+            schema_id = self._exchanges.ask(self._posted(f"subjects/{quote(subject, safe='')}/versions", schema))
         except SchemaRegistryError as refusal:
             if not 400 <= refusal.http_status_code < 500:  # noqa: PLR2004 - HTTP's refusals
                 raise
-            schema_id = self._exchanges.ask(self._looked_up(subject, schema))
-            if schema_id is None:
-                raise
-        if type(schema_id) is not int:
+            try:
+                schema_id = self._exchanges.ask(self._posted(f"subjects/{quote(subject, safe='')}", schema))
+            except SchemaRegistryError:
+                raise refusal from None
+        if type(schema_id) is not int or not 0 <= schema_id <= SCHEMA_ID_MAX:
             raise TypeError("the registry's answer has no id")
         return schema_id
 
@@ -151,12 +156,12 @@ class RegistryClient:
             raise TypeError("the registry's answer is no object")
         return answer
 
-    async def _looked_up(self, subject: str, schema: object) -> object:
-        """The id under which the subject has the schema. None if it has not, or will not say."""
-        try:
-            answer = await self._rest.post(f"subjects/{quote(subject, safe='')}", body=_avro(schema).to_dict())
-        except SchemaRegistryError:
-            return None
+    async def _posted(self, path: str, schema: object) -> object:
+        """What the registry calls the schema there.
+
+        The client's own method keeps every answer for ever, one that makes no sense, too.
+        """
+        answer = await self._rest.post(path, body=_avro(schema).to_dict())
         return answer.get("id") if isinstance(answer, dict) else None
 
     async def _found(self, path: str, codes: Collection[int]) -> tuple[dict[str, Any], object] | None:
@@ -170,31 +175,32 @@ class RegistryClient:
         return answer, await self._assembled(answer)
 
     async def _assembled(self, answer: dict[str, Any]) -> object:
-        """The schema, with the types that it references in other subjects defined inside."""
-        kind = answer.get("schemaType") or "AVRO"
-        if kind != "AVRO":
-            return {"type": str(kind)}  # the decoder reports that there is no such Avro type
-        text = _text_of(answer)
+        """The schema, with the types that it references in other subjects defined inside; or why there is none."""
         try:
-            root: object = json.loads(text)
-        except (ValueError, RecursionError):
-            return text[:100]  # the decoder reports that this is not a schema
-        if answer.get("references"):
-            named: dict[str, object] = {_ROOT: root}
-            await self._collect(answer, named)
-            root = load_schema(_ROOT, repo=_Named(named))
+            root = _parsed(answer)
+            if answer.get("references"):
+                root = linked(root, await self._references(answer, set()))
+        except InvalidSchema as why:
+            return why
         data_rules.check(answer, root, leave_out=self._leave_out_tagged)
         return root
 
-    async def _collect(self, answer: dict[str, Any], named: dict[str, object]) -> None:
+    async def _references(self, answer: dict[str, Any], seen: set[tuple[str, int]]) -> list[object]:
+        """The schemas that an answer refers to, each behind those that it refers to itself."""
+        found: list[object] = []
         for reference in answer.get("references") or ():
-            name, subject, version = reference["name"], reference["subject"], reference["version"]
-            if name not in named:
-                referenced = await self._referenced(subject, int(version))
-                definition = json.loads(_text_of(referenced))
-                # Also by its own name: a registry's references may have any name, for example a file's.
-                named[name] = named[full_name(definition)] = definition
-                await self._collect(referenced, named)
+            subject, version = reference["subject"], int(reference["version"])
+            if (subject, version) in seen:
+                continue
+            seen.add((subject, version))
+            referenced = await self._referenced(subject, version)
+            found += await self._references(referenced, seen)
+            try:
+                found.append(_parsed(referenced))
+            except InvalidSchema as why:
+                what = f"version {version} of the subject {ascii(subject)[:_SHOWN_MAX]}"
+                raise InvalidSchema(f"it refers to {what}, which is {why}") from None
+        return found
 
     async def _referenced(self, subject: str, version: int) -> dict[str, Any]:
         try:
@@ -208,19 +214,6 @@ class RegistryClient:
             ) from None
 
 
-class _Named(AbstractSchemaRepository):
-    """Referenced schemas by name, in the form that fastavro wants."""
-
-    def __init__(self, named: Mapping[str, object]) -> None:
-        self._named = named
-
-    def load(self, name: str) -> object:
-        try:
-            return self._named[name]
-        except KeyError:
-            raise SchemaRepositoryError(f"there is no reference named {name}") from None
-
-
 def _number(name: str, value: object) -> float:
     try:
         number = float(str(value))
@@ -229,6 +222,18 @@ def _number(name: str, value: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"the schema registry's settings: {name}: must be a number above 0")
     return number
+
+
+def _bad_authorities(properties: Mapping[str, Any]) -> str | None:
+    """Which file of certificate authorities cannot be used, and why: the client's own errors name none."""
+    for name, path in ((_AUTHORITIES, properties.get(_AUTHORITIES)), (_CERT_FILE, os.environ.get(_CERT_FILE))):
+        try:
+            if path:
+                ssl.create_default_context(cafile=path)
+        except OSError as error:
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            return f"{name} names {path}, which cannot be used: {why}"
+    return None
 
 
 def explained(error: Exception) -> str:
@@ -269,12 +274,24 @@ def _says_not_found(error: SchemaRegistryError, codes: Collection[int]) -> bool:
     return error.http_status_code == _NOT_FOUND and type(code) is int and code in codes
 
 
-def _text_of(answer: dict[str, Any]) -> str:
-    """The schema's text in an answer."""
+def _parsed(answer: dict[str, Any]) -> object:
+    """The schema in an answer.
+
+    Raises:
+        InvalidSchema: It is not Avro's JSON.
+        TypeError, KeyError: The answer has none.
+    """
     text = answer["schema"]
     if not isinstance(text, str):
         raise TypeError("the registry's answer has no schema")
-    return text
+    kind = answer.get("schemaType") or "AVRO"
+    if kind != "AVRO":
+        raise InvalidSchema(f"its type is {ascii(kind)[:_SHOWN_MAX]}")
+    try:
+        schema: object = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidSchema("its text is not JSON") from None
+    return schema
 
 
 def _avro(schema: object) -> Schema:

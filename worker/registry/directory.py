@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +12,11 @@ from pathlib import Path
 from uuid import UUID
 
 from worker.core.avro.schema import AvroType, InvalidSchema, full_name
-from worker.core.model import SchemaId
+from worker.core.model import SCHEMA_ID_MAX, SchemaId
 
 _DEAD_LETTER = "profile.v1.DeadLetter"
 _RECEIPT = "profile.v1.Receipt"
-_ID_MAX = 2**31 - 1  # as the decoder's: larger ids in records are no ids
+_NUMBER = re.compile("0|[1-9][0-9]*")
 _UNKNOWN_KEPT = 10_000
 _UNKNOWN_REMEMBERED_SECONDS = 300.0
 
@@ -128,7 +129,9 @@ def _changed(directory: Path) -> int | None:
 
 def _id_of(path: Path) -> SchemaId:
     stem = path.stem
-    if stem.isascii() and stem.isdigit() and int(stem) <= _ID_MAX and str(int(stem)) == stem:
+    if _NUMBER.fullmatch(stem):
+        if len(stem) > len(str(SCHEMA_ID_MAX)) or int(stem) > SCHEMA_ID_MAX:
+            raise ValueError(f"{path}: schema ids end at {SCHEMA_ID_MAX}, so no record can name this one")
         return int(stem)
     with suppress(ValueError):
         if stem == str(UUID(stem)):

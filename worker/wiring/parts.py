@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
@@ -13,6 +11,7 @@ from fastavro import parse_schema
 from structlog.typing import FilteringBoundLogger
 
 import worker as package
+from worker import logs
 from worker.attentive.senders import Senders
 from worker.attentive.token import Token
 from worker.backoff import full_jitter
@@ -46,8 +45,8 @@ class Unusable(Exception):
 
 
 def identity(settings: Settings) -> WorkerIdentity:
-    """Names this process among the replicas: by the host's name, which is the pod's, and the pid, for its restarts."""
-    return WorkerIdentity(package.__version__, f"{socket.gethostname()}-{os.getpid()}", settings.kafka.group_id)
+    """Names this process among the replicas."""
+    return WorkerIdentity(package.__version__, logs.instance_name(), settings.kafka.group_id)
 
 
 def admin(settings: Settings, log: FilteringBoundLogger) -> Admin:

@@ -11,7 +11,7 @@ from worker.commands.check.finding import ASK_SECONDS, Finding
 from worker.commands.check.receipts import check_receipts
 from worker.commands.check.retention import check_retention
 from worker.commands.check.timeouts import check_timeouts
-from worker.commands.counted import counted
+from worker.core.counted import counted
 from worker.kafka.access import GroupForbidden, GroupUnavailable, group_members, read_problem
 from worker.kafka.configs import broker_configs, group_configs, topic_configs
 from worker.kafka.connection import PropertiesRefused
@@ -64,7 +64,7 @@ def _topic(admin: Admin, topic: str) -> tuple[Finding, Mapping[str, int]]:
     if unreadable is not None:
         return Finding.fail("topics", unreadable), {}
     what = f"{topic}: {counted(sum(counts.values()), 'partition')}"
-    return Finding.ok("topics", what + (f" in {len(counts)} topics" if topic not in counts else "")), counts
+    return Finding.ok("topics", what + (f" in {counted(len(counts), 'topic')}" if topic not in counts else "")), counts
 
 
 def _group(admin: Admin, group_id: str) -> Finding:

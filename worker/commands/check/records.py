@@ -10,8 +10,9 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from worker.commands.check.finding import ASK_SECONDS, Finding
+from worker.core.counted import counted
 from worker.core.model import Partition, Reason
-from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, Rehearsal
+from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, SKIPPED, Rehearsal
 from worker.jobs.unfinished import Unfinished
 from worker.kafka import bounds
 from worker.kafka.connection import PropertiesRefused
@@ -109,16 +110,26 @@ def _findings(topic: str, found: Rehearsal, problem: str | None) -> Iterator[Fin
         paths = (_name(path) for path, its in found.columns.items() if its == why)
         yield Finding.ok(_CHECK, f"{topic}: no attribute, because {why}: {_listed(paths)}")
     yield from _patterns(topic, found)
+    for variable, path in found.never_held():
+        what = "time" if variable.endswith("OCCURRED_AT") else "text or whole number"
+        yield Finding.warn(
+            _CHECK,
+            f"{topic}: none of these records has a {what} at {_name(path)}, as {variable} says",
+            "set it to the right field, or to nothing",
+        )
 
 
 def _summary(topic: str, found: Rehearsal) -> Finding:
     became = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes.most_common())
-    what = f"{topic}: of the newest {found.outcomes.total()} records: {became}"
+    what = f"{topic}: of the newest {counted(found.outcomes.total(), 'record')}: {became}"
     if 2 * found.failing > found.speaking:
         return Finding.fail(_CHECK, what, "mend the mapping: most of the records would be dead letters")
     if found.speaking and not found.outcomes[CALL]:
         mend = "mend WORKER_MAPPING__ATTRIBUTES or WORKER_ATTRIBUTES__ALLOW: nothing would ever be sent"
         return Finding.fail(_CHECK, what, mend)
+    if found.outcomes[SKIPPED] and not found.speaking:
+        mend = "check WORKER_MAPPING__TYPES and WORKER_MAPPING__IGNORE_WHEN…: every one of them would be passed over"
+        return Finding.warn(_CHECK, what, mend)
     if found.outcomes[NOTHING] > found.outcomes[CALL]:
         return Finding.warn(_CHECK, what, "check the mapping: most of the records would be passed over")
     return Finding.ok(_CHECK, what)
@@ -126,7 +137,7 @@ def _summary(topic: str, found: Rehearsal) -> Finding:
 
 def _letters(found: Rehearsal, reason: str) -> str:
     whole, beside = found.outcomes[reason], found.beside[reason]
-    told = (f"{whole} would be dead letters", f"{beside} would make a dead letter beside their call")
+    told = (counted(whole, "dead letter"), f"{counted(beside, 'dead letter')} beside what is sent")
     return " and ".join(text for text, count in zip(told, (whole, beside), strict=True) if count)
 
 

@@ -65,7 +65,7 @@ def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     try:
         client = parts.registry_client(settings)
     except ValueError as error:
-        yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES")
+        yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES and the environment")
         return
     topics = [topic for topic in settings.kafka.topics if not topic.startswith("^")]
     try:
@@ -120,6 +120,9 @@ def _fits(
     """Whether the mapping finds the fields in a schema, and which of them it would not send."""
     yield _mapped(settings, decoder, schema, what, key)
     with suppress(ValueError):  # told by the line above
+        for words in decoder.unfit(schema, key):
+            mend = "set that of WORKER_MAPPING__* to the right field, or to nothing"
+            yield Finding.warn("schemas", f"{what}: {words}", mend)
         if kept_back := decoder.kept_back(schema, key):
             yield Finding.warn(
                 "schemas",

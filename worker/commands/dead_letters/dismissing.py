@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import line
 from worker.commands.job import Job, job
+from worker.core.counted import counted
 from worker.core.letters.folding import DISMISSED, OPEN
 from worker.jobs.letters import Found
 from worker.jobs.resolving import NotWritten
@@ -57,7 +57,7 @@ def dismiss(loaded: Loaded, *, dry_run: bool, as_json: bool, **typed: Any) -> No
             tell_odd(book.odd)
         if begun.stop.requested:
             stopped_early(
-                f"{count:,} letters {'were found' if dry_run else 'are dismissed'}; run it again for the rest"
+                f"{counted(count, 'letter')} {'found' if dry_run else 'dismissed'}; run it again for the rest"
             )
         if as_json:
             click.echo(json.dumps({"letters": count, "dismissed": 0 if dry_run else count, "dry_run": dry_run}))
@@ -83,7 +83,7 @@ def _dismissed(settings: Settings, meant: Iterable[Found], begun: Job) -> int:
             resolving.close()
         except NotWritten as error:
             raise NotWritten(
-                f"{resolving.written:,} letters are dismissed, then a record was not written: {error}; "
+                f"{counted(resolving.written, 'letter')} dismissed, then a record was not written: {error}; "
                 "run it again for the rest"
             ) from None
         return resolving.written

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import click
 
-from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, stopped_early, tell_odd
 from worker.commands.dead_letters.words import document, line, printable
 from worker.commands.job import job
+from worker.core.counted import counted
 from worker.core.letters.folding import OPEN
 from worker.jobs.letters import Found
 from worker.settings.flags import SettingsCommand, settings_options
@@ -103,7 +103,7 @@ def list_letters(
                 click.echo(_json(document(found, values=values)) if as_json else line(found, values=values))
         tell_odd(book.odd)
         if begun.stop.requested:
-            stopped_early(f"so far there were {counts.letters:,} letters")
+            stopped_early(f"so far {counted(counts.letters, 'letter')}")
         if summary:
             click.echo(_json(counts.document()) if as_json else "\n".join(counts.lines()))
         elif not as_json and sys.stdout.isatty():

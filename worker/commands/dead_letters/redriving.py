@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from worker.commands.counted import counted
 from worker.commands.dead_letters.options import Filters, filter_options, tell_odd
 from worker.commands.dead_letters.words import printable
 from worker.commands.job import UNFINISHED_EXIT, job, metrics_port_option
+from worker.core.counted import counted
 from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED
 from worker.ops.job_board import JobBoard
 from worker.settings.flags import SettingsCommand, settings_options

@@ -75,7 +75,7 @@ def look(
         state=known["state"],
         halt=f"{halt['reason']}: {halt['detail']}" if halt else None,
         rate_share=rate.get("share", 0.0),
-        rate_allowed=rate.get("current") or rate.get("share", 0.0),
+        rate_allowed=rate.get("share", 0.0) if rate.get("current") is None else rate["current"],
         dead_letters={reason: count for reason, count in totals.get("dead_letters", {}).items() if count},
         answers=stats["by_status"],
         calls_by_second=_by_second(stats["per_second"], int(now)),

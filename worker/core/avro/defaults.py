@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import fastavro.read
 
-from worker.core.avro.preparation import InvalidSchema
+from worker.core.avro.linking import InvalidSchema
 
 Resolve: TypeAlias = Callable[[Any], Any]
 """From a type's name to its definition; any other schema comes back as it is."""
@@ -35,10 +35,10 @@ def converted(resolve: Resolve, schema: Any, default: object) -> object:  # noqa
         # Up to Avro 1.11 a union's default belongs to its first branch, later to any.
         branch = next((branch for branch in schema if _fits(resolve, branch, default)), None)
         if branch is None:
-            raise InvalidSchema("not a valid Avro schema: a default fits no branch of its union")
+            raise InvalidSchema("a default fits no branch of its union")
         return converted(resolve, branch, default)
     if not _fits(resolve, schema, default):
-        raise InvalidSchema("not a valid Avro schema: a default does not fit its type")
+        raise InvalidSchema("a default does not fit its type")
     value = _plain(resolve, schema, default)
     if isinstance(schema, dict) and "logicalType" in schema:
         return fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"](value, schema, None)
@@ -70,7 +70,7 @@ def _plain(resolve: Resolve, schema: Any, default: Any) -> object:  # noqa: ANN4
 
 def _of_field(resolve: Resolve, field: dict[str, Any], default: dict[str, Any]) -> object:
     if field["name"] not in default and "default" not in field:
-        raise InvalidSchema("not a valid Avro schema: the default of a record lacks a field")
+        raise InvalidSchema("the default of a record lacks a field")
     return converted(resolve, field["type"], default.get(field["name"], field.get("default")))
 
 
@@ -78,5 +78,5 @@ def _text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidSchema("not a valid Avro schema: a default holds a lone surrogate") from None
+        raise InvalidSchema("a default holds a lone surrogate") from None
     return text

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from worker.core.avro.schema import Undecodable
+from worker.core.counted import counted
 from worker.core.model import Headers, SchemaId
 
 HEADER_BYTES: Final = 5
@@ -84,7 +85,7 @@ def _fault(value: bytes) -> str:
         return "the record is empty: no magic byte and schema id"
     if value[0] != _MAGIC:
         return "the first byte is not the magic byte 0 of Confluent framing (is it bare Avro, JSON or plain text?)"
-    return f"{len(value)} bytes are too few for the magic byte and a 4-byte schema id"
+    return f"{counted(len(value), 'byte')}: too few for the magic byte and a 4-byte schema id"
 
 
 def other_framing(value: bytes, headers: Headers) -> str:

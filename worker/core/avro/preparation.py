@@ -1,4 +1,4 @@
-"""Prepares a schema's JSON for fastavro: checks what fastavro does not, and puts in our readers of logical types."""
+"""Prepares a linked schema for reading: checks it, puts in our readers of logical types, drops what means nothing."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.core.avro import render
-
-RECORDS = frozenset({"record", "error"})
-PRIMITIVE_NAMES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
-_NAMED = RECORDS | {"enum", "fixed"}
-_TYPES = _NAMED | PRIMITIVE_NAMES | {"array", "map"}
-_OWN_WORDS = _TYPES | {"union", "error_union", "request"}
-_MARK = "'"
-"""Ends a type's name that is one of Avro's own words, as in a record called `record`. No valid name ends so.
-
-fastavro looks a type up by one text, be it a word or a name, and would take that record's name for the word.
-"""
-_DEPTH_MAX = 100
-"""Levels in a schema's text. fastavro recurses in C, and an absurd depth kills the process."""
-_INNER = {"array": "items", "map": "values"}
-
-
-class InvalidSchema(ValueError):
-    """What a registry or a file contains is not an Avro schema. The message says why."""
+from worker.core.avro.linking import INNER, PRIMITIVE_NAMES, RECORDS, InvalidSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,77 +15,70 @@ class Preparation:
     """How to prepare a schema.
 
     Attributes:
-        defaults: Whether to keep the fields' defaults. A writer's mean nothing to a reader, and may be invalid.
+        defaults: Whether to keep the defaults of fields and enums. A writer's mean nothing to a reader, and may be
+            invalid.
 
     Raises:
-        InvalidSchema: By `schema`. A name, a size or a list of fields is none, or the schema is too deep.
+        InvalidSchema: By `schema`. A size, a symbol, a field or an alias is none.
     """
 
     defaults: bool = False
 
-    def schema(self, schema: Any, namespace: object = "", depth: int = 0) -> Any:  # noqa: ANN401 - Avro's schemas are str, dict or list
-        """A copy without fastavro's own keys, in which logical types name the readers of `render`."""
-        if depth > _DEPTH_MAX:
-            raise InvalidSchema(f"not a valid Avro schema: more than {_DEPTH_MAX} levels deep")
+    def schema(self, schema: Any) -> Any:  # noqa: ANN401 - Avro's schemas are str, dict or list
+        """A copy of a linked schema, without fastavro's keys, in which logical types name the readers of `render`."""
         if isinstance(schema, list):
-            return [self.schema(branch, namespace, depth + 1) for branch in schema]
-        if isinstance(schema, str):
-            return schema if schema in PRIMITIVE_NAMES else _marked(schema, namespace)
+            return [self.schema(branch) for branch in schema]
         if not isinstance(schema, dict):
-            raise InvalidSchema("not a valid Avro schema: a type is neither a text, an object nor a list")
-        kind = schema.get("type")
-        if not isinstance(kind, str) or kind not in _TYPES:
-            # `{"type": "a.Name"}` or `{"type": {…}}`, which some generators write. fastavro does not understand it.
-            return self.schema(kind, namespace, depth + 1)
+            return schema
+        kind = schema["type"]
         copy = {key: value for key, value in schema.items() if not key.startswith("__")}
-        if kind in _NAMED:
-            namespace = self._name(copy, namespace)
         if kind in RECORDS:
-            copy["fields"] = list(self._fields(copy, namespace, depth))
-        elif kind in _INNER:
-            inner = _INNER[kind]
-            copy[inner] = self.schema(copy.get(inner), namespace, depth + 1)
+            copy["fields"] = list(self._fields(copy))
+        elif kind in INNER:
+            copy[INNER[kind]] = self.schema(copy[INNER[kind]])
+        elif kind == "enum":
+            self._check_symbols(copy)
+        elif kind == "fixed":
+            if not (type(copy.get("size")) is int and copy["size"] >= 0):
+                raise InvalidSchema("the size of a fixed is not a whole number")
+        else:
+            copy.pop("name", None)
         _put_reader(copy)
         return copy
 
-    def _name(self, copy: dict[str, Any], namespace: object) -> object:
-        """Checks a named type, and marks its name if that is one of Avro's words. Returns the namespace inside it."""
-        name = copy.get("name")
-        if not isinstance(name, str) or not name:
-            raise InvalidSchema("not a valid Avro schema: a record, enum or fixed without a name")
-        own = copy.get("namespace", namespace)
-        if own is not None and not isinstance(own, str):
-            raise InvalidSchema("not a valid Avro schema: a namespace is not a text")
-        if copy["type"] == "fixed" and not (type(copy.get("size")) is int and copy["size"] >= 0):
-            raise InvalidSchema("not a valid Avro schema: the size of a fixed is not a whole number")
-        if copy["type"] == "enum" and not isinstance(copy.get("symbols"), list):
-            raise InvalidSchema("not a valid Avro schema: an enum without a list of symbols")
-        copy["name"] = _marked(name, own)
-        return name.rpartition(".")[0] if "." in name else own
+    def _check_symbols(self, enum: dict[str, Any]) -> None:
+        """Any text may be a symbol, since some writers do not check them. But a record may have to be sent with it."""
+        symbols = enum.get("symbols")
+        if not isinstance(symbols, list) or not all(isinstance(symbol, str) and _is_utf8(symbol) for symbol in symbols):
+            raise InvalidSchema("an enum without a list of symbols")
+        if len(set(symbols)) < len(symbols):
+            raise InvalidSchema("two symbols of an enum are the same")
+        default = enum.pop("default", None)
+        if self.defaults and isinstance(default, str):
+            if default not in symbols:
+                raise InvalidSchema("the default of an enum is not one of its symbols")
+            enum["default"] = default
 
-    def _fields(self, record: dict[str, Any], namespace: object, depth: int) -> Iterator[dict[str, Any]]:
-        fields = record.get("fields")
-        if not isinstance(fields, list):
-            raise InvalidSchema("not a valid Avro schema: a record without a list of fields")
+    def _fields(self, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seen: set[str] = set()
-        for field in fields:
-            if not isinstance(field, dict) or not isinstance(field.get("name"), str):
-                raise InvalidSchema("not a valid Avro schema: a field without a name")
+        for field in record["fields"]:
+            if not isinstance(field.get("name"), str):
+                raise InvalidSchema("a field without a name")
             if field["name"] in seen:
-                raise InvalidSchema("not a valid Avro schema: two fields of a record have the same name")
+                raise InvalidSchema("two fields of a record have the same name")
             seen.add(field["name"])
             aliases = field.get("aliases", [])
             if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
-                raise InvalidSchema("not a valid Avro schema: a field's aliases are not a list of texts")
+                raise InvalidSchema("a field's aliases are not a list of texts")
             dropped = () if self.defaults else ("default",)
             copy = {key: value for key, value in field.items() if key not in dropped}
-            copy["type"] = self.schema(_typed(field), namespace, depth + 1)
+            copy["type"] = self.schema(_typed(field))
             yield copy
 
 
 def plain_name(named: dict[str, Any]) -> str:
     """The name of a prepared type as people know it, without its namespace."""
-    return str(named["name"]).rpartition(".")[2].removesuffix(_MARK)
+    return str(named["name"]).rpartition(".")[2]
 
 
 def _put_reader(copy: dict[str, Any]) -> None:
@@ -112,8 +88,12 @@ def _put_reader(copy: dict[str, Any]) -> None:
         copy["logicalType"] = reader
 
 
-def _marked(name: str, namespace: object) -> str:
-    return name + _MARK if name in _OWN_WORDS and not namespace else name
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _typed(field: dict[str, Any]) -> object:

@@ -15,6 +15,8 @@ Raises `Misfit` if the bytes do not fit, and IndexError or `Misfit` if they end 
 TRUNCATED = "the record ends within it"
 _SHIFTS = range(21, 64, 7)  # for the fourth to the tenth byte of a number; 64 bits never need more
 _LONG_BITS = 64
+_BYTES_OF_63_BITS = 9
+_BYTES_OF_28_BITS = 4
 _INT_MAX = 2**31 - 1
 _MORE = 0x80
 """The bit in a number's byte that announces another byte."""
@@ -57,6 +59,22 @@ def read_int(data: bytes, at: int) -> tuple[int, int]:
     if not -_INT_MAX - 1 <= number <= _INT_MAX:
         raise Misfit("an int of more than 32 bits")
     return number, at
+
+
+def skip_long(data: bytes, at: int) -> int:
+    """The position behind a number of at most 64 bits."""
+    for end in range(at, at + _BYTES_OF_63_BITS):
+        if data[end] < _MORE:
+            return end + 1
+    return read_long(data, at)[1]
+
+
+def skip_int(data: bytes, at: int) -> int:
+    """The position behind a number of at most 32 bits."""
+    for end in range(at, at + _BYTES_OF_28_BITS):
+        if data[end] < _MORE:
+            return end + 1
+    return read_int(data, at)[1]
 
 
 def read_block(data: bytes, at: int) -> tuple[int, int, int | None]:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import fastavro.read
 
+from worker.core.avro.primitives import Misfit, read_bytes, read_int
 from worker.core.model import Scalar
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,6 +101,18 @@ def _decimal(data: bytes, writer: dict[str, Any], _reader: object) -> Decimal | 
     return Decimal(f"{int.from_bytes(data, 'big', signed=True)}E-{writer.get('scale', 0)}")
 
 
+def _big_decimal(data: bytes, _writer: object, _reader: object) -> Decimal | bytes:
+    """A number with a scale of its own: inside, the digits as Avro's bytes, then the scale as Avro's int."""
+    try:
+        digits, at = read_bytes(data, 0)
+        scale, _ = read_int(data, at)
+    except (Misfit, IndexError):
+        return data
+    if not digits or abs(scale) > _SCALE_MAX or len(digits) > _DECIMAL_BYTES_MAX:
+        return data
+    return Decimal(f"{int.from_bytes(digits, 'big', signed=True)}E{-scale}")
+
+
 def _variable_scale(value: dict[str, Any], _writer: object, _reader: object) -> object:
     """Debezium's number with a scale of its own: Oracle's NUMBER, or Postgres' numeric without a precision."""
     scale, data = value.get("scale"), value.get("value")
@@ -125,6 +138,7 @@ _READERS: dict[tuple[str, str], Callable[..., object]] = {
     ("long", "local-timestamp-nanos"): lambda units, _writer, _reader: Nanoseconds(units, local=True),
     ("bytes", "decimal"): _decimal,
     ("fixed", "decimal"): _decimal,
+    ("bytes", "big-decimal"): _big_decimal,
     ("fixed", "uuid"): _uuid_bytes,
     ("record", "variable-scale-decimal"): _variable_scale,
 }
@@ -156,37 +170,41 @@ for (_base, _logical), _read in _READERS.items():
 def logical_reader(schema: dict[str, Any], logical: object) -> str | None:
     """The name under which fastavro finds this module's reader. None: read the plain type.
 
-    Avro's specification says to ignore a logical type that is unknown or does not fit its base; then what Kafka Connect
-    calls the type counts. A string's `uuid` needs no reader: the text is the value.
+    Avro's specification says to ignore a logical type that is unknown, does not fit its base, or has more digits behind
+    the point than in all; then what Kafka Connect calls the type counts. A string's `uuid` needs no reader: the text is
+    the value.
 
     Args:
         schema: The type. If it is Connect's decimal and lacks a scale, it gets Connect's.
         logical: Its logical type.
     """
-    named = _fitting(schema, logical)
-    if named is not None:
-        return named
-    connect = schema.get("connect.name", f"{schema.get('namespace')}.{schema.get('name')}")
+    if isinstance(logical, str) and _fits(schema, logical) and (logical != "decimal" or _is_precise(schema)):
+        return _PREFIX + logical
+    connect = schema.get("connect.name", schema.get("name"))
     if not isinstance(connect, str) or connect not in _CONNECT:
         return None
     parameters = schema.get("connect.parameters")
     scale = parameters.get("scale") if isinstance(parameters, dict) else None
     if isinstance(scale, str) and scale.isascii() and scale.isdigit():
         schema.setdefault("scale", int(scale[:_SCALE_DIGITS_MAX]))
-    return _fitting(schema, _CONNECT[connect])
+    return _PREFIX + _CONNECT[connect] if _fits(schema, _CONNECT[connect]) else None
 
 
-def _fitting(schema: dict[str, Any], logical: object) -> str | None:
+def _fits(schema: dict[str, Any], logical: str) -> bool:
     base = schema.get("type")
-    if not isinstance(base, str) or not isinstance(logical, str) or (base, logical) not in _READERS:
-        return None
+    if not isinstance(base, str) or (base, logical) not in _READERS:
+        return False
     if logical == "decimal":
         scale = schema.get("scale", 0)
-        if type(scale) is not int or not 0 <= scale <= _SCALE_MAX:
-            return None
-    if logical == "uuid" and schema.get("size") != len(UUID(int=0).bytes):
-        return None
-    return _PREFIX + logical
+        return type(scale) is int and 0 <= scale <= _SCALE_MAX
+    return logical != "uuid" or schema.get("size") == len(UUID(int=0).bytes)
+
+
+def _is_precise(decimal: dict[str, Any]) -> bool:
+    """Whether a decimal has at least as many digits as its scale, and no more than its bytes hold."""
+    precision = decimal.get("precision")
+    digits = math.floor(math.log10(2) * (8 * decimal["size"] - 1)) if decimal["type"] == "fixed" else math.inf
+    return type(precision) is int and 0 < precision <= digits and decimal.get("scale", 0) <= precision
 
 
 def _float(value: float) -> float:

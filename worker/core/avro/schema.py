@@ -1,18 +1,16 @@
-"""Avro schemas, ready for decoding: names resolved, our readers of logical types put in, recursion found."""
+"""Avro schemas, ready for decoding: types linked, our readers of logical types put in, recursion found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
-import fastavro
-
 from worker.core.avro.defaults import converted
-from worker.core.avro.preparation import RECORDS, InvalidSchema, Preparation
+from worker.core.avro.linking import RECORDS, InvalidSchema, linked
+from worker.core.avro.preparation import Preparation
 
 __all__ = ["AvroType", "InvalidSchema", "Undecodable", "full_name", "is_record", "kind_of"]
-
-_ERROR_SHOWN_MAX = 200
 
 
 class Undecodable(Exception):
@@ -20,10 +18,11 @@ class Undecodable(Exception):
 
 
 class AvroType:
-    """One prepared schema: parsed by fastavro, with its named types in `names`.
+    """One prepared schema: linked, with its named types in `names`.
 
     Args:
-        schema: The schema as `json.loads` gives it. It must define every name that it uses.
+        schema: The schema as `json.loads` gives it. It must define every name that it uses. An `InvalidSchema` in its
+            place says why there is none.
         defaults: Whether records are resolved to this schema, so that its defaults become values. Those of a writer's
             schema mean nothing to a reader: they are left out, and may be invalid.
 
@@ -32,19 +31,30 @@ class AvroType:
     """
 
     def __init__(self, schema: object, *, defaults: bool = False) -> None:
+        if isinstance(schema, InvalidSchema):
+            raise schema
         self.names: dict[str, dict[str, Any]] = {}
         self.parts = 0
         """How many types, fields and symbols it has."""
         try:
-            self.parsed: Any = fastavro.parse_schema(Preparation(defaults=defaults).schema(schema))
-            self.root: Any = self.parsed
-            self._collect(self.parsed)
+            self.root: Any = Preparation(defaults=defaults).schema(linked(schema))
+            self._collect(self.root)
             self._convert_defaults()
             self.recursive = self._is_recursive()
         except InvalidSchema:
             raise
-        except Exception as error:  # noqa: BLE001 - on odd schemas fastavro raises KeyError, TypeError and more
-            raise InvalidSchema(f"not a valid Avro schema: {_shortened(error)}") from None
+        except Exception as error:  # noqa: BLE001 - no schema, however odd, may end the process
+            raise InvalidSchema(type(error).__name__) from None
+
+    @cached_property
+    def parsed(self) -> Any:  # noqa: ANN401 - Avro's schemas are str, dict or list
+        """The schema as fastavro's own parser would give it. That one refuses symbols and names that Java takes."""
+
+        def marked(schema: Any) -> Any:  # noqa: ANN401 - as above
+            known = {"__fastavro_parsed": True, "__named_schemas": self.names}
+            return schema | known if isinstance(schema, dict) else schema
+
+        return [marked(branch) for branch in self.root] if isinstance(self.root, list) else marked(self.root)
 
     def branches(self, schema: Any) -> Iterator[Any]:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Every type that a schema allows, except null: a union's branches, with names resolved."""
@@ -61,7 +71,7 @@ class AvroType:
         self.parts += 1 + (len(schema["symbols"]) if kind_of(schema) == "enum" and isinstance(schema, dict) else 0)
         for part in _parts(schema):
             self._collect(part)
-        if isinstance(schema, dict) and "name" in schema:
+        if isinstance(schema, dict) and "name" in schema:  # Preparation leaves it to named types
             self.names[schema["name"]] = schema
 
     def _convert_defaults(self) -> None:
@@ -110,7 +120,7 @@ def full_name(schema: object) -> str:
         return ""
     name = str(schema.get("name", ""))
     namespace = schema.get("namespace")
-    return f"{namespace}.{name}" if namespace and "." not in name else name
+    return f"{namespace}.{name}" if namespace and "." not in name else name.removeprefix(".")
 
 
 def _parts(schema: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
@@ -124,10 +134,3 @@ def _parts(schema: Any) -> Iterator[Any]:  # noqa: ANN401 - as above
             yield schema["items"]
         elif kind_of(schema) == "map":
             yield schema["values"]
-
-
-def _shortened(error: Exception) -> str:
-    """An error of fastavro on one line of bounded length. Its text is about the schema, never about a record."""
-    text = " ".join(str(error).split()).encode("ascii", "backslashreplace").decode()[:_ERROR_SHOWN_MAX]
-    name = type(error).__name__
-    return f"{name}: {text}" if text else name

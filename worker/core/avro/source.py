@@ -10,14 +10,14 @@ ours, or text that `ascii` has quoted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from struct import Struct
 from typing import Any, ClassVar
 from zlib import compress, decompress
 
-from worker.core.avro.primitives import read_block, read_bytes, read_int, read_long, read_string
+from worker.core.avro.primitives import read_block, read_bytes, read_int, read_long, read_string, skip_int, skip_long
 from worker.core.avro.read import Closures, Usage, converter
 from worker.core.avro.schema import AvroType, is_record, kind_of
 
@@ -28,11 +28,28 @@ _DEPTH_MAX = 12
 _BRANCHES_MAX = 16
 _SYMBOLS_MAX = 64  # that many indices take one byte
 _LIKELY = {"string": 0, "long": 1, "int": 1, "double": 2, "float": 2, "null": 9}
+_RECORD = "record"
 _numbers = count(1)
 
 
 class Odd(Exception):
     """The generated code cannot read a record: the closures have to, or to say why it cannot be read."""
+
+
+_HELPERS: Mapping[str, object] = {
+    "Odd": Odd,
+    "zigzag": tuple((byte >> 1) ^ -(byte & 1) for byte in range(128)),
+    "unpack_float": Struct("<f").unpack_from,
+    "unpack_double": Struct("<d").unpack_from,
+    "read_int": read_int,
+    "read_long": read_long,
+    "skip_int": skip_int,
+    "skip_long": skip_long,
+    "read_bytes": read_bytes,
+    "read_string": read_string,
+    "read_block": read_block,
+}
+"""What all generated code refers to."""
 
 
 class Names(dict[bytes, str]):
@@ -95,33 +112,19 @@ class ValueSource:
         self._closures = Closures(avro, self.usage)
         self.counts = False
         """Whether the code counts objects: then `usage.objects` must be 0 before."""
-        self._raws = count(1)
-        constants.values |= {
-            "Odd": Odd,
-            "names": names,
-            "zigzag": tuple((byte >> 1) ^ -(byte & 1) for byte in range(128)),
-            "unpack_float": Struct("<f").unpack_from,
-            "unpack_double": Struct("<d").unpack_from,
-            "read_int": read_int,
-            "read_long": read_long,
-            "read_bytes": read_bytes,
-            "read_string": read_string,
-            "read_block": read_block,
-            "usage": self.usage,
-        }
+        self._numbers = count(1)
+        constants.values |= {**_HELPERS, "names": names, "usage": self.usage}
 
     def value(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - Avro's schemas are str, dict or list
         """Code that assigns the next value to a target; None: it passes over the value."""
         schema = self._avro.resolve(schema)
-        if is_record(schema):
-            self._record(schema, into)
-            return
+        write = self._KINDS[_RECORD if is_record(schema) else kind_of(schema)]
         convert = None if into is None else converter(schema)
         if convert is None:
-            self._KINDS[kind_of(schema)](self, schema, into)
+            write(self, schema, into)
             return
-        raw = f"raw{next(self._raws)}"
-        self._KINDS[kind_of(schema)](self, schema, raw)
+        raw = f"raw{next(self._numbers)}"
+        write(self, schema, raw)
         self._source.add(f"{into} = {self._constants.name(convert)}({raw}, {self._constants.name(schema)}, None)")
 
     def _null(self, _schema: object, into: str | None) -> None:
@@ -137,7 +140,8 @@ class ValueSource:
                 self._source.add(f"{into} = zigzag[byte]")
             self._source.add("at += 1")
         with self._source.block("else:"):
-            self._source.add(f"{into or '_'}, at = read_{kind_of(schema)}(data, at)")
+            read, skip = f"{into}, at = read_{kind_of(schema)}", f"at = skip_{kind_of(schema)}"
+            self._source.add(f"{skip if into is None else read}(data, at)")
 
     def _float(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - as above
         if into is not None:
@@ -182,46 +186,63 @@ class ValueSource:
             self._source.add("raise Odd")
 
     def _items(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - as above
-        """An array or a map; many are empty."""
-        if into is not None and kind_of(schema) == "map" and "[" not in into and not self._is_large:
-            self._map(schema, into)
-            return
-        with self._source.block("if data[at]:"):
+        """An array or a map."""
+        if self._is_large:
             self._closure(schema, into)
-        with self._source.block("else:"):
-            if into is not None:
-                self._source.add(f"{into} = {'{}' if kind_of(schema) == 'map' else '[]'}")
-            self._source.add("at += 1")
-
-    def _map(self, schema: Any, into: str) -> None:  # noqa: ANN401 - as above
-        source, weight = self._source, self._closures.weight(schema["values"])
-        source.add(f"{into} = {{}}")
+            return
+        source, is_map = self._source, kind_of(schema) == "map"
+        number = next(self._numbers)
+        items, end, name = f"items{number}", f"end{number}", f"name{number}"
+        item = schema["values"] if is_map else schema["items"]
+        if into is not None:
+            source.add(f"{items} = {'{}' if is_map else '[]'}")
         with source.block("while count := data[at]:"):
             with source.block("if count & 129:"):
-                source.add("count, at, end = read_block(data, at)")
-                with source.block("if not count:"):
-                    source.add("raise Odd")
+                source.add(f"count, at, {end} = read_block(data, at)")
             with source.block("else:"):
-                source.add("count, at, end = count >> 1, at + 1, None")
-            if weight:
-                self.counts = True
-                source.add(f"usage.add_objects(count * {weight})")
+                source.add(f"count, at, {end} = count >> 1, at + 1, None")
+            self._bound(self._closures.weight(item))
             with source.block("for _ in range(count):"):
-                with source.block("if (size := data[at]) & 129:"):
-                    source.add("name, at = read_string(data, at)")
-                with source.block("else:"):
-                    source.add("name = names[data[at + 1 : (at := at + 1 + (size >> 1))]]")
-                self.value(schema["values"], f"{into}[name]")
-            with source.block("if end is not None and end != at:"):
+                if is_map:
+                    self._name(name, kept=into is not None)
+                if into is None or is_map:
+                    self.value(item, into and f"{items}[{name}]")
+                else:
+                    self.value(item, "item")
+                    source.add(f"{items}.append(item)")
+            with source.block(f"if {end} is not None and {end} != at:"):
                 source.add("raise Odd")
         source.add("at += 1")
+        if into is not None:
+            source.add(f"{into} = {items}")
+
+    def _bound(self, weight: int) -> None:
+        """Checks how many items a block claims: no fewer than one, and no more than can be there."""
+        with self._source.block("if not count or count > len(data):" if not weight else "if not count:"):
+            self._source.add("raise Odd")
+        if weight:
+            self.counts = True
+            self._source.add(f"usage.add_objects(count * {weight})")
+
+    def _name(self, name: str, *, kept: bool) -> None:
+        """A key of a map."""
+        with self._source.block("if (size := data[at]) & 129:"):
+            self._source.add(f"{name}, at = read_string(data, at)")
+        with self._source.block("else:"):
+            raw = "data[at + 1 : (at := at + 1 + (size >> 1))]"
+            self._source.add(f"{name} = names[{raw}]" if kept else f"{raw}.decode()")
 
     def _record(self, schema: dict[str, Any], into: str | None) -> None:
-        if into is not None or self._is_large:
+        if self._is_large:
             self._closure(schema, into)
             return
+        made = f"record{next(self._numbers)}"
+        if into is not None:
+            self._source.add(f"{made} = {{}}")
         for declared in schema["fields"]:
-            self.value(declared["type"], None)
+            self.value(declared["type"], None if into is None else f"{made}[{declared['name']!a}]")
+        if into is not None:
+            self._source.add(f"{into} = {made}")
 
     @property
     def _is_large(self) -> bool:
@@ -246,6 +267,7 @@ class ValueSource:
         "union": _union,
         "array": _items,
         "map": _items,
+        _RECORD: _record,
     }
 
 

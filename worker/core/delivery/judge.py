@@ -202,7 +202,6 @@ class Judge:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)
             return
-        self._totals.retries += 1
         # A 429 that is everybody's says how fast, not when: the rate sees to that. A search goes on at its own pace.
         failures = 1 if (verdict is Verdict.THROTTLED and not trouble.known) or trouble.blamed else trouble.failures
         pause = max(self._backoff_seconds(failures), self._heed(entry, verdict, reply, now))

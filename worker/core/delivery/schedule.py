@@ -204,6 +204,7 @@ class Schedule:
             self._gate.probe_started()
         flight = Flight(call, entry, names, now.mono, failed=entry.trouble is not None, newest=newest)
         self._failed_in_flight += flight.failed
+        self._totals.retries += flight.failed
         self._newest_in_flight += flight.newest
         self._flights[number] = flight
         return call

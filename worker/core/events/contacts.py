@@ -7,11 +7,11 @@ import re
 from worker.core.words import words
 
 _NAME = re.compile(
-    r"(?:.*_)?(?:phone|telephone|tel|mobile|cell|cellphone|msisdn|e_?mail)"
+    r"(?:.*_)?(?:phone|telephone|tel|mobile|cell|cellphone|landline|fax|whatsapp|msisdn|e_?mail)"
     r"(?:_(?:number|numbers|no|num|nr|address|addr|adr|e_?164|\d+))*"
-    r"|mail(?:_address)?"
+    r"|(?:.*_)?contact_(?:number|no|num|nr)|mail(?:_address)?"
 )
-_PHONE = re.compile(r"\+[1-9][0-9]{7,14}", re.ASCII)
+_PHONE = re.compile(r"\+[1-9](?:[ ()./-]{0,2}[0-9]){7,14}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+")
 _LENGTH_MAX = 320
 
@@ -22,7 +22,7 @@ def is_contact_name(name: str) -> bool:
 
 
 def is_contact(text: str) -> bool:
-    """Whether the text is one: a phone in E.164 form, or an address. Cheap for all other texts."""
+    """Whether the text is one: a phone with its country code, or an address. Cheap for all other texts."""
     if text[:1] == "+":
         return _PHONE.fullmatch(text) is not None
     return "@" in text and len(text) <= _LENGTH_MAX and _EMAIL.fullmatch(text) is not None

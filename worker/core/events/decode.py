@@ -5,17 +5,15 @@ from __future__ import annotations
 from worker.core.avro.framing import HEADER_BYTES, framed, other_framing
 from worker.core.avro.schema import AvroType, InvalidSchema, Undecodable
 from worker.core.events.attributes import kept_back, left_out
-from worker.core.events.fit import absent, no_identifiers
+from worker.core.events.fit import absent, no_identifiers, unfit
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
 from worker.core.events.planning import Planner
 from worker.core.events.plans import Plan, Plans
-from worker.core.model import Event, Record, SchemaId
+from worker.core.model import SCHEMA_ID_MAX, Event, Record, SchemaId
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
-_ID_MAX = 2**31 - 1
-"""A registry's ids are signed 32-bit integers. Asked for a larger one, some registries answer like for a wrong path."""
 _UNUSABLE_KEPT = 10_000
 """Bound of the ids kept as missing or not Avro: hostile records may name any number of them."""
 
@@ -64,9 +62,9 @@ class Decoder:
     ) -> None:
         self._empty_is_tombstone = empty_is_tombstone
         self._mapping = mapping
-        self._header: bytes | None = None
-        """The framing of the record before, if that alone named the schema, and the plan of it."""
+        self._header = b""
         self._latest: Plan | None = None
+        """The plan of the record before, if its header named the schema: that of the next one is mostly the same."""
         self._plans: Plans[tuple[SchemaId | None, SchemaId | None], Plan] = Plans()
         self._types: Plans[SchemaId, AvroType] = Plans()
         """If the mapping looks at keys, which may have any schema beside a value's; else the plan is enough."""
@@ -178,6 +176,10 @@ class Decoder:
         """The paths of identifiers that can never be one, as `setting: path`; errors as `absent_paths`."""
         return no_identifiers(self._mapping, self._shape_of(schema, key_schema))
 
+    def unfit(self, schema: object, key_schema: object | None = None) -> tuple[str, ...]:
+        """What is wrong with the paths of time and event id, in words; errors as `absent_paths`."""
+        return unfit(self._mapping, self._shape_of(schema, key_schema))
+
     def check(self, schema: object, key_schema: object | None = None) -> None:
         """Raises ValueError if no record of this schema could be read. Says why."""
         try:
@@ -221,7 +223,7 @@ class Decoder:
         avro = self._types.get(schema_id)
         if avro is not None:
             return avro
-        if isinstance(schema_id, int) and schema_id > _ID_MAX:
+        if isinstance(schema_id, int) and schema_id > SCHEMA_ID_MAX:
             raise Undecodable(f"{what}schema id {schema_id} is larger than any that a registry gives")
         reason = self._unusable.get(schema_id)
         if reason is None:

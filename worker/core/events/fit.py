@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from worker.core.avro.schema import kind_of
 from worker.core.events.mapping import Mapping, Shape, alternatives, find
 
 _IDENTIFIERS = ("phone", "email", "client_user_id", "custom_identifiers")
 _READABLE = frozenset({"string", "enum", "int", "long", "float", "double"})
-_READABLE_LOGICAL = frozenset({"decimal", "uuid", "variable-scale-decimal"})
+_NEVER_TIMES = frozenset({"record", "error", "array", "map", "boolean", "bytes", "fixed", "enum", "float", "double"})
+_NEVER_TIMES_LOGICAL = frozenset({"date", "time-millis", "time-micros"})
+_READABLE_LOGICAL = frozenset({"decimal", "big-decimal", "uuid", "variable-scale-decimal"})
 
 
 def absent(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
@@ -27,6 +29,25 @@ def no_identifiers(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
     return tuple(_no_identifiers(mapping, shape))
 
 
+def unfit(mapping: Mapping, shape: Shape) -> tuple[str, ...]:
+    """What is wrong with the paths of time and event id, where they lead to what can be none. The records go on so."""
+    found = []
+    if _leads_only_to(mapping.occurred_at, shape, _is_never_time):
+        found.append(f"occurred_at: {mapping.occurred_at} can be no time")
+    if _leads_only_to(mapping.event_id, shape, lambda schema: not _may_be_identifier(schema)):
+        found.append(f"event_id: {mapping.event_id} can be neither text nor a whole number")
+    return tuple(found)
+
+
+def _leads_only_to(path: str, shape: Shape, unwanted: Callable[[object], bool]) -> bool:
+    types = [schema for one in find(shape, path) for schema in one.types] if path else []
+    return bool(types) and all(map(unwanted, types))
+
+
+def _is_never_time(schema: object) -> bool:
+    return kind_of(schema) in _NEVER_TIMES or _logical(schema) in _NEVER_TIMES_LOGICAL
+
+
 def _no_identifiers(mapping: Mapping, shape: Shape) -> Iterator[str]:
     for setting in _IDENTIFIERS:
         for label, path in mapping.labelled(setting):
@@ -37,5 +58,9 @@ def _no_identifiers(mapping: Mapping, shape: Shape) -> Iterator[str]:
 
 
 def _may_be_identifier(schema: object) -> bool:
-    logical = str(schema.get("logicalType", "")).rpartition(".")[2] if isinstance(schema, dict) else ""
+    logical = _logical(schema)
     return logical in _READABLE_LOGICAL if logical else kind_of(schema) in _READABLE
+
+
+def _logical(schema: object) -> str:
+    return str(schema.get("logicalType", "")).rpartition(".")[2] if isinstance(schema, dict) else ""

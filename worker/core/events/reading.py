@@ -47,7 +47,7 @@ Reading: TypeAlias = Content | NeedsSchema
 
 def read(record: Record, decoder: Decoder) -> Reading:
     """What the record says."""
-    if decoder.is_tombstone(record):
+    if not record.value and decoder.is_tombstone(record):
         return PassedOver(tombstone=True)
     try:
         event = decoder.decode(record)

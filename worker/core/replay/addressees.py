@@ -8,8 +8,9 @@ from typing import Final
 
 from worker.core.model import Letter, Partition, UserKey
 from worker.core.replay.errand import Errand
+from worker.core.replay.said import Spot, is_later
 from worker.core.replay.scope import PLACES
-from worker.core.replay.subject import SUBJECT_BYTES, Spot, Subject
+from worker.core.replay.subject import SUBJECT_BYTES, Subject
 
 _KEPT: Final = 0.75  # of the users, when memory runs out
 
@@ -38,7 +39,9 @@ class Addressee(Subject):
         self.errands.append(errand)
         self.size_bytes += errand.size_bytes
         for name, part in errand.parts.items():
-            self.takes(name, part.source)
+            known = self.latest.get(name)
+            if known is None or is_later(part.source, known):
+                self.latest[name] = part.spot
 
     def in_order(self) -> None:
         """All its letters are here: puts them into the order of the log."""

@@ -10,12 +10,12 @@ from typing import Final
 from worker.core.letters.folding import DELIVERED, REFUSED_AGAIN, SUPERSEDED
 from worker.core.letters.letter import size_bytes
 from worker.core.model import Letter, LostAttribute, Scalar, Source, User
-from worker.core.replay.index import Said
-from worker.core.replay.subject import NAME_BYTES, Spot, Subject
+from worker.core.replay.said import Said, Spot
+from worker.core.replay.subject import Subject
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import Entry
 
-_PART_BYTES: Final = 2 * NAME_BYTES
+_PART_BYTES: Final = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,14 @@ class Tally:
     """What a replay has found, over all its passes.
 
     Attributes:
+        changes: records of the range that say something of a chosen user and attribute.
         users: with a change in the range.
         calls: users of which something is to be sent.
         superseded: values in the range that are not sent, because a later one stands in the log.
         delivered: users of which all is delivered, or a dead letter.
     """
 
+    changes: int = 0
     users: int = 0
     calls: int = 0
     superseded: int = 0
@@ -46,7 +48,7 @@ class Tally:
 
     def add(self, subject: Subject) -> None:
         """A user of the index."""
-        sent = len(subject.entry.attributes) if subject.entry is not None else 0
+        sent = subject.attributes
         self.users += 1
         self.calls += sent > 0
         self.superseded += subject.values - sent

@@ -29,8 +29,8 @@ from worker.core.model import Letter, Now, Partition, Reason, UserKey
 from worker.core.replay.addressees import Addressee, Addressees
 from worker.core.replay.errand import Errand
 from worker.core.replay.freshness import Freshness
-from worker.core.replay.index import Said, newer_values
 from worker.core.replay.replay import Phase
+from worker.core.replay.said import Said
 from worker.core.replay.scope import PLACES
 from worker.core.replay.subject import Stage, Subject
 
@@ -131,8 +131,9 @@ class Redrive:
         user = self.addressees.users.get(said.key)
         if user is None:
             return
-        user.changed(said.record.timestamp_ms, now, live=self.phase is Phase.SENDING)
-        newer = newer_values(user, said)
+        user.changed(said.timestamp_ms, now, live=self.phase is Phase.SENDING)
+        newer = user.newer(said)
+        user.pass_by(said, newer)
         for errand in user.errands:
             errand.overtaken(user, said, newer)
         if user.stage is Stage.WAITING:

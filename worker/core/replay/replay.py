@@ -25,8 +25,9 @@ from enum import Enum, auto
 from worker.core.engine import Engine
 from worker.core.model import Now, Partition
 from worker.core.replay.freshness import Freshness
-from worker.core.replay.index import Index, Said, newer_values, take_later
+from worker.core.replay.index import Index
 from worker.core.replay.progress import MARKS_MAX, Progress, Tally
+from worker.core.replay.said import Said
 from worker.core.replay.scope import PLACES, Scope
 from worker.core.replay.subject import Stage, Subject
 from worker.core.waiting.entry import Entry
@@ -124,12 +125,13 @@ class Replay:
         subject = self._index.subjects.get(said.key)
         if subject is None or subject.stage is Stage.DONE:
             return
-        subject.changed(said.record.timestamp_ms, now, live=True)
-        newer = newer_values(subject, said)
+        subject.changed(said.timestamp_ms, now, live=True)
+        newer = subject.newer(said)
         self._hold(subject, overtaken=bool(newer))
         if subject.stage is Stage.WAITING:
-            take_later(subject, said, newer, now.mono)
+            subject.fold(said, newer, send=subject.sent)
         elif newer:
+            subject.pass_by(said, newer)
             self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
 
     def _hold(self, subject: Subject, *, overtaken: bool) -> None:
@@ -137,7 +139,9 @@ class Replay:
         entry = self._engine.withdraw(subject.key) if subject.stage is Stage.SENDING else None
         if entry is None and not (overtaken and subject.stage is Stage.VERIFYING):
             return
-        subject.stage, subject.entry, subject.waits_since = Stage.WAITING, entry, None
+        subject.stage, subject.waits_since = Stage.WAITING, None
+        if entry is not None:
+            subject.take_back(entry)
         self._untried = [each for each in self._untried if each is not entry]
         self._begun.remove(subject)
         self._restless.append(subject)
@@ -207,14 +211,14 @@ class Replay:
         self._reread = True
 
     def _begin_sending(self) -> None:
-        self._order = self._index.ordered()
-        for subject in self._order:
-            if subject.place not in self._unverified:
+        self.tally.changes = self._index.changes
+        for subject in self._index.subjects.values():
+            if not (self._unverified and subject.place in self._unverified):
                 self.tally.add(subject)
-        self._next = 0
         if self._dry:
             self._end_pass()
         else:
+            self._order, self._next = self._index.ordered(), 0
             self.phase = Phase.SENDING
 
     def _name_more(self) -> None:
@@ -225,7 +229,7 @@ class Replay:
             self._named = max(self._named, subject.place + 1)
             if subject.place not in self._unverified:
                 self._open.add(subject.place)
-            if subject.entry is None:
+            if not subject.told:
                 self._mark_delivered(subject)
                 self._end(subject)
             else:
@@ -245,16 +249,16 @@ class Replay:
         while self._coming and self._coming[0].place < self._kept and len(self._untried) < self._ahead:
             subject = self._coming.popleft()
             if subject.is_quiet(now.mono, self._quiet_seconds):
-                self._begin(subject)
+                self._begin(subject, now)
             else:
                 self._restless.append(subject)
 
-    def _begin(self, subject: Subject) -> None:
-        entry, subject.entry = subject.entry, None
-        if entry is None:  # all of it was superseded meanwhile
+    def _begin(self, subject: Subject, now: Now) -> None:
+        if not subject.told:  # all of it was superseded meanwhile
             self._mark_delivered(subject)
             self._end(subject)
             return
+        entry = subject.begin(now.mono)
         subject.stage = Stage.SENDING
         self._begun.add(subject)
         self._untried.append(entry)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from worker.core.model import Partition, Record, User, UserKey
+from worker.core.model import Partition, Scalar, User, UserKey
+from worker.core.replay.said import Said
 
 PLACES: Final = 2**64
 """Jobs do users in the order of their places, so that progress is one number. Places are from 0 to below this."""
@@ -21,7 +22,7 @@ def place_of(key: UserKey) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-Chooser: TypeAlias = Callable[[Record, Iterable[str]], list[str]]
+Chooser: TypeAlias = Callable[[Said], Mapping[str, Scalar]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,18 @@ class Scope:
         return lies_in and (self.only is None or (partition, offset) in self.only)
 
     def chooser(self) -> Chooser:
-        """Tells of a covered record which of its attributes are to be replayed. Remembers names."""
+        """Tells of a covered record which of its values are to be replayed. Remembers names."""
         only = self.only
-        if only is None:
+        if only is not None:
+            return lambda said: _chosen(said.values, only[said.partition, said.offset].__contains__)
+        if self.attributes:
             matches = Matcher(self.attributes)
-            return lambda _, names: [name for name in names if matches(name)]
-        return lambda record, names: [name for name in names if name in only[record.partition, record.offset]]
+            return lambda said: _chosen(said.values, matches)
+        return lambda said: said.values
+
+
+def _chosen(values: Mapping[str, Scalar], matches: Callable[[str], bool]) -> Mapping[str, Scalar]:
+    return {name: value for name, value in values.items() if matches(name)}
 
 
 class Matcher:

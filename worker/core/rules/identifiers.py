@@ -30,6 +30,14 @@ _NEVER_IN_LOCAL = frozenset(' ()<>[]:;@\\,"')
 _NEVER_IN_DOMAIN = _NEVER_IN_LOCAL | frozenset("!#$%&'*+/=?^`{|}~")
 
 
+AS_THEY_ARE: Final = {
+    "phone": _NORTH_AMERICAN.fullmatch,
+    "email": re.compile(r"(?=.{6,100}\Z)" + _PLAIN_EMAIL.pattern, re.ASCII).fullmatch,
+    "client_user_id": re.compile(r"\S.{0,99}", re.DOTALL).fullmatch,
+}
+"""By kind, a quick look at what is valid, sent and compared as it is, whatever the rules: most of all identifiers."""
+
+
 class Invalid(Exception):
     """What is wrong with an identifier. The text never repeats it."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from worker.core.model import Unusable, User, UserKey
 from worker.core.rules.identifiers import (
+    AS_THEY_ARE,
     CHARACTERS_MAX,
     REGIONS,
     Invalid,
@@ -63,7 +63,8 @@ class IdentityRules:
             raise ValueError("identity phone_region is a country by its two letters, such as US")
 
 
-class Named(NamedTuple):
+@dataclass(slots=True)  # not frozen: one is made of every event
+class Named:
     """An event's user by the rules.
 
     `fault` says what is wrong with the identifier that would have named it, without its value. `dropped` counts the
@@ -84,6 +85,16 @@ def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = (
 
     Empty and blank identifiers count as absent.
     """
+    if not unusable and rules.send == "first":
+        for kind in rules.order:
+            if value := getattr(user, kind):
+                if kind in AS_THEY_ARE and AS_THEY_ARE[kind](value):
+                    return Named(UserKey(kind, "", value), _only(kind, "", value))
+                break
+    return _name_closely(user, rules, unusable)
+
+
+def _name_closely(user: User, rules: IdentityRules, unusable: Sequence[Unusable]) -> Named:
     faults: list[str] = []
     for kind in rules.order:
         if unusable:

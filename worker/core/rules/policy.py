@@ -69,12 +69,18 @@ class Decision(Enum):
 
 
 class Policy:
-    """Decides by name. Caches its decisions, because events use the same few names over and over."""
+    """Decides by name. Caches its decisions, because events use the same few names over and over.
+
+    Attributes:
+        sendable: the names that it has lately decided to send, each by itself: one text for all events, since each
+            event comes with texts of its own.
+    """
 
     def __init__(self, rules: AttributeRules) -> None:
         self._allow = rules.allow
         self._denies = [_deny(pattern) for pattern in rules.deny]
         self._decisions: dict[str, Decision] = {}
+        self.sendable: dict[str, str] = {}
 
     def decide(self, name: str) -> Decision:
         """The decision for a name. A name that the allow-list leaves out is left out, even if it is also denied."""
@@ -84,7 +90,10 @@ class Policy:
             if len(name) <= _NAME_CHARACTERS_MAX:
                 if len(self._decisions) >= _DECISIONS_CACHED:
                     self._decisions.clear()
+                    self.sendable.clear()
                 self._decisions[name] = decision
+                if decision is Decision.SEND:
+                    self.sendable[name] = name
         return decision
 
     def _judge(self, name: str) -> Decision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import cast
+from math import isfinite
 
 from worker.core.avro.render import Unsupported, raw, scalar
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
@@ -13,8 +13,7 @@ from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
-_SENT_AS_THEY_ARE = frozenset({bool, int, str, Decimal})
-_SEND = Decision.SEND
+_SENT_AS_THEY_ARE = frozenset({bool, int, float, str, Decimal})
 _TEXTS = frozenset({str, bytes})
 
 
@@ -40,25 +39,30 @@ class Preflight:
 
         If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
-        unknown = self._unknown
-        given = _known(event.user, unknown) if unknown else event.user
-        key, user, fault, dropped = name_user(given, self._identity, event.unusable)
-        if key is None:
-            return self._unnamed(event.attributes, fault)
-        decide = self._policy.decide
+        user, unknown = event.user, self._unknown
+        if unknown and (user.custom or not unknown.isdisjoint((user.phone, user.email, user.client_user_id))):
+            user = _known(user, unknown)
+        named = name_user(user, self._identity, event.unusable)
+        if named.key is None:
+            return self._unnamed(event.attributes, named.fault)
+        sendable = self._policy.sendable.get
         accepted: dict[str, Scalar] = {}
-        rest: list[tuple[str, object]] | None = None
+        rest: list[tuple[str, object]] = []
         for name, value in event.attributes.items():
-            if type(value) in _SENT_AS_THEY_ARE and value not in unknown and decide(name) is _SEND:
-                accepted[name] = cast("Scalar", value)
-            elif rest is None:
-                rest = [(name, value)]
+            kind = type(value)
+            if (
+                (own := sendable(name)) is not None
+                and kind in _SENT_AS_THEY_ARE
+                and (kind is not str or value not in unknown)
+                and (kind is not float or isfinite(value))  # type: ignore[arg-type]  # it is a float
+            ):
+                accepted[own] = value  # type: ignore[assignment]  # the set above is part of Scalar
             else:
                 rest.append((name, value))
-        if rest is None:
-            return Checked(key, user, accepted, dropped_identifiers=dropped)
+        if not rest:
+            return Checked(named.key, named.user, accepted, (), 0, named.dropped)
         refused, passed_over = self._sift(rest, accepted)
-        return Checked(key, user, accepted, refused, passed_over, dropped)
+        return Checked(named.key, named.user, accepted, refused, passed_over, named.dropped)
 
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
@@ -76,7 +80,7 @@ class Preflight:
                 refused.setdefault(Reason.INVALID_ATTRIBUTE_NAME, _Refused()).add(name, value, _name_fault(name))
             else:
                 try:
-                    accepted[name] = self._rendered(value)
+                    accepted[self._policy.sendable.get(name, name)] = self._rendered(value)
                 except Unsupported as what:
                     refused.setdefault(Reason.UNSUPPORTED_VALUE, _Refused()).add(name, value, str(what))
         return tuple(one.refusal(reason) for reason, one in refused.items()), passed_over
@@ -113,9 +117,6 @@ class Preflight:
 
 def _known(user: User, unknown: frozenset[object]) -> User:
     """The user without identifiers that are not known."""
-    given = (user.phone, user.email, user.client_user_id, *(value for _, value in user.custom))
-    if unknown.isdisjoint(given):
-        return user
 
     def known(value: str | None) -> str | None:
         return None if value in unknown else value

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
+from worker.core.counted import counted
 from worker.core.totals import Totals
 from worker.ops.history import LastMinute, Step
 from worker.ops.page import tables
@@ -108,14 +109,15 @@ def _now(status: Status, minute: LastMinute) -> str:
     lags = [partition.lag for partition in status.partitions]
     known = [lag for lag in lags if lag is not None]
     oldest = status.oldest_undelivered_seconds
+    users = counted(status.open_entries, "user")
     budget = size(status.held_bytes_max) if status.held_bytes_max else NONE
     return f"""<section aria-labelledby="now"><h2 id="now">Now</h2>
 <dl class="cards">
 {_item("Lag", f"{sum(known):,}" if known else NONE, "records, over all assigned partitions")}
 {_item("Oldest undelivered", NONE if oldest is None else duration(oldest), "by its record's timestamp")}
 {_item("Records", _rate_of(minute.records, minute), "read, in the last minute")}
-{_item("Rate", _rate(status.rate), f"calls a second, of {status.rate.limit:g} for the token")}
-{_item("In flight", f"{status.in_flight:,}", f"calls, for {status.open_entries:,} users with changes not settled")}
+{_item("Rate", _rate(status.rate), _rate_note(status))}
+{_item("In flight", f"{status.in_flight:,}", f"calls, for {users} with changes not settled")}
 {_item("Held", size(status.held_bytes), f"in memory, of {budget}")}
 </dl></section>"""
 
@@ -123,6 +125,13 @@ def _now(status: Status, minute: LastMinute) -> str:
 def _rate(rate: Rate) -> str:
     share = f"{rate.share:.1f}"
     return share if rate.current is None or rate.current >= rate.share else f"{rate.current:.1f} of {share}"
+
+
+def _rate_note(status: Status) -> str:
+    note = f"calls a second, of {status.rate.limit:g} for the token"
+    if status.rate.current != 0.0 or not status.rate.share:
+        return note
+    return f"{note}: {'a halt lets only single probes go' if status.halt else 'a pause that it asked for'}"
 
 
 def _rate_of(count: int, minute: LastMinute) -> str:
@@ -141,22 +150,22 @@ def _destination(status: Status, minute: LastMinute, now: datetime) -> str:
     return f"""<section aria-labelledby="destination"><h2 id="destination">Destination</h2>
 <dl class="cards text">
 {_item("Calls go to", escape(status.destination) or NONE, "a redirect is never followed")}
-{_item("In the last minute", _rate_of(ended, minute), f"{ended:,} calls ended, {delivered:,} delivered")}
+{_item("In the last minute", _rate_of(ended, minute), f"{counted(ended, 'call')} ended, {delivered:,} delivered")}
 {_item("Last error", *last)}
 {_item("Next probe", *probe)}
 </dl></section>"""
 
 
 def _totals(totals: Totals) -> str:
-    ratio = totals.saved_ratio
+    ratio, tombstones = totals.saved_ratio, counted(totals.tombstones, "tombstone")
     saved = "of the calls that one call per event would take"
     return f"""<section aria-labelledby="totals"><h2 id="totals">Since the start</h2>
 <dl class="cards">
 {_item("Calls saved", NONE if ratio is None else f"{ratio:.1%}", saved)}
 {_item("Calls", f"{totals.calls:,}", f"{totals.calls_saved:,} saved, {totals.retries:,} repeated")}
 {_item("Entries delivered", f"{totals.delivered_entries:,}", "one user's changes each")}
-{_item("Records", f"{totals.records:,}", f"{totals.tombstones:,} tombstones, {totals.ignored:,} without effect")}
-{_item("Changes", f"{totals.changes:,}", f"{totals.passed_over:,} attributes passed over by a rule")}
+{_item("Records", f"{totals.records:,}", f"{tombstones}, {totals.ignored:,} without effect")}
+{_item("Changes", f"{totals.changes:,}", f"{counted(totals.passed_over, 'attribute')} passed over by a rule")}
 {_item("Without an order", f"{totals.shared_users:,}", "changes of users that several partitions hold")}
 </dl></section>"""
 

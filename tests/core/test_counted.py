@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.commands.counted import counted
+from worker.core.counted import counted
 
 
 def test_one_is_no_plural() -> None:

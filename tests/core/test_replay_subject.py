@@ -1,0 +1,148 @@
+"""What a replay keeps of a user, against a model that folds every record at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.model import Now, Partition, Scalar, User, UserKey
+from worker.core.replay.index import Index
+from worker.core.replay.said import Said
+from worker.core.replay.scope import Offsets, Scope
+from worker.core.replay.subject import Subject
+
+KEY, USER = UserKey("phone", "", "+13115552368"), User("+13115552368")
+PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
+NOW = Now(100.0, 1_000_000)
+
+
+@dataclass
+class Model:
+    """Of each attribute where the newest value lies, and the values to send, the newest last: each with its partition.
+
+    Values count as equal only if they are of one type: `True` is not `1`.
+    """
+
+    latest: dict[str, Said] = field(default_factory=dict)
+    told: dict[str, list[tuple[Scalar, Partition]]] = field(default_factory=dict)
+
+    def take(self, said: Said, *, send: bool, all_names: bool) -> None:
+        for name, value in said.values.items():
+            known = self.latest.get(name)
+            if known is None and not all_names:
+                continue
+            told = self.told.setdefault(name, [])
+            if known is not None and not later(said, known):
+                told[:-1] = [each for each in told[:-1] if each[1] != said.partition]
+                continue
+            self.latest[name] = said
+            told[:] = [*told, (value, said.partition)] if send else []
+
+    def sent(self) -> dict[str, list[Scalar]]:
+        """Of equal values the last one counts."""
+        return {
+            name: [
+                value for at, (value, _) in enumerate(told) if not any(same(value, each) for each, _ in told[at + 1 :])
+            ]
+            for name, told in self.told.items()
+            if told
+        }
+
+
+def same(one: Scalar, other: Scalar) -> bool:
+    return one == other and type(one) is type(other)
+
+
+def later(this: Said, other: Said) -> bool:
+    if this.partition == other.partition:
+        return this.offset > other.offset
+    return this.timestamp_ms >= other.timestamp_ms
+
+
+@dataclass(frozen=True)
+class Step:
+    """A record, as it is drawn."""
+
+    partition: int
+    timestamp_ms: int
+    values: dict[str, Scalar]
+    covered: bool
+
+
+VALUES = st.sampled_from([0, 1, 2, True, False, "", "gold"])
+STEPS = st.lists(
+    st.builds(
+        Step,
+        st.integers(0, 2),
+        st.integers(0, 5),
+        st.dictionaries(st.sampled_from(["tier", "store", "points"]), VALUES, min_size=1),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+def said(step: Step, offset: int) -> Said:
+    return Said(KEY, USER, step.values, PARTITIONS[step.partition], offset, step.timestamp_ms, b"key")
+
+
+def histories(subject: Subject) -> dict[str, list[Scalar]]:
+    """The values that its entry would send, each after the one before it was refused; newest last."""
+    entry = subject.begin(0.0)
+    for attribute in entry.attributes.values():
+        attribute.drop_repeats()
+    return {name: [value for value, _ in attribute.history()] for name, attribute in entry.attributes.items()}
+
+
+@given(STEPS, st.booleans(), st.booleans(), st.booleans())
+def test_it_sends_what_a_model_sends_that_folds_at_once(steps: list[Step], sent: bool, fold: bool, back: bool) -> None:  # noqa: FBT001 - drawn
+    subject, model = Subject(KEY, lambda _: None), Model()
+    subject.sent = sent
+    for offset, step in enumerate(steps):
+        one = said(step, offset)
+        newest = subject.newest(one, one.values) if step.covered else subject.newer(one)
+        model.take(said(step, offset), send=step.covered or sent, all_names=step.covered)
+        subject.fold(one, newest, send=step.covered or sent)
+        if fold:
+            subject.fold_equals()
+    expected = model.sent()
+    assert subject.attributes == len(expected)
+    assert {name: spot.offset for name, spot in subject.latest.items()} == {
+        name: each.offset for name, each in model.latest.items()
+    }
+    if back and subject.told:
+        subject.take_back(subject.begin(0.0))
+        assert not subject.unsettled
+    assert (histories(subject) if subject.told else {}) == expected
+
+
+@given(STEPS)
+def test_its_size_follows_from_what_it_keeps(steps: list[Step]) -> None:
+    subject = Subject(KEY, lambda _: None)
+    for offset, step in enumerate(steps):
+        one = said(step, offset)
+        newest = subject.newest(one, one.values) if step.covered else subject.newer(one)
+        subject.fold(one, newest, send=step.covered)
+    kept = sum(each.size_bytes for each in subject.told)
+    least = Subject(KEY, lambda _: None).size_bytes + kept
+    assert least <= subject.size_bytes <= least + len(subject.latest) * 200
+    for name in list(subject.latest):
+        subject.pass_by(Said(KEY, USER, {}, PARTITIONS[0], 1_000, 1_000), [name])
+    assert not subject.told
+    assert subject.size_bytes <= Subject(KEY, lambda _: None).size_bytes + len(subject.latest) * 200
+
+
+def test_equal_values_make_room_before_users_do() -> None:
+    """A user who says the same again and again takes the memory of one change."""
+    scope = Scope({PARTITIONS[0]: Offsets(0, 10_000)})
+    index = Index(scope, lower=0, doubtful=(), unverified=(), max_bytes=20_000, on_settled=lambda _: None)
+    for offset in range(1_000):
+        who = f"+1311555{offset % 5:04d}"
+        one = Said(UserKey("phone", "", who), User(who), {"tier": "gold"}, PARTITIONS[0], offset, 0)
+        index.take(one, NOW)
+        assert index.size_bytes <= 20_000
+    assert len(index.subjects) == 5
+    assert all(histories(subject) == {"tier": ["gold"]} for subject in index.subjects.values())
+    assert index.changes == 1_000
