@@ -50,9 +50,9 @@ class Destination:
     """
 
     def __init__(self, directory: Path, *options: str) -> None:
-        command = [*_command(needed=bool(options)), *options]
+        started = [*command(needed=bool(options)), *options]
         output = directory / unique_name("destination")
-        self._process = Process(command, output)
+        self._process = Process(started, output)
         until(lambda: output.read_text().endswith("\n"), 20, "the destination serves")
         self._port = int(output.read_text())
         self.base_url = f"http://{ADDRESS}:{self._port}/v1"
@@ -103,7 +103,8 @@ class Destination:
 
 
 @functools.cache
-def _command(*, needed: bool) -> list[str]:
+def command(*, needed: bool) -> list[str]:
+    """How it is started: compiled, or else in Python, unless the compiled one is `needed`."""
     try:
         return [str(program(_SERVER))]
     except NotBuilt as problem:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench import comparison, reach, transports
+from bench import comparison, destination, reach, transports
 from bench.compiled import NotBuilt
 from bench.destination import Destination
 from bench.figures import Figure
@@ -195,55 +195,55 @@ def compiled(scratch: Path, *options: str) -> Destination:
         pytest.skip(str(problem))
 
 
-def call(destination: Destination, body: str = "{}") -> httpx.Response:
-    return httpx.post(f"{destination.base_url}/attributes/custom", content=body)
+def call(to: Destination, body: str = "{}") -> httpx.Response:
+    return httpx.post(f"{to.base_url}/attributes/custom", content=body)
 
 
 @pytest.mark.slow
 def test_the_compiled_destination_counts_and_tells_delays(scratch: Path) -> None:
     """Slow only where nothing of Go was built before."""
-    destination = compiled(scratch)
+    running = compiled(scratch)
     try:
-        assert destination.counted() == (0, 0, 0, 0.0, 0.0)
-        assert call(destination, '{"properties":{"sent_us":1000,"a":1}}').status_code == 200
-        assert call(destination).json() == {}
-        counted = destination.counted()
+        assert running.counted() == (0, 0, 0, 0.0, 0.0)
+        assert call(running, '{"properties":{"sent_us":1000,"a":1}}').status_code == 200
+        assert call(running).json() == {}
+        counted = running.counted()
         assert counted.calls == 2
         assert 0 < counted.first < counted.last
-        [delay] = destination.delays()
+        [delay] = running.delays()
         assert delay == pytest.approx(counted.first * 1e6 - 1000, abs=10)
-        assert destination.delays() == []
-        assert destination.alone(100).events == 100
-        assert destination.counted().calls == 102
+        assert running.delays() == []
+        assert running.alone(100).events == 100
+        assert running.counted().calls == 102
     finally:
-        destination.stop()
+        running.stop()
 
 
 @pytest.mark.slow
 def test_the_compiled_destination_limits_as_the_api_does(scratch: Path) -> None:
-    destination = compiled(scratch, "-limit", "2")
+    running = compiled(scratch, "-limit", "2")
     try:
-        answers = [call(destination) for _ in range(20)]
+        answers = [call(running) for _ in range(20)]
         over = [answer for answer in answers if answer.status_code == 429]
         assert {answer.headers["x-ratelimit-limit"] for answer in answers} == {"2"}
         assert {answer.headers["x-ratelimit-remaining"] for answer in over} == {"0"}
         assert answers[0].headers["x-ratelimit-remaining"] == "1"
-        assert destination.counted().limited == len(over) > 0
-        assert destination.counted().calls == 20 - len(over) >= 2
+        assert running.counted().limited == len(over) > 0
+        assert running.counted().calls == 20 - len(over) >= 2
     finally:
-        destination.stop()
+        running.stop()
 
 
 @pytest.mark.slow
 def test_the_compiled_destination_is_down_at_first_and_slow(scratch: Path) -> None:
-    destination = compiled(scratch, "-down", "50ms", "-delay", "60ms")
+    running = compiled(scratch, "-down", "50ms", "-delay", "60ms")
     try:
-        first, second = call(destination), call(destination)
+        first, second = call(running), call(running)
         assert (first.status_code, second.status_code) == (503, 200)
         assert second.elapsed.total_seconds() >= 0.06
-        assert destination.counted()[:3] == (1, 0, 1)
+        assert running.counted()[:3] == (1, 0, 1)
     finally:
-        destination.stop()
+        running.stop()
 
 
 @pytest.mark.slow
@@ -258,3 +258,28 @@ def test_the_whole_bench_measures_a_row_and_says_what_was_reached() -> None:
         "MiB resident at rest",
     }
     assert all(figure["median"] > 0 for figure in report["figures"])
+
+
+@pytest.mark.slow
+def test_without_go_a_destination_in_python_takes_its_place_aloud(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_go(_: Path) -> Path:
+        raise NotBuilt("there is no Go: install it")
+
+    monkeypatch.setattr(destination, "program", no_go)
+    destination.command.cache_clear()
+    try:
+        plain = Destination(scratch)
+        try:
+            assert call(plain).json() == {}
+            counted = plain.counted()
+        finally:
+            plain.stop()
+        with pytest.raises(NotBuilt, match="install"):
+            Destination(scratch, "-limit", "2")
+    finally:
+        destination.command.cache_clear()
+    assert counted[:3] == (1, 0, 0)
+    assert 0 < counted.first == counted.last
+    assert "there is no Go: install it" in capsys.readouterr().err
