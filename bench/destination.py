@@ -1,7 +1,8 @@
-"""Runs the responder as a process, and measures how fast it is without the worker."""
+"""Runs the destination as a process, and measures how fast it is without the worker."""
 
 from __future__ import annotations
 
+import functools
 import selectors
 import socket
 import sys
@@ -12,8 +13,10 @@ from typing import NamedTuple
 import httpx
 
 from bench import responder
+from bench.compiled import NotBuilt, program
 from bench.figures import Figure, cpu_seconds
 from bench.responder import ADDRESS
+from tests.support.brokers import unique_name
 from tests.support.java import Process
 from tests.support.processes import until
 
@@ -24,20 +27,33 @@ _REQUEST = (
 )
 
 
+_SERVER = Path(__file__).parent / "server"
+
+
 class Counted(NamedTuple):
-    """How many calls the destination received, and when the last one came, in seconds since the epoch."""
+    """How many calls were accepted, were over the limit or met an outage. First and last accepted: epoch seconds."""
 
     calls: int
+    limited: int
+    down: int
+    first: float
     last: float
 
 
 class Destination:
-    """A running responder."""
+    """A running destination: compiled, or in Python where there is no Go.
 
-    def __init__(self, directory: Path) -> None:
-        output = directory / "responder"
-        self._process = Process([sys.executable, responder.__file__], output)
-        until(lambda: output.read_text().endswith("\n"), 20, "the responder serves")
+    `options` are those of the compiled one (`-delay 50ms`, `-limit 150`, `-down 60s`), which alone has any.
+
+    Raises:
+        NotBuilt: it needs the compiled one, and there is none.
+    """
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        command = [*_command(needed=bool(options)), *options]
+        output = directory / unique_name("destination")
+        self._process = Process(command, output)
+        until(lambda: output.read_text().endswith("\n"), 20, "the destination serves")
         self._port = int(output.read_text())
         self.base_url = f"http://{ADDRESS}:{self._port}/v1"
 
@@ -47,8 +63,13 @@ class Destination:
         return cpu_seconds(self._process.pid)
 
     def counted(self) -> Counted:
-        """What it received since the last time this was asked."""
+        """What it has received so far."""
         return Counted(**httpx.get(self.base_url, timeout=10).raise_for_status().json())
+
+    def delays(self) -> list[int]:
+        """How long each `sent_us` since the last time this was asked had been under way, in microseconds."""
+        path = self.base_url.removesuffix("/v1") + "/delays"
+        return list(httpx.get(path, timeout=10).raise_for_status().json())
 
     def stop(self) -> None:
         """Ends the process."""
@@ -79,3 +100,14 @@ class Destination:
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # as above
         return Figure(events=calls, seconds=seconds, cpu_seconds=self.cpu_seconds - used)
+
+
+@functools.cache
+def _command(*, needed: bool) -> list[str]:
+    try:
+        return [str(program(_SERVER))]
+    except NotBuilt as problem:
+        if needed:
+            raise
+        print(f"A slower destination in Python takes the compiled one's place: {problem}", file=sys.stderr)
+        return [sys.executable, responder.__file__]

@@ -29,6 +29,13 @@ class Figure:
         return self.cpu_seconds / self.events * 1000
 
 
+def resident_mebibytes(pid: int, *, most: bool) -> float:
+    """The memory that a process has now, or the most that it ever had, as the kernel counts it."""
+    name = "VmHWM:" if most else "VmRSS:"
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name)]
+    return int(line.split()[1]) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and all its threads, to a hundredth of a second."""
     # The name, in parentheses, may hold spaces; utime and stime are the 14th and 15th fields, the 3rd follows it.

@@ -29,15 +29,33 @@ class Load:
     window_seconds: float
     records: tuple[tuple[int, bytes, bytes], ...]
 
+    @property
+    def users(self) -> int:
+        """How many users there are."""
+        return -(-len(self.records) // self.changes_per_user)
+
 
 def one_to_one(events: int) -> Load:
     """Every event is of another user and due at once: as many calls as events."""
     return Load("1:1", 1, 0.0, tuple(_records(events, 1)))
 
 
+def ten_to_one(events: int) -> Load:
+    """Each user changes ten times within one window, mixed with a few others: one call for each user."""
+    return Load("10:1", 10, 1.0, tuple(_records(events, 10)))
+
+
 def hundred_to_one(events: int) -> Load:
     """Each user changes a hundred times within one window, mixed with a few others: one call for each user."""
     return Load("100:1", 100, 1.0, tuple(_records(events, 100)))
+
+
+def four_large(events: int) -> Load:
+    """Records of 600 bytes, four of each user, each with a value that nobody else has."""
+    filler = "x" * 520
+    made = (Change(phone(number // 4), {"note": f"{number:07}{filler}"}, number) for number in range(events))
+    records = tuple((number // 4 % PARTITIONS, each.phone.encode(), encode(each)) for number, each in enumerate(made))
+    return Load("four large", 4, 5.0, records)
 
 
 def _records(events: int, changes_per_user: int) -> Iterator[tuple[int, bytes, bytes]]:
@@ -62,12 +80,24 @@ def fill(broker: Broker, load: Load) -> str:
         ValueError: it is too large for the embedded mock.
         RuntimeError: the broker did not take all of it.
     """
+    topic = new_topic(broker)
+    write(broker, load, topic)
+    return topic
+
+
+def new_topic(broker: Broker) -> str:
+    """Makes an empty topic."""
+    topic = unique_name("bench")
+    broker.create_topic(topic, PARTITIONS)
+    return topic
+
+
+def write(broker: Broker, load: Load, topic: str) -> None:
+    """Writes the load to a topic. Raises as `fill` does."""
     if not broker.real:
         stored = sum(len(key) + len(value) + _RECORD_OVERHEAD_BYTES for _, key, value in load.records)
         if stored > MOCK_BYTES_MAX * PARTITIONS:
             raise ValueError(f"{load.name}: too many events for the embedded mock; ask for fewer, or install Java")
-    topic = unique_name("bench")
-    broker.create_topic(topic, PARTITIONS)
     producer = Producer(
         {
             "bootstrap.servers": broker.bootstrap_servers,
@@ -93,4 +123,3 @@ def fill(broker: Broker, load: Load) -> str:
         producer.poll(0)
     if producer.flush(60) or failures:
         raise RuntimeError(f"{load.name}: the broker did not take all records: {failures[:1]}")
-    return topic

@@ -1,7 +1,7 @@
 """A destination that is not the bottleneck: it answers 200 to every request at once, and counts them.
 
-It runs as its own process and prints its port. A GET returns the count since the last GET; any other request counts as
-a call. Chunked bodies are not supported: the worker sends none.
+It stands in for the compiled one in `server/` where there is no Go, and says the same on stdout and to a GET. It has
+no delay, no limit and no outage. Any other request counts as a call. Chunked bodies are not supported.
 """
 
 from __future__ import annotations
@@ -24,17 +24,15 @@ _EMPTY = _answer(b"{}")
 
 
 class Counts:
-    """Calls since they were last taken; `last` is when the last call came, in seconds since the epoch."""
+    """Calls so far; `first` and `last` are when the first and the last one came, in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.calls = 0
-        self.last = 0.0
+        self.first = self.last = 0.0
 
-    def taken(self) -> bytes:
-        """The counts as JSON; starts again from 0."""
-        said = json.dumps({"calls": self.calls, "last": self.last}).encode()
-        self.calls, self.last = 0, 0.0
-        return said
+    def told(self) -> bytes:
+        """The counts as JSON."""
+        return json.dumps({**vars(self), "limited": 0, "down": 0}).encode()
 
 
 class Connection(asyncio.Protocol):
@@ -60,11 +58,12 @@ class Connection(asyncio.Protocol):
             if len(self._read) < whole:
                 return
             del self._read[:whole]
-            self._write(_answer(self._counts.taken()) if head.startswith(b"GET ") else self._called())
+            self._write(_answer(self._counts.told()) if head.startswith(b"GET ") else self._called())
 
     def _called(self) -> bytes:
         self._counts.calls += 1
         self._counts.last = time.time()
+        self._counts.first = self._counts.first or self._counts.last
         return _EMPTY
 
     def _write(self, answer: bytes) -> None:

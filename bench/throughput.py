@@ -15,11 +15,13 @@ from pathlib import Path
 
 import worker
 from bench import report
+from bench.contenders import WORKER, Bench, NotMeasured, Work
 from bench.decoding import as_read, decode, decode_and_preflight, settle_memory
 from bench.destination import Destination
+from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one
 from bench.report import Repetition
-from bench.working import Bench, NotMeasured, run
+from bench.running import to_the_end
 from tests.support.brokers import Broker, MockBroker, real_broker
 from tests.support.java import Unavailable
 
@@ -107,17 +109,22 @@ def _repeat(bench: Bench, loads: Sequence[Load], repetitions: int) -> list[Repet
         print(f"repetition {number} of {repetitions}", file=sys.stderr)
         each = {report.DECODE: decode(records), report.PREFLIGHT: decode_and_preflight(records)}
         for load in loads:
-            each[f"worker {load.name}"] = run(bench, load, topics[load.name])
+            each[f"worker {load.name}"] = _run(bench, load, topics[load.name])
         each[report.DESTINATION] = bench.destination.alone(_ALONE_CALLS)
         done.append(each)
     return done
+
+
+def _run(bench: Bench, load: Load, topic: str, profile: Path | None = None) -> Figure:
+    work = Work(topic, len(load.records), load.window_seconds)
+    return to_the_end(WORKER, bench, work, waits=load.window_seconds, profile=profile)
 
 
 def _profile(bench: Bench, loads: Sequence[Load], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for load in loads:
         output = folder / f"{load.name.replace(':', '-to-')}.stacks"
-        run(bench, load, fill(bench.broker, load), profile=output)
+        _run(bench, load, fill(bench.broker, load), output)
         print(output)
     return 0
 

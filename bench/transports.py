@@ -78,7 +78,7 @@ def _request(url: str) -> httpx.Request:
 
 
 async def _ours(url: str, stack: AsyncExitStack) -> list[_Call]:
-    transport = await stack.enter_async_context(Transport(age_max_seconds=300))
+    transport = await stack.enter_async_context(Transport(asyncio.get_running_loop(), age_max_seconds=300))
 
     async def call() -> int:
         deadline = asyncio.get_running_loop().time() + _TIMEOUT_SECONDS

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from bench import transports
+from bench import comparison, reach, transports
+from bench.compiled import NotBuilt
+from bench.destination import Destination
 from bench.figures import Figure
 from bench.report import Spread, rows, table
+from bench.results import Key, Results
+from bench.stage import EVENTS_PER_SECOND, Measure, Repetitions, Row, Sample, Stage, ratios, workers_to_its
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["decode alone", "decode + preflight", "worker 1:1", "worker 100:1", "destination alone"]
 
 
 def reported(module: str, *options: str) -> dict[str, Any]:
-    """What a bench prints, with one repetition on the embedded mock."""
+    """What a bench prints, with one repetition."""
     done = subprocess.run(
-        [sys.executable, "-m", module, "--mock", "--json", "--repetitions", "1", *options],
+        [sys.executable, "-m", module, "--json", "--repetitions", "1", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -35,7 +41,7 @@ def reported(module: str, *options: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_it_runs_and_reports_every_row() -> None:
-    report = reported("bench.throughput", "--one-to-one", "40", "--hundred-to-one", "2000")
+    report = reported("bench.throughput", "--mock", "--one-to-one", "40", "--hundred-to-one", "2000")
     assert report["broker"] == "librdkafka's embedded mock"
     assert {"worker", "cores", "python", "load_average", "repetitions"} < report.keys()
     measured = {row["name"]: row for row in report["rows"]}
@@ -49,7 +55,7 @@ def test_it_runs_and_reports_every_row() -> None:
 
 @pytest.mark.slow
 def test_a_replays_reading_is_measured_beside_decoding() -> None:
-    rows = reported("bench.reading", "--events", "2000")["rows"]
+    rows = reported("bench.reading", "--mock", "--events", "2000")["rows"]
     names = ["consume + decode", "consume + fastavro", "replay reads"]
     assert [(row["load"], row["name"]) for row in rows] == [(load, name) for load in ("1:1", "100:1") for name in names]
     assert all(row["events_per_second"]["median"] > 0 for row in rows)
@@ -92,3 +98,162 @@ def test_a_ratio_compares_rows_of_the_same_repetition() -> None:
         "8.0",
         "10.0",
     ]
+
+
+def results(*repetitions: dict[str, float], **facts: object) -> Results:
+    """Of a row in which each of these makes so many events a second, on one machine."""
+    samples = [[Sample(who, EVENTS_PER_SECOND, value) for who, value in each.items()] for each in repetitions]
+    machine: dict[str, object] = {"cores": 2, "system": "Linux", "python": "3.11", "pinned": True}
+    return Results.of({"1:1": [[*each, *ratios(each)] for each in samples]}, {**machine, **facts})
+
+
+def test_the_workers_ratio_to_a_peer_is_of_the_same_repetition() -> None:
+    """The machine is twice as slow in the second one."""
+    measured = results({"worker": 100, "peer": 400}, {"worker": 50, "peer": 200})
+    assert measured.spread(Key("1:1", "peer", workers_to_its(EVENTS_PER_SECOND))) == Spread(0.25, 0.25, 0.25)
+    assert measured.spread(Key("1:1", "worker", EVENTS_PER_SECOND)) == Spread(75, 50, 100)
+
+
+def test_results_are_read_as_they_were_kept() -> None:
+    measured = results({"worker": 100, "peer": 400}, date="2026-01-01")
+    assert Results.read(json.loads(json.dumps(measured.as_json()))) == measured
+
+
+def test_what_got_worse_by_more_than_the_noise_is_named() -> None:
+    before = results({"worker": 100}, {"worker": 104}, {"worker": 108})
+    [change] = comparison.changes(before, results({"worker": 90}, {"worker": 92}, {"worker": 94}))
+    assert change.worse
+    assert change.text() == "worse: 1:1, worker, events/s: 104 (100-108) -> 92.0 (90.0-94.0)"
+    [better] = comparison.changes(before, results({"worker": 120}))
+    assert not better.worse
+    assert not comparison.changes(before, results({"worker": 97}))  # within the spread before
+    assert not comparison.changes(before, results({"worker": 80}, {"worker": 90}, {"worker": 110}))  # its own spread
+
+
+def test_lower_is_worse_only_where_higher_is_better() -> None:
+    key = Key("backlog", "worker", Measure("answered 429", higher_is_better=False))
+    facts = {"cores": 2}
+    [change] = comparison.changes(Results(facts, {key: [0.0]}), Results(facts, {key: [1.0]}))
+    assert change.worse
+
+
+def test_between_two_machines_only_ratios_are_compared() -> None:
+    before = results({"worker": 100, "peer": 100}, cores=64)
+    [change] = comparison.changes(before, results({"worker": 10, "peer": 20}))
+    assert change.key == Key("1:1", "peer", workers_to_its(EVENTS_PER_SECOND))
+    assert change.worse
+
+
+def test_it_says_what_was_reached() -> None:
+    goals = [reach.Goal(Key("1:1", who, EVENTS_PER_SECOND), 50) for who in ("worker", "peer", "nobody")]
+    _, _, first, second = reach.table(results({"worker": 49, "peer": 50}), goals).splitlines()
+    assert [each.strip() for each in first.split("|")[1:-1]] == [
+        "1:1",
+        "events/s",
+        "49.0",
+        "at least 50",
+        "NOT REACHED",
+    ]
+    assert [each.strip() for each in second.split("|")[1:-1]] == [
+        "1:1",
+        "peer: events/s",
+        "50.0",
+        "at least 50",
+        "reached",
+    ]
+
+
+def test_a_row_ends_what_it_has_started(tmp_path: Path) -> None:
+    ended = []
+
+    def repeat(_: Stage) -> Repetitions:
+        try:
+            while True:
+                yield [Sample("worker", EVENTS_PER_SECOND, 1.0)]
+        finally:
+            ended.append(True)
+
+    row = Row("row", "a row", repeat, repetitions_max=2)
+    stage = Stage(None, tmp_path, quick=True)  # type: ignore[arg-type]  # this row needs no broker
+    assert len(list(row.repeated(stage, 5))) == 2
+    assert ended
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("destination")
+
+
+def compiled(scratch: Path, *options: str) -> Destination:
+    """The destination in Go. Options make sure that it is that one."""
+    try:
+        return Destination(scratch, *(options or ("-delay", "0s")))
+    except NotBuilt as problem:
+        if os.environ.get("REQUIRE_GO"):
+            raise
+        pytest.skip(str(problem))
+
+
+def call(destination: Destination, body: str = "{}") -> httpx.Response:
+    return httpx.post(f"{destination.base_url}/attributes/custom", content=body)
+
+
+@pytest.mark.slow
+def test_the_compiled_destination_counts_and_tells_delays(scratch: Path) -> None:
+    """Slow only where nothing of Go was built before."""
+    destination = compiled(scratch)
+    try:
+        assert destination.counted() == (0, 0, 0, 0.0, 0.0)
+        assert call(destination, '{"properties":{"sent_us":1000,"a":1}}').status_code == 200
+        assert call(destination).json() == {}
+        counted = destination.counted()
+        assert counted.calls == 2
+        assert 0 < counted.first < counted.last
+        [delay] = destination.delays()
+        assert delay == pytest.approx(counted.first * 1e6 - 1000, abs=10)
+        assert destination.delays() == []
+        assert destination.alone(100).events == 100
+        assert destination.counted().calls == 102
+    finally:
+        destination.stop()
+
+
+@pytest.mark.slow
+def test_the_compiled_destination_limits_as_the_api_does(scratch: Path) -> None:
+    destination = compiled(scratch, "-limit", "2")
+    try:
+        answers = [call(destination) for _ in range(20)]
+        over = [answer for answer in answers if answer.status_code == 429]
+        assert {answer.headers["x-ratelimit-limit"] for answer in answers} == {"2"}
+        assert {answer.headers["x-ratelimit-remaining"] for answer in over} == {"0"}
+        assert answers[0].headers["x-ratelimit-remaining"] == "1"
+        assert destination.counted().limited == len(over) > 0
+        assert destination.counted().calls == 20 - len(over) >= 2
+    finally:
+        destination.stop()
+
+
+@pytest.mark.slow
+def test_the_compiled_destination_is_down_at_first_and_slow(scratch: Path) -> None:
+    destination = compiled(scratch, "-down", "50ms", "-delay", "60ms")
+    try:
+        first, second = call(destination), call(destination)
+        assert (first.status_code, second.status_code) == (503, 200)
+        assert second.elapsed.total_seconds() >= 0.06
+        assert destination.counted()[:3] == (1, 0, 1)
+    finally:
+        destination.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_the_whole_bench_measures_a_row_and_says_what_was_reached() -> None:
+    """A row without peers: these would be installed first."""
+    report = reported("bench.suite", "--quick", "--only", "start")
+    assert {"date", "commit", "pinned", "cores"} < report.keys()
+    assert {figure["measure"] for figure in report["figures"]} == {
+        "s from exec to the first call",
+        "s for --help",
+        "MiB resident at rest",
+    }
+    assert all(figure["median"] > 0 for figure in report["figures"])

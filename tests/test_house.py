@@ -19,7 +19,10 @@ FILE_LINES_MAX = 350
 FUNCTION_LINES_MAX = 60
 MODULES = sorted((ROOT / "worker").rglob("*.py"))
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(page for room in ("bench", "docs", "helm") for page in (ROOT / room).rglob("*.md"))]
+    [
+        *ROOT.glob("*.md"),
+        *(page for room in ("bench", "docs", "examples", "helm") for page in (ROOT / room).rglob("*.md")),
+    ]
 )
 # A room is a package or a file directly under worker/. This says what each may import of worker/, besides itself.
 OUTER = {"core", "asides", "backoff", "clocks", "collector", "logs", "masking"}

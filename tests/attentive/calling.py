@@ -53,11 +53,10 @@ def running(
     may_send: Callable[[], bool] = lambda: True,
 ) -> Iterator[Senders]:
     senders = made(base_url, token, concurrency, age_max_seconds, may_send)
-    senders.start()
     try:
         yield senders
     finally:
-        assert senders.close(PATIENCE_SECONDS)
+        senders.close()
 
 
 def outcome(senders: Senders, wanted: Call) -> Reply:
@@ -67,11 +66,11 @@ def outcome(senders: Senders, wanted: Call) -> Reply:
     return reply
 
 
-def until_received(server: Server, count: int) -> None:
+def until_received(senders: Senders, server: Server, count: int) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while len(server.requests) < count:
         assert time.monotonic() < deadline, f"only {len(server.requests)} of {count} requests arrived"
-        time.sleep(0.005)  # a poll with a deadline
+        assert not senders.replies(0.005)
 
 
 def drained(senders: Senders, count: int) -> list[tuple[Call, Reply]]:

@@ -305,7 +305,7 @@ def test_spoilt_answers_neither_raise_nor_outlive_the_deadline() -> None:
             assert (reply.status is None) == (reply.failure is not None)
             assert reply.failure in {None, Failure.BROKEN, Failure.TIMEOUT}
             assert reply.seconds < 0.7
-        until_received(server, 1)
+        until_received(senders, server, 1)
 
 
 def speaks_ssh(connection: Connection) -> None:
@@ -368,7 +368,7 @@ def test_what_the_fence_let_pass_is_written_at_once(
         has_read.set()
 
     async def until_stopped() -> None:
-        transport, seen = Transport(age_max_seconds=300), -1
+        transport, seen = Transport(asyncio.get_running_loop(), age_max_seconds=300), -1
         message = Message("POST", f"{scheme}://127.0.0.1:{server.port}", (), b"x" * 30_000_000)
         making = asyncio.create_task(transport.exchange(message, deadline=None, may_send=may_send))
         while not asked or len(asked) != seen:  # until the kernel takes no more

@@ -76,21 +76,19 @@ def test_connection_that_was_idle_for_long_is_not_used_again(monkeypatch: pytest
 
 
 def test_the_warmest_connection_is_used() -> None:
-    both, go_on = threading.Event(), threading.Event()
+    go_on = threading.Event()
     asked: list[int] = []
 
     def script(connection: Connection) -> None:
         while connection.receive() is not None:
             asked.append(id(connection))
-            if len(server.requests) == 2:
-                both.set()
             go_on.wait(PATIENCE_SECONDS)
             connection.send(OK)
 
     with serving(script) as server, running(server.base_url) as senders:
         for number in range(2):
             senders.submit(call(number, PATIENCE_SECONDS))
-        assert both.wait(PATIENCE_SECONDS)
+        until_received(senders, server, 2)
         go_on.set()
         drained(senders, 2)
         for number in range(2, 6):
@@ -150,7 +148,7 @@ def test_an_aborted_call_takes_its_connection_with_it() -> None:
     with serving(script) as server, running(server.base_url, concurrency=1) as senders:
         aborted = call(1, PATIENCE_SECONDS)
         senders.submit(aborted)
-        until_received(server, 1)
+        until_received(senders, server, 1)
         senders.abort([aborted])
         assert [reply.failure for _, reply in drained(senders, 1)] == [Failure.ABORTED]
         assert outcome(senders, call(2, PATIENCE_SECONDS)).status == 200

@@ -7,7 +7,6 @@ import traceback
 from pathlib import Path
 
 import h11
-import httpx
 import pytest
 
 from tests.attentive.calling import (
@@ -32,9 +31,9 @@ from tests.attentive.scripted import (
     resets,
     serving,
 )
-from worker.attentive.senders import Senders, SendersStoppedError
+from worker.attentive.dialing import Opening
+from worker.attentive.senders import SendersStoppedError
 from worker.attentive.token import Token
-from worker.attentive.transport import Transport
 from worker.clocks import boot_clock
 from worker.core.model import Call, Failure, Reply
 
@@ -88,7 +87,7 @@ def test_aborted_calls_come_back_and_the_others_go_on() -> None:
         calls = [call(number, timeout_seconds=5) for number in range(3)]
         senders.submit(calls[0])
         senders.submit(calls[1])
-        until_received(server, 2)
+        until_received(senders, server, 2)
         senders.submit(calls[2])  # and cut short before the loop can have begun it
         senders.abort(calls[1:])
         replies = {finished.number: reply for finished, reply in drained(senders, 3)}
@@ -96,35 +95,13 @@ def test_aborted_calls_come_back_and_the_others_go_on() -> None:
     assert replies[1].failure is replies[2].failure is Failure.ABORTED
 
 
-def test_a_call_that_is_cut_while_the_lease_is_asked_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that slept: the main thread drops everything and begins a new lease, just when a sender asks for it.
-
-    The loop's thread hears of it later: that takes the private `_tell`, since today's anyio lets it hear in time.
-    """
-
-    def drops_and_begins_anew() -> bool:
-        with monkeypatch.context() as deaf:
-            deaf.setattr(senders, "_tell", lambda *_: None)
-            senders.abort([old])
-        return True
-
-    old = call(1, timeout_seconds=5)
-    with serving(answering(OK)) as server:
-        senders = made(server.base_url, concurrency=1, may_send=drops_and_begins_anew)
-        senders.start()
-        assert outcome(senders, old).failure is Failure.ABORTED
-        assert senders.close(PATIENCE_SECONDS)
-        assert not server.requests
-
-
 def test_a_call_that_is_not_written_in_time_is_not_written_at_all() -> None:
     """A process that slept before it: what the call says may be old by now."""
     late = call(1, timeout_seconds=5)
     with serving(answering(OK)) as server:
         senders = made(server.base_url, concurrency=1, write_by=lambda: boot_clock() - 0.001)
-        senders.start()
         assert outcome(senders, late).failure is Failure.ABORTED
-        assert senders.close(PATIENCE_SECONDS)
+        senders.close()
         assert not server.requests
 
 
@@ -132,18 +109,17 @@ def test_close_hands_back_what_was_in_flight_and_leaves_nothing_behind() -> None
     """Warnings are errors: a task or a transport left open would fail the test when it is collected."""
     with serving(never_answers) as server:
         senders = made(server.base_url, concurrency=2)
-        senders.start()
         calls = [call(number, timeout_seconds=30) for number in range(2)]
         for each in calls:
             senders.submit(each)
-        until_received(server, 2)
+        until_received(senders, server, 2)
         started = time.monotonic()
-        assert senders.close(PATIENCE_SECONDS)
+        senders.close()
         assert time.monotonic() - started < 1
         assert {finished: reply.failure for finished, reply in senders.replies()} == dict.fromkeys(
             calls, Failure.ABORTED
         )
-        assert senders.close(0)
+        senders.close()
         del senders
         gc.collect()
 
@@ -175,18 +151,18 @@ def test_authorities_that_cannot_be_read_are_named(name: str, tmp_path: Path, mo
     path.write_text("no certificate")
     with pytest.raises(ValueError, match=f"{name} names {path}, .* (holds no certificate|Not a directory)"):
         made("https://api.attentive.test")
-    assert made("http://127.0.0.1:1").close(0)  # where no certificate is looked at
+    made("http://127.0.0.1:1").close()  # where no certificate is looked at
 
 
 def test_submit_after_close_raises() -> None:
     with running("http://127.0.0.1:1") as senders:
         pass
-    with pytest.raises(RuntimeError, match="not running"):
+    with pytest.raises(RuntimeError, match="closed"):
         senders.submit(call())
 
 
 def test_close_before_start() -> None:
-    assert made("http://127.0.0.1:1").close(0)
+    made("http://127.0.0.1:1").close()
 
 
 def test_token_that_is_missing_and_then_appears(tmp_path: Path) -> None:
@@ -198,11 +174,11 @@ def test_token_that_is_missing_and_then_appears(tmp_path: Path) -> None:
     assert [received.headers["authorization"] for received in server.requests] == ["Bearer fresh"]
 
 
-def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def handle(_self: Transport, request: httpx.Request) -> httpx.Response:
-        raise LookupError(f"{request.headers} {request.content!r}")
+def test_bug_in_a_task_reaches_the_caller_without_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connection(_self: Opening) -> None:
+        raise LookupError(f"{TOKEN} {PHONE}")
 
-    monkeypatch.setattr(Transport, "handle_async_request", handle)
+    monkeypatch.setattr(Opening, "connection", connection)
     with running("http://127.0.0.1:1") as senders:
         senders.submit(call())
         with pytest.raises(SendersStoppedError, match="LookupError") as caught:
@@ -217,13 +193,6 @@ def test_bug_in_the_thread_reaches_the_caller_without_what_was_sent(monkeypatch:
         senders.abort([call()])
 
 
-def call_until_stopped(senders: Senders) -> None:
-    """The call itself comes back as aborted, and the thread ends a moment later."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        assert outcome(senders, call()).failure is Failure.ABORTED
-
-
 def test_bug_in_a_callback_reaches_the_caller_without_what_was_received(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,12 +200,10 @@ def test_bug_in_a_callback_reaches_the_caller_without_what_was_received(
         raise LookupError(repr(data))
 
     monkeypatch.setattr(h11.Connection, "receive_data", receive_data)
-    with (
-        serving(answering(b"HTTP/1.1 200 secret")) as server,
-        running(server.base_url) as senders,
-        pytest.raises(SendersStoppedError, match="LookupError") as caught,
-    ):
-        call_until_stopped(senders)
+    with serving(answering(b"HTTP/1.1 200 secret")) as server, running(server.base_url) as senders:
+        senders.submit(call())
+        with pytest.raises(SendersStoppedError, match="LookupError") as caught:
+            senders.replies(PATIENCE_SECONDS)
     assert "secret" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 

@@ -16,7 +16,14 @@ import worker.attentive
 from tests.attentive import scripted
 from tests.attentive.scripted import OK, answering, closes_early, never_answers, serving
 from worker.attentive.connection import Connection
-from worker.attentive.message import Answer, Broken, Fenced, Message, NoAnswer, Unanswered
+from worker.attentive.message import (
+    Answer,
+    Broken,
+    Fenced,
+    Message,
+    NoAnswer,
+    Unanswered,
+)
 from worker.attentive.transport import Transport, failure_of
 from worker.core.model import Failure
 
@@ -67,7 +74,7 @@ def test_one_file_imports_httpx() -> None:
 
 def by_client(act: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with httpx.AsyncClient(transport=Transport(age_max_seconds=300)) as client:
+        async with httpx.AsyncClient(transport=Transport(asyncio.get_running_loop(), age_max_seconds=300)) as client:
             await act(client)
 
     asyncio.run(run())
@@ -108,7 +115,7 @@ def test_errors_are_those_of_httpx() -> None:
 
 def exchanged(message: Message) -> Answer | Unanswered:
     async def run() -> Answer | Unanswered:
-        transport = Transport(age_max_seconds=300)
+        transport = Transport(asyncio.get_running_loop(), age_max_seconds=300)
         try:
             return await transport.exchange(message, deadline=None, may_send=lambda: True)
         finally:
@@ -134,7 +141,7 @@ def test_what_is_said_before_the_request_answers_it_not() -> None:
         _, connection = await loop.create_connection(lambda: Connection(loop), server.host, server.port)
         assert select.select([connection.transport.get_extra_info("socket")], [], [], 5)[0]
         with pytest.raises(Broken, match="before it was asked"):
-            await connection.exchange(b"GET", b"/", [(b"Host", b"x")], b"", lambda: None)
+            await connection.begin(b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", lambda: None)
         assert not connection.is_open
 
     def script(served: scripted.Connection) -> None:
@@ -151,7 +158,7 @@ def test_what_came_while_the_loop_slept_sends_the_call_to_a_new_connection() -> 
     told, sent = threading.Event(), threading.Event()
 
     async def ask() -> list[Answer | Unanswered]:
-        transport = Transport(age_max_seconds=300)
+        transport = Transport(asyncio.get_running_loop(), age_max_seconds=300)
         message = Message("GET", server.base_url, ())
         first = await transport.exchange(message, deadline=None, may_send=lambda: True)
         told.set()
@@ -178,7 +185,7 @@ def test_connections_that_ended_are_not_held() -> None:
     closing = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
     async def held() -> int:
-        transport = Transport(age_max_seconds=300)
+        transport = Transport(asyncio.get_running_loop(), age_max_seconds=300)
         for _ in range(40):
             await transport.exchange(Message("GET", server.base_url, ()), deadline=None, may_send=lambda: True)
         await asyncio.sleep(0)

@@ -58,14 +58,17 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
         for _ in range(50):
             producer.produce(topic, b"not Avro", partition=partition)
     assert producer.flush(30) == 0
-    produce(real_kafka.bootstrap_servers, topic, [Change(PHONE, {"tier": VALUE, "vip": True}, n) for n in range(30)])
-    done = run(sound | {"WORKER_ATTRIBUTES__ALLOW": "tier,Vip"}, "--json", "--records", "15")
+    attributes = {"tier": VALUE, "vip": True, "ssn": VALUE}
+    produce(real_kafka.bootstrap_servers, topic, [Change(PHONE, attributes, n) for n in range(30)])
+    done = run(sound | {"WORKER_ATTRIBUTES__ALLOW": "tier,ssn,Vip"}, "--json", "--records", "15")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = of_records(lines)
     assert any("5 make a call" in what and "10 undecodable" in what for _, what in told), told
     assert len([what for _, what in told if "(example " in what]) == 5
     assert any("phone ********: tier (text)" in what for _, what in told)
     assert any("not in WORKER_ATTRIBUTES__ALLOW" in what and "vip (5)" in what for _, what in told)
+    beside = "5 would make a dead letter beside their call, sensitive_data; the latest is"
+    assert [what for level, what in told if level == "warn" and beside in what]
     assert [what for level, what in told if level == "warn" and "Vip in WORKER_ATTRIBUTES__ALLOW" in what]
     assert done.returncode == 1  # most fail
     for planted in (PHONE, VALUE):

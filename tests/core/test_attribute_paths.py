@@ -254,3 +254,11 @@ def test_check_can_tell_which_fields_are_kept_back_by_name() -> None:
     assert Decoder(Mapping(**{**NOWHERE, "phone": "mobilePhone|MSISDN"}, attributes="*")).kept_back(CONTACTS) == (
         "emailAddress2",
     )
+
+
+def test_check_can_tell_which_fields_are_left_out_and_one_with_a_path_of_its_own_is_not() -> None:
+    def left_out(attributes: str) -> set[str]:
+        return set(Decoder(Mapping(**NOWHERE, attributes=attributes)).left_out(CUSTOMER))
+
+    assert left_out("*") == {"homeAddress", "workAddress", "traits"}
+    assert left_out("*, traits, homeAddress.*") == {"workAddress", "homeAddress.geo", "homeAddress.tags"}

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.avro import NOWHERE, TOPIC, body, fields, framed
-from worker.core.events import decode
-from worker.core.events.attributes import Naming
+from worker.core.events import planning
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.extract import extractor
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
+from worker.core.events.places import Naming
 from worker.core.events.reading import NeedsSchema, PassedOver, Unreadable, read
 from worker.core.letters.letter import headers_of_letter, headers_of_record, letter_of_record, used_headers
 from worker.core.model import Event, Headers, Now, Record
@@ -82,11 +82,14 @@ def test_keys_of_several_schemas_may_stand_beside_each_other() -> None:
     ("form", "key", "path"),
     [
         (KeyForm("text"), b"7", "key"),
+        (KeyForm("integer"), b"\0\x07", "key"),
+        (KeyForm("integer"), b"\0\0\0\x07", "key"),
+        (KeyForm("integer"), b"\0\0\0\0\0\0\0\x07", "key"),
         (KeyForm("none", KEY), KEY_DATA, "key.id"),
         (KeyForm("none", "string"), body("string", "7"), "key"),
     ],
 )
-def test_keys_may_be_text_or_bare_avro(form: KeyForm, key: bytes, path: str) -> None:
+def test_keys_may_be_text_a_whole_number_or_bare_avro(form: KeyForm, key: bytes, path: str) -> None:
     decoder = Decoder(mapping(client_user_id=path), key=form)
     decoder.add(2, VALUE)
     assert event_of(decoder, keyed(key)).user.client_user_id == "7"
@@ -116,6 +119,8 @@ def test_a_record_without_a_key_has_nothing_there() -> None:
         (KeyForm(), framed(6, KEY_DATA), "key: schema 6: not a valid Avro schema"),
         (KeyForm(), framed(2**31, KEY_DATA), "key: schema id 2147483648 is larger"),
         (KeyForm("text"), b"\xff", "key: it is not UTF-8 text"),
+        (KeyForm("integer"), b"7", "key: a whole number has 2, 4 or 8 bytes, this one 1"),
+        (KeyForm("integer"), b"", "key: a whole number has 2, 4 or 8 bytes, this one 0"),
         (KeyForm("none", KEY), b"", "key: Key.id: the record ends within it"),
     ],
 )
@@ -142,7 +147,11 @@ _HOSTILE = st.one_of(
 
 
 @given(
-    key=_HOSTILE, value=_HOSTILE, named=_HOSTILE, keyed_by=_HOSTILE, form=st.sampled_from(["confluent", "text", "none"])
+    key=_HOSTILE,
+    value=_HOSTILE,
+    named=_HOSTILE,
+    keyed_by=_HOSTILE,
+    form=st.sampled_from(["confluent", "text", "integer", "none"]),
 )
 def test_no_bytes_of_a_key_or_of_a_header_raise_anything_else(
     key: bytes | None, value: bytes | None, named: bytes | None, keyed_by: bytes | None, form: str
@@ -167,7 +176,7 @@ def test_a_mapping_that_does_not_fit_a_schema_is_compiled_once_and_refuses_each_
         compiled.append(mapping)
         return extractor(mapping, shape, named)
 
-    monkeypatch.setattr(decode, "extractor", counted)
+    monkeypatch.setattr(planning, "extractor", counted)
     decoder = knowing(Decoder(mapping(attributes="x=key")))
     for _ in range(3):
         with pytest.raises(Undecodable, match="schema 2: attributes: x=key is not one scalar field"):

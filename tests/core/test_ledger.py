@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from worker.core.model import Partition
+from worker.core.waiting import ledger as ledger_module
 from worker.core.waiting.ledger import Ledger
 
 P0 = Partition("profile-changes", 0)
@@ -63,14 +65,37 @@ def test_after_the_log_went_back_nothing_past_the_new_position_is_committable() 
     assert ledger.committable == 4
 
 
+def test_what_is_settled_behind_an_open_offset_takes_no_room() -> None:
+    """A user that fails for hours holds its offset, while millions pass."""
+    ledger = Ledger(P0)
+    ledger.hold(0, 0)
+    tracemalloc.start()
+    try:
+        for offset in range(1, 50_000):
+            ledger.hold(offset, 0)
+            ledger.settle(offset)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    ledger.read(49_999)
+    assert ledger.committable == 0
+    ledger.settle(0)
+    assert ledger.committable == 50_000
+
+
 class LedgerModel(RuleBasedStateMachine):
     """A log that is read with gaps and may go back; each record is held any number of times."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(ledger_module, "_SETTLED_MAX", 1)
         self.ledger = Ledger(P0)
         self.open: Counter[int] = Counter()
         self.position: int | None = None
+
+    def teardown(self) -> None:
+        self.patch.undo()
 
     @rule(gap=st.integers(0, 3), holders=st.integers(0, 3))
     def read(self, gap: int, holders: int) -> None:

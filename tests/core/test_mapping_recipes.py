@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.avro import body, framed, record
+from tests.support.avro import body, fields, framed, record
 from worker.attentive import request
 from worker.settings.load import load
 from worker.wiring import parts
@@ -87,3 +87,34 @@ def test_check_finds_every_path_of_a_recipe_in_its_schema(heading: str, tmp_path
     recipe = RECIPES[heading]
     (tmp_path / "worker.yaml").write_text(recipe.settings)
     assert parts.decoder(load(tmp_path / "worker.yaml", {}, REQUIRED).settings).absent_paths(recipe.schema) == ()
+
+
+def test_the_readmes_first_mapping_does_what_its_comments_say(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```yaml\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    (tmp_path / "worker.yaml").write_text(block)
+    settings = load(tmp_path / "worker.yaml", {}, REQUIRED).settings
+    address = fields(("town", "string"), ("geo", fields(("lat", "double"), name="Geo")), name="Address")
+    contact = fields(("mobile", "string"), ("email", "string"), name="Contact")
+    schema = fields(
+        ("messageId", "string"),
+        ("changedAt", "long"),
+        ("contact", contact),
+        ("address", address),
+        ("consents", {"type": "map", "values": "boolean"}),
+    )
+    decoder = parts.decoder(settings)
+    assert decoder.absent_paths(schema) == ()
+    decoder.add(3, schema)
+    datum = {
+        "messageId": "m1",
+        "changedAt": 1,
+        "contact": {"mobile": "070-123 45 67", "email": "asa@shop.example"},
+        "address": {"town": "Umeå", "geo": {"lat": 63.8}},
+        "consents": {"sms": True},
+    }
+    event = decoder.decode(record(framed(3, body(schema, datum))))
+    assert event is not None
+    checked = parts.preflight(settings).check(event)
+    assert (checked.user.phone, checked.refusals) == ("+46701234567", ())
+    assert dict(checked.accepted) == {"address_town": "Umeå", "sms": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
 from types import FrameType
@@ -201,6 +202,7 @@ def test_dropped_entries_leave_no_memory_behind_in_a_queue_whose_head_waits() ->
                 driver.change(1_000 + user, {"a": user}, P1)
             driver.engine.dropped([P1])
             driver.engine.assigned([P1])
+            gc.collect()
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()

@@ -16,7 +16,7 @@ from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, Undecodable
 from worker.registry.bundled import bundled
 
-DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
+DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples/debezium-postgres/value.avsc").read_text())
 EVERYTHING = fields(
     ("null", "null"),
     ("boolean", "boolean"),

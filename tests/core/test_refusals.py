@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.core.drive import OK, Account, Driver, warm
+from worker.core.delivery.refusals import Refusals
 from worker.core.model import Call, Reply
 
 DAY_SECONDS = 86_400.0
@@ -64,3 +65,12 @@ def test_a_text_that_speaks_of_an_address_convicts_no_identifier_that_no_accepte
     driver.run(lambda call: vague if account(call).status == 400 else Reply(200), WITHIN_SECONDS)
     assert sorted(name for _, name, _ in driver.lost()) == ["backup_contact", "work_contact"]
     assert account.of(1) == {"tier": "gold", "points": 5, "store": "North"}
+
+
+def test_a_value_that_is_accepted_again_is_no_suspect_even_if_another_of_its_type_was_accepted_before() -> None:
+    refusals = Refusals()
+    refusals.refused("tier", "Platinum", 0.0)
+    refusals.accepted({"tier": "Gold"}, 1.0)
+    assert refusals.suspects({"tier": "Platinum", "age": 1}, 2.0) == ["tier"]
+    refusals.accepted({"tier": "Platinum"}, 3.0)
+    assert not refusals.suspects({"tier": "Platinum", "age": 1}, 4.0)

@@ -17,7 +17,8 @@ from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Dri
 from tests.core.test_equivalence import ATTRIBUTES, PARTITIONS, USERS, Equivalence, partition_of
 from worker.core.facts import Facts
 from worker.core.model import Call, Partition, Reply, Scalar, Source, User
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.sparing import Sparing

@@ -12,7 +12,8 @@ from tests.core.drive import P0, P1, key
 from worker.core.delivery.isolation import Isolation
 from worker.core.facts import Facts
 from worker.core.model import Partition, Source, User
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.trouble import Trouble

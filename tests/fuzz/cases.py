@@ -15,7 +15,7 @@ from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.registry.bundled import bundled
 
-_DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples" / "debezium.avsc").read_text())
+_DEBEZIUM = json.loads((Path(__file__).parents[2] / "examples/debezium-postgres/value.avsc").read_text())
 _FLAT = Mapping(
     phone="", email="", client_user_id="id", custom_identifiers="", attributes="*", occurred_at="at", event_id="id"
 )
@@ -136,5 +136,6 @@ def _plain(schema: Any) -> Any:  # noqa: ANN401 - Avro's schemas are str, dict o
     if isinstance(schema, list):
         return [_plain(branch) for branch in schema]
     if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items() if key != "logicalType"}
+        # An empty name of Connect's says nothing, and hides the record's own.
+        return {key: _plain(value) for key, value in schema.items() if key != "logicalType"} | {"connect.name": ""}
     return schema

@@ -12,7 +12,8 @@ from tests.core.drive import P0
 from worker.core.delivery.rate import HEADROOM
 from worker.core.facts import Facts
 from worker.core.model import Source, User, UserKey
-from worker.core.waiting.entry import ENTRY_BYTES, Change
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import ENTRY_BYTES
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window

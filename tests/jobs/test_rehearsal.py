@@ -84,12 +84,25 @@ def test_it_counts_what_records_become_and_tells_the_latest_reason(tmp_path: Pat
     assert "planted" not in repr(found.details)
 
 
+def test_a_letter_beside_a_call_is_told_too(tmp_path: Path) -> None:
+    found = take(made(tmp_path, WORKER_ATTRIBUTES__DENY="notes"), GOOD, GOOD)
+    assert (found.outcomes, found.failing) == ({CALL: 2}, 0)
+    assert found.beside == {Reason.SENSITIVE_DATA: 2}
+    assert found.details[Reason.SENSITIVE_DATA].endswith("notes: denied by policy")
+
+
 def test_an_example_has_kinds_and_types_and_nothing_that_identifies(tmp_path: Path) -> None:
     (example,) = take(made(tmp_path), GOOD).examples
     assert example.identifiers[0] == "phone"
     assert example.attributes == {"loyaltyTier": "text", "points": "number", "notes": "text", "deleted": "truth value"}
     for value in (MOBILE, EMAIL, NOTES, "gold"):
         assert value not in repr(example)
+
+
+def test_a_text_with_blanks_around_it_is_told_as_such(tmp_path: Path) -> None:
+    found = take(made(tmp_path), GOOD | {"loyaltyTier": "gold      "}, GOOD)
+    assert found.fates["sent as text with blanks around it"] == {"loyaltyTier": 1}
+    assert found.fates["sent as text"]["loyaltyTier"] == 1
 
 
 def test_each_column_has_its_fate(tmp_path: Path) -> None:

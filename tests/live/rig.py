@@ -49,7 +49,7 @@ class Brokers:
     def subscribe(self, listener: Listener) -> None:
         listener.assigned([P0, P1])
 
-    def poll(self, _: float) -> list[Record]:
+    def poll(self, _: float, __: int | None = None) -> list[Record]:
         if self.raises is not None:
             raise self.raises
         taken, self.records = self.records, []

@@ -87,7 +87,7 @@ def test_a_signal_during_a_revoke_bounds_both_drains_by_one_deadline(monkeypatch
             signalled.append(rig.now.mono)
         return rig.now
 
-    def poll(_: float) -> list[Record]:
+    def poll(_: float, __: int | None = None) -> list[Record]:
         nonlocal polls, begun
         polls, begun = polls + 1, rig.now.mono
         if polls == 1:

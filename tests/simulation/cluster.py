@@ -6,7 +6,7 @@ the exchange, the membership with its offset notes, the drains, the lease and th
 Models, one file each:
 
 - `kafka.py`: the partition logs, the group coordinator, the commits; `subscription.py`: the worker's consumer.
-- `attentive.py`: the destination; `senders.py`: the worker's sender threads and each request's way there and back.
+- `attentive.py`: the destination; `senders.py`: the worker's requests in flight and their way there and back.
 - `parts.py`: the dead-letter producer, the registry client, the token.
 - `member.py`: the loop. It polls and turns the real membership, as `worker/live/loop.py` does by the real clock.
 - here: the decoder (it looks the event up, so no Avro), the backoff's jitter, the dead-letter topic and the registry.

@@ -21,7 +21,8 @@ from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
 from worker.core.waiting import trouble
-from worker.core.waiting.entry import Attribute, Change, Entry
+from worker.core.waiting.change import Attribute, Change
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.trouble import Evidence, Trouble

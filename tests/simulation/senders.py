@@ -1,4 +1,4 @@
-"""A model of a process's sender threads: each request's way to the destination and back."""
+"""A model of a process's requests in flight: each one's way to the destination and back."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ class Flight:
 
 
 class Senders:
-    """Implements the port `worker.live.ports.Senders`. Requests go on beside the main loop; a freeze stops both."""
+    """Implements the port `worker.live.ports.Senders`. Requests go on beside the main loop, whatever it is at: that is
+    more than the worker's do, which go on only while it turns them. A freeze stops both."""
 
     def __init__(self, cluster: Cluster, owner: Owner, may_send: Callable[[], bool], concurrency: int) -> None:
         self.alive = True

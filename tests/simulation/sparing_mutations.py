@@ -9,7 +9,8 @@ import pytest
 
 from worker.core.model import Scalar, User, UserKey
 from worker.core.waiting import sparing
-from worker.core.waiting.entry import Attribute, Entry
+from worker.core.waiting.change import Attribute
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.sparing import Sparing
 

@@ -112,7 +112,7 @@ class Subscription:
     def subscribe(self, listener: Listener) -> None:
         """Does nothing: `Member` calls the membership itself, since here a revoke callback takes many turns."""
 
-    def poll(self, _: float) -> list[Record]:
+    def poll(self, _: float, __: int | None = None) -> list[Record]:
         """The next records of partitions that are held and not paused, at most the plan's `poll_records`."""
         room = self.cluster.plan.poll_records
         records: list[Record] = []

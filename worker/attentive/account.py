@@ -63,10 +63,8 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
     value = token.value()
     if value is None:
         return Problem(token.problem or "no token", "put the token of the Attentive app there")
-    transport = Transport(age_max_seconds=timeout_seconds)
-    transport.prove(url)
     asked_at = time.time()
-    came = _ask(transport, request.get(url, value, user_agent), timeout_seconds)
+    came = _ask(url, request.get(url, value, user_agent), timeout_seconds)
     if isinstance(came, Unanswered):
         mend = f"{_MEND_PATH}; {_MEND_CERTIFICATE}" if came.failure is Failure.CONNECT else _MEND_PATH
         return Problem(in_words(Reply(None, came.failure, cause=came.cause)), mend)
@@ -75,17 +73,18 @@ def whoami(base_url: str, token: Token, timeout_seconds: float, *, user_agent: s
     return _account(came.body, _ahead_seconds(came.headers.get("date", ""), asked_at, time.time()))
 
 
-def _ask(transport: Transport, message: Message, timeout_seconds: float) -> Answer | Unanswered:
+def _ask(url: str, message: Message, timeout_seconds: float) -> Answer | Unanswered:
     async def ask() -> Answer | Unanswered:
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
         try:
-            return await transport.exchange(message, deadline=deadline, may_send=lambda: True)
+            return await transport.exchange(message, deadline=loop.time() + timeout_seconds, may_send=lambda: True)
         finally:
             await transport.aclose()
 
     # Not `asyncio.run`: at its end it waits for the lookup threads, and one of these may hang.
     loop = asyncio.new_event_loop()
     try:
+        transport = Transport(loop, age_max_seconds=timeout_seconds)
+        transport.prove(url)
         return loop.run_until_complete(ask())
     finally:
         loop.close()

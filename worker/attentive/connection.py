@@ -1,6 +1,6 @@
-"""One connection that carries one exchange at a time, over h11.
+"""One connection that carries one exchange at a time.
 
-    asyncio -> data_received -> h11 -> Response, Data, EndOfMessage -> the exchange's future
+    begin -> the request is written -> data_received -> a plain answer, or h11's events -> the exchange's future
 
 Bytes that arrive while no exchange is under way end the connection: they would pass for the answer to the next request.
 """
@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, cast
 
 import h11
 
-from worker.attentive.message import BODY_BYTES_MAX, Broken, NotHttp
+from worker.attentive.http1 import RawHeaders, plain_answer, reader_of
+from worker.attentive.message import BODY_BYTES_MAX, Broken, Fenced, NoAnswer, NotHttp
 
 PIECE_BYTES: Final = 16 * 1024
 """The size of the pieces that a request is written in. The fence is asked before each one. What the kernel does not
@@ -24,8 +25,8 @@ take at once, asyncio would write later without asking. So a piece is small enou
 writing: Linux then has a third of its buffer free."""
 _ROOM_SECONDS: Final = 0.01
 """How often to look whether the kernel takes another piece. No event of asyncio tells."""
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
+_CONNECT: Final = b"CONNECT"
+_WITH_PLAIN_ANSWERS: Final = frozenset({b"GET", b"POST"})
 
 
 class Received:
@@ -35,7 +36,7 @@ class Received:
         self.bytes_max = bytes_max
         self.status = 0
         self.headers: RawHeaders = ()
-        self.body = bytearray()
+        self.body: bytes | bytearray = b""
         self.cut = False
 
     @property
@@ -45,18 +46,21 @@ class Received:
 
 
 class Connection(asyncio.Protocol):
-    """A TCP or TLS connection. Every method is called in its loop."""
+    """A TCP or TLS connection. Every method is called in its loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._wire: asyncio.Transport | None = None  # the TCP transport, also inside TLS
-        self._poll, self._room = select.poll(), select.poll()
-        self._http = h11.Connection(h11.CLIENT)
+        self._poll = select.poll()
+        self._flags = 0  # what the socket was ready for when `has_unread` looked
+        self._answer: asyncio.Future[Received] | None = None  # of the latest exchange
+        self._method = b""
+        self._content = b""
+        self._written = 0  # how many bytes of the content
+        self._fence: Callable[[], None] = lambda: None
         self._received = Received()
-        self._answer: asyncio.Future[Received] | None = None  # None: no exchange is under way
-        self._tunnels = False  # the exchange is a CONNECT, whose answer is a head alone
-        self._is_written = False
+        self._reader: h11.Connection | None = None  # None while only a plain answer is expected
         self._is_tls = False
         self._is_new = True
         self.is_open = False
@@ -83,7 +87,6 @@ class Connection(asyncio.Protocol):
         """Goes on inside TLS, as a new HTTP connection."""
         self._transport = transport
         self._is_tls = self._is_new = True
-        self._http = h11.Connection(h11.CLIENT)
 
     def abort(self) -> None:
         """Closes at once, without waiting for the other side."""
@@ -96,77 +99,76 @@ class Connection(asyncio.Protocol):
 
         False for a new TLS connection: its bytes are probably session tickets, which servers send unasked.
         """
-        return not (self._is_new and self._is_tls) and bool(self._poll.poll(0))
+        self._flags = self._ready()
+        return not (self._is_new and self._is_tls) and bool(self._flags & ~select.POLLOUT)
 
-    async def exchange(
+    def begin(
         self,
         method: bytes,
-        target: bytes,
-        headers: RawHeaders,
-        body: bytes,
+        content: bytes,
         fence: Callable[[], None],
         answer_bytes_max: int = BODY_BYTES_MAX,
-    ) -> Received:
-        """Writes a request and reads its answer. `is_open` says afterwards whether the connection may be used again.
+    ) -> asyncio.Future[Received]:
+        """Writes a request; the future is its answer. `is_open` then says whether the connection may be used again.
+
+        On a connection that was idle, call `has_unread` right before. To cancel the future does not close the
+        connection: call `abort`.
 
         Args:
             method: such as POST; CONNECT ends with the answer's head.
-            target: the path, or host:port for CONNECT.
-            headers: with Host, and Content-Length where there is a body.
-            body: the whole of it.
-            fence: called right before each write. If it raises, nothing more is written.
+            content: the whole request, as `http1.written` makes it.
+            fence: called right before each write. If it raises a `NoAnswer` or `Fenced`, nothing more is written.
             answer_bytes_max: a longer body is cut there.
 
-        Raises:
+        The future's exceptions:
             Broken: the connection ended before the answer did.
             NotHttp: the answer is not HTTP/1.1.
-            h11.LocalProtocolError: the request is not HTTP/1.1.
+            NoAnswer, Fenced: what the fence raised.
         """
-        answer: asyncio.Future[Received] = self._loop.create_future()
-        try:
-            content = self._written(method, target, headers, body)
-            if not self.is_open or self.has_unread():
-                raise Broken("the other side closed the connection or spoke before it was asked")
-            self._is_new = self._is_written = False
-            self._tunnels = method == b"CONNECT"
-            self._received = Received(answer_bytes_max)
-            self._answer = answer
-            await self._write(content, answer, fence)
-            return await answer
-        finally:
-            # Cancelling this task cancels the future that it awaits. `exception()` also marks the exception as
-            # retrieved: asyncio logs one that nobody retrieved.
-            if not answer.done() or answer.cancelled() or answer.exception() is not None:
-                self.abort()
-            self._answer = None
-            self.used_at = self._loop.time()
+        answer = self._answer = self._loop.create_future()
+        self._method, self._content, self._written, self._fence = method, content, 0, fence
+        self._received = Received(answer_bytes_max)
+        self._reader = None if method in _WITH_PLAIN_ANSWERS else reader_of(method)
+        if not self.is_open or (self._is_new and self.has_unread()):
+            self.fail(Broken("the other side closed the connection or spoke before it was asked"))
+        else:
+            self._is_new = False
+            self._write(answer, self._flags)
+        return answer
 
-    def _written(self, method: bytes, target: bytes, headers: RawHeaders, body: bytes) -> bytes:
-        content = self._http.send(h11.Request(method=method, target=target, headers=list(headers)))
-        if body:
-            content += self._http.send(h11.Data(data=body))
-        return content + self._http.send(h11.EndOfMessage())
+    def fail(self, error: Exception) -> None:
+        """Ends the exchange, if one is under way, and the connection."""
+        self.abort()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
-    async def _write(self, content: bytes, answer: asyncio.Future[Received], fence: Callable[[], None]) -> None:
-        for start in range(0, len(content), PIECE_BYTES):
-            while not answer.done() and not self._has_room():
-                await asyncio.wait((answer,), timeout=_ROOM_SECONDS)
-            if answer.done():
-                if answer.exception() is None and self._received.status < HTTPStatus.BAD_REQUEST:
-                    raise Broken("the answer came before the request was written")
-                return  # it failed, or was refused before it was read, such as 413
-            fence()
-            self._is_written = start + PIECE_BYTES >= len(content)
-            self.transport.write(content[start : start + PIECE_BYTES])
+    def _write(self, answer: asyncio.Future[Received], flags: int | None = None) -> None:
+        """Writes what the kernel takes, and the rest later. `flags`: what the socket was ready for just now."""
+        while self._written < len(self._content) and not answer.done():
+            if not self._has_room(self._ready() if flags is None else flags):
+                self._loop.call_later(_ROOM_SECONDS, self._write, answer)
+                return
+            try:
+                self._fence()
+            except (NoAnswer, Fenced) as error:
+                self.fail(error)
+                return
+            start, self._written = self._written, self._written + PIECE_BYTES
+            self.transport.write(self._content[start : self._written])
+            flags = None
 
-    def _has_room(self) -> bool:
+    def _has_room(self, flags: int) -> bool:
         """Whether the kernel has taken everything and takes another piece.
 
         False once a write has failed, which ends the exchange in the next turn of the loop.
         """
         wire = self._wire
         is_taken = wire is not None and not wire.get_write_buffer_size() and not self.transport.get_write_buffer_size()
-        return is_taken and not self.transport.is_closing() and bool(self._room.poll(0))
+        return is_taken and not self.transport.is_closing() and bool(flags & select.POLLOUT)
+
+    def _ready(self) -> int:
+        """What the socket is ready for, as flags of `select.poll`."""
+        return next((flags for _, flags in self._poll.poll(0)), 0)
 
     # From here on: called by asyncio.
 
@@ -174,17 +176,18 @@ class Connection(asyncio.Protocol):
         """The socket is connected."""
         self._transport = self._wire = cast("asyncio.Transport", transport)
         descriptor = transport.get_extra_info("socket").fileno()
-        self._poll.register(descriptor, select.POLLIN)
-        self._room.register(descriptor, select.POLLOUT)
+        self._poll.register(descriptor, select.POLLIN | select.POLLOUT)
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer, or bytes that nobody asked for."""
         if self._answer is None or self._answer.done():
             self.abort()
+        elif self._reader is None and (plain := plain_answer(data, self._received.bytes_max)) is not None:
+            self._received.status, self._received.headers, self._received.body = plain
+            self._complete()
         else:
-            self._http.receive_data(data)
-            self._read("what came is not HTTP/1.1", NotHttp)
+            self._read(data, "what came is not HTTP/1.1", NotHttp)
 
     def eof_received(self) -> None:
         """The other side sends no more. That completes an answer that has no length; any other is broken."""
@@ -195,20 +198,19 @@ class Connection(asyncio.Protocol):
         within = "within" if self._received.status else "before"
         words = f"the other side closed the connection {within} its answer"
         if self._is_cut_off():
-            self._fail(Broken(words))
+            self.fail(Broken(words))
         else:
-            self._http.receive_data(b"")
-            self._read(words, Broken)
+            self._read(b"", words, Broken)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self.is_open = False
         if isinstance(exc, ssl.SSLError):
-            self._fail(Broken(f"TLS failed: {(exc.reason or 'no reason given').lower().replace('_', ' ')}"))
+            self.fail(Broken(f"TLS failed: {(exc.reason or 'no reason given').lower().replace('_', ' ')}"))
         elif exc is None or isinstance(exc, OSError):
-            self._fail(Broken("the connection was reset"))
+            self.fail(Broken("the connection was reset"))
         else:
-            self._fail(exc)  # a bug, which must be seen
+            self.fail(exc)  # a bug, which must be seen
 
     def _is_cut_off(self) -> bool:
         """Whether TLS ended without its closing alert: anybody may have ended the connection (RFC 9112, 9.8)."""
@@ -222,46 +224,45 @@ class Connection(asyncio.Protocol):
             return True
         return False
 
-    def _read(self, otherwise: str, kind: type[NotHttp | Broken]) -> None:
+    def _read(self, data: bytes, otherwise: str, kind: type[NotHttp | Broken]) -> None:
+        if self._reader is None:
+            self._reader = reader_of(self._method)
+        self._reader.receive_data(data)
         try:
-            self._read_events()
+            self._read_events(self._reader)
         except h11.RemoteProtocolError:  # its text may quote the answer
-            self._fail(kind(otherwise))
+            self.fail(kind(otherwise))
 
-    def _read_events(self) -> None:
+    def _read_events(self, reader: h11.Connection) -> None:
         received = self._received
         while True:
-            event = self._http.next_event()
+            event = reader.next_event()
             if isinstance(event, h11.Data):
                 received.body += event.data[: received.bytes_max - len(received.body)]
                 received.cut = len(received.body) >= received.bytes_max
                 if received.cut:
-                    return self._finish()
+                    return self._complete(keep=False)
             elif isinstance(event, h11.Response):
                 received.status, received.headers = event.status_code, list(event.headers)
-                if self._tunnels:
-                    return self._finish()
+                if self._method == _CONNECT:
+                    return self._complete(keep=not reader.trailing_data[0])
             elif isinstance(event, h11.EndOfMessage):
-                return self._finish()
+                return self._complete(keep=_is_whole(reader) and not received.is_ambiguous)
             elif not isinstance(event, h11.InformationalResponse):  # NEED_DATA, PAUSED or ConnectionClosed
                 return None
 
-    def _finish(self) -> None:
+    def _complete(self, *, keep: bool = True) -> None:
         """The answer is complete. Keeps the connection only if request and answer were both transferred whole."""
-        http = self._http
-        is_whole = self._tunnels or (
-            http.our_state is http.their_state is h11.DONE
-            and not self._received.cut
-            and self._is_written
-            and not self._received.is_ambiguous
-        )
-        if not is_whole or http.trailing_data[0]:
+        is_written = self._written >= len(self._content)
+        if not is_written and self._received.status < HTTPStatus.BAD_REQUEST:
+            self.fail(Broken("the answer came before the request was written"))
+            return
+        if not keep or not is_written:
             self.abort()
-        elif not self._tunnels:
-            http.start_next_cycle()
+        self.used_at = self._loop.time()
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(self._received)
 
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+
+def _is_whole(reader: h11.Connection) -> bool:
+    return reader.our_state is reader.their_state is h11.DONE and not reader.trailing_data[0]

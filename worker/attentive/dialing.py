@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from worker.asides import in_daemon_thread
 from worker.attentive.connection import Connection
+from worker.attentive.http1 import written
 from worker.attentive.message import NoAnswer, NoConnection, ProxyRefused
 from worker.attentive.proxies import Proxy, proxy_for
 from worker.attentive.trust import Trust
@@ -87,7 +88,7 @@ class Opening:
             raise NoConnection(f"{host} is not a valid host name") from None
         proxy = proxy_for(host, port, self._environ) if is_tls else None
         if proxy is None:
-            connection = await self._connected(host, port, _written(host, port))
+            connection = await self._connected(host, port, _place_of(host, port))
         else:
             connection = await self._connected(proxy.host, proxy.port, _place(proxy))
         self._made(connection)
@@ -159,12 +160,12 @@ class Opening:
         if proxy.is_tls:
             await self._encrypt(connection, proxy.host)
         self.doing = f"waiting for the tunnel of {place}"
-        target = _written(self._origin.host, self._origin.port).encode("ascii")
+        target = _place_of(self._origin.host, self._origin.port).encode("ascii")
         headers = [(b"Host", target)]
         if proxy.authorization is not None:
             headers.append((b"Proxy-Authorization", proxy.authorization.encode("ascii")))
         try:
-            answer = await connection.exchange(b"CONNECT", target, headers, b"", lambda: None)
+            answer = await connection.begin(b"CONNECT", written(b"CONNECT", target, headers, b""), lambda: None)
         except NoAnswer:
             raise ProxyRefused(f"{place} gave no answer to CONNECT; is it an HTTP proxy?") from None
         if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
@@ -207,12 +208,12 @@ class Opening:
         return f"{host} closed the connection during the TLS handshake"
 
 
-def _written(host: str, port: int) -> str:
+def _place_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _place(proxy: Proxy) -> str:
-    return f"the proxy {_written(proxy.host, proxy.port)}"
+    return f"the proxy {_place_of(proxy.host, proxy.port)}"
 
 
 def _unreachable(error: OSError, place: str) -> str:

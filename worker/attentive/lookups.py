@@ -46,9 +46,9 @@ class Lookups:
         self._token = token
         self._user_agent = user_agent
         self._timeout_seconds = timeout_seconds
-        self._transport = Transport(age_max_seconds=connection_age_max_seconds)
-        self._transport.prove(self._url)
         self._loop = asyncio.new_event_loop()
+        self._transport = Transport(self._loop, age_max_seconds=connection_age_max_seconds)
+        self._transport.prove(self._url)
 
     def ask(self, users: Sequence[User], stopped: Callable[[], bool]) -> list[Reply]:
         """A reply for each user, in their order. Each user has a phone or an email.

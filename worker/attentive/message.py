@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus
 
-from worker.core.model import Failure
+from worker.core.model import Failure, cheap
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """How much of an answer's body is read, unless its request wants more. A longer body is cut there, and the answer still
 counts."""
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class Message:
     """A request: `Message("GET", "https://api.example.com/v1/me", (("Accept", "application/json"),))`.
 
@@ -35,7 +35,7 @@ class Message:
         return b" ".join([*token, query, self.body])
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class Answer:
     """A complete answer; its body is cut at the request's `answer_bytes_max`.
 

@@ -45,7 +45,7 @@ def reply_of(came: Answer | Unanswered, *, sent: bytes = b"", now_seconds: float
     status, headers = came.status, came.headers
     body = _body(headers, came.body)
     document = _document(body)
-    message = printable(next(_messages(document), ""), MESSAGE_CHARACTERS_MAX)
+    message = "" if status in _SUCCESS else printable(next(_messages(document), ""), MESSAGE_CHARACTERS_MAX)
     return Reply(
         status=status,
         retry_after_seconds=_retry_after(headers, now_seconds),
@@ -152,6 +152,8 @@ def _is_web_page(status: int, headers: _Headers, body: str) -> bool:
 
 def _retry_after(headers: _Headers, now_seconds: float) -> float | None:
     value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
     if _SECONDS.fullmatch(value):
         seconds = float(value)
         return max(0.0, seconds) if math.isfinite(seconds) else None

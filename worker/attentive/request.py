@@ -6,10 +6,11 @@ Writes the JSON by hand: `json` cannot write a Decimal exactly, and by way of a 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring as _text  # what json.dumps uses for text, without its detours
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -24,6 +25,9 @@ LOOKUP_BYTES_MAX: Final = 1024 * 1024
 
 EXPONENT_MAX = 10_000
 """Bound of a number's exponent. We write it out as digits, so `Decimal("1E+1000000000")` would take a gigabyte."""
+
+
+_PRINTED_MAX: Final = 10**18
 
 
 def headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
@@ -60,12 +64,12 @@ def upsert(url: str, call: Call, token: str, user_agent: str) -> Message:
     Raises:
         ValueError: what `body` raises.
     """
-    return Message(
-        "POST",
-        url,
-        (*headers(token, user_agent), ("Content-Type", "application/json")),
-        body(call.user, call.properties),
-    )
+    return Message("POST", url, _upsert_headers(token, user_agent), body(call.user, call.properties))
+
+
+@lru_cache(maxsize=8)
+def _upsert_headers(token: str, user_agent: str) -> tuple[tuple[str, str], ...]:
+    return (*headers(token, user_agent), ("Content-Type", "application/json"))
 
 
 def body(user: User, properties: Mapping[str, Scalar]) -> bytes:
@@ -86,38 +90,37 @@ def body(user: User, properties: Mapping[str, Scalar]) -> bytes:
 
 
 def _user(user: User) -> str:
-    external: dict[str, object] = {}
-    if user.client_user_id is not None:
-        external["clientUserId"] = user.client_user_id
-    if user.custom:
-        external["customIdentifiers"] = [{"name": name, "value": value} for name, value in user.custom]
-    identifiers: dict[str, object] = {}
+    named = []
     if user.phone is not None:
-        identifiers["phone"] = user.phone
+        named.append(f'"phone":{_text(user.phone)}')
     if user.email is not None:
-        identifiers["email"] = user.email
+        named.append(f'"email":{_text(user.email)}')
+    external = []
+    if user.client_user_id is not None:
+        external.append(f'"clientUserId":{_text(user.client_user_id)}')
+    if user.custom:
+        pairs = ",".join(f'{{"name":{_text(name)},"value":{_text(value)}}}' for name, value in user.custom)
+        external.append(f'"customIdentifiers":[{pairs}]')
     if external:
-        identifiers["externalIdentifiers"] = external
-    if not identifiers:
+        named.append(f'"externalIdentifiers":{{{",".join(external)}}}')
+    if not named:
         raise ValueError("a call without an identifier cannot be sent")
-    return json.dumps(identifiers, ensure_ascii=False, separators=(",", ":"))
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return f"{{{','.join(named)}}}"
 
 
 def _scalar(name: str, value: Scalar) -> str:
+    if isinstance(value, str):
+        return _text(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"attribute {name!r}: NaN and infinity are not JSON")
         return float.__repr__(value)
+    if isinstance(value, int) and -_PRINTED_MAX < value < _PRINTED_MAX:
+        return str(value)
     # Through Decimal, since Python refuses to print an int of more than 4300 digits.
     return _plain(name, Decimal(value))
 

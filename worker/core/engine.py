@@ -30,7 +30,8 @@ from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus
 from worker.core.totals import Totals
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.sparing import Sparing

@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Letter, Partition, Reason
+from worker.core.model import Failure, Letter, Partition, Reason, cheap
 from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace
 
@@ -31,7 +31,7 @@ FACTS_MAX: Final = 10_000
 # -- calls and entries: told by the core -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class CallMade:
     """A request starts. `attributes` is how many it carries; `probe` is true for a closed gate's probe."""
 
@@ -39,7 +39,7 @@ class CallMade:
     probe: bool
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class CallEnded:
     """A request ended with a `status`, or without a reply, with a `failure`. `seconds` is its duration.
 
@@ -55,7 +55,7 @@ class CallEnded:
     receipt: Receipt | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@cheap
 class Delivered:
     """An entry is settled, and at least one of its attributes reached the destination.
 

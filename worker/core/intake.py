@@ -21,7 +21,7 @@ from worker.core.letters.outbox import OffsetOwner, Outbox
 from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
-from worker.core.waiting.entry import Change
+from worker.core.waiting.change import Change
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.sparing import Sparing

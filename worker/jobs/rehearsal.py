@@ -56,6 +56,7 @@ class Rehearsal:
 
     Attributes:
         outcomes: how many records became what.
+        beside: how many of those that make a call make a letter as well, by its reason.
         details: of each reason for a letter, the latest position and detail.
         fates: what became of attributes, each with the records in which it did.
         examples: what the first records become that make a call.
@@ -75,6 +76,7 @@ class Rehearsal:
         self._named: set[str] = set()  # as the rules of attributes see them
         self._unknown: set[str] = set()
         self.outcomes: Counter[str] = Counter()
+        self.beside: Counter[str] = Counter()
         self.details: dict[str, str] = {}
         self.fates: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.examples: list[Example] = []
@@ -160,6 +162,9 @@ class Rehearsal:
         self._count_fates(event, checked)
         if checked.accepted:
             self.outcomes[CALL] += 1
+            for refusal in checked.refusals:
+                self.beside[refusal.reason] += 1
+                self._explain(refusal.reason, refusal.detail, where)
             if len(self.examples) < EXAMPLES_MAX:
                 kinds = {name: _kind(value) for name, value in checked.accepted.items()}
                 self.examples.append(Example(where, _identifiers(checked.user), kinds))
@@ -171,6 +176,9 @@ class Rehearsal:
 
     def _failed(self, reason: Reason, detail: str, where: str) -> None:
         self.outcomes[reason] += 1
+        self._explain(reason, detail, where)
+
+    def _explain(self, reason: Reason, detail: str, where: str) -> None:
         self.details[reason] = f"{where}: {detail}"
 
     def _count_fates(self, event: Event, checked: Checked) -> None:
@@ -220,7 +228,9 @@ def _identifiers(user: User) -> tuple[str, ...]:
 def _kind(value: Scalar) -> str:
     if isinstance(value, bool):
         return "truth value"
-    return "text" if isinstance(value, str) else "number"
+    if isinstance(value, str):
+        return "text" if value == value.strip() else "text with blanks around it"
+    return "number"
 
 
 def _avro(schema: object | None) -> AvroType | None:

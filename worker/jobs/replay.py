@@ -63,7 +63,7 @@ class ReplayJob:
 
         Raises:
             RangeFailed: A topic cannot be read on.
-            SendersStoppedError: A bug ended the senders' thread.
+            SendersStoppedError: A bug ended the senders.
         """
         try:
             while self.turn(stop=stop_requested()):

@@ -100,10 +100,11 @@ class Subscription:
         connection = self._connection
         return connection.refusal or connection.problem or self._positions.problem or self._missing.problem
 
-    def poll(self, timeout_seconds: float) -> list[Record]:
-        """Waits up to `timeout_seconds` for the first record. Returns it with all others that are there already.
+    def poll(self, timeout_seconds: float, records_max: int | None = None) -> list[Record]:
+        """Waits up to `timeout_seconds` for the first record. Returns it with others that are there already.
 
-        Returns none before that time if a partition's end is reached, which `passed` then tells.
+        Returns at most `records_max`, and never more than about 2 MiB. Returns none before that time if a partition's
+        end is reached, which `passed` then tells.
 
         Raises:
             SourceFailed: librdkafka reported a fatal error.
@@ -114,8 +115,8 @@ class Subscription:
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and self._poll_size.more:
-            messages += self._consumer.consume(self._poll_size.more, 0)
+        if messages and (more := self._poll_size.more(records_max)):
+            messages += self._consumer.consume(more, 0)
         self._raise_pending()
         records = [record for message in messages if (record := self._record(message)) is not None]
         if records:

@@ -92,8 +92,8 @@ class Range:
             RangeFailed: A topic is gone or forbidden, or librdkafka reported a fatal error.
         """
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and self._poll_size.more:
-            messages += self._consumer.consume(self._poll_size.more, 0)
+        if messages and (more := self._poll_size.more()):
+            messages += self._consumer.consume(more, 0)
         records = []
         for message in messages:
             if (error := message.error()) is None:

@@ -73,8 +73,8 @@ class Loop:
                 if not self._exchange.engine.in_flight:
                     time.sleep(BUSY_SECONDS)
         except BaseException:
-            # The poll goes on and gives the partitions away, and only then raises this. Meanwhile the sender thread
-            # must not write calls that wait for a connection: the next owner may have sent newer values.
+            # The poll goes on and gives the partitions away, and only then raises this. From now on no call that waits
+            # for a connection may be written: the next owner may have sent newer values.
             self._membership.fall_silent()
             raise
 
@@ -87,7 +87,7 @@ class Loop:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
         wait_seconds = self._wait_seconds()
-        records = self._group.poll(0.0 if in_flight else wait_seconds)
+        records = self._group.poll(0.0 if in_flight else wait_seconds, self._membership.records_max)
         self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
 
     def _wait_seconds(self) -> float:

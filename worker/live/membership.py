@@ -23,6 +23,7 @@ from worker.live.lease import Lease
 from worker.live.offsets import Offsets
 from worker.live.ports import Group, Reporter
 from worker.live.share import Share
+from worker.live.slices import Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Membership:
         self._pace = pace
         self._reporter = reporter
         self._agreement = Agreement()
+        self._slices = Slices()
         self._offsets = Offsets(group, self._engine, self._clock)
         self._assigned: set[Partition] = set()
         self._paused: set[Partition] = set()
@@ -74,7 +76,7 @@ class Membership:
         """Everything that follows a poll. If a call is in flight, waits up to `wait_seconds` for a reply."""
         self._offsets.read_notes()
         if records:
-            self._engine.receive(records, self._clock())
+            self._receive(records)
         self._engine.passed(self._group.passed())
         for deleted in self._group.deleted_unread():
             self._tell(deleted)
@@ -90,6 +92,11 @@ class Membership:
         if self._rejoins:
             self._rejoins = False
             self._group.rejoin()
+
+    @property
+    def records_max(self) -> int | None:
+        """How many records the next turn should take at most. None: as many as there are."""
+        return self._slices.records_max if self._engine.in_flight else None
 
     def next_due(self, now: Now) -> float:
         """When a turn has something to do even if nothing arrives, in monotonic seconds."""
@@ -184,6 +191,11 @@ class Membership:
         return self._group.end_offsets()
 
     # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _receive(self, records: Sequence[Record]) -> None:
+        now = self._clock()
+        self._engine.receive(records, now)
+        self._slices.took(len(records), self._clock().mono - now.mono)
 
     def _step(self, wait_seconds: float = 0.0) -> None:
         self._renew_lease()

@@ -55,8 +55,8 @@ class Group(Protocol):
     def subscribe(self, listener: Listener) -> None:
         """Joins the group. `poll` and `close` call the listener."""
 
-    def poll(self, timeout_seconds: float) -> list[Record]:
-        """The next records; waits up to `timeout_seconds` for the first."""
+    def poll(self, timeout_seconds: float, records_max: int | None = None) -> list[Record]:
+        """The next records, at most `records_max`; waits up to `timeout_seconds` for the first."""
 
     def passed(self) -> Mapping[Partition, int]:
         """The next offset of each partition that is read to its end: what lies before it is no record, or was polled.

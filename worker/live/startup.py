@@ -103,7 +103,7 @@ class Worker:
 
         Raises:
             SourceFailed: The consumer met an error that only a restart mends.
-            SendersStoppedError: A bug ended the senders' thread.
+            SendersStoppedError: A bug ended the senders.
             AddressUnavailableError: The health server's address is taken.
             DeadLetterTopicUnusable: See there.
             Exception: Whatever `make_parts` raises.
@@ -123,13 +123,12 @@ class Worker:
 
     def _run_loop(self, stop_requested: Callable[[], bool]) -> bool:
         parts = self._make_parts()
-        parts.senders.start()
         parts.lease.begin()
         collector.settle()
         try:
             drain = parts.loop.run(stop_requested, self._stopping)
         finally:
-            parts.senders.close(_CLOSE_SECONDS)
+            parts.senders.close()
             parts.letters.close(_CLOSE_SECONDS)
             if parts.receipts is not None:
                 parts.receipts.close(_RECEIPTS_SECONDS)

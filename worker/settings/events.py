@@ -72,10 +72,10 @@ class SchemaSettings(Section):
     writer_schema: OptionalPath = Field(
         default=None, description="path of the schema that records were written with, if framing is `none`"
     )
-    key_framing: Annotated[Literal["confluent", "none", "text"], ANY_CASE] = Field(
+    key_framing: Annotated[Literal["confluent", "none", "text", "integer"], ANY_CASE] = Field(
         default="confluent",
         description="how Kafka keys are written, if a path of the mapping begins with `key`: as for values, or `text` "
-        "(UTF-8)",
+        "(UTF-8), or `integer` (2, 4 or 8 bytes, as Kafka's own serializers write a whole number)",
     )
     key_schema: OptionalPath = Field(
         default=None, description="path of the schema that keys were written with, if their framing is `none`"

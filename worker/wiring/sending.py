@@ -88,8 +88,7 @@ def sending(
 
         def senders(write_by: Callable[[], float]) -> Senders:
             made = parts.senders(settings, bearer, lambda: True, write_by=write_by)
-            stack.callback(made.close, _CLOSE_SECONDS)
-            made.start()
+            stack.callback(made.close)
             return made
 
         yield Sending(engine, letters, source, senders, bearer, log)

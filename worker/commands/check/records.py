@@ -10,7 +10,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from worker.commands.check.finding import ASK_SECONDS, Finding
-from worker.core.model import Partition
+from worker.core.model import Partition, Reason
 from worker.jobs.rehearsal import CALL, EXAMPLES_MAX, NOTHING, Rehearsal
 from worker.jobs.unfinished import Unfinished
 from worker.kafka import bounds
@@ -31,6 +31,14 @@ _NAME_CHARACTERS: Final = 60
 _DETAIL_CHARACTERS: Final = 400
 # These tell of a slip. That others match nothing in a few records is usual: they are there for rare cases.
 _SLIPS: Final = ("ALLOW", "EXCLUDE", "RENAME", "TYPES")
+_MEND: Final = "mend the mapping if the records are right, or their producer"
+_MENDS: Final[Mapping[str, str]] = {
+    Reason.INVALID_IDENTITY: "mend the mapping or their producer, or let the next identifier name the user: "
+    "WORKER_IDENTITY__INVALID=next",
+    Reason.SENSITIVE_DATA: "leave such attributes out by WORKER_MAPPING__EXCLUDE: Attentive forbids them, or "
+    "WORKER_ATTRIBUTES__DENY does",
+    Reason.UNSUPPORTED_VALUE: "leave such attributes out by WORKER_MAPPING__EXCLUDE, or mend their producer",
+}
 
 
 def check_records(settings: Settings, wanted: int, log: FilteringBoundLogger) -> Iterator[Finding]:
@@ -88,11 +96,8 @@ def _findings(topic: str, found: Rehearsal, problem: str | None) -> Iterator[Fin
         return
     yield _summary(topic, found)
     for reason, detail in found.details.items():
-        yield Finding.warn(
-            _CHECK,
-            f"{topic}: {found.outcomes[reason]} would be dead letters, {reason}; the latest is {_cut(detail)}",
-            "mend the mapping if the records are right, or their producer",
-        )
+        what = f"{topic}: {_letters(found, reason)}, {reason}; the latest is {_cut(detail)}"
+        yield Finding.warn(_CHECK, what, _MENDS.get(reason, _MEND))
     for number, one in enumerate(found.examples, 1):
         user = ", ".join(f"{kind} {MASK}" for kind in one.identifiers)
         sent = _listed(f"{_name(name)} ({kind})" for name, kind in one.attributes.items())
@@ -117,6 +122,12 @@ def _summary(topic: str, found: Rehearsal) -> Finding:
     if found.outcomes[NOTHING] > found.outcomes[CALL]:
         return Finding.warn(_CHECK, what, "check the mapping: most of the records would be passed over")
     return Finding.ok(_CHECK, what)
+
+
+def _letters(found: Rehearsal, reason: str) -> str:
+    whole, beside = found.outcomes[reason], found.beside[reason]
+    told = (f"{whole} would be dead letters", f"{beside} would make a dead letter beside their call")
+    return " and ".join(text for text, count in zip(told, (whole, beside), strict=True) if count)
 
 
 def _patterns(topic: str, found: Rehearsal) -> Iterator[Finding]:

@@ -141,7 +141,9 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
     identifiers = [_IDENTIFIER_PATHS[kind] for kind in settings.identity.order]
     if lacking := [path for name, _, path in (entry.partition(": ") for entry in absent) if name == "attributes"]:
         return Finding.fail(
-            "schemas", f"{what}: has no field {', '.join(lacking)} for the attributes", "set WORKER_MAPPING__ATTRIBUTES"
+            "schemas",
+            f"{what}: has no field {', '.join(lacking)} for the attributes",
+            "set WORKER_MAPPING__ATTRIBUTES: the path of a map or a record, or * for every field (docs/mapping.md)",
         )
     if all(name in settings_absent or not getattr(mapping, name) for name in identifiers):
         paths = ", ".join(f"{name}: {getattr(mapping, name)}" for name in identifiers if getattr(mapping, name))
@@ -154,6 +156,8 @@ def _mapped(settings: Settings, decoder: Decoder, schema: object, what: str, key
         )
     if absent:
         return Finding.warn(
-            "schemas", f"{what}: lacks mapped fields ({', '.join(absent)})", "set those of WORKER_MAPPING__* to fit"
+            "schemas",
+            f"{what}: lacks mapped fields ({', '.join(absent)})",
+            'set those of WORKER_MAPPING__* to fit, or to "" where there is no such field',
         )
     return Finding.ok("schemas", f"{what}: decodes, and has every mapped field")

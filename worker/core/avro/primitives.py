@@ -13,7 +13,7 @@ Raises `Misfit` if the bytes do not fit, and IndexError or `Misfit` if they end 
 """
 
 TRUNCATED = "the record ends within it"
-_SHIFTS = range(7, 64, 7)  # for the second to the tenth byte of a number; 64 bits never need more
+_SHIFTS = range(21, 64, 7)  # for the fourth to the tenth byte of a number; 64 bits never need more
 _LONG_BITS = 64
 _INT_MAX = 2**31 - 1
 _MORE = 0x80
@@ -26,11 +26,19 @@ class Misfit(Exception):
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
     """A number of at most 64 bits. It need not be encoded in its shortest form."""
-    byte = data[at]
-    at += 1
+    number = data[at]
+    if number < _MORE:
+        return (number >> 1) ^ -(number & 1), at + 1
+    byte = data[at + 1]  # written out for numbers of two and three bytes, which most are
+    number += (byte << 7) - _MORE
     if byte < _MORE:
-        return (byte >> 1) ^ -(byte & 1), at
-    number = byte - _MORE
+        return (number >> 1) ^ -(number & 1), at + 2
+    byte = data[at + 2]
+    number += (byte << 14) - (_MORE << 7)
+    if byte < _MORE:
+        return (number >> 1) ^ -(number & 1), at + 3
+    number -= _MORE << 14
+    at += 3
     for shift in _SHIFTS:
         byte = data[at]
         at += 1

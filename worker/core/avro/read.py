@@ -40,7 +40,7 @@ _BRANCHES_OF_ONE_BYTE = 64
 _NAME_SHOWN_MAX = 60
 
 
-class _Usage:
+class Usage:
     """How much of the bounds above the current record has used."""
 
     __slots__ = ("depth", "objects")
@@ -50,6 +50,11 @@ class _Usage:
         self.objects = 0
 
     def add_objects(self, objects: int) -> None:
+        """Counts them.
+
+        Raises:
+            Misfit: They are too many.
+        """
         self.objects += objects
         if self.objects > _OBJECTS_MAX:
             raise Misfit(_TOO_MANY)
@@ -59,8 +64,8 @@ class Reader:
     """Reads records of one schema, one at a time. Keeps nothing of the schema but what reading needs."""
 
     def __init__(self, avro: AvroType) -> None:
-        self._usage = _Usage()
-        self._root = _Compiler(avro, self._usage).root
+        self._usage = Usage()
+        self._root = Closures(avro, self._usage).of(avro.root)
 
     def read(self, data: bytes, start: int) -> Any:  # noqa: ANN401 - whatever the schema says
         """The value from `start` to the end of the data.
@@ -80,41 +85,52 @@ class Reader:
         return value
 
 
-class _Compiler:
-    """Makes the closures that read the values of one schema; `root` reads the whole one."""
+class Closures:
+    """Makes the closures that read the values of one schema.
 
-    def __init__(self, avro: AvroType, usage: _Usage) -> None:
+    Raises:
+        Undecodable: Its records would exceed the bounds above.
+    """
+
+    def __init__(self, avro: AvroType, usage: Usage) -> None:
         self._avro = avro
         self._usage = usage
         self._named: dict[str, Read] = {}
         self._weights: dict[str, int] = {}
-        self._kinds: dict[str, Callable[[Any], Read]] = {
-            "union": self._union,
-            "array": self._array,
-            "map": self._map,
-            "enum": enum,
-            "fixed": fixed,
-        }
-        if self._weight(avro.root) > _OBJECTS_MAX:
+        if self.weight(avro.root) > _OBJECTS_MAX:
             raise Undecodable(f"its schema has {_TOO_MANY}")
-        self.root = self._compile(avro.root)
 
-    def _compile(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    def of(self, schema: Any) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
+        """A closure that reads a value of this type, which is the schema or a part of it."""
         kind = kind_of(schema)
         if isinstance(schema, str) and kind in self._avro.names:
             return self._by_name(kind)
         if is_record(schema):
             return self._record(schema)
-        compiled = self._kinds.get(kind)
-        read = _logical(schema, PRIMITIVES[kind] if compiled is None else compiled(schema))
+        read = _logical(schema, self._plain(kind, schema))
         if isinstance(schema, dict) and "name" in schema:
             self._named[schema["name"]] = read
         return read
 
+    def _plain(self, kind: str, schema: Any) -> Read:  # noqa: ANN401 - as above
+        match kind:
+            case "union":
+                return self._union(schema)
+            case "array":
+                return self._array(schema)
+            case "map":
+                return self._map(schema)
+            case "enum":
+                return enum(schema)
+            case "fixed":
+                return fixed(schema)
+            case _:
+                return PRIMITIVES[kind]
+
     def _by_name(self, name: str) -> Read:
         if not self._avro.recursive:
-            return self._named[name]
-        named, usage, weight = self._named, self._usage, self._weight(name)
+            return self._named.get(name) or self.of(self._avro.names[name])
+        named, usage, weight = self._named, self._usage, self.weight(name)
 
         def read(data: bytes, at: int) -> tuple[Any, int]:
             usage.add_objects(weight)
@@ -143,11 +159,11 @@ class _Compiler:
             return value, at
 
         read = self._named[schema["name"]] = _logical(schema, record)
-        fields.extend((field["name"], self._compile(field["type"])) for field in schema["fields"])
+        fields.extend((field["name"], self.of(field["type"])) for field in schema["fields"])
         return read
 
     def _union(self, schema: list[Any]) -> Read:
-        branches = [self._compile(branch) for branch in schema]
+        branches = [self.of(branch) for branch in schema]
         by_byte = {index << 1: read for index, read in enumerate(branches[:_BRANCHES_OF_ONE_BYTE])}
 
         def union(data: bytes, at: int) -> tuple[Any, int]:
@@ -162,8 +178,8 @@ class _Compiler:
         return union
 
     def _array(self, schema: dict[str, Any]) -> Read:
-        item = self._compile(schema["items"])
-        weight = self._weight(schema["items"])
+        item = self.of(schema["items"])
+        weight = self.weight(schema["items"])
         add_objects = self._usage.add_objects
 
         def array(data: bytes, at: int) -> tuple[list[Any], int]:
@@ -184,8 +200,8 @@ class _Compiler:
         return array
 
     def _map(self, schema: dict[str, Any]) -> Read:
-        item = self._compile(schema["values"])
-        weight = self._weight(schema["values"])
+        item = self.of(schema["values"])
+        weight = self.weight(schema["values"])
         add_objects = self._usage.add_objects
 
         def read_map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
@@ -205,7 +221,7 @@ class _Compiler:
 
         return read_map
 
-    def _weight(self, schema: Any) -> int:  # noqa: ANN401 - as above
+    def weight(self, schema: Any) -> int:  # noqa: ANN401 - as above
         """The most objects that one value of this schema can cost without a byte for each.
 
         Without those inside its arrays, maps and recursive types: these are counted while they are read.
@@ -213,13 +229,13 @@ class _Compiler:
         schema = self._avro.resolve(schema)
         kind = kind_of(schema)
         if kind == "union":
-            return max((self._weight(branch) for branch in schema if kind_of(branch) != "null"), default=0)
+            return max((self.weight(branch) for branch in schema if kind_of(branch) != "null"), default=0)
         if not is_record(schema):
             return int(kind in {"array", "map", "null"} or (kind == "fixed" and int(schema["size"]) == 0))
         name = schema["name"]
         if name not in self._weights:
             self._weights[name] = 1  # in case it refers to itself
-            self._weights[name] = 1 + sum(self._weight(field["type"]) for field in schema["fields"])
+            self._weights[name] = 1 + sum(self.weight(field["type"]) for field in schema["fields"])
         return self._weights[name]
 
 
@@ -233,11 +249,21 @@ def _shown(name: str) -> str:
     return shown if len(shown) <= _NAME_SHOWN_MAX else shown[:_NAME_SHOWN_MAX] + "…"
 
 
-def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - Avro's schemas are str, dict or list
-    """The same, converted by the logical type's reader in `render`."""
+def converter(schema: Any) -> Callable[[Any, Any, None], Any] | None:  # noqa: ANN401 - Avro's schemas are str, dict or list
+    """The logical type's reader in `render`, which takes a plain value and the schema. None: the plain value counts."""
     if not isinstance(schema, dict) or "logicalType" not in schema:
+        return None
+    convert: Callable[[Any, Any, None], Any] = fastavro.read.LOGICAL_READERS[
+        f"{schema['type']}-{schema['logicalType']}"
+    ]
+    return convert
+
+
+def _logical(schema: Any, read: Read) -> Read:  # noqa: ANN401 - as above
+    """The same, converted by the logical type."""
+    convert = converter(schema)
+    if convert is None:
         return read
-    convert = fastavro.read.LOGICAL_READERS[f"{schema['type']}-{schema['logicalType']}"]
 
     def logical(data: bytes, at: int) -> tuple[Any, int]:
         value, at = read(data, at)

@@ -78,7 +78,7 @@ class Judge:
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame
-        if verdict not in {Verdict.DELIVERED, Verdict.ABORTED}:
+        if verdict is not Verdict.DELIVERED and verdict is not Verdict.ABORTED:
             self.latest_error = LatestError(now.wall_ms, in_words(reply))
         trace = self._trace(flight, now) if self._options.trace_links_max else None
         receipt = _receipt(flight, reply, now) if self._options.receipts else None
@@ -109,7 +109,7 @@ class Judge:
                 self._failed(flight, verdict, reply, now)
 
     def _delivered(self, flight: Flight, reply: Reply, now: Now) -> None:
-        if reply.status not in {None, HTTPStatus.OK, *self._odd_successes}:
+        if reply.status != HTTPStatus.OK and reply.status is not None and reply.status not in self._odd_successes:
             self._odd_successes.add(reply.status or 0)
             self._facts.tell(UnusualSuccess(reply.status or 0))
         self._resume(now, probe=flight.call.probe)

@@ -15,6 +15,7 @@ from worker.core.delivery.isolation import Isolation, named_in, speaks_of_user
 from worker.core.model import Scalar
 
 KEPT_MAX: Final = 10_000  # in each of the three memories
+_FRESH_SECONDS: Final = 10.0  # a value that was kept just now is not kept anew
 KEPT_SECONDS: Final = 900.0  # the destination may accept a value later (somebody adds it to an enumeration)
 # If this many different values of one type were refused for a name, and none was accepted since, suspect the type.
 REFUSED_VALUES_FOR_TYPE: Final = 3
@@ -47,11 +48,14 @@ class Refusals:
 
     def accepted(self, properties: Mapping[str, Scalar], now: float) -> None:
         """The values were delivered; `now` in monotonic seconds."""
+        expires = now + KEPT_SECONDS
         for name, value in properties.items():
-            kind, pair = (name, type(value)), _pair(name, value)
-            _keep(self._accepted, pair, now + KEPT_SECONDS)
-            self._refused.pop(pair, None)
-            self._refused_kinds.pop(kind, None)
+            pair = _pair(name, value)
+            if self._accepted.get(pair, 0.0) < expires - _FRESH_SECONDS:
+                _keep(self._accepted, pair, expires)
+            if self._refused:
+                self._refused.pop(pair, None)
+                self._refused_kinds.pop((name, type(value)), None)
 
     def suspects(self, properties: Mapping[str, Scalar], now: float) -> list[str]:
         """The names whose value was refused lately, or whose value's type was."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import count
 
 from worker.core.delivery.destination import Destination
@@ -12,7 +11,7 @@ from worker.core.delivery.gate import Passage
 from worker.core.delivery.isolation import Isolation
 from worker.core.delivery.settlement import Settlement
 from worker.core.facts import CallMade, Facts
-from worker.core.model import Call, Now
+from worker.core.model import Call, Now, cheap_by_identity
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.window import Window
@@ -22,7 +21,7 @@ FAILED_PART_MAX = 4  # a quarter of the senders for entries that failed while ot
 SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is started
 
 
-@dataclass(frozen=True, slots=True)
+@cheap_by_identity
 class Flight:
     """A call in flight since `started_at`, the entry that it is for, and the attributes that it carries.
 

@@ -11,6 +11,7 @@ from typing import Final
 from worker.core.model import UserKey
 from worker.core.waiting.trouble import Kind
 
+_KINDS: Final = tuple(Kind)
 _CALLS: Final = 20  # the last so many calls count most
 _BITS_MAX: Final = 5.0  # so few calls don't show a share below 1 in 32
 _SHARE_MIN: Final = math.exp2(-_BITS_MAX)
@@ -60,7 +61,7 @@ class Shares:
         self._latest.append((key, failed))
         if not first:
             return
-        for kind in Kind if failed is None else [failed]:
+        for kind in _KINDS if failed is None else [failed]:
             self.first_calls[kind] += 1
             self._of_first[kind].add(failed=failed is not None)
 

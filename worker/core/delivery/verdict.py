@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 from http import HTTPStatus
 from typing import Final
 
@@ -40,7 +40,7 @@ _FAILURES = {
 }
 
 
-class Verdict(Enum):
+class Verdict(IntEnum):  # its hash is an int's: that of an `Enum` is a call in Python
     """What a reply means, and so what to do."""
 
     DELIVERED = auto()

@@ -15,18 +15,18 @@ def by_keys(keys: Keys) -> Getter:
     if len(keys) == 1:
         (only,) = keys
         return lambda data: data.get(only)
+    return lambda data: within(data, keys)
 
-    def get(data: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever Avro gave
-        value: Any = data
-        for key in keys:
-            if type(value) is list:
-                value = entries(value)
-            if type(value) is not dict:
-                return None
-            value = value.get(key)
-        return value
 
-    return get
+def within(value: Any, keys: Keys) -> Any:  # noqa: ANN401 - whatever Avro gave
+    """What lies at these steps in a value. None if there is nothing."""
+    for key in keys:
+        if type(value) is list:
+            value = entries(value)
+        if type(value) is not dict:
+            return None
+        value = value.get(key)
+    return value
 
 
 def entries(items: list[Any]) -> dict[str, Any] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.core.avro.framing import Framed, framed
 from worker.core.avro.schema import AvroType, Undecodable
 from worker.core.model import Record
 
-KEY_FRAMINGS = ("confluent", "none", "text")
+KEY_FRAMINGS = ("confluent", "none", "text", "integer")
+_INTEGER_BYTES = (2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,8 @@ class KeyForm:
     """What the bytes of a key are.
 
     Attributes:
-        framing: `confluent`: Avro that names its schema, as values do; `none`: bare Avro; `text`: UTF-8.
+        framing: `confluent`: Avro that names its schema, as values do; `none`: bare Avro; `text`: UTF-8; `integer`: a
+            whole number as Kafka's own serializers write it, in 2, 4 or 8 bytes.
         schema: Of bare Avro.
     """
 
@@ -32,7 +35,13 @@ class KeyForm:
         """
         if self.framing == "confluent":
             return None
-        return AvroType("string" if self.framing == "text" else self.schema)
+        plain = {"text": "string", "integer": "long"}
+        return AvroType(plain.get(self.framing, self.schema))
+
+    @property
+    def plain(self) -> Callable[[bytes], object] | None:
+        """Reads a key that is not Avro, and raises Undecodable. None: it is Avro."""
+        return {"text": text_of, "integer": integer_of}.get(self.framing)
 
     def framed(self, record: Record) -> Framed:
         """The schema of the record's key, and where its bytes begin. A record without a key has neither.
@@ -46,3 +55,26 @@ class KeyForm:
             return framed(record.key, record.headers, "__key_schema_id")
         except Undecodable as why:
             raise Undecodable(f"key: {why}") from None
+
+
+def text_of(key: bytes) -> str:
+    """A key of plain text.
+
+    Raises:
+        Undecodable: It is none.
+    """
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise Undecodable("key: it is not UTF-8 text") from None
+
+
+def integer_of(key: bytes) -> int:
+    """A key that is a whole number.
+
+    Raises:
+        Undecodable: It has another length.
+    """
+    if len(key) not in _INTEGER_BYTES:
+        raise Undecodable(f"key: a whole number has 2, 4 or 8 bytes, this one {len(key)}")
+    return int.from_bytes(key, "big", signed=True)

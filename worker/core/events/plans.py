@@ -11,10 +11,10 @@ Plan: TypeAlias = Callable[[bytes, int, bytes | None, int], Event | None]
 """From a value's bytes and the position behind its framing, and the same of the key, to the record's event; None if the
 mapping ignores it."""
 
-PARTS_MAX: Final = 60_000
+PARTS_MAX: Final = 50_000
 """Bound of all plans together, in types, fields and symbols of their schemas: about 30 MiB.
 
-2,000 schemas like the bundled one fit, or 200 of a hundred fields. A forgotten schema is asked for again, which stalls
+1,600 schemas like the bundled one fit, or 160 of a hundred fields. A forgotten schema is asked for again, which stalls
 its partition for the length of one answer.
 """
 

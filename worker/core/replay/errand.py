@@ -12,7 +12,8 @@ from worker.core.letters.letter import size_bytes
 from worker.core.model import Letter, LostAttribute, Scalar, Source, User
 from worker.core.replay.said import Said, Spot
 from worker.core.replay.subject import Subject
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 
 _PART_BYTES: Final = 500
 

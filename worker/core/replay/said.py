@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from worker.core.letters.letter import trace_context
 from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey, headers_bytes
-from worker.core.waiting.entry import Change
+from worker.core.waiting.change import Change
 from worker.core.waiting.ledger import Ledger
 
 _SAID_BYTES: Final = 660

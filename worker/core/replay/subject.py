@@ -9,7 +9,8 @@ from enum import Enum, auto
 from worker.core.model import Now, Partition, Scalar, Source, UserKey
 from worker.core.replay.said import Said, Spot, is_later
 from worker.core.replay.scope import place_of
-from worker.core.waiting.entry import Change, Entry
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 
 SUBJECT_BYTES = 640

@@ -3,132 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from itertools import islice
-from typing import TypeAlias
 
 from worker.core.delivery.isolation import Isolation
-from worker.core.model import Headers, LostAttribute, Partition, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.model import LostAttribute, Partition, Scalar, Source, User, UserKey
 from worker.core.receipts.receipt import Positions
 from worker.core.trace import TraceLink, link_of
+from worker.core.waiting.change import ATTRIBUTE_BYTES, Attribute, Change
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.trouble import Trouble
 
-# Bytes per object without its strings, for the memory budget. Measured on CPython 3.11 by filling a window with a
-# million of each; allocator overhead is included.
 ENTRY_BYTES = 900
-CHANGE_BYTES = 260
-ATTRIBUTE_BYTES = 130
-OLD_VALUE_BYTES = 180
-
-_OldValue: TypeAlias = tuple[type, Scalar, Ledger]  # a value, and the ledger of the partition it came from
-
-
-class Change:
-    """One record's change of a user, without the attributes: the entry keeps these by name."""
-
-    __slots__ = ("headers", "ledger", "occurred_at_ms", "record_key", "source", "uses")
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        source: Source,
-        *,
-        occurred_at_ms: int | None = None,
-        record_key: bytes | None = None,
-        headers: Headers = (),
-    ) -> None:
-        self.ledger = ledger
-        self.source = source
-        self.occurred_at_ms = occurred_at_ms
-        self.record_key = record_key
-        self.headers = headers
-        self.uses = 0  # how many values of this change are still kept
-
-    def release(self) -> int:
-        """Drops one of its values. Returns the freed bytes as a negative number; 0 while other values remain."""
-        self.uses -= 1
-        return 0 if self.uses else -self.size_bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes in memory."""
-        content = len(self.record_key or b"") + sys.getsizeof(self.source.event_id)
-        return CHANGE_BYTES + content + (headers_bytes(self.headers) if self.headers else 0)
-
-
-class Attribute:
-    """An attribute's newest value, and the distinct older values to fall back on if it is refused.
-
-    Keeps one of equal values from one partition: a value refused once is refused again. Keeps equal values from two
-    partitions, because either partition may be revoked.
-
-    Attributes:
-        overtaken: a later value was read, which waits in the user's next entry or became a dead letter. So this value
-            is not the last word, even once it is delivered.
-    """
-
-    __slots__ = ("change", "older", "overtaken", "value")
-
-    def __init__(self, value: Scalar, change: Change) -> None:
-        self.value = value
-        self.change = change
-        self.older: dict[_OldValue, Change] | None = None
-        self.overtaken = False
-        change.uses += 1
-
-    def supersede(self, value: Scalar, change: Change) -> int:
-        """Adds a newer value. Returns the growth in bytes, without the change itself; negative if memory is freed."""
-        change.uses += 1
-        self.overtaken = False
-        mine, ledger = self.change, change.ledger
-        if value == self.value and ledger is mine.ledger and type(value) is type(self.value):
-            self.change = change
-            return mine.release()
-        previous = (type(self.value), self.value, mine.ledger)
-        self.value, self.change = value, change
-        older = self.older
-        if older is None:
-            self.older = {previous: mine}
-            return OLD_VALUE_BYTES + sys.getsizeof(value)
-        known, freed = len(older), 0
-        # Re-insert the previous value: the order of `older` must be that of the last occurrence.
-        for again in (previous, (type(value), value, ledger)):
-            gone = older.pop(again, None)
-            if gone is not None:
-                freed += gone.release()
-        older[previous] = mine
-        return freed + (len(older) - known) * (OLD_VALUE_BYTES + sys.getsizeof(value))
-
-    def has(self, value: Scalar) -> bool:
-        """Whether the newest value equals this one for the destination, where True is not 1."""
-        return value == self.value and type(value) is type(self.value)
-
-    def history(self) -> Iterator[tuple[Scalar, Change]]:
-        """All kept values, oldest first."""
-        for (_, value, _), change in (self.older or {}).items():
-            yield value, change
-        yield self.value, self.change
-
-    def step_back(self) -> bool:
-        """The newest value was refused: falls back to the one before it. False if there is none."""
-        refused = (type(self.value), self.value)
-        self.overtaken = True
-        self.older = {old: change for old, change in (self.older or {}).items() if old[:2] != refused}
-        return self._step_back()
-
-    def forget(self, ledgers: set[Ledger]) -> bool:
-        """Drops the values from the ledgers' partitions. False if none is left."""
-        if self.older:
-            self.older = {old: change for old, change in self.older.items() if change.ledger not in ledgers}
-        return self.change.ledger not in ledgers or self._step_back()
-
-    def _step_back(self) -> bool:
-        if not self.older:
-            return False
-        (_, self.value, _), self.change = self.older.popitem()
-        return True
+"""Its size in memory without its strings and attributes; as those of `change`."""
 
 
 class Place(Enum):
@@ -268,19 +156,13 @@ class Entry:
     def discard(self, name: str) -> None:
         """Removes an attribute with all its values. Nobody needs to send them any more."""
         attribute = self.attributes.pop(name)
-        size = ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(attribute.value)
-        size += sum(OLD_VALUE_BYTES + sys.getsizeof(value) for _, value, _ in attribute.older or ())
-        self.size_bytes += sum(change.release() for _, change in attribute.history()) - size
+        self.size_bytes += attribute.drop_all() - ATTRIBUTE_BYTES - sys.getsizeof(name)
 
     def drop_older(self, name: str, partition: Partition) -> None:
         """A later value of that partition is known: an attribute does not fall back on older ones from there."""
         attribute = self.attributes.get(name)
-        if attribute is None or not attribute.older:
-            return
-        for old, change in list(attribute.older.items()):
-            if change.source.partition == partition:
-                del attribute.older[old]
-                self.size_bytes += change.release() - OLD_VALUE_BYTES - sys.getsizeof(old[1])
+        if attribute is not None:
+            self.size_bytes += attribute.drop_older(partition)
 
     @property
     def is_wanted(self) -> bool:

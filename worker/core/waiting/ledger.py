@@ -7,9 +7,13 @@ old ledger, where `settle` now does nothing. So no result of an old assignment m
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from array import array
+from bisect import bisect_left
+from typing import Final
 
 from worker.core.model import Partition
+
+_SETTLED_MAX: Final = 1_000  # so many settled offsets stay in a ledger's arrays, and as many more as are open
 
 
 class Ledger:
@@ -32,7 +36,18 @@ class Ledger:
         withheld: how many of these are dead letters that wait for credit, which only good records earn.
     """
 
-    __slots__ = ("_holds", "_newest", "_position", "live", "partition", "unsettled", "withheld")
+    __slots__ = (
+        "_counts",
+        "_first",
+        "_offsets",
+        "_open",
+        "_position",
+        "_timestamps",
+        "live",
+        "partition",
+        "unsettled",
+        "withheld",
+    )
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
@@ -40,10 +55,13 @@ class Ledger:
         self.unsettled = 0
         self.withheld = 0
         self._position: int | None = None
-        self._newest = -1
-        # offset -> [number of holds, the record's timestamp in ms], in offset order. An OrderedDict finds its first key
-        # in constant time. A plain dict scans all the keys removed in front of it.
-        self._holds: OrderedDict[int, list[int]] = OrderedDict()
+        # In offset order, 20 bytes for each offset: a million may be open. Those before `_first` are settled, and among
+        # those behind it, the ones without holds.
+        self._offsets = array("q")
+        self._timestamps = array("q")  # of the records, in milliseconds since the epoch
+        self._counts = array("i")  # of holds
+        self._first = 0
+        self._open = 0  # how many offsets have a hold
 
     def read(self, offset: int) -> None:
         """The record at `offset` was taken in. Call `hold` before: `read` makes the next offset committable."""
@@ -56,15 +74,20 @@ class Ledger:
     def hold(self, offset: int, timestamp_ms: int) -> None:
         """Adds a hold: no commit passes `offset` until every hold on it is settled."""
         self.unsettled += 1
-        known = self._holds.get(offset)
-        if known is not None:
-            known[0] += 1
-            return
-        self._holds[offset] = [1, timestamp_ms]
-        if offset < self._newest:
-            # The log was truncated by an unclean leader election. That is rare, so sorting is good enough.
-            self._holds = OrderedDict(sorted(self._holds.items()))
-        self._newest = max(self._newest, offset)
+        offsets = self._offsets
+        if not offsets or offset > offsets[-1]:
+            at = len(offsets)
+        else:
+            at = bisect_left(offsets, offset, self._first)
+            if offsets[at] == offset:
+                self._open += not self._counts[at]
+                self._counts[at] += 1
+                return
+            # The log was truncated by an unclean leader election. That is rare, so a slow insertion is good enough.
+        offsets.insert(at, offset)
+        self._timestamps.insert(at, timestamp_ms)
+        self._counts.insert(at, 1)
+        self._open += 1
 
     def settle(self, offset: int) -> None:
         """Ends one hold on `offset`. Does nothing after `drop`.
@@ -74,18 +97,39 @@ class Ledger:
         """
         if not self.live:
             return
-        known = self._holds[offset]
-        known[0] -= 1
+        at = bisect_left(self._offsets, offset, self._first)
+        if at == len(self._offsets) or self._offsets[at] != offset or not self._counts[at]:
+            raise KeyError(offset)
         self.unsettled -= 1
-        if known[0] == 0:
-            del self._holds[offset]
+        self._counts[at] -= 1
+        if not self._counts[at]:
+            self._open -= 1
+            self._forget_settled()
 
     def drop(self) -> None:
         """The assignment ended: removes all holds, and from now on nothing is committable."""
         self.live = False
         self._position = None
-        self._holds.clear()
+        self._clear()
         self.unsettled = self.withheld = 0
+
+    def _forget_settled(self) -> None:
+        """Passes the settled offsets in front. Removes all settled ones once they are too many."""
+        if not self._open:
+            self._clear()
+            return
+        while not self._counts[self._first]:
+            self._first += 1
+        if len(self._offsets) > 2 * self._open + _SETTLED_MAX:
+            kept = [at for at in range(self._first, len(self._offsets)) if self._counts[at]]
+            self._offsets = array("q", [self._offsets[at] for at in kept])
+            self._timestamps = array("q", [self._timestamps[at] for at in kept])
+            self._counts = array("i", [self._counts[at] for at in kept])
+            self._first = 0
+
+    def _clear(self) -> None:
+        self._offsets, self._timestamps, self._counts = array("q"), array("q"), array("i")
+        self._first = self._open = 0
 
     @property
     def position(self) -> int | None:
@@ -95,17 +139,16 @@ class Ledger:
     @property
     def idle(self) -> bool:
         """Whether everything that was read is settled."""
-        return not self._holds
+        return not self._open
 
     @property
     def committable(self) -> int | None:
         """The lowest offset with a hold, or `position` if there is none. None before the first record."""
-        lowest, position = next(iter(self._holds), None), self._position
+        position = self._position
         # After the log was truncated, a hold may lie above records that will be read again.
-        return position if lowest is None or position is None else min(lowest, position)
+        return position if not self._open or position is None else min(self._offsets[self._first], position)
 
     @property
     def oldest_timestamp_ms(self) -> int | None:
         """The timestamp of the record at the lowest offset with a hold, in milliseconds since the epoch."""
-        oldest = next(iter(self._holds.values()), None)
-        return None if oldest is None else oldest[1]
+        return self._timestamps[self._first] if self._open else None

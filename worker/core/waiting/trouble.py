@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 # So many bits of evidence rule chance out: a million users must be that unlucky before one is blamed by mistake.
 BITS: Final = 20.0
 
 
-class Kind(Enum):
+class Kind(IntEnum):  # as `Verdict`
     """Kinds of failure; what is known of one says nothing of another."""
 
     FAILING = auto()  # 5xx, time-outs, broken connections, 429: also a well destination has them at times

@@ -14,7 +14,8 @@ from itertools import chain, count
 from typing import Final
 
 from worker.core.model import Scalar, User, UserKey
-from worker.core.waiting.entry import Change, Entry, Place
+from worker.core.waiting.change import Change
+from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 

@@ -13,7 +13,7 @@ from typing import Final
 from worker.core.events.reading import Content, Unreadable
 from worker.core.model import Event, Partition, Record, Scalar
 from worker.core.rules.preflight import Preflight
-from worker.core.waiting.entry import ATTRIBUTE_BYTES, CHANGE_BYTES
+from worker.core.waiting.change import ATTRIBUTE_BYTES, CHANGE_BYTES
 from worker.jobs.plan.distinct import Distinct
 from worker.jobs.plan.figures import Figures, Replicas, WindowFigures
 from worker.jobs.plan.lane import Arrival, Lane

@@ -68,7 +68,7 @@ class RedriveJob:
 
         Raises:
             RangeFailed: A topic cannot be read on.
-            SendersStoppedError: A bug ended the senders' thread.
+            SendersStoppedError: A bug ended the senders.
             LettersUnread, Unfinished, TopicsUnavailable: As `Letters.bring`.
         """
         try:
