@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.model import Partition, Scalar, Source, User, UserKey
-from worker.core.waiting.change import ATTRIBUTE_BYTES, OLD_VALUE_BYTES, Attribute, Change
+from worker.core.waiting.change import ATTRIBUTE_BYTES, Attribute, Change
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.ledger import Ledger
 
@@ -197,15 +197,3 @@ def test_an_older_record_makes_the_entry_hold_the_older_offset(merged: bool) -> 
     assert log.ledgers[0].committable == 4
     entry.settle()
     assert log.ledgers[0].idle
-
-
-def test_older_values_of_a_partition_are_dropped_and_those_of_the_other_one_stay() -> None:
-    log = Log()
-    entry = entry_of(log, [Step(1, {"a": "gold", "b": 1}), Step(0, {"a": "silver"}), Step(0, {"a": "tin"})])
-    before = entry.size_bytes
-    entry.drop_older("a", Partition("t", 1))
-    entry.drop_older("c", Partition("t", 1))
-    assert entry.fold() == {"a": "tin", "b": 1}
-    assert before - OLD_VALUE_BYTES - 2 * len("gold") - 60 < entry.size_bytes < before
-    assert [value for value, _ in entry.attributes["a"].history()] == ["silver", "tin"]
-    assert [value for value, _ in entry.attributes["b"].history()] == [1]

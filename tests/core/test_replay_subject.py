@@ -90,10 +90,13 @@ def said(step: Step, offset: int) -> Said:
 
 def histories(subject: Subject) -> dict[str, list[Scalar]]:
     """The values that its entry would send, each after the one before it was refused; newest last."""
-    entry = subject.begin(0.0)
-    for attribute in entry.attributes.values():
-        attribute.drop_repeats()
-    return {name: [value for value, _ in attribute.history()] for name, attribute in entry.attributes.items()}
+    found: dict[str, list[Scalar]] = {}
+    for name, attribute in subject.begin(0.0).attributes.items():
+        values = [attribute.value]
+        while attribute.step_back():
+            values.append(attribute.value)
+        found[name] = values[::-1]
+    return found
 
 
 @given(STEPS, st.booleans(), st.booleans(), st.booleans())

@@ -117,8 +117,10 @@ class Follower:
             self._ends.ask(self._clock().mono)
         records = reading.poll(wait_seconds)
         now = self._clock()
-        if self._left:  # what lies behind the range is read again afterwards
-            records = [each for each in records if each[0].offset < self._stops[each[0].partition]]
+        if self._left:
+            if any(position > self._stops[each] for each, position in reading.positions.items()):
+                # What lies behind the range is read again afterwards.
+                records = [each for each in records if each[0].offset < self._stops[each[0].partition]]
             if self.passes == 1:
                 self.counts.add(records)
         for record, content in records:

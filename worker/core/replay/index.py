@@ -45,19 +45,20 @@ class Index:
         self.upper = PLACES
         self.size_bytes = 0
         self.changes = 0
-        self._scope = scope
         self.lower = lower
         self._doubtful = frozenset(doubtful)
         self._unverified = frozenset(unverified)
         self._left = self._doubtful | self._unverified
         self._max_bytes = max_bytes
         self._on_settled = on_settled
+        self._covers = scope.covers
+        self._includes = scope.includes
         self._chosen = scope.chooser()
 
     def take(self, said: Said, now: Now) -> None:
         """Takes in what the next record of a partition says."""
         subject = self.subjects.get(said.key)
-        if self._scope.covers(said.partition, said.offset):
+        if self._covers(said.partition, said.offset):
             self._take_covered(subject, said, now)
         elif subject is not None:
             self._take_later(subject, said, now)
@@ -66,7 +67,7 @@ class Index:
 
     def _take_covered(self, subject: Subject | None, said: Said, now: Now) -> None:
         values = self._chosen(said)
-        if values and self._scope.includes(said.user):
+        if values and self._includes(said.user):
             self.changes += 1
             subject = subject or self._new(said.key)
         if subject is None:

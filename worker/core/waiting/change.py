@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
-from worker.core.model import Headers, Partition, Scalar, Source, headers_bytes
+from worker.core.model import Headers, Scalar, Source, headers_bytes
 from worker.core.waiting.ledger import Ledger
 
 # Bytes per object without its strings, for the memory budget. Measured on CPython 3.11 by filling a window with a
@@ -114,17 +114,6 @@ class Attribute:
         self._older = kept[::-1]
         self._older_max = 2 * len(kept) + _REPEATS_MAX
         return freed
-
-    def drop_older(self, partition: Partition) -> int:
-        """Drops the older values of a partition. Returns the growth, which is negative."""
-        gone = [old for old in self._older if old[1].source.partition == partition]
-        self._older = [old for old in self._older if old[1].source.partition != partition]
-        return sum(map(_freed, gone))
-
-    def drop_all(self) -> int:
-        """Drops all values. Returns the growth, which is negative; without what the attribute itself takes."""
-        older, self._older = self._older, []
-        return sum(map(_freed, older)) + self.change.release() - sys.getsizeof(self.value)
 
     def step_back(self) -> bool:
         """The newest value was refused: falls back to the one before it. False if there is none."""

@@ -153,17 +153,6 @@ class Entry:
             if attribute is not None:
                 attribute.overtaken = True
 
-    def discard(self, name: str) -> None:
-        """Removes an attribute with all its values. Nobody needs to send them any more."""
-        attribute = self.attributes.pop(name)
-        self.size_bytes += attribute.drop_all() - ATTRIBUTE_BYTES - sys.getsizeof(name)
-
-    def drop_older(self, name: str, partition: Partition) -> None:
-        """A later value of that partition is known: an attribute does not fall back on older ones from there."""
-        attribute = self.attributes.get(name)
-        if attribute is not None:
-            self.size_bytes += attribute.drop_older(partition)
-
     @property
     def is_wanted(self) -> bool:
         """False once it is settled or merged, or all its partitions were dropped."""
