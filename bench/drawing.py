@@ -44,7 +44,7 @@ def _bars(axes: Axes, results: Results, row: str, measure: Measure) -> None:
     colours = [_OURS if who == "worker" else _THEIRS for who in whose]
     axes.barh(whose, medians, xerr=[lows, highs], color=colours, error_kw={"linewidth": 0.8})
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_title(f"{row}: {measure.name}", fontsize=9, loc="left")
+    axes.set_title(f"{row}: {measure.name}", fontsize=8, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
