@@ -200,3 +200,18 @@ def test_paths_into_the_key_are_read_by_generated_code() -> None:
     assert pair.agrees(data, key_data)
     assert pair.agrees(data, None)
     assert not pair.agrees(data, key_data[:1])
+
+
+@pytest.mark.parametrize("attributes", ["key", "*,key", "key|id", "key.*|id"])
+def test_a_record_without_a_key_has_no_attribute_of_it(attributes: str) -> None:
+    pair = Pair(fields(("id", "string")), Mapping(**{**NOWHERE, "attributes": attributes}), "string")
+    assert pair.agrees(varint(1) + b"x", None)
+    assert pair.agrees(varint(1) + b"x", varint(1) + b"k")
+
+
+def test_a_spoilt_key_is_left_to_closures_though_no_path_leads_to_anything_in_it() -> None:
+    mapping = Mapping(**{**NOWHERE, "attributes": "*", "client_user_id": "key.id|id"})
+    pair = Pair(fields(("id", "string"), ("tier", TEXT)), mapping, fields(("number", "long"), name="Key"))
+    data = varint(1) + b"x" + varint(0)
+    assert pair.agrees(data, varint(7))
+    assert not pair.agrees(data, b"")

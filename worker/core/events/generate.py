@@ -63,7 +63,7 @@ def generated(
         *reading.lines,
         "        if at != len(data):",
         "            raise Odd",
-        *(["        keyed = None if key is None else read_key(key, key_start)"] if spots.key_is_used else []),
+        *(["        keyed = None if key is None else read_key(key, key_start)"] if read_key is not None else []),
         *event.source.lines,
         "    except Exception:",
         "        pass",
@@ -215,7 +215,7 @@ class _EventSource:
             return
         above = place.keys[:-1] if isinstance(place, Scalar) else place.keys
         if self._spots.is_row(above):
-            presence = self._spots.presence(above)
+            presence = "key is not None" if place.keys == (KEY,) else self._spots.presence(above)
             if presence == "True":
                 self._there(place, into)
                 return

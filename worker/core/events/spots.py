@@ -53,12 +53,10 @@ class Spots:
         self._constants = constants
         self._root = _Spot(avro.root, (), record)
         self._numbers = count(1)
-        self.key_is_used = False
 
     def value(self, keys: Keys) -> str:
         """An expression of the value there. It is None where there is nothing."""
         if keys[0] == KEY:
-            self.key_is_used = True
             return self._fetched("keyed", keys[1:])
         spot, rest = self._spot(keys)
         spot.whole = True
