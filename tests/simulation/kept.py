@@ -61,5 +61,6 @@ KEPT_REPLAYS: Final[dict[int, str]] = {
 
 KEPT_REDRIVES: Final[dict[int, str]] = {
     6: "model: a letter of a refused newer value had the id of a letter with more attempts, and counted as the latest",
+    7200001360: "model: the destination took a value from then on, whose letter the job had written already",
     40: "model: a killed process's letter came to the topic between the next one's start and its look at the letters",
 }

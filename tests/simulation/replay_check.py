@@ -42,6 +42,7 @@ class ReplayCheck:
         self._done_at: dict[int, frozenset[tuple[str, int]]] = {}  # by user: what a process knows to be applied
         self._troubled: set[int] = set()  # users that did not simply get a 200, once
         self._repeated: set[int] = set()
+        self._refused: set[tuple[Lane, int]] = set()  # whose letters are written: the job falls back on what is older
         self._may_repeat = 0
 
     # -- calls -------------------------------------------------------------------------------------------------------
@@ -99,7 +100,8 @@ class ReplayCheck:
         if self._oracle.is_hopeless(lane.user) or lane.user in self._plan.poison:
             return None
         for later in range(len(lane.values) - 1, max(index, lane.excused, lane.given_up), -1):
-            if lane.times[later] < before and not self._attentive.refuses(lane.name, lane.values[later]):
+            is_refused = (lane, later) in self._refused or self._attentive.refuses(lane.name, lane.values[later])
+            if lane.times[later] < before and not is_refused:
                 return later
         return None
 
@@ -161,6 +163,8 @@ class ReplayCheck:
                 lane.given_up = max(lane.given_up, index)
             elif not self._attentive.has_refused(lane.name, lane.values[index]):
                 raise PromiseBroken("bad letter", f"user {lane.user}, {lane.name}: the job gave a good value up")
+            else:
+                self._refused.add((lane, index))
 
     def _lane(self, lost: LostAttribute) -> Lane | None:
         """The lane of a letter's attribute; None if retention has deleted its record."""
