@@ -296,6 +296,11 @@ def test_a_datetime_before_1970_is_a_negative_number() -> None:
         ("double", 7.0, "deleted=7"),
         ({"type": "enum", "name": "E", "symbols": ["KEPT", "GONE"]}, "GONE", "deleted=GONE"),
         ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, b"\x01\x2c", "deleted=3"),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 40, "scale": 2},
+            (123456789012345678901234567890_10).to_bytes(16, "big"),
+            "deleted=123456789012345678901234567890.1",
+        ),
         ({"type": "int", "logicalType": "date"}, 19_723, "deleted=2024-01-01"),
         ("string", "a=b", "deleted=a=b"),
         ("string", "yes", "absent | deleted=yes"),
