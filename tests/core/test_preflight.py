@@ -294,3 +294,12 @@ def test_a_name_that_was_sent_before_is_judged_by_its_value_as_a_new_one(value: 
     known.check(Event(ANN, {"score": 1}))
     event = Event(ANN, {"score": value, "tier": "gold"})
     assert known.check(event) == Preflight(IdentityRules(), rules).check(event)
+
+
+def test_attributes_keep_their_order_when_their_names_are_new() -> None:
+    names = ["tier", "age", "store", "vip"]
+    preflight = Preflight(IdentityRules(), AttributeRules())
+    event = Event(User(phone="+13115552368"), dict.fromkeys(names[:2], 1))
+    assert list(preflight.check(event).accepted) == names[:2]
+    event = Event(User(phone="+13115552368"), dict.fromkeys(["store", "age", "vip", "tier"], 1))
+    assert [list(preflight.check(event).accepted) for _ in range(2)] == [["store", "age", "vip", "tier"]] * 2

@@ -183,7 +183,7 @@ def _first(log: list[Said], place: Place, at_ms: int, ends: Mapping[Place, int])
 
 
 @pytest.mark.parametrize(
-    ("seed", "rounds"), [(1, 4), *(pytest.param(seed, 8, marks=pytest.mark.long) for seed in (2, 3))]
+    ("seed", "rounds"), [(2, 4), *(pytest.param(seed, 8, marks=pytest.mark.long) for seed in (1, 3))]
 )
 def test_a_dry_run_says_exactly_what_the_replay_then_does(lab: Lab, seed: int, rounds: int) -> None:
     rng = random.Random(seed)

@@ -200,16 +200,17 @@ class _Run:
         return done
 
     def _starts(self, begun: Begun) -> Mapping[Partition, int]:
-        """Where to begin to read. All topics are read: a user's later changes may lie in any partition of them."""
-        everywhere = chosen(self._admin, self._settings.kafka.topics, (), ())
-        outside = [each for each in everywhere if each not in begun.ranges]
-        starts = {each: of.start for each, of in begun.ranges.items()}
-        if not outside:
-            return starts
+        """Where to begin to read: each partition of all topics at the time of the range's first record.
+
+        A user's later changes may lie in any of them, also before a part of the range that begins later.
+        """
+        everywhere = {*chosen(self._admin, self._settings.kafka.topics, (), ()), *begun.ranges}
         since = first_ms(begun.ranges, range_opener(self._settings, self._log))
-        ends = bounds.ends(self._admin, outside, ASK_SECONDS)
-        at = {} if since is None else bounds.at(self._admin, outside, since, ASK_SECONDS)
-        return starts | {each: ends[each] if (offset := at.get(each)) is None else offset for each in outside}
+        starts = dict(bounds.ends(self._admin, everywhere, ASK_SECONDS))
+        if since is not None:
+            at = bounds.at(self._admin, everywhere, since, ASK_SECONDS)
+            starts |= {each: offset for each, offset in at.items() if offset is not None}
+        return starts | {each: min(of.start, starts[each]) for each, of in begun.ranges.items()}
 
     def _warn_of_retention(self) -> None:
         for each, found in sorted(self._reaches.items()):

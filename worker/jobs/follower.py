@@ -65,7 +65,7 @@ class Follower:
     Args:
         replay: what it feeds.
         scope: the range.
-        starts: where to begin to read each partition of the topics, also of those outside the range.
+        starts: where to begin to read each partition of the topics: at its range, before it, or outside of any.
         open_reading: opens a reading from these offsets on, without an end.
         ends: asks where the partitions end.
 
@@ -93,8 +93,10 @@ class Follower:
         self._clock = clock
         self._stack = ExitStack()
         self._reading: Reading | None = None
-        self._stops = {each: of.stop for each, of in scope.offsets.items() if of.start < of.stop}
+        self._ranges = {each: of for each, of in scope.offsets.items() if of.start < of.stop}
         self._left: set[Partition] = set()  # the range is read first; these are not read to its end
+        # Their reading begins before their range: what lies there may be later than the range elsewhere.
+        self._around = {each for each, of in self._ranges.items() if starts[each] < of.start}
         self._positions = dict(starts)
         self.passes = 0
         self._known_ends: Mapping[Partition, int] = {}
@@ -118,11 +120,13 @@ class Follower:
         records = reading.poll(wait_seconds)
         now = self._clock()
         if self._left:
-            if any(position > self._stops[each] for each, position in reading.positions.items()):
+            if any(position > self._ranges[each].stop for each, position in reading.positions.items()):
                 # What lies behind the range is read again afterwards.
-                records = [each for each in records if each[0].offset < self._stops[each[0].partition]]
+                records = [each for each in records if each[0].offset < self._ranges[each[0].partition].stop]
             if self.passes == 1:
                 self.counts.add(records)
+        elif self._around:
+            records = [each for each in records if not self._is_taken(each[0])]
         for record, content in records:
             if isinstance(content, Event):
                 self._take(record, content, now)
@@ -135,9 +139,9 @@ class Follower:
     def _begin_pass(self) -> Reading:
         """First the range alone: what a later record says counts for users that the range names in any partition."""
         self.passes += 1
-        self._left = set(self._stops)
+        self._left = set(self._ranges)
         self._positions = dict(self._starts)
-        return self._open({each: self._starts[each] for each in self._left or self._starts})
+        return self._open({each: of.start for each, of in self._ranges.items()} or self._starts)
 
     def _open(self, starts: Mapping[Partition, int]) -> Reading:
         self._stack.close()
@@ -149,13 +153,20 @@ class Follower:
         if not self._left:
             self._positions = dict(reading.positions)
             return
+        stops = {each: of.stop for each, of in self._ranges.items()}
         for each, position in reading.positions.items():
-            self._positions[each] = min(position, self._stops[each])
-        done = {each for each in self._left if self._positions[each] == self._stops[each]}
+            self._positions[each] = min(position, stops[each])
+        done = {each for each in self._left if self._positions[each] == stops[each]}
         reading.pause(done)
         self._left -= done
         if not self._left:
+            self._positions |= {each: self._starts[each] for each in self._around}
             self._open(self._positions)
+
+    def _is_taken(self, record: Record) -> bool:
+        """Whether the record lies in a range that is read before what lies around it."""
+        of = self._ranges.get(record.partition)
+        return of is not None and of.start <= record.offset < of.stop
 
     @property
     def problem(self) -> str | None:

@@ -96,6 +96,11 @@ class Policy:
                     self.sendable[name] = name
         return decision
 
+    def decided(self, name: str) -> str | None:
+        """The name as it is in `sendable`. None if it is not to be sent, or too long to be kept."""
+        self.decide(name)
+        return self.sendable.get(name)
+
     def _judge(self, name: str) -> Decision:
         looked_at = name[:LOOKED_AT_MAX]
         if self._allow and not any(fnmatchcase(looked_at, pattern) for pattern in self._allow):

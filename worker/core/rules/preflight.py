@@ -45,13 +45,14 @@ class Preflight:
         named = name_user(user, self._identity, event.unusable)
         if named.key is None:
             return self._unnamed(event.attributes, named.fault)
-        sendable = self._policy.sendable.get
+        policy = self._policy
+        sendable = policy.sendable.get
         accepted: dict[str, Scalar] = {}
         rest: list[tuple[str, object]] = []
         for name, value in event.attributes.items():
             kind = type(value)
             if (
-                (own := sendable(name)) is not None
+                (own := sendable(name) or policy.decided(name)) is not None
                 and kind in _SENT_AS_THEY_ARE
                 and (kind is not str or value not in unknown)
                 and (kind is not float or isfinite(value))  # type: ignore[arg-type]  # it is a float
