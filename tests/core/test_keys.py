@@ -138,6 +138,13 @@ def test_a_key_that_cannot_be_read_makes_a_letter_and_nothing_else(form: KeyForm
     assert event_of(unkeyed, keyed(key)).user.client_user_id == "of value", "without such a path no key is looked at"
 
 
+@pytest.mark.parametrize(("form", "key"), [(KeyForm(), b"7"), (KeyForm("text"), b"\xff"), (KeyForm("integer"), b"7")])
+def test_a_key_that_is_written_in_another_way_is_told_by_the_setting(form: KeyForm, key: bytes) -> None:
+    content = read(keyed(key), knowing(Decoder(mapping(client_user_id="key | id"), key=form)))
+    assert isinstance(content, Unreadable)
+    assert content.detail.endswith("; WORKER_SCHEMAS__KEY_FRAMING says how keys are written")
+
+
 _HOSTILE = st.one_of(
     st.none(),
     st.binary(max_size=40),

@@ -63,6 +63,15 @@ def test_a_star_takes_every_field_that_may_hold_a_scalar_and_has_no_other_use() 
     }
 
 
+@pytest.mark.parametrize("entries", [{"old": 1, "tier": 2}, {"tier": 2, "old": 1}], ids=["first", "last"])
+def test_of_two_entries_of_a_map_with_one_name_the_renamed_one_counts(entries: dict[str, int]) -> None:
+    schema = fields(("id", "string"), ("all", {"type": "map", "values": "int"}))
+    datum = {"id": "u1", "all": entries}
+    rule: dict[str, Any] = {"attributes": "all", "rename": {"old": "tier"}}
+    assert attributes(schema, datum, **rule) == {"tier": 1}
+    assert attributes(schema, datum, **rule, exclude=("old",)) == {"tier": 2}
+
+
 def test_exclusions_prefix_and_renames_work_on_the_names_in_the_schema() -> None:
     found = attributes(
         ROW, DATUM, attributes="*", exclude=("mix*", "price"), prefix="crm_", rename={"tier": "Loyalty Tier"}
@@ -296,6 +305,11 @@ def test_a_datetime_before_1970_is_a_negative_number() -> None:
         ("double", 7.0, "deleted=7"),
         ({"type": "enum", "name": "E", "symbols": ["KEPT", "GONE"]}, "GONE", "deleted=GONE"),
         ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, b"\x01\x2c", "deleted=3"),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 40, "scale": 2},
+            (123456789012345678901234567890_10).to_bytes(16, "big"),
+            "deleted=123456789012345678901234567890.1",
+        ),
         ({"type": "int", "logicalType": "date"}, 19_723, "deleted=2024-01-01"),
         ("string", "a=b", "deleted=a=b"),
         ("string", "yes", "absent | deleted=yes"),

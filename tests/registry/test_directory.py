@@ -117,3 +117,25 @@ def test_a_file_may_hold_comments_and_begin_with_a_byte_order_mark(tmp_path: Pat
     row = fields(("id", "string"), name="Row", id={"doc": "// no comment"})
     put(tmp_path, "7.avsc", "\ufeff// of Windows\n" + json.dumps(row, indent=1).replace("\n", '/* " */\n'))
     assert asked(DirectorySchemas(tmp_path), 7) == [(7, row)]
+
+
+def test_in_a_directory_that_vanishes_no_id_is_unknown(tmp_path: Path) -> None:
+    directory = tmp_path / "schemas"
+    directory.mkdir()
+    schemas = DirectorySchemas(directory, 0)
+    directory.rmdir()
+    assert asked(schemas, 7) == []
+    assert str(schemas.waiting()).startswith(f"the schema directory {directory} cannot be read")
+    directory.mkdir()
+    put(directory, "7.avsc", ROW)
+    assert asked(schemas, 7) == [(7, ROW)]
+    assert schemas.waiting() is None
+
+
+def test_a_link_that_leads_nowhere_is_a_broken_file(tmp_path: Path) -> None:
+    schemas = DirectorySchemas(tmp_path, 0)
+    (tmp_path / "7.avsc").symlink_to(tmp_path / "later")
+    assert asked(schemas, 7) == []
+    assert "7.avsc: cannot be read" in str(schemas.waiting())
+    put(tmp_path, "later", ROW)
+    assert asked(schemas, 7) == [(7, ROW)]

@@ -51,18 +51,22 @@ class DirectorySchemas:
         self._own_ids = dict.fromkeys((_DEAD_LETTER, _RECEIPT), 0)
         self._changed = _changed(directory)
         if self._changed is None:
-            raise ValueError(f"the schema directory {directory} cannot be read; mend the path or its permissions")
+            raise ValueError(_unreadable(directory))
         for path in sorted(directory.glob("*.avsc")):
             schema_id = _id_of(path)
             if (name := full_name(read_schema(path))) in self._own_ids and isinstance(schema_id, int):
                 self._own_ids[name] = schema_id
 
     def request(self, schema_id: SchemaId) -> None:
-        """Reads the file of this id now. A broken file gets no answer: somebody may be writing it just now."""
+        """Reads the file of this id now.
+
+        A broken file gets no answer: somebody may be writing it just now. Nor does any while the directory cannot be
+        read.
+        """
         path = self._directory / f"{schema_id}.avsc"
         self._asked.add(schema_id)
         try:
-            schema: object | None = read_schema(path) if path.is_file() else None
+            schema = self._schema_in(path)
         except ValueError as error:
             self._problems[schema_id] = str(error)
             return
@@ -83,7 +87,7 @@ class DirectorySchemas:
         if changed != self._changed:
             self._changed = changed
             for schema_id in [*self._unknown]:
-                if (self._directory / f"{schema_id}.avsc").is_file():
+                if os.path.lexists(self._directory / f"{schema_id}.avsc"):
                     self.request(schema_id)
         # At each turn, the loop requests every schema it needs. If it stopped, the id's partition was dropped.
         self._problems = {schema_id: why for schema_id, why in self._problems.items() if schema_id in self._asked}
@@ -106,6 +110,18 @@ class DirectorySchemas:
     def close(self) -> None:
         """Nothing is open."""
 
+    def _schema_in(self, path: Path) -> object | None:
+        """The schema in a file. None if there is no such file.
+
+        Raises:
+            ValueError: The file or the directory cannot be read, or the content is not a valid Avro schema.
+        """
+        if os.path.lexists(path):  # also a link that leads nowhere: what it leads to may come
+            return read_schema(path)
+        if _changed(self._directory) is None:
+            raise ValueError(_unreadable(self._directory))
+        return None
+
     def _may_come(self, schema_id: SchemaId) -> bool:
         """Whether a missing file is still waited for."""
         now = self._clock()
@@ -116,6 +132,10 @@ class DirectorySchemas:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[schema_id] = (first, now)
         return now < first + self._unknown_id_seconds
+
+
+def _unreadable(directory: Path) -> str:
+    return f"the schema directory {directory} cannot be read; mend the path or its permissions"
 
 
 def _changed(directory: Path) -> int | None:

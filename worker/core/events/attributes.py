@@ -138,7 +138,7 @@ class _Compiler:
         if any(values_of(found.avro, schema) is None for schema in found.types):
             raise Undecodable(f"attributes: {shown(found.keys)} is neither a map, a record nor a scalar in this schema")
         renames = self._mapping.exclude or self._mapping.prefix or self._mapping.rename
-        return Entries(found.keys, self._named if renames else None)
+        return Entries(found.keys, self._named if renames else None, tuple(self._mapping.rename))
 
     def _record(self, avro: AvroType, at: Keys, records: list[Decoded], before: str, inside: tuple[str, ...]) -> Fields:
         """A record's fields, whose names begin with `before`, as those of the records that it is `inside` of."""

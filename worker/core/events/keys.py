@@ -11,6 +11,7 @@ from worker.core.model import Record
 
 KEY_FRAMINGS = ("confluent", "none", "text", "integer")
 _INTEGER_BYTES = (2, 4, 8)
+_HINT = "WORKER_SCHEMAS__KEY_FRAMING says how keys are written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class KeyForm:
         try:
             return framed(record.key, record.headers, "__key_schema_id")
         except Undecodable as why:
-            raise Undecodable(f"key: {why}") from None
+            raise Undecodable(f"key: {why}; {_HINT}") from None
 
 
 def text_of(key: bytes) -> str:
@@ -66,7 +67,7 @@ def text_of(key: bytes) -> str:
     try:
         return key.decode()
     except UnicodeDecodeError:
-        raise Undecodable("key: it is not UTF-8 text") from None
+        raise Undecodable(f"key: it is not UTF-8 text; {_HINT}") from None
 
 
 def integer_of(key: bytes) -> int:
@@ -76,5 +77,5 @@ def integer_of(key: bytes) -> int:
         Undecodable: It has another length.
     """
     if len(key) not in _INTEGER_BYTES:
-        raise Undecodable(f"key: a whole number has 2, 4 or 8 bytes, this one {len(key)}")
+        raise Undecodable(f"key: a whole number has 2, 4 or 8 bytes, this one {len(key)}; {_HINT}")
     return int.from_bytes(key, "big", signed=True)

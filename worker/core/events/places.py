@@ -44,10 +44,14 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """A map, of which each entry is an attribute. `named` gives their names; None: the names stay as they are."""
+    """A map, of which each entry is an attribute. `named` gives their names; None: the names stay as they are.
+
+    Where an entry that is `renamed` and another one get the same name, the renamed one counts: a map has no order.
+    """
 
     keys: Keys
     named: Naming | None
+    renamed: tuple[str, ...] = ()
 
     def reader(self) -> _Read:
         """A function that reads it."""
@@ -63,7 +67,11 @@ class Entries:
         named = self.named
         if named is None:
             return value
-        return {new: item for name, item in value.items() if (new := named(name)) is not None}
+        found = {new: item for name, item in value.items() if (new := named(name)) is not None}
+        for name in self.renamed:
+            if name in value and (new := named(name)) is not None:
+                found[new] = value[name]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ def shown(value: object) -> str | None:
     if plain is None or plain is True or plain is False:
         return _WORDS[plain]
     if type(plain) is Decimal:
-        return format(plain.normalize(), "f")
+        digits = format(plain, "f")  # arithmetic would round it to the context's precision
+        return digits.rstrip("0").rstrip(".") if "." in digits else digits
     return str(int(plain)) if type(plain) is float and plain.is_integer() else str(plain)
 
 
