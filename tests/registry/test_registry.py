@@ -437,7 +437,8 @@ def test_if_the_schema_is_not_there_either_the_refusal_is_told(stub: StubRegistr
 
 def test_a_reference_to_what_is_not_there_is_told_as_that(stub: StubRegistry) -> None:
     referring = {"schema": json.dumps(ROW), "references": [{"name": "n.A", "subject": "wrapped", "version": 3}]}
-    stub.fault = lambda path: (200, referring) if "ids" in path else (404, {"error_code": 40401, "message": "planted"})
+    missing = {"error_code": 40401, "message": "planted"}
+    stub.fault = lambda path: (200, referring) if "ids" in path else (404, missing) if "wrapped" in path else None
     with source(stub.url) as schemas:
         schemas.request(7)
         text = until(schemas.waiting)
