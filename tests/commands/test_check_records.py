@@ -71,6 +71,8 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
     assert [what for level, what in told if level == "warn" and beside in what]
     assert [what for level, what in told if level == "warn" and "Vip in WORKER_ATTRIBUTES__ALLOW" in what]
     assert done.returncode == 1  # most fail
+    [mend] = [line["mend"] for line in lines if line["check"] == "records" and line["level"] == "fail"]
+    assert mend.startswith("set WORKER_SCHEMAS__FRAMING")
     for planted in (PHONE, VALUE):
         assert planted not in done.stdout + done.stderr
     groups = [one.group_id for one in real_kafka.admin.list_consumer_groups().result(10).valid]

@@ -38,6 +38,7 @@ _MENDS: Final[Mapping[str, str]] = {
     "WORKER_IDENTITY__INVALID=next",
     Reason.SENSITIVE_DATA: "leave such attributes out by WORKER_MAPPING__EXCLUDE: Attentive forbids them, or "
     "WORKER_ATTRIBUTES__DENY does",
+    Reason.UNDECODABLE: "set WORKER_SCHEMAS__FRAMING to how the values are written, or mend their producer",
     Reason.UNSUPPORTED_VALUE: "leave such attributes out by WORKER_MAPPING__EXCLUDE, or mend their producer",
 }
 
@@ -123,7 +124,8 @@ def _summary(topic: str, found: Rehearsal) -> Finding:
     became = ", ".join(f"{count} {outcome}" for outcome, count in found.outcomes.most_common())
     what = f"{topic}: of the newest {counted(found.outcomes.total(), 'record')}: {became}"
     if 2 * found.failing > found.speaking:
-        return Finding.fail(_CHECK, what, "mend the mapping: most of the records would be dead letters")
+        most = max(found.details, key=lambda reason: found.outcomes[reason])
+        return Finding.fail(_CHECK, what, f"{_MENDS.get(most, _MEND)}: most of the records would be dead letters")
     if found.speaking and not found.outcomes[CALL]:
         mend = "mend WORKER_MAPPING__ATTRIBUTES or WORKER_ATTRIBUTES__ALLOW: nothing would ever be sent"
         return Finding.fail(_CHECK, what, mend)
