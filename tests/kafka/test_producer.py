@@ -23,7 +23,7 @@ from tests.support.topics import dead_letters as dead_letters_in
 from worker.core.letters.codec import Encoded, encode
 from worker.core.letters.datum import letter_id
 from worker.core.model import Letter, Partition, Reason, Record, Source, WorkerIdentity
-from worker.kafka.access import write_problem
+from worker.kafka.access import creation_problem, write_problem
 from worker.kafka.producer import DeadLetters
 from worker.kafka.topics import Admin, TopicsUnavailable, ensure_dead_letter_topic, partition_total
 
@@ -147,6 +147,13 @@ class TestRealBroker:
         real_kafka.create_topic(name, 1, {"cleanup.policy": "compact"})
         outcome = ensure_dead_letter_topic(Admin({"bootstrap.servers": real_kafka.bootstrap_servers}, LOG), name, 1)
         assert "set its cleanup.policy to delete" in str(outcome.problem)
+
+    def test_a_topic_that_is_made_while_somebody_asks_can_be_created(self, real_kafka: RunningBroker) -> None:
+        """`check` saw none; then a worker that starts at the same time makes it, and the brokers say that it exists."""
+        name = unique_name("made")
+        real_kafka.create_topic(name, 1)
+        admin = Admin({"bootstrap.servers": real_kafka.bootstrap_servers}, LOG)
+        assert creation_problem(admin, name, 1, 15.0) is None
 
     def test_a_letter_too_large_for_the_topic_is_cut_and_says_so(self, real_kafka: RunningBroker) -> None:
         """A broker refuses a whole batch for its largest record, but small letters beside it are written whole."""
