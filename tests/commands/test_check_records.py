@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.commands.checking import findings, run
 from tests.support.avro import body, framed
 from tests.support.brokers import RunningBroker
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, produce
 from worker.sandbox.server import Sandbox
 
@@ -53,7 +53,7 @@ def test_it_shows_what_the_newest_become_and_counts_the_rest(
 ) -> None:
     """Only the newest: the old records, which nobody could read, are many more. No call, and no group."""
     topic = sound["WORKER_KAFKA__TOPICS"]
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(real_kafka.bootstrap_servers)
     for partition in range(3):
         for _ in range(50):
             producer.produce(topic, b"not Avro", partition=partition)
@@ -88,7 +88,7 @@ def test_a_mapping_that_fits_the_schema_and_no_record_fails(
     schemas.mkdir()
     (schemas / "8.avsc").write_text(json.dumps(CUSTOMER))
     datum = {"firstName": VALUE, "mobile": [PHONE], "loyaltyTier": "gold"}
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(real_kafka.bootstrap_servers)
     for _ in range(20):
         producer.produce(sound["WORKER_KAFKA__TOPICS"], framed(8, body(CUSTOMER, datum)))
     assert producer.flush(30) == 0

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.support.brokers import RunningBroker, unique_name
 from tests.support.processes import TOKEN, Command, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, encode, phone, schema_directory
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -33,7 +33,7 @@ def topic(real_kafka: RunningBroker) -> str:
     """
     name = unique_name("plan")
     real_kafka.create_topic(name, 2)
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(real_kafka.bootstrap_servers)
 
     def write(partition: int, at_ms: int, user: int, value: bytes | None) -> None:
         producer.produce(name, value, phone(user).encode(), partition=partition, timestamp=at_ms)
@@ -178,7 +178,7 @@ def test_a_stop_ends_it_and_says_what_is_left(
     """It waits for a schema, so it cannot come to its end."""
     name = unique_name("plan-stop")
     real_kafka.create_topic(name, 1)
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(real_kafka.bootstrap_servers)
     producer.produce(name, encode(Change(phone(1), {"loyalty_points": 1}, 1), schema_id=99))
     assert producer.flush(30) == 0
     forever = {"WORKER_KAFKA__TOPICS": name, "WORKER_SCHEMAS__UNKNOWN_ID_SECONDS": "3600"}

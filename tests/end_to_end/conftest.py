@@ -103,8 +103,10 @@ class Lab:
         return topics.dead_letters(self.broker.bootstrap_servers, self.dead_letter_topic)
 
     def end(self) -> None:
+        """Kills what still runs, and prints the ends of the logs: pytest shows that of a test that failed."""
         for command in self._commands:
             command.kill()
+            print(command.log, *command.log.read_text(errors="replace").splitlines()[-40:], sep="\n")  # noqa: T201 - captured
 
     def _fresh(self, kind: str) -> Path:
         return self._directory / f"{kind}-{len(self._commands)}"
@@ -126,7 +128,8 @@ def assert_equivalent(sandbox: SandboxCommand, made: Iterable[Change]) -> None:
     """Every user of the destination ended with the last value of each attribute."""
     expected, found = fold(made), final_state(sandbox)
     differing = [user for user in expected.keys() | found.keys() if expected.get(user) != found.get(user)]
-    assert not differing, f"{len(differing)} of {len(expected)} users differ, such as {differing[0]}"
+    such = "; ".join(f"{user}: {found.get(user)}, not {expected.get(user)}" for user in sorted(differing)[:5])
+    assert not differing, f"{len(differing)} of {len(expected)} users differ, such as {such}"
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 import click
 import httpx
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab
 from tests.rules.test_bad_day import DAYS, MENDING
 from tests.support.brokers import RunningBroker
 from tests.support.processes import TOKEN, Command, SandboxCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, encode, phone
 from worker.cli import group
 
@@ -101,7 +101,7 @@ def town(real_kafka: RunningBroker, tmp_path_factory: pytest.TempPathFactory) ->
     directory = tmp_path_factory.mktemp("town")
     lab = Lab(real_kafka, directory)
     lab.broker.create_topic(lab.topic, 3)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     sent_ms = int(time.time() * 1000) - _AGE_MS
     for change in traffic():
         producer.produce(lab.topic, encode(change), change.phone.encode(), timestamp=sent_ms + change.number)

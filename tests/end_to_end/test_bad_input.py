@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support.processes import WorkerCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, STARTED_MS, Change, changes, fold, phone
 from worker.ops.letters import LATEST_MAX
 
@@ -128,7 +128,7 @@ def _assert_the_page_tells_of(letters: list[dict[str, Any]], worker: WorkerComma
 
 
 def _produce_bad(lab: Lab) -> None:
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for name, (value, _) in BAD.items():
         producer.produce(lab.topic, value, name.encode(), headers={"traceparent": b"00-aa-bb-01"})
     producer.produce(lab.topic, None, b"a tombstone")

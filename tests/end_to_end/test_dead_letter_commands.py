@@ -10,11 +10,11 @@ from threading import Event
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab
 from tests.support.lossy_broker import LossyBroker
 from tests.support.processes import Command
+from tests.support.producers import ordered_producer
 from tests.support.profiles import SCHEMA_ID, SCHEMAS, Change, encode, phone
 from tests.support.registry import Registry
 
@@ -53,7 +53,7 @@ def filled(lab: Lab) -> Lab:
             Change(phone(2), {"password": SECRET}, 2),
         ]
     )
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     producer.produce(lab.topic, SECRET.encode(), b"key")
     assert producer.flush(30) == 0
     worker = lab.worker(lab.sandbox().base_url)
@@ -122,7 +122,7 @@ def test_letters_are_listed_shown_and_dismissed(filled: Lab) -> None:
 def test_odd_records_are_told_and_passed_over(filled: Lab) -> None:
     """Garbage, a tombstone, a record of another schema, one of an unknown schema, and a letter written twice."""
     lab = filled
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     unknown = b"\0" + (99).to_bytes(4, "big") + b"x"
     other = encode(Change(USER, {"shoe_size": 43}, 9), SCHEMA_ID)
     for value in (SECRET.encode(), None, unknown, other, b"\0\0\0\0\0" + b"\xff" * 40):
@@ -147,7 +147,7 @@ def test_a_topic_that_does_not_exist_is_named(lab: Lab) -> None:
 def _undecodable(lab: Lab, extra: Mapping[str, str]) -> dict[str, str]:
     """Letters by a worker with these settings; then those of the commands."""
     lab.broker.create_topic(lab.topic, 1)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for _ in range(UNDECODABLE):
         producer.produce(lab.topic, SECRET.encode(), b"key")
     assert producer.flush(30) == 0

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.end_to_end.conftest import Lab
 from tests.support import topics
 from tests.support.examples import DIRECTORIES, Example, by_user
+from tests.support.producers import ordered_producer
 from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry, pytest.mark.slow]
@@ -30,7 +30,7 @@ def _registered(example: Example, url: str, topic: str) -> dict[str, int]:
 def test_an_example_runs_and_check_warns_of_its_letters_alone(directory: Path, lab: Lab, registry: Registry) -> None:
     example = Example(directory)
     lab.broker.create_topic(lab.topic, 1)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for key, value in example.written(_registered(example, registry.url, lab.topic)):
         producer.produce(lab.topic, value, key)
     assert producer.flush(30) == 0

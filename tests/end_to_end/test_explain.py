@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support.processes import Command, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -60,7 +61,7 @@ def test_a_record_is_followed_to_its_end(lab: Lab) -> None:
         Change(phone(3), {"nothing": None}, 3),
     ]
     lab.produce(made)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     producer.produce(lab.topic, b"garbage", b"key")
     assert producer.flush(30) == 0
     explain = Explainer(lab, lab.environment(sandbox.base_url, receipts))

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.support import odd_records
 from tests.support.avro import fields, framed, varint
 from tests.support.odd_records import Odd
 from tests.support.processes import until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import SCHEMA_ID, Change, changes, encode, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -124,7 +124,7 @@ def _produce_mixed(lab: Lab, made: Iterator[Change]) -> None:
     odd = [(next(made), headers) for headers in HEADERS * 10]
     records = [Odd(encode(change), change.phone.encode(), headers) for change, headers in odd]
     odd_records.produce(lab.broker.bootstrap_servers, lab.topic, records)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     bad = [*HOSTILE.items(), *((name, value) for name, (value, _) in REFUSED.items())]
     for number, (name, value) in enumerate(bad):
         for _ in range(20):

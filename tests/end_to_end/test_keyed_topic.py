@@ -6,13 +6,13 @@ import json
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support import topics
 from tests.support.avro import body, fields, framed
 from tests.support.processes import SandboxCommand
+from tests.support.producers import ordered_producer
 from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.kafka, pytest.mark.registry, pytest.mark.slow]
@@ -38,7 +38,7 @@ def test_identity_in_the_key_is_read_and_one_bad_key_holds_nobody_up(lab: Lab, r
     plain = [{"tier": tier, "contactEmail": "a@b.example", "homeAddress": {"city": "Austin"}} for tier in "ABC"]
     value = [framed(value_id, body(VALUE, each)) for each in plain]
     guid = b"\1" + uuid4().bytes
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     producer.produce(lab.topic, value[0], key[0])
     producer.produce(lab.topic, value[0], b"plain text")
     producer.produce(lab.topic, value[0][5:], key[0], headers={"__value_schema_id": guid})

@@ -7,11 +7,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.support.lossy_broker import OFFSET_FETCH, LossyBroker
 from tests.support.processes import until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import changes
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -31,7 +32,7 @@ def test_a_note_that_was_not_read_is_not_written_over(lab: Lab, lossy_broker: Lo
     broker = lossy_broker
     broker.create_topic(lab.topic, 1)
     sandbox = lab.sandbox()
-    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(broker.bootstrap_servers)
     for _ in range(BAD):
         producer.produce(lab.topic, b"bad", b"key")
     assert producer.flush(30) == 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab
 from tests.support.avro import fields, framed, varint
+from tests.support.producers import ordered_producer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -19,7 +19,7 @@ def test_a_field_with_a_lone_surrogate_in_its_name_is_a_letter_and_the_others_ar
     (lab.schemas / "41.avsc").write_text(json.dumps(SCHEMA))
     lab.broker.create_topic(lab.topic, 1)
     sandbox = lab.sandbox()
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for user in range(3):
         text = b"".join(varint(len(part)) + part for part in (f"u{user}".encode(), b"x", b"Gold"))
         producer.produce(lab.topic, framed(41, text), str(user).encode())

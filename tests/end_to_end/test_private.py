@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab
@@ -25,6 +24,7 @@ from tests.support import topics
 from tests.support.otlp import OtlpSink, otlp_sink
 from tests.support.planted import Search
 from tests.support.processes import SandboxCommand, WorkerCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, STARTED_MS
 from tests.support.secured_broker import SCRAM, Secured
 from tests.support.stub_registry import Answer, StubRegistry, stub_registry
@@ -115,7 +115,7 @@ class Writer:
 
     def __init__(self, lab: Lab) -> None:
         self._lab, self._number = lab, 0
-        self._producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+        self._producer = ordered_producer(lab.broker.bootstrap_servers)
 
     def change(self, attributes: Mapping[str, object], schema_id: int = SCHEMA_ID, **user: object) -> None:
         """A change of the planted user, but for what `user` says."""

@@ -76,21 +76,25 @@ def _full_seconds(sandbox: SandboxCommand, count: int) -> list[tuple[int, int, i
 
 
 def test_the_worker_yields_to_another_program_with_the_same_token(lab: Lab) -> None:
-    """That program takes half of the limit: few answers are 429, and the worker speeds up once it is gone."""
+    """That program takes half of the limit: few answers are 429, and the worker speeds up once it is gone.
+
+    The limit is a little above the worker's own: alone, it may be late by a tenth of a second without a 429.
+    """
+    limit = LIMIT + 10
     lab.broker.create_topic(lab.topic, 4)
-    sandbox = lab.sandbox("--limit", str(LIMIT))
+    sandbox = lab.sandbox("--limit", str(limit))
     worker = lab.worker(sandbox.base_url, {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": str(LIMIT)})
     lab.produce(Change(phone(user), {"loyalty_points": user}, user) for user in range(4_000))
     until(lambda: sandbox.stats()["requests"] > LIMIT, 60, "the backlog is being worked off")
-    with Other(sandbox, per_second=LIMIT / 2) as other:
-        until(lambda: other.sent > 5 * LIMIT / 2, 30, "5 s in which the worker finds its share")
+    with Other(sandbox, per_second=limit / 2) as other:
+        until(lambda: other.sent > 5 * limit / 2, 30, "5 s in which the worker finds its share")
         before, sent_before, worker_before = sandbox.stats(), other.sent, worker.status()["totals"]
-        until(lambda: other.sent > sent_before + 20 * LIMIT / 2, 60, "they have gone on for 20 s")
+        until(lambda: other.sent > sent_before + 20 * limit / 2, 60, "they have gone on for 20 s")
         after, worker_after = sandbox.stats(), worker.status()["totals"]
     requests = after["requests"] - before["requests"]
     throttled = worker_after["replies"].get("429", 0) - worker_before["replies"].get("429", 0)
     calls = worker_after["calls"] - worker_before["calls"]
-    assert requests > 0.6 * LIMIT * 20, requests
+    assert requests > 0.6 * limit * 20, requests
     assert throttled < 0.02 * calls, (throttled, calls)
     quick = 0.85 * LIMIT
     until(lambda: worker.status()["rate"]["current"] > quick, 60, "the whole share again")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support.processes import Command, SandboxCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID, Change, encode, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -202,7 +203,7 @@ def test_letters_of_a_topic_that_is_gone_are_told_of(lab: Lab, tmp_path: Path) -
 def test_undecodable_records_are_decoded_again_with_raw(lab: Lab) -> None:
     lab.broker.create_topic(lab.topic, 1)
     other = SCHEMA_ID + 1
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for user in range(3):
         change = Change(phone(user), {"tier": "silver", "password": "secret"}, user)
         producer.produce(lab.topic, encode(change, other), change.phone.encode())

@@ -8,13 +8,13 @@ import json
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.support.avro import fields, framed
 from tests.support.processes import until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import PROFILE_CHANGED, STARTED_MS, phone
 from tests.support.registry import Registry
 from tests.support.stub_registry import NOT_FOUND, stub_registry
@@ -49,7 +49,7 @@ def _encoded(schema: dict[str, Any], schema_id: int, event: dict[str, object]) -
 
 
 def _produce(lab: Lab, values: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for value in values:
         producer.produce(lab.topic, value, b"one user")
     assert producer.flush(30) == 0

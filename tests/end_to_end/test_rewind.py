@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.end_to_end.conftest import SESSION_MS, Lab, assert_equivalent
 from tests.support.processes import until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import changes
 from tests.support.topics import committed_offsets, end_offsets
 
@@ -59,7 +60,7 @@ def test_a_stopped_group_reads_again_from_where_it_was_moved_to(lab: Lab, protoc
     """Its notes of spent letters stay beside the offsets: else each rewind would begin a flood anew."""
     extra = properties(group_protocol=protocol)
     lab.broker.create_topic(lab.topic, 2)
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for _ in range(BAD):
         producer.produce(lab.topic, b"bad", b"key", partition=0)
     assert producer.flush(30) == 0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import structlog
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, assert_equivalent
 from tests.support import topics
 from tests.support.processes import WorkerCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import changes
 from tests.support.secured_broker import MUTUAL, PASSWORD, SCRAM, USER, Secured
 from worker.kafka.topics import Admin, TopicsUnavailable
@@ -51,7 +51,7 @@ def test_the_worker_reads_delivers_writes_dead_letters_and_commits(secured: Secu
 
 
 def unreadable(lab: Lab) -> None:
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     producer.produce(lab.topic, b"no schema's id", b"somebody")
     assert producer.flush(30) == 0
 

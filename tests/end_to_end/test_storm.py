@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import SHORT_SESSION, Lab, final_state
 from tests.support.processes import until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -57,7 +57,7 @@ def test_a_storm_of_records_that_cannot_be_decoded_halts_too(lab: Lab) -> None:
     """A producer has the wrong serializer: few letters, across restarts too, and good records behind are delivered."""
     lab.broker.create_topic(lab.topic, 1)
     sandbox = lab.sandbox()
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for number in range(2_000):
         producer.produce(lab.topic, b'{"number": %d}' % number, b"key")
     assert producer.flush(30) == 0

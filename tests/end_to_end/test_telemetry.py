@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.end_to_end.conftest import Lab
@@ -15,6 +14,7 @@ from tests.support.absent import absent
 from tests.support.java import Unavailable
 from tests.support.otlp import otlp_sink, plain
 from tests.support.processes import TOKEN, WorkerCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, changes, encode, phone
 from tests.support.prometheus import Prometheus
 
@@ -92,7 +92,7 @@ def test_prometheus_sees_deliveries_a_halt_and_its_end(lab: Lab, scraped: Scrape
 
 def produce_traced(lab: Lab) -> None:
     """Four changes of one user, each with the trace context of its producer's span, and a fifth without any."""
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for number, trace_id in enumerate(TRACE_IDS):
         change = Change(phone(7), {f"attribute_{number}": VALUE}, number)
         context: dict[str, str | bytes | None] = {

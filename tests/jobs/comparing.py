@@ -10,11 +10,11 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import httpx
-from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
 
 from tests.end_to_end.conftest import Lab
 from tests.support.processes import TOKEN, Command, SandboxCommand
+from tests.support.producers import ordered_producer
 from tests.support.profiles import PROFILE_CHANGED, SCHEMA_ID
 
 PARTITIONS = 3
@@ -53,7 +53,7 @@ class Result(NamedTuple):
 
 def write(lab: Lab, *said: Said) -> None:
     """Writes changes, each user's to one partition."""
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     for number, (user, attributes, age_seconds) in enumerate(said):
         now_ms = int((time.time() - age_seconds) * 1000)
         body = io.BytesIO(b"\0" + SCHEMA_ID.to_bytes(4, "big"))

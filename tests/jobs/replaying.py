@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any, Self
 
 import httpx
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import SHORT_SESSION, Lab
 from tests.support.processes import Command, SandboxCommand, WorkerCommand, until
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, encode, phone
 from tests.support.topics import commit_ends
 
@@ -69,7 +69,7 @@ class Traffic:
         self._thread.join()
 
     def _write(self) -> None:
-        producer = Producer({"bootstrap.servers": self._lab.broker.bootstrap_servers, "log_level": 2})
+        producer = ordered_producer(self._lab.broker.bootstrap_servers)
         began, written = time.monotonic(), 0
         while not self._ended.wait(_TICK_SECONDS):
             due = int((time.monotonic() - began) / _TICK_SECONDS * self._per_tick)

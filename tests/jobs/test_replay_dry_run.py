@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeAlias
 
 import httpx
 import pytest
-from confluent_kafka import Producer
 
 from tests.end_to_end.conftest import Lab, final_state
 from tests.jobs.replaying import begin, result
 from tests.support.brokers import RunningBroker
+from tests.support.producers import ordered_producer
 from tests.support.profiles import Change, encode, phone
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -96,7 +96,7 @@ def expected(log: list[Said], wish: Wish) -> Expected:
 
 def write(lab: Lab, topics: tuple[str, str], rng: random.Random) -> list[Said]:
     """Changes in two topics, a second apart. Any partition may hold any user: then the times decide."""
-    producer = Producer({"bootstrap.servers": lab.broker.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(lab.broker.bootstrap_servers)
     began = time.time_ns() // 1_000_000 - 2 * RECORDS * STEP_MS
     offsets: dict[Place, int] = {}
     log = []

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Producer
 
 from tests.kafka.member import LOG
 from tests.kafka.test_retention import delete_before
 from tests.support.brokers import RunningBroker, unique_name
+from tests.support.producers import ordered_producer
 from worker.core.model import Partition
 from worker.jobs.spans import Reach, chosen, reach
 from worker.jobs.when import Edge, Unreadable
@@ -23,7 +23,7 @@ def topic(real_kafka: RunningBroker) -> str:
     """Two partitions with a record a second in each; the first three of partition 1 are deleted."""
     name = unique_name("spans")
     real_kafka.create_topic(name, 2)
-    producer = Producer({"bootstrap.servers": real_kafka.bootstrap_servers, "log_level": 2})
+    producer = ordered_producer(real_kafka.bootstrap_servers)
     for number in range(RECORDS):
         for partition in (0, 1):
             producer.produce(name, b"value", partition=partition, timestamp=BEGAN_MS + number * 1_000)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Self
 
 import structlog
-from confluent_kafka import Producer
 
 from tests.support.brokers import Broker
+from tests.support.producers import ordered_producer
 from worker.core.model import Partition, Record
 from worker.kafka.member import Subscription
 from worker.kafka.properties import uses_kip_848
@@ -98,7 +98,7 @@ def until(condition: Callable[[], bool], *members: Member, seconds: float = DEAD
 
 def produce(broker: Broker, topic: str, records: Iterable[tuple[int, bytes | None]]) -> None:
     """Write (partition, value) pairs in order and wait until they are there."""
-    producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 2, "enable.idempotence": True})
+    producer = ordered_producer(broker.bootstrap_servers)
     for partition, value in records:
         producer.produce(topic, value=value, partition=partition)
     assert producer.flush(DEADLINE_SECONDS) == 0

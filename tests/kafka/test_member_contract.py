@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from tests.kafka.member import DEADLINE_SECONDS, Member, numbered, produce, until
 from tests.support.brokers import Broker, LocalBroker, unique_name
+from tests.support.producers import ordered_producer
 from worker.core.model import Partition
 from worker.kafka.member import SourceFailed
 
@@ -52,7 +52,7 @@ class TestRecords:
             assert values == list(range(number, 1000, 4))
 
     def test_carry_key_trace_time_and_a_missing_value(self, broker: Broker, topic: str, group: str) -> None:
-        producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 2})
+        producer = ordered_producer(broker.bootstrap_servers)
         headers: list[tuple[str, str | bytes | None]] = [
             ("traceparent", b"00-ab-cd-01"),
             ("empty", b""),

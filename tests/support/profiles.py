@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
 from fastavro import parse_schema, schemaless_writer
+
+from tests.support.producers import ordered_producer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 PROFILE_CHANGED = json.loads((SCHEMAS / "profile_changed.avsc").read_text())
@@ -83,7 +84,7 @@ def schema_directory(directory: Path) -> Path:
 
 def produce(bootstrap_servers: str, topic: str, made: Iterable[Change], schema_id: int | None = SCHEMA_ID) -> None:
     """Write the changes, keyed by user, and wait until all are acknowledged."""
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 20, "log_level": 2})
+    producer = ordered_producer(bootstrap_servers, {"linger.ms": 20})
     failures: list[object] = []
     for change in made:
         producer.produce(
