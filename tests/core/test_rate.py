@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+import random
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.delivery.rate import BURST_SECONDS, FLOOR, FORGOTTEN_AFTER, HEADROOM, Rate
+from worker.core.delivery.rate import BURST_SECONDS, FLOOR, FORGOTTEN_AFTER, HEADROOM, HEADROOM_SEEN, Rate
 from worker.core.model import Failure, Reply
 
 START = 50.0
@@ -80,12 +82,12 @@ def test_no_span_of_time_has_more_calls_than_the_full_limit_allows(limit: float,
         if moment.throttled:
             made.throttled(now)
         calls.append((now, spent(made, now, moment.wanted)))
-    burst = max(1.0, limit * HEADROOM * BURST_SECONDS)
+    burst = max(1.0, limit * HEADROOM_SEEN * BURST_SECONDS)
     for first in range(len(calls)):
         total = 0
         for at, count in calls[first:]:
             total += count
-            assert total <= limit * HEADROOM * (at - calls[first][0]) + burst + 1e-6
+            assert total <= limit * HEADROOM_SEEN * (at - calls[first][0]) + burst + 1e-6
 
 
 @given(st.sampled_from([0.3, 7.0, 150.0]), st.floats(0.01, 1.0), MOMENTS)
@@ -213,3 +215,51 @@ def test_a_clock_that_stops_or_goes_back_allows_no_calls() -> None:
     spent(made, START + 10)
     assert spent(made, START + 10) == 0
     assert spent(made, START + 5) == 0
+
+
+@pytest.mark.parametrize(
+    ("latency", "jitter", "stalls", "most"),
+    [(0.002, 0.001, 0.0, 1.03), (0.02, 0.01, 0.0, 1.03), (0.02, 0.02, 1.0, 1.13), (0.1, 0.05, 0.0, 1.07)],
+    ids=["near", "not far", "with stalls of the process", "far"],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_backlog_uses_nearly_all_of_the_limit_without_a_429(
+    seed: int, latency: float, jitter: float, stalls: float, most: float
+) -> None:
+    """A destination that counts in seconds of its own clock. `stalls`: so often a second, up to 0.3 s each."""
+    limit, calls = 150, 3_000
+    made, rng = Rate(limit, START), random.Random(seed)
+    made.share(1.0, START)
+    now, phase, started = START, rng.random(), 0
+    counts: dict[int, int] = {}
+    replies: list[tuple[float, int]] = []  # when each comes, and what it says is left
+    while started < calls or replies:
+        while replies and replies[0][0] <= now:
+            _, remaining = heapq.heappop(replies)
+            made.observe(Reply(200, rate_limit=limit, rate_remaining=remaining), now, len(replies))
+        while started < calls and len(replies) < 32 and made.ready(now):
+            made.spend()
+            started += 1
+            arrives = now + latency / 2 + rng.random() * jitter
+            second = math.floor(arrives + phase)
+            counts[second] = counts.get(second, 0) + 1
+            heapq.heappush(replies, (arrives + latency / 2 + rng.random() * jitter, limit - counts[second]))
+        now += 0.001 + (rng.random() * 0.3 if rng.random() < stalls / 1_000 else 0.0)
+    assert max(counts.values()) <= limit
+    assert (now - START) * limit / calls <= most
+
+
+def test_who_has_a_part_of_the_limit_or_many_calls_in_flight_keeps_the_whole_headroom() -> None:
+    alone, beside, busy = rate(), rate(share=0.5), rate()
+    for each, in_flight in ((alone, 2), (beside, 2), (busy, 20)):
+        each.observe(Reply(200, rate_remaining=50), START, in_flight)
+    assert [each.per_second for each in (alone, beside, busy)] == [98.0, 47.5, 95.0]
+
+
+def test_calls_in_flight_count_against_what_is_left_of_the_second() -> None:
+    made = rate()
+    made.observe(Reply(200, rate_remaining=80), START + 0.3)
+    made.observe(Reply(200, rate_remaining=5), START + 0.9, in_flight=3)
+    assert spent(made, START + 0.95) == 2
+    assert made.next_ready(START + 0.95) == START + 1.3
+    assert spent(made, START + 1.31) > 2

@@ -167,8 +167,8 @@ _LIMITS: Final = (
     _gauge("rate_share", "Requests per second in this worker's share.", lambda s: s.rate.share),
     _gauge(
         "rate_current",
-        "Requests per second that the worker allows itself now: 5 % below its share, less after a 429, and 0 while "
-        "only single probes go (a halt) or nothing (Retry-After).",
+        "Requests per second that the worker allows itself now: 5 % below its share (2 % while it sees what is left of "
+        "the second), less after a 429, and 0 while only single probes go (a halt) or nothing (Retry-After).",
         lambda s: s.rate.current,
     ),
     Observed(

@@ -74,7 +74,7 @@ class Judge:
         """Judges a call's reply and acts on the verdict."""
         flight = self._schedule.ended(call)
         self._totals.replies[str(reply.status or reply.failure)] += 1
-        self._rate.observe(reply, now.mono)
+        self._rate.observe(reply, now.mono, self._schedule.in_flight)
         verdict = verdict_on(reply, ever_delivered=self._attribution.successes > 0)
         if reply.failure is Failure.TIMEOUT and call.timeout_seconds < self._options.timeout_seconds:
             verdict = Verdict.ABORTED  # the drain deadline cut the call short, so the destination is not to blame

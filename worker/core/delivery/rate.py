@@ -14,6 +14,8 @@ from worker.core.model import Reply
 # The destination counts calls per second of its own clock, and requests arrive with jitter. At exactly the limit, many
 # seconds would end in a 429. 5 % of headroom makes that rare.
 HEADROOM = 0.95
+# While a worker sees what is left of the second: it has the whole limit, replies tell, and few calls are in flight.
+HEADROOM_SEEN = 0.98
 # How much unused rate is saved up, in seconds. Enough for a main loop that was busy, and small beside the one-second
 # window in which the destination counts.
 BURST_SECONDS = 0.1
@@ -38,6 +40,7 @@ class Rate:
     """
 
     _decrease = DECREASE
+    _headroom_seen = HEADROOM_SEEN
 
     def __init__(self, limit_per_second: float, now: float) -> None:
         self._configured = limit_per_second
@@ -51,6 +54,9 @@ class Rate:
         self._quiet_until = -math.inf
         self._window_seen_at = now  # when the destination last began a new second
         self._remaining = 0
+        self._headroom = HEADROOM
+        self._room = math.inf  # so many calls may start before `_room_until`
+        self._room_until = -math.inf
 
     @property
     def limit(self) -> float:
@@ -60,7 +66,7 @@ class Rate:
     @property
     def per_second(self) -> float:
         """The calls a second that this worker allows itself now."""
-        return self.share_per_second * HEADROOM * self._factor
+        return self.share_per_second * self._headroom * self._factor
 
     @property
     def share_per_second(self) -> float:
@@ -81,11 +87,12 @@ class Rate:
     def ready(self, now: float) -> bool:
         """Whether a call may start now."""
         self._fill(now)
-        return now >= self._quiet_until and self._tokens >= _TOKEN
+        return now >= self._quiet_until and self._tokens >= _TOKEN and (self._room >= 1.0 or now >= self._room_until)
 
     def spend(self) -> None:
         """A call starts: takes one token."""
         self._tokens -= 1.0
+        self._room -= 1.0
 
     def next_ready(self, now: float) -> float:
         """The instant of the next token; infinite while the share is 0."""
@@ -93,21 +100,42 @@ class Rate:
         if self.per_second <= 0.0:
             return math.inf
         missing = max(0.0, 1.0 - self._tokens)
-        return max(self._quiet_until, now + missing / self.per_second)
+        room_at = self._room_until if self._room < 1.0 else now
+        return max(self._quiet_until, room_at, now + missing / self.per_second)
 
-    def observe(self, reply: Reply, now: float) -> None:
-        """Adapts to the `x-ratelimit-*` headers of a success. Other replies may be about one user alone."""
+    def observe(self, reply: Reply, now: float, in_flight: int = 0) -> None:
+        """Adapts to the `x-ratelimit-*` headers of a success. Other replies may be about one user alone.
+
+        `in_flight`: this worker's calls that have no reply yet.
+        """
         if reply.status is None or not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
             return
         self._take_announcement(reply.rate_limit, now)
         if reply.rate_remaining is None:
             return
         # Replies overtake each other. So only a clear jump upwards means that the destination began a new second.
-        if reply.rate_remaining - self._remaining > self.limit / 4:
+        is_new = reply.rate_remaining - self._remaining > self.limit / 4
+        if is_new:
             self._window_seen_at = now
+        if is_new or now >= self._room_until:
+            self._room = math.inf
         self._remaining = reply.rate_remaining
-        if reply.rate_remaining <= 0:
-            self.wait_for_next_second(now)
+        self._see_room(in_flight, now)
+
+    def _see_room(self, in_flight: int, now: float) -> None:
+        """What is left of the destination's second is for calls in flight first.
+
+        With many of them that would cost more than headroom does: the next second is only seen once a reply of it is
+        here. With a part of the limit, nobody knows how many calls of others are in flight.
+        """
+        self._fill(now)
+        if self._fraction == 1.0 and in_flight <= self.limit * (1.0 - HEADROOM):
+            self._room = min(self._room, self._remaining - in_flight)
+            self._headroom = self._headroom_seen
+        else:
+            self._room = min(self._room, self._remaining)
+            self._headroom = HEADROOM
+        self._room_until = self._next_second(now)
 
     def _take_announcement(self, limit: int | None, now: float) -> None:
         """A success announced a limit, or none."""
@@ -131,9 +159,13 @@ class Rate:
         self._tokens = min(self._tokens, 0.0)
 
     def wait_for_next_second(self, now: float) -> None:
-        """No call until the destination's next second. Its replies show only about when that begins."""
+        """No call until the destination's next second."""
+        self._quiet_until = self._next_second(now)
+
+    def _next_second(self, now: float) -> float:
+        """When the destination's next second begins. Its replies show only about when that is."""
         elapsed = now - self._window_seen_at
-        self._quiet_until = self._window_seen_at + (math.floor(elapsed / _SECOND) + 1) * _SECOND
+        return self._window_seen_at + (math.floor(elapsed / _SECOND) + 1) * _SECOND
 
     def _fill(self, now: float) -> None:
         elapsed = now - self._filled_at

@@ -25,6 +25,7 @@ class SpareRate(Rate):
     """
 
     _decrease = 0.5
+    _headroom_seen = HEADROOM  # it has the whole limit, but not alone
 
     def __init__(self, limit_per_second: float, now: float) -> None:
         super().__init__(limit_per_second, now)
@@ -33,9 +34,9 @@ class SpareRate(Rate):
         self._remained = math.inf  # the least of this second, in calls
         self._since = now
 
-    def observe(self, reply: Reply, now: float) -> None:
+    def observe(self, reply: Reply, now: float, in_flight: int = 0) -> None:
         """Adapts to the `x-ratelimit-*` headers of a success. The last calls of a second are for the live workers."""
-        super().observe(reply, now)
+        super().observe(reply, now, in_flight)
         if reply.rate_remaining is not None and reply.status is not None and reply.status < 300:  # noqa: PLR2004 - a success
             self._remained = min(self._remained, reply.rate_remaining)
             if reply.rate_remaining < _HARDLY_ANY * self.limit:
