@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from worker.core.model import Unusable, User, UserKey
 from worker.core.rules.identifiers import AS_THEY_ARE
-from worker.core.rules.identity import CASES, IdentityRules, canonical, compared, name_user
+from worker.core.rules.identity import CASES, KINDS, SENDS, IdentityRules, canonical, compared, name_user, quick_look
 
 FULL = User("+13115552368", "Ann@Shop.Example", "c1", (("loyalty", "L1"), ("crm", "7")))
 
@@ -286,3 +286,22 @@ def test_what_a_quick_look_passes_is_valid_and_goes_as_it_is_by_any_rules(kind: 
             user = {"phone": User(text), "email": User(None, text), "client_user_id": User(None, None, text)}[kind]
             named = name_user(user, rules)
             assert (named.key, named.user) == (UserKey(kind, "", text), user)
+
+
+GIVEN: st.SearchStrategy[str | None] = st.one_of(
+    st.none(), st.sampled_from(["", " ", "+13115552368", "ann@shop.example", "u-1", "?"]), st.text(max_size=8)
+)
+USERS = st.builds(User, GIVEN, GIVEN, GIVEN, st.sampled_from([(), (("crm", "7"),)]))
+ORDERS = st.permutations(KINDS).flatmap(lambda kinds: st.integers(1, 4).map(lambda count: tuple(kinds[:count])))
+
+
+@given(USERS, st.builds(IdentityRules, ORDERS, st.sampled_from(SENDS)))
+def test_a_quick_look_says_what_a_close_one_does_or_nothing(user: User, rules: IdentityRules) -> None:
+    quick = quick_look(rules, {"?"})(user)
+    if quick is not None:
+        close = name_user(user, rules)
+        assert quick == (close.key, close.user)
+        assert close.dropped == 0
+        assert quick[0].value != "?"
+    if rules.order[0] == "phone" and rules.send == "first" and user.phone == "+13115552368":
+        assert quick is not None, "most users are named by a quick look"

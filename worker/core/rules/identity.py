@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 
 from worker.core.model import Unusable, User, UserKey
 from worker.core.rules.identifiers import (
@@ -22,6 +23,7 @@ SENDS = ("first", "all")
 CASES = ("keep", "lower")
 INVALIDS = ("letter", "next")
 _NAME_SHOWN_MAX = 60
+_made = tuple.__new__  # half as long as by the class itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,6 @@ def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = (
 
     Empty and blank identifiers count as absent.
     """
-    if not unusable and rules.send == "first":
-        for kind in rules.order:
-            if value := getattr(user, kind):
-                if kind in AS_THEY_ARE and AS_THEY_ARE[kind](value):
-                    return Named(UserKey(kind, "", value), _only(kind, "", value))
-                break
-    return _name_closely(user, rules, unusable)
-
-
-def _name_closely(user: User, rules: IdentityRules, unusable: Sequence[Unusable]) -> Named:
     faults: list[str] = []
     for kind in rules.order:
         if unusable:
@@ -112,6 +104,28 @@ def _name_closely(user: User, rules: IdentityRules, unusable: Sequence[Unusable]
                 return Named(key, _only(kind, name, own), dropped=len(faults))
             return _with_all(key, user, rules, len(unusable))
     return Named(None, _NOBODY, faults[0] if faults else None)
+
+
+def quick_look(rules: IdentityRules, unknown: Collection[object]) -> Callable[[User], tuple[UserKey, User] | None]:
+    """Names most users as `name_user` does, in less than half of the time. None: look closely.
+
+    Those are users whose naming identifier is valid and sent as it is, if no other one is sent.
+
+    Args:
+        rules: how users are named.
+        unknown: what is no identifier at all.
+    """
+    kinds = [(kind, attrgetter(kind), AS_THEY_ARE.get(kind)) for kind in rules.order if rules.send == "first"]
+
+    def look(user: User) -> tuple[UserKey, User] | None:
+        for kind, identifier, is_as_it_is in kinds:
+            if value := identifier(user):
+                if is_as_it_is is None or value in unknown or not is_as_it_is(value):
+                    return None
+                return _made(UserKey, (kind, "", value)), _only(kind, "", value)
+        return None
+
+    return look
 
 
 def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
