@@ -16,7 +16,11 @@ _PARSED = parse_schema(DEAD_LETTER)
 
 
 def end_offsets(bootstrap_servers: str, topic: str) -> dict[int, int]:
-    """The next offset of each partition."""
+    """The next offset of each partition.
+
+    Raises:
+        KafkaException: The brokers do not say.
+    """
     consumer = _reader(bootstrap_servers)
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -43,9 +47,13 @@ def committed_offsets(bootstrap_servers: str, group_id: str, topic: str) -> dict
 
 
 def all_committed(bootstrap_servers: str, group_id: str, topic: str) -> bool:
-    """Whether the group's offsets have reached the end of every partition that holds records."""
-    ends = {number: end for number, end in end_offsets(bootstrap_servers, topic).items() if end > 0}
-    return ends.items() <= committed_offsets(bootstrap_servers, group_id, topic).items()
+    """Whether the group's offsets have reached the end of every partition that holds records. No if nobody says."""
+    try:
+        ends = end_offsets(bootstrap_servers, topic)
+    except KafkaException:
+        return False
+    written = {number: end for number, end in ends.items() if end > 0}
+    return bool(ends) and written.items() <= committed_offsets(bootstrap_servers, group_id, topic).items()
 
 
 def dead_letters(bootstrap_servers: str, topic: str, *, framed: bool = True) -> list[dict[str, Any]]:
