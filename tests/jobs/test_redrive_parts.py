@@ -144,6 +144,13 @@ def test_a_letter_whose_records_are_not_committed_is_unchecked_unless_forced(com
     assert wanted(errands(committed=committed, force=True).of(LETTER)).parts.keys() == {"tier", "points"}
 
 
+def test_a_record_that_could_not_be_decoded_waits_for_live_workers_too() -> None:
+    """Older values of its user may still wait for their call."""
+    raw = replace(LETTER, reason=Reason.UNDECODABLE, attributes=(), record_value=encode(1, {"tier": "gold"}))
+    assert errands(raw=True, committed=50).of(raw) == Unchecked(BEHIND)
+    assert wanted(errands(raw=True, committed=51).of(raw)).parts.keys() == {"tier"}
+
+
 def test_live_workers_are_waited_for() -> None:
     workers, slept = live_workers({}, {P0: 50}, {P0: 51})
     assert workers.fault([SPOT]) is None
