@@ -11,8 +11,8 @@ from worker.core.model import Partition, Source
 BEHIND: Final = (
     "live workers have not committed their records yet, and may still send older values: run it again once they have"
 )
-_LOOKS: Final = 50
-_PAUSE_SECONDS: Final = 0.2
+_LOOKS: Final = 20
+_PAUSE_SECONDS: Final = 0.5
 
 
 class LiveWorkers:
