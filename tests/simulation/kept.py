@@ -56,6 +56,7 @@ KEPT_REPLAYS: Final[dict[int, str]] = {
     6: "model: retention had deleted what the replay had still to read",
     143: "model: retention had deleted newer values unread while the replay was frozen",
     128: "model: a replay with little memory read a record a turn, and took hours",
+    7400000712: "a value that overtook a replay's call was taken back and not sent, as the user changed once more",
     4100000890: "a refused value fell back on one of another partition, where a later one had been read",
 }
 
