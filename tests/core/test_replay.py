@@ -291,3 +291,34 @@ def test_no_older_value_is_seen_after_a_newer_one_while_users_change_just_before
             break
     check(world, scope)
     assert job.replay.phase is Phase.DONE
+
+
+def test_a_user_who_changes_during_its_call_and_again_behind_it_gets_the_newest_value() -> None:
+    """Its call may land behind one that live workers make for both changes."""
+    driver, partition = Driver(window_seconds=1.0), PARTITIONS[0]
+    scope = Scope({partition: Offsets(0, 1)})
+    replay = Replay(driver.engine, scope, Progress(), 10_000_000, ahead=8, quiet_seconds=1.0)
+
+    def goes_on(end: int) -> list[Call]:
+        replay.read({partition: end})
+        replay.ends({partition: end}, driver.now.mono)
+        replay.step(driver.now)
+        replay.kept(replay.progress)
+        replay.step(driver.now)
+        return driver.calls(8)
+
+    def read(offset: int, tier: str) -> list[Call]:
+        said = Said(key(1), User(phone(1)), {"tier": tier}, partition, offset, STARTED.wall_ms - 10_000, b"key")
+        replay.receive(said, driver.now)
+        return goes_on(offset + 1)
+
+    [call] = read(0, "bronze")
+    assert read(1, "silver") == []
+    driver.reply(call, Reply(200))
+    assert read(2, "silver") == []
+    driver.advance(2.0)
+    [call] = goes_on(3)
+    assert call.properties == {"tier": "silver"}
+    driver.reply(call, Reply(200))
+    assert goes_on(3) == []
+    assert replay.phase is Phase.DONE

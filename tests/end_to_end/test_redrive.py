@@ -125,6 +125,28 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
     assert more == {"letters": again, "refused_again": again, "calls": again}
 
 
+def test_a_letter_waits_until_live_workers_are_done_with_its_record(lab: Lab) -> None:
+    """The worker falls back on `gold`, which the destination keeps putting off. By now it takes `silver`."""
+    lab.broker.create_topic(lab.topic, 1)
+    sandbox = lab.sandbox("--record")
+    post = {"match": {"method": "POST"}}
+    sandbox.faults([{**post, "status": 400, "times": 1}, {**post, "status": 503}])
+    worker = lab.worker(sandbox.base_url, SETTINGS)
+    lab.produce([Change(phone(1), {"tier": tier}, 1) for tier in ("gold", "silver")])
+    until(lambda: len(letters(lab)) == 1, 60, "a letter")
+    for told in (begin(lab, sandbox, "--dry-run"), begin(lab, sandbox)):  # both wait for the worker at once
+        assert result(told) == {"letters": 1, "unchecked": 1}
+        assert "live workers have not committed their records yet" in told.log.read_text()
+    assert not final_state(sandbox)
+
+    sandbox.faults([])
+    lab.until_committed(60)
+    assert final_state(sandbox) == {phone(1): {"tier": "gold"}}
+    assert result(begin(lab, sandbox)) == {"letters": 1, "delivered": 1, "calls": 1}
+    assert final_state(sandbox) == {phone(1): {"tier": "silver"}}
+    assert worker.stop() == 0
+
+
 @pytest.mark.long
 def test_letters_that_are_all_refused_again_are_no_storm(lab: Lab, tmp_path: Path) -> None:
     """Far more of them than the bound on floods, and not one success."""

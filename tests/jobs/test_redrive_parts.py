@@ -18,6 +18,7 @@ from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
 from worker.jobs.redrive import errands as words
 from worker.jobs.redrive.errands import Decoding, Errands, Skipped, Unchecked
+from worker.jobs.redrive.live_workers import BEHIND, LiveWorkers
 from worker.jobs.redrive.mail import Mail
 from worker.jobs.redrive.sources import Reach, Sources
 
@@ -47,12 +48,25 @@ def sources(*, begin: int = 0, topics: Mapping[str, int] | None = None) -> Sourc
     return Sources(counts, counts, lambda asked: {each: Reach(begin, 100) for each in asked}, at)
 
 
+def live_workers(*answers: Mapping[Partition, int], stopped: bool = False) -> tuple[LiveWorkers, list[float]]:
+    """Workers that read one of the partitions and have committed this. The last answer stays. And what it slept."""
+    left, slept = list(answers), list[float]()
+    looks = lambda: left.pop(0) if len(left) > 1 else left[0]  # noqa: E731 - shorter than a function
+    return LiveWorkers([P0], looks, lambda: stopped, slept.append), slept
+
+
 def errands(
-    *, of: Sources | None = None, raw: bool = False, force: bool = False, deny: tuple[str, ...] = ()
+    *,
+    of: Sources | None = None,
+    committed: int = 100,
+    raw: bool = False,
+    force: bool = False,
+    deny: tuple[str, ...] = (),
 ) -> Errands:
+    workers, _ = live_workers({P0: committed})
     preflight = Preflight(IdentityRules(), AttributeRules(deny=("@forbidden", *deny)))
     decoding = Decoding(Decoder(FieldMapping(), writer_schema=SCHEMA), None, lambda: False)
-    return Errands(preflight, of or sources(), decoding if raw else None, force=force)
+    return Errands(preflight, of or sources(), workers, decoding if raw else None, force=force)
 
 
 def wanted(found: object) -> Errand:
@@ -121,6 +135,50 @@ def test_where_the_log_does_not_reach_back_a_letter_is_unchecked_unless_forced(o
     assert isinstance(found, Unchecked)
     assert why in found.why
     assert wanted(errands(of=of, force=True).of(LETTER)).parts.keys() == {"tier", "points"}
+
+
+@pytest.mark.parametrize(("committed", "done"), [(0, False), (50, False), (51, True)])
+def test_a_letter_whose_records_are_not_committed_is_unchecked_unless_forced(committed: int, *, done: bool) -> None:
+    found = errands(committed=committed).of(LETTER)
+    assert isinstance(found, tuple) if done else found == Unchecked(BEHIND)
+    assert wanted(errands(committed=committed, force=True).of(LETTER)).parts.keys() == {"tier", "points"}
+
+
+def test_a_record_that_could_not_be_decoded_waits_for_live_workers_too() -> None:
+    """Older values of its user may still wait for their call."""
+    raw = replace(LETTER, reason=Reason.UNDECODABLE, attributes=(), record_value=encode(1, {"tier": "gold"}))
+    assert errands(raw=True, committed=50).of(raw) == Unchecked(BEHIND)
+    assert wanted(errands(raw=True, committed=51).of(raw)).parts.keys() == {"tier"}
+
+
+def test_live_workers_are_waited_for() -> None:
+    workers, slept = live_workers({}, {P0: 50}, {P0: 51})
+    assert workers.fault([SPOT]) is None
+    assert len(slept) == 2
+
+
+def test_live_workers_are_waited_for_about_ten_seconds_in_all() -> None:
+    workers, slept = live_workers({})
+    for offset in (50, 60):
+        assert workers.fault([replace(SPOT, offset=offset)]) == BEHIND
+    assert 9 < sum(slept) < 11
+
+
+def test_whoever_is_stopped_does_not_wait_for_live_workers() -> None:
+    workers, slept = live_workers({}, stopped=True)
+    assert workers.fault([SPOT]) == BEHIND
+    assert not slept
+
+
+def test_nobody_is_waited_for_where_live_workers_do_not_read() -> None:
+    workers, slept = live_workers({})
+    assert workers.fault([replace(SPOT, partition=P1)]) is None
+    assert not slept
+
+
+def test_every_record_of_a_letter_must_be_committed() -> None:
+    workers, _ = live_workers({P0: 51})
+    assert workers.fault([SPOT, replace(SPOT, offset=51)]) == BEHIND
 
 
 def test_a_record_behind_the_end_is_of_a_topic_that_was_made_anew() -> None:

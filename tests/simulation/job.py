@@ -41,7 +41,7 @@ _TURNS_MAX = 60_000
 
 
 class Killed(Exception):
-    """The process was killed while it was frozen amid a turn."""
+    """The process was killed amid a turn: while it was frozen, or slept."""
 
 
 class Job:
@@ -102,6 +102,7 @@ class Job:
         self.stop_asked = False
         self._replays = replays
         self._timeline = cluster.timeline
+        self._asleep = False  # amid a turn
         self._freezes_amid: float | None = None
         self._next_turn = inf
         self._turns = 0
@@ -160,7 +161,7 @@ class Job:
 
     def wake_at(self, when: float) -> None:
         """Takes a turn at that instant, unless one comes earlier."""
-        if self.alive and not self.frozen and when < self._next_turn:
+        if self.alive and not self.frozen and not self._asleep and when < self._next_turn:
             self._next_turn = when
             self._timeline.at(when, self._turn, when)
 
@@ -194,12 +195,27 @@ class Job:
             return
         self._freezes_amid = None
         self._stand_still()
+        self._let_pass(until)
+        self._go_on(None)
+
+    def pause(self, seconds: float) -> None:
+        """It sleeps amid a turn.
+
+        Raises:
+            Killed: The process was killed meanwhile.
+        """
+        self._asleep, self._next_turn = True, inf
+        self._let_pass(self._timeline.now + seconds)
+        while self.frozen:
+            self._let_pass(self._timeline.now + TURN_SECONDS)
+        self._asleep = False
+
+    def _let_pass(self, until: float) -> None:
         self._timeline.at(until, _nothing)
         while self._timeline.now < until and self.alive:
             self._timeline.step()
         if not self.alive:
             raise Killed
-        self._go_on(None)
 
     def _stand_still(self) -> None:
         self._cluster.add_to_trace(self, "freezes", "")
@@ -252,4 +268,4 @@ class Job:
 
 
 def _nothing(_: object) -> None:
-    """An instant at which a freeze ends."""
+    """An instant at which a freeze or a sleep ends."""

@@ -56,11 +56,14 @@ KEPT_REPLAYS: Final[dict[int, str]] = {
     6: "model: retention had deleted what the replay had still to read",
     143: "model: retention had deleted newer values unread while the replay was frozen",
     128: "model: a replay with little memory read a record a turn, and took hours",
+    7400000712: "a value that overtook a replay's call was taken back and not sent, as the user changed once more",
     4100000890: "a refused value fell back on one of another partition, where a later one had been read",
 }
 
 KEPT_REDRIVES: Final[dict[int, str]] = {
     6: "model: a letter of a refused newer value had the id of a letter with more attempts, and counted as the latest",
     7200001360: "model: the destination took a value from then on, whose letter the job had written already",
+    7200001852: "a letter was sent while the worker that had written it had still to fall back on an older value",
+    212175713: "as 7200001852",
     40: "model: a killed process's letter came to the topic between the next one's start and its look at the letters",
 }

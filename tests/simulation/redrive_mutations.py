@@ -17,6 +17,7 @@ from worker.core.replay.freshness import Freshness
 from worker.core.replay.redrive import Redrive
 from worker.core.replay.replay import Phase
 from worker.core.replay.subject import Stage
+from worker.jobs.redrive.live_workers import LiveWorkers
 
 
 def skips_rule_1(patch: pytest.MonkeyPatch) -> None:
@@ -61,9 +62,15 @@ def trusts_letters_that_a_killed_process_has_begun(patch: pytest.MonkeyPatch) ->
     patch.setattr(Errand, "overtaken", lambda *_: None)
 
 
+def asks_nobody_what_live_workers_have_committed(patch: pytest.MonkeyPatch) -> None:
+    """A letter is sent as soon as it is there: a worker may still fall back on older values."""
+    patch.setattr(LiveWorkers, "fault", lambda *_: None)
+
+
 ALL: Sequence[Mutation] = (
     skips_rule_1,
     skips_rule_2,
     begins_the_next_letter_before_one_is_ended,
     trusts_letters_that_a_killed_process_has_begun,
+    asks_nobody_what_live_workers_have_committed,
 )

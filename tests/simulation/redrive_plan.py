@@ -50,6 +50,7 @@ def _lacking(rng: random.Random, plan: Plan, record: Produced) -> Produced:
 
 
 _AT = BEGINNING + 8.0
+_TIERS = ("gold", "tin", LATE_TIER)  # what an entry has: it falls back on the first
 
 
 def _amid_calls(seed: int, *faults: Fault) -> Plan:
@@ -67,7 +68,20 @@ def _amid_calls(seed: int, *faults: Fault) -> Plan:
     )
 
 
-DRILLS = tuple(
+def _falls_back(seed: int) -> Plan:
+    """Slow calls: while a worker falls back on older values, its letters are redriven."""
+    records = [Produced(_AT - 2.2, 0, user, "change", {TIER: tier}, 0, 1) for user in range(30) for tier in _TIERS]
+    return replace(
+        CALM,
+        seed=seed,
+        options=replace(CALM.options, window_seconds=1.0, storm_letters_max=1_000, concurrency=32),
+        latency_seconds=0.7,
+        records=tuple(records),
+        wish=Wish(_AT, (), (), 10_000_000, 32, extended_at=_AT - 0.1),
+    )
+
+
+AMID_CALLS = tuple(
     _amid_calls(seed, *faults)
     for seed in range(8)
     for faults in (
@@ -79,3 +93,7 @@ DRILLS = tuple(
     )
 )
 """Overtaken by live workers; and killed, frozen, or kept from reading and writing just then."""
+
+FALLING_BACK = tuple(map(_falls_back, range(4)))
+
+DRILLS = (*AMID_CALLS, *FALLING_BACK)

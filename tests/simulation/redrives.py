@@ -1,7 +1,7 @@
 """The redrives of a plan: their processes, one after the other, over the letters that the cluster has written.
 
-Real are `RedriveJob`, `Redrive`, `Letters`, `Errands`, `Sources`, `Mail`, the folding of the topic, and all that a
-replay's process has as well. Models are the reading of the topic, and the ports.
+Real are `RedriveJob`, `Redrive`, `Letters`, `Errands`, `Sources`, `LiveWorkers`, `Mail`, the folding of the topic, and
+all that a replay's process has as well. Models are the reading of the topic, and the ports.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from worker.jobs.letters import Found, LetterBook
 from worker.jobs.redrive.errands import Errands
 from worker.jobs.redrive.job import RedriveJob
 from worker.jobs.redrive.letters import Letters
+from worker.jobs.redrive.live_workers import LiveWorkers
 from worker.jobs.redrive.mail import Mail
 from worker.jobs.redrive.sources import Reach, Sources
 from worker.kafka import bounds
@@ -104,7 +105,8 @@ class Redriving(Job):
         )
         topic = cluster.logs[0].partition.topic
         sources = Sources([topic], {topic: len(cluster.logs)}, self._reach, self._at)
-        errands = Errands(cluster.preflight, sources, None, force=False)
+        live_workers = LiveWorkers(sources.subscribed, self._committed, lambda: self.stop_asked, self.pause)
+        errands = Errands(cluster.preflight, sources, live_workers, None, force=False)
         book = cast("LetterBook", Book(cluster, self))
         self._redrive_job = RedriveJob(
             self.redrive,
@@ -139,6 +141,10 @@ class Redriving(Job):
             preflight=self._cluster.preflight,
             clock=self._cluster.timeline.instant,
         )
+
+    def _committed(self) -> Mapping[Partition, int]:
+        self.moment()
+        return {self._cluster.logs[number].partition: at for number, at in self._cluster.group.committed.items()}
 
     def _reach(self, partitions: Iterable[Partition]) -> Mapping[Partition, Reach]:
         logs = self._cluster.logs

@@ -16,6 +16,7 @@ from worker.jobs.letter_filter import LetterFilter
 from worker.jobs.redrive.errands import Decoding, Errands
 from worker.jobs.redrive.job import RedriveJob
 from worker.jobs.redrive.letters import Letters
+from worker.jobs.redrive.live_workers import LiveWorkers
 from worker.jobs.redrive.mail import Mail
 from worker.jobs.redrive.sources import Reach, Sources
 from worker.jobs.spans import ASK_SECONDS
@@ -26,7 +27,7 @@ from worker.live.ports import Schemas
 from worker.ops.job_board import JobBoard
 from worker.settings.model import Settings
 from worker.wiring import parts
-from worker.wiring.mending import await_schema, letter_book
+from worker.wiring.mending import await_schema, letter_book, stopped_group
 from worker.wiring.replay import follower, refuse_growth
 from worker.wiring.sending import clock, quiet_seconds, sending
 from worker.wiring.watch import stages
@@ -95,7 +96,10 @@ def redrive(
         )
         mail = Mail(through.producer, core, clock)
         decoding = Decoding(parts.decoder(settings), through.source, task.stopped) if task.raw else None
-        errands = Errands(parts.preflight(settings), sources, decoding, force=task.force)
+        live_workers = LiveWorkers(
+            sources.subscribed, lambda: _committed(settings, admin, sources.subscribed, log), task.stopped
+        )
+        errands = Errands(parts.preflight(settings), sources, live_workers, decoding, force=task.force)
         letters = Letters(book, task.wanted, errands, sources)
         job = RedriveJob(
             core,
@@ -119,6 +123,14 @@ def _follower(
     log: FilteringBoundLogger,
 ) -> Follower:
     return follower(settings, core, Scope({}), starts, admin, source, log)
+
+
+def _committed(
+    settings: Settings, admin: Admin, partitions: Iterable[Partition], log: FilteringBoundLogger
+) -> dict[Partition, int]:
+    with stopped_group(settings, admin, log) as group:
+        found = group.committed(partitions)
+    return {each: of.offset for each, of in found.items() if of.offset is not None}
 
 
 def _sources(settings: Settings, admin: Admin) -> Sources:

@@ -40,7 +40,11 @@ Examples:
     help="Calls a second. Default: what live traffic leaves.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would do. Makes no call, writes nothing.")
-@click.option("--force", is_flag=True, help="Also letters whose records the source topic no longer has.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also letters whose records the source topic no longer has, or live workers have not committed yet.",
+)
 @click.option("--raw", is_flag=True, help="Decode undecodable records again, with today's schemas and mapping.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @metrics_port_option
@@ -57,10 +61,12 @@ def redrive(
 ) -> None:
     """Send open dead letters again, once their cause is mended.
 
-    Reads the source topic from the letters on, and sends only attributes that have no later change in it. Safe beside
-    live workers: the newest value stands in the end. Then it writes into the dead-letter topic how each letter ended:
-    delivered, superseded, or refused again; that one is open anew, with one attempt more. Kill it at any time: the same
-    command goes on with what is still open.
+    Reads the source topic from the letters on, and sends only attributes that have no later change in it. Then it
+    writes into the dead-letter topic how each letter ended: delivered, superseded, or refused again; that one is open
+    anew, with one attempt more. Kill it at any time: the same command goes on with what is still open.
+
+    Safe beside live workers: the newest value stands in the end. For about ten seconds it waits for them to commit the
+    letters' records; letters whose records they have not committed by then stay open for the next run.
 
     Exit status: 0 done; 1 not finished, the same command goes on; 2 bad usage or configuration.
     """

@@ -131,6 +131,7 @@ class Replay:
         if subject.stage is Stage.WAITING:
             subject.fold(said, newer, send=subject.sent)
         elif newer:
+            subject.sent = True  # a call was made, else its entry would have been withdrawn
             subject.pass_by(said, newer)
             self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
 

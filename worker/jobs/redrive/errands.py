@@ -13,6 +13,7 @@ from worker.core.letters.values import compact
 from worker.core.model import Checked, Event, Letter, LostAttribute, Reason, Record, Refusal, Source, UserKey
 from worker.core.replay.errand import Errand, Part
 from worker.core.rules.preflight import Preflight
+from worker.jobs.redrive.live_workers import LiveWorkers
 from worker.jobs.redrive.sources import Sources
 from worker.jobs.unfinished import Unfinished
 from worker.live.ports import Schemas
@@ -31,7 +32,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A letter of which nobody knows whether a later change was there. `why` is a sentence."""
+    """A letter of which nobody knows whether its values may be the last ones. `why` is a sentence."""
 
     why: str
 
@@ -53,15 +54,23 @@ class Errands:
     Args:
         preflight: today's rules.
         sources: the logs that the letters came from.
+        live_workers: whether they are done with the letters' records.
         decode: decodes a record again. None: records that could not be decoded are skipped.
         force: also letters that cannot be checked.
     """
 
     def __init__(
-        self, preflight: Preflight, sources: Sources, decode: Callable[[Record], Content] | None, *, force: bool
+        self,
+        preflight: Preflight,
+        sources: Sources,
+        live_workers: LiveWorkers,
+        decode: Callable[[Record], Content] | None,
+        *,
+        force: bool,
     ) -> None:
         self._preflight = preflight
         self._sources = sources
+        self._live_workers = live_workers
         self._decode = decode
         self._force = force
 
@@ -71,6 +80,7 @@ class Errands:
         Raises:
             Unfinished: Nobody says what the schema of its record is.
             TopicsUnavailable: The brokers do not say where its source begins and ends.
+            GroupUnavailable: The brokers do not say what live workers have committed.
         """
         if letter.cut:
             return CUT
@@ -82,10 +92,16 @@ class Errands:
             return NOBODY
         if not checked.accepted:
             return NOTHING_TO_SEND
-        why = self._sources.fault(letter.sources) if letter.sources else "they name no source"
+        why = self._fault(letter)
         if why is not None and not (self._force and self._sources.partitions):
             return Unchecked(why)
         return checked.key, self._errand(letter, event, checked)
+
+    def _fault(self, letter: Letter) -> str | None:
+        """Why nobody can tell whether what it says may be the last word. None if that can be told."""
+        if not letter.sources:
+            return "they name no source"
+        return self._sources.fault(letter.sources) or self._live_workers.fault(letter.sources)
 
     def _decoded(self, letter: Letter) -> Event | Skipped:
         if self._decode is None:

@@ -69,7 +69,7 @@ class RedriveJob:
         Raises:
             RangeFailed: A topic cannot be read on.
             SendersStoppedError: A bug ended the senders.
-            LettersUnread, Unfinished, TopicsUnavailable: As `Letters.bring`.
+            LettersUnread, Unfinished, TopicsUnavailable, GroupUnavailable: As `Letters.bring`.
         """
         try:
             while self.turn(stop_requested):

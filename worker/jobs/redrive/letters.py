@@ -45,7 +45,7 @@ class Letters:
 
         Raises:
             LettersUnread, RangeFailed: As `LetterBook.letters`.
-            Unfinished, TopicsUnavailable: As `Errands.of`.
+            Unfinished, TopicsUnavailable, GroupUnavailable: As `Errands.of`.
         """
         total, skipped, unchecked = 0, Counter[str](), Counter[str]()
         for found in self._book.letters(stopped):

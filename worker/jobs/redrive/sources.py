@@ -30,6 +30,7 @@ class Sources:
 
     Attributes:
         partitions: what to read: all partitions of the subscribed topics, and of those that letters came from.
+        subscribed: the partitions of the subscribed topics alone.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Sources:
         self.partitions: dict[Partition, Reach] = {}
         for topic in subscribed:
             self._look_at(topic)
+        self.subscribed = frozenset(self.partitions)
 
     def fault(self, sources: Iterable[Source]) -> str | None:
         """Why nobody can tell whether these records have later changes. None if the log tells."""
