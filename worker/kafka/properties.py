@@ -168,6 +168,18 @@ def consumer_properties(properties: Properties) -> dict[str, Any]:
     }
 
 
+GATHERING: Final = frozenset({"fetch.min.bytes", "fetch.wait.max.ms"})
+"""How long the brokers wait for more records before they answer a fetch."""
+
+_FETCH_BYTES: Final = 16_384  # a fetch of so much is worth its answer
+
+
+def gathering_properties(seconds: float) -> dict[str, Any]:
+    """Lets the brokers gather records for so long. By default they answer a fetch as soon as there is one record."""
+    wait_ms = int(seconds * 1000)
+    return {"fetch.min.bytes": str(_FETCH_BYTES), "fetch.wait.max.ms": str(wait_ms)} if wait_ms else {}
+
+
 def producer_properties(properties: Properties) -> dict[str, Any]:
     """The user's properties, completed for the dead-letter producer."""
     return {

@@ -95,6 +95,13 @@ class Rate:
         missing = max(0.0, 1.0 - self._tokens)
         return max(self._quiet_until, now + missing / self.per_second)
 
+    def next_full(self, now: float) -> float:
+        """The instant from which on unused rate is lost; infinite while the share is 0."""
+        self._fill(now)
+        if self.per_second <= 0.0:
+            return math.inf
+        return max(self._quiet_until, now + (self._capacity - self._tokens) / self.per_second)
+
     def observe(self, reply: Reply, now: float) -> None:
         """Adapts to the `x-ratelimit-*` headers of a success. Other replies may be about one user alone."""
         if reply.status is None or not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
