@@ -95,6 +95,20 @@ def test_aborted_calls_come_back_and_the_others_go_on() -> None:
     assert replies[1].failure is replies[2].failure is Failure.ABORTED
 
 
+def test_calls_go_on_while_the_senders_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answering(OK)) as server, running(server.base_url, concurrency=2) as senders:
+        with monkeypatch.context() as patched:
+            patched.setattr(senders, "_turn", lambda: None)  # what goes on, goes on while it rests
+            ended: list[int] = []
+            for number in (1, 2):
+                senders.submit(call(number))
+            begun = time.monotonic()
+            while len(ended) < 2 and time.monotonic() < begun + PATIENCE_SECONDS:
+                senders.rest(0.01)
+                ended += [finished.number for finished, _ in senders.replies()]
+        assert sorted(ended) == [1, 2]
+
+
 def test_a_call_that_is_not_written_in_time_is_not_written_at_all() -> None:
     """A process that slept before it: what the call says may be old by now."""
     late = call(1, timeout_seconds=5)

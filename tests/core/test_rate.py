@@ -107,6 +107,19 @@ def test_the_rate_is_ready_at_the_instant_that_next_ready_names(
         assert made.ready(now)
 
 
+@given(st.sampled_from([0.3, 7.0, 150.0]), st.integers(0, 30), st.floats(0.0, 3.0))
+def test_who_comes_back_when_the_rate_is_full_has_lost_none(limit: float, calls: int, later: float) -> None:
+    patient, restless = rate(limit), rate(limit)
+    for each in (patient, restless):
+        spent(each, START, calls)
+    now = START + later
+    full = patient.next_full(now)
+    ahead = max(0.0, full - now)
+    asked_often = sum(spent(restless, now + ahead * part / 50) for part in range(51))
+    assert spent(patient, max(now, full)) >= asked_often - 1, "a part of a call more or less"
+    assert patient.next_full(full) > full, "and not later than that"
+
+
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
 def test_a_steady_demand_gets_its_share_with_headroom(share: float) -> None:
     made = rate(100.0, share)

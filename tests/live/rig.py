@@ -50,7 +50,7 @@ class Brokers:
         listener.assigned([P0, P1])
 
     def poll(self, _: float, __: int | None = None) -> list[Record]:
-        if self.raises is not None:
+        if self.raises is not None and not self.records:
             raise self.raises
         taken, self.records = self.records, []
         return taken
@@ -100,6 +100,10 @@ class Destination:
     calls: list[Call] = field(default_factory=list)
     in_flight: list[Call] = field(default_factory=list)
     free: int = 10
+    rested: list[float] = field(default_factory=list)
+
+    def rest(self, seconds: float) -> None:
+        self.rested.append(seconds)
 
     def submit(self, call: Call) -> None:
         self.calls.append(call)

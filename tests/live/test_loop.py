@@ -74,6 +74,47 @@ def test_a_revoke_that_raises_lets_no_call_be_written_after_it(monkeypatch: pyte
     assert not rig.lease.holds()
 
 
+def rested(
+    monkeypatch: pytest.MonkeyPatch, rig: Rig, records: int, *, gather_seconds: float = 0.02, later: float = 0.0
+) -> list[float]:
+    """How long a loop rests after a turn with so many records, each of another user, which takes until `later`."""
+    rig.brokers.records = [record(P0, offset, encode(offset, {"a": 1})) for offset in range(records)]
+    rig.brokers.raises = RuntimeError("the second poll")
+    monkeypatch.setattr(loop, "clock", lambda: rig.now)
+    monkeypatch.setattr(rig, "report", lambda *_: rig.advance(later))
+    with pytest.raises(RuntimeError, match="the second poll"):
+        Loop(rig.membership, rig.exchange, rig.brokers, gather_seconds=gather_seconds).run(lambda: False, lambda: None)
+    return rig.destination.rested
+
+
+def test_after_a_poll_with_few_records_more_may_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each record costs a turn, and a turn costs as much as many records."""
+    assert rested(monkeypatch, Rig(window_seconds=5.0), 1) == [0.02]
+
+
+def test_records_that_wait_already_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rested(monkeypatch, Rig(window_seconds=5.0), loop.FEW_RECORDS) == []
+
+
+def test_a_loop_that_is_not_told_to_gather_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rested(monkeypatch, Rig(window_seconds=0.0), 1, gather_seconds=0.0) == []
+
+
+def test_nothing_gathers_while_calls_wait_for_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next reply frees one: to rest would cost calls."""
+    rig = Rig(window_seconds=0.0)
+    rig.destination.free = 0
+    assert rested(monkeypatch, rig, 1, later=0.2) == []
+
+
+def test_while_calls_wait_for_the_rate_others_gather_until_rate_would_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(window_seconds=0.0, requests_per_second=100.0)
+    rig.destination.answer = lambda _: None
+    [seconds] = rested(monkeypatch, rig, 20, later=0.095)
+    assert len(rig.destination.calls) == 1, "no rate is saved up yet"
+    assert seconds == pytest.approx(0.005), "0.1 s of rate may be saved up, and most of that is over"
+
+
 def test_a_signal_during_a_revoke_bounds_both_drains_by_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever stopped the process kills it a little after that deadline, before the last commit."""
     rig = Rig(drain_seconds=20.0)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -274,6 +275,31 @@ def test_facts_are_counted_in_the_right_buckets_and_series(worker: Scraped) -> N
     assert worker.value("dead_letter_failures_total", reason="rejected") == 1
     assert worker.value("records_deleted_unread_total", topic="changes", partition="1") == 30
     assert worker.value("records_deleted_unread_total", topic="changes", partition="0") == 0
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
+def test_the_page_is_the_same_with_an_exporter_and_without(accept: str) -> None:
+    """With one, its histograms are the SDK's."""
+    histograms = [metric.shown_name for metric in METRICS if metric.kind is Kind.HISTOGRAM]
+    pages = []
+    for readers in ((), (InMemoryMetricReader(),)):
+        board = Board(BUSY)
+        telemetry = Telemetry(board, version="1.2.3", instance="worker-0", exporters=Exporters(readers))
+        for seconds in (0.0, 0.005, 0.0051, 0.2, 10.0, 30.0, 31.0):
+            record_one_of_each(telemetry)
+            telemetry.observe(CallEnded(Verdict.DELIVERED, 200, None, seconds))
+            telemetry.observe(CallEnded(Verdict.REFUSED, 400, None, seconds))
+            telemetry.observe(Delivered(changes=int(seconds) + 1, calls=1, age_seconds=seconds * 1000))
+            telemetry.observe(DrainEnded(DrainOutcome.DONE, seconds, left=0))
+        server = OpsServer("127.0.0.1", 0, answers=Answers(board, telemetry.registry))
+        try:
+            text, _ = Scraped(board, telemetry, server.start()).text(accept)
+        finally:
+            server.close()
+            telemetry.close()
+        pages.append(sorted(line for line in text.splitlines() if any(name in line for name in histograms)))
+    assert len(pages[0]) > 60
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

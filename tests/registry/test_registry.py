@@ -21,7 +21,8 @@ from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
 from worker.registry.fetching import Fetching
-from worker.registry.registry import RegistrySchemas, SchemasStopped
+from worker.registry.registry import RegistrySchemas
+from worker.registry.stopped import SchemasStopped
 
 pytestmark = pytest.mark.slow
 

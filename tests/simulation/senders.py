@@ -148,6 +148,9 @@ class Senders:
         if latency > call.timeout_seconds:
             self._timeline.at(flight.back_at, self.came, (flight, Reply(None, Failure.TIMEOUT)))
 
+    def rest(self, _: float) -> None:
+        """Nothing: the loop by the real clock rests, and the timeline goes on by itself."""
+
     def replies(self, _: float = 0.0) -> list[tuple[Call, Reply]]:
         """The calls that ended since the last call of this."""
         finished, self._finished = self._finished, []

@@ -125,6 +125,12 @@ class Senders:
         self._in_flight[call] = begun
         begun.add_done_callback(partial(self._take, call, message, started))
 
+    def rest(self, seconds: float) -> None:
+        """Lets requests go on for so long. What ends meanwhile waits for `replies`."""
+        timer = self._loop.call_later(seconds, self._loop.stop)
+        self._loop.run_forever()
+        timer.cancel()
+
     def replies(self, wait_seconds: float = 0) -> list[tuple[Call, Reply]]:
         """The calls that ended since the last `replies`, in the order in which they ended.
 
@@ -175,11 +181,9 @@ class Senders:
         self._loop.run_forever()
 
     def _wait(self, seconds: float) -> None:
-        timer = self._loop.call_later(seconds, self._loop.stop)
         self._waits = True
-        self._loop.run_forever()
+        self.rest(seconds)
         self._waits = False
-        timer.cancel()
 
     def _take(self, call: Call, message: Message, started: float, ended: asyncio.Future[Received]) -> None:
         if ended.cancelled():

@@ -18,7 +18,7 @@ from worker.kafka.member import SourceFailed
 from worker.live.startup import DeadLetterTopicUnusable
 from worker.ops.exporters import ExporterUnusable
 from worker.ops.server import AddressUnavailableError
-from worker.registry.registry import SchemasStopped
+from worker.registry.stopped import SchemasStopped
 from worker.settings.flags import SettingsCommand, settings_options
 from worker.settings.load import Loaded
 from worker.wiring import parts

@@ -124,10 +124,7 @@ class Engine:
             self._ledgers[partition] = Ledger(partition)
 
     def draining(self, partitions: Iterable[Partition], deadline: float) -> None:
-        """A drain begins: the partitions' entries are due at once, and no call outlasts `deadline`.
-
-        `deadline` is in monotonic seconds. It holds until the next `dropped`.
-        """
+        """A drain begins: their entries are due at once, and no call outlasts `deadline`, until the next `dropped`."""
         self._schedule.deadline = deadline
         self._leaving = [self._ledgers[partition] for partition in partitions if partition in self._ledgers]
         self._window.make_due(self._leaving)
@@ -287,6 +284,10 @@ class Engine:
     def next_wakeup(self, now: Now) -> float:
         """When the engine has something to do even if nothing arrives, in monotonic seconds."""
         return min(self._schedule.next_call(now), self._outbox.next_due())
+
+    def may_rest_until(self, now: Now, late_seconds: float) -> float:
+        """As `Schedule.may_rest_until`."""
+        return self._schedule.may_rest_until(now, late_seconds)
 
     @property
     def held_bytes(self) -> int:

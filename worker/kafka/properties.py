@@ -168,6 +168,23 @@ def consumer_properties(properties: Properties) -> dict[str, Any]:
     }
 
 
+GATHERING: Final = frozenset({"fetch.min.bytes", "fetch.wait.max.ms"})
+"""How long the brokers wait for more records before they answer a fetch."""
+
+_FETCH_BYTES: Final = 16_384  # a fetch of so much is worth its answer
+# While a fetch waits, no other is made at its broker: neither for a partition that came a moment later, at the start or
+# in a rebalance, nor for one that is resumed. The default is 500 ms.
+_WAIT_MS: Final = 100
+
+
+def gathering_properties(seconds: float) -> dict[str, Any]:
+    """Lets the brokers gather records for so long. With 0 they answer a fetch as soon as there is one record."""
+    wait_ms = int(seconds * 1000)
+    if not wait_ms:
+        return {"fetch.wait.max.ms": str(_WAIT_MS)}
+    return {"fetch.min.bytes": str(_FETCH_BYTES), "fetch.wait.max.ms": str(wait_ms)}
+
+
 def producer_properties(properties: Properties) -> dict[str, Any]:
     """The user's properties, completed for the dead-letter producer."""
     return {

@@ -38,6 +38,8 @@ class Renewal:
         Don't call it from a rebalance callback. `bounds` asks for a partition's first offset and its end, and may raise
         KafkaException.
         """
+        if not self._topics:
+            return False
         topics, self._topics = self._topics, set()
         found = {
             partition: start

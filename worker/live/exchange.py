@@ -62,6 +62,10 @@ class Exchange:
         for fact in self.engine.facts():
             self.observer.observe(fact)
 
+    def rest(self, seconds: float) -> None:
+        """Waits for so long. Calls in flight go on meanwhile, and the next `step` takes their replies."""
+        self._senders.rest(seconds)
+
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Drops the partitions from the engine, and aborts the calls that carry nothing else."""
         self._senders.abort(self.engine.dropped(partitions))

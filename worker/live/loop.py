@@ -13,6 +13,7 @@ from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.membership import Membership
 from worker.live.ports import Group
 
+FEW_RECORDS: Final = 100  # with fewer, a turn costs more than its records
 POLL_SECONDS: Final = 0.1  # the longest wait for records if there is nothing else to do
 
 
@@ -24,8 +25,12 @@ def clock() -> Now:
 class Loop:
     """Drives a membership, and is the group's listener: a poll calls `assigned`, `revoked` and `lost`."""
 
-    def __init__(self, membership: Membership, exchange: Exchange, group: Group) -> None:
+    def __init__(
+        self, membership: Membership, exchange: Exchange, group: Group, *, gather_seconds: float = 0.0
+    ) -> None:
+        """`gather_seconds`: how long records may gather while few come, so that a turn takes many of them."""
         self._membership = membership
+        self._gather_seconds = gather_seconds
         self._exchange = exchange
         self._group = group
         self._stop_asked: Callable[[], bool] = lambda: False
@@ -86,9 +91,19 @@ class Loop:
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
-        wait_seconds = self._wait_seconds()
-        records = self._group.poll(0.0 if in_flight else wait_seconds, self._membership.records_max)
+        wait_seconds, records_max = self._wait_seconds(), self._membership.records_max
+        records = self._group.poll(0.0 if in_flight else wait_seconds, records_max)
         self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
+        if self._gather_seconds and 0 < len(records) < min(FEW_RECORDS, records_max or FEW_RECORDS):
+            self._gather()
+
+    def _gather(self) -> None:
+        """Lets records and replies gather: a turn costs as much as many of them, however few it takes."""
+        now = clock()
+        until = self._exchange.engine.may_rest_until(now, self._gather_seconds)
+        seconds = min(self._gather_seconds, until - now.mono)
+        if seconds > 0:
+            self._exchange.rest(seconds)
 
     def _wait_seconds(self) -> float:
         """How long this turn may wait: until the next thing is due, and never long."""

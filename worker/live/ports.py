@@ -138,6 +138,9 @@ class Senders(Protocol):
     def submit(self, call: Call) -> None:
         """Sends a call. It comes back from `replies` exactly once."""
 
+    def rest(self, seconds: float) -> None:
+        """Waits for so long. Requests go on meanwhile."""
+
     def replies(self, wait_seconds: float = 0.0) -> list[tuple[Call, Reply]]:
         """The calls that ended. If any is in flight, waits up to `wait_seconds` for the first."""
 

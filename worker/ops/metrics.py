@@ -46,6 +46,11 @@ class Metric:
         """Its name on `/metrics`."""
         return PREFIX + self.name + _SUFFIXES[self.unit] + ("_total" if self.kind is Kind.COUNTER else "")
 
+    @property
+    def shown_unit(self) -> str:
+        """Its unit on `/metrics`."""
+        return _SUFFIXES[self.unit].removeprefix("_")
+
     def histogram(self, meter: Meter) -> Histogram:
         """The instrument of a histogram."""
         return meter.create_histogram(

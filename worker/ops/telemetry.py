@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from opentelemetry.metrics import Observation
+from opentelemetry.metrics import Histogram, NoOpMeter, Observation
 
 from worker.core.facts import (
     Assigned,
@@ -33,6 +33,7 @@ from worker.ops.exporters import CLOSE_SECONDS, Exporters, close_within
 from worker.ops.gauges import observe_board
 from worker.ops.metrics import Kind, Metric
 from worker.ops.outcomes import OUTCOMES
+from worker.ops.page_histogram import PageHistogram
 from worker.ops.provider import registry_and_provider
 
 _DRAINS: Final = {DrainOutcome.DONE: "complete", DrainOutcome.CUT: "cut", DrainOutcome.GONE: "gone"}
@@ -121,15 +122,21 @@ class Telemetry:
         self.registry, self._provider = registry_and_provider(version, instance, exporters.readers)
         meter = self._provider.get_meter("attribute_worker", version)
         observe_board(meter, board)
-        self._call = _CALL.histogram(meter)
+        # An exporter gets what the SDK has recorded. With none, and with the SDK, only the page shows it.
+        page_alone = not (exporters.readers or exporters.tracing or isinstance(meter, NoOpMeter))
+
+        def histogram(metric: Metric) -> Histogram | PageHistogram:
+            return PageHistogram(metric, self.registry) if page_alone else metric.histogram(meter)
+
+        self._call = histogram(_CALL)
         # An instrument's `add` takes some microseconds, and this is counted with every call.
         self.calls_ended: dict[str, int] = dict.fromkeys(OUTCOMES.values(), 0)
         _CALLS_ENDED.observe(meter, self._read_calls_ended)
         self._refused = _REFUSED.counter(meter)
-        self._age = _AGE.histogram(meter)
-        self._changes = _ENTRY_CHANGES.histogram(meter)
-        self._commit = _COMMIT.histogram(meter)
-        self._drain = _DRAIN.histogram(meter)
+        self._age = histogram(_AGE)
+        self._changes = histogram(_ENTRY_CHANGES)
+        self._commit = histogram(_COMMIT)
+        self._drain = histogram(_DRAIN)
         self._drains = _DRAINS_ENDED.counter(meter)
         self._rebalances = _REBALANCES.counter(meter)
         self._lease_ends = _LEASE_ENDS.counter(meter)

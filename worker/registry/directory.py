@@ -83,8 +83,7 @@ class DirectorySchemas:
 
     def answers(self) -> list[tuple[SchemaId, object | None]]:
         """The schemas read since the last call, and those whose files were missing and have appeared."""
-        changed = _changed(self._directory)
-        if changed != self._changed:
+        if self._unknown and (changed := _changed(self._directory)) != self._changed:
             self._changed = changed
             for schema_id in [*self._unknown]:
                 if os.path.lexists(self._directory / f"{schema_id}.avsc"):

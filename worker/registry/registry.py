@@ -15,6 +15,7 @@ from worker.core.model import SchemaId
 from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
 from worker.registry.fetching import Fetching
+from worker.registry.stopped import SchemasStopped
 
 _PENDING_MAX = 1_000
 _CLOSE_SECONDS = 2.0
@@ -22,10 +23,6 @@ _REPEAT_SECONDS = 5.0
 """How often a request is passed on again while it waits: an id that nobody asks for any more is given up."""
 _BACKOFF = full_jitter(0.4, 10.0)
 _LETTERS, _RECEIPTS = "dead_letter", "receipt"  # as the bundled schemas are called
-
-
-class SchemasStopped(Exception):
-    """A thread of the source has ended, so there will be no answers. The message says why."""
 
 
 class RegistrySchemas:

@@ -31,9 +31,7 @@ from worker.kafka.topics import Admin
 from worker.live.ports import Schemas
 from worker.ops.traces import LINKS_MAX
 from worker.registry.bundled import bundled
-from worker.registry.client import RegistryClient
 from worker.registry.directory import DirectorySchemas, read_schema
-from worker.registry.registry import RegistrySchemas
 from worker.settings.derived import kafka_properties
 from worker.settings.model import Settings
 
@@ -186,14 +184,9 @@ def schemas(settings: Settings) -> Schemas | None:
     try:
         if chosen.directory is not None:
             return schema_directory(chosen.directory, chosen.unknown_id_seconds)
-        return RegistrySchemas(
-            chosen.registry_url or "",
-            chosen.registry_properties,
-            dead_letter_topic=settings.kafka.dead_letter_topic,
-            receipt_topic=settings.receipts.topic,
-            unknown_id_seconds=chosen.unknown_id_seconds,
-            leave_out_tagged=chosen.read_rules == "leave_out",
-        )
+        from worker.wiring import registry  # noqa: PLC0415 - it takes long to load, and many a worker asks none
+
+        return registry.source(settings)
     except ValueError as error:
         raise Unusable(f"schemas: {error}") from None
 
@@ -201,13 +194,6 @@ def schemas(settings: Settings) -> Schemas | None:
 def schema_directory(directory: Path, unknown_id_seconds: float) -> DirectorySchemas:
     """The source of schemas that reads a directory; errors as `DirectorySchemas`."""
     return DirectorySchemas(directory, unknown_id_seconds)
-
-
-def registry_client(settings: Settings) -> RegistryClient:
-    """A client for single questions to the schema registry; errors as `RegistryClient`."""
-    chosen = settings.schemas
-    leave_out = chosen.read_rules == "leave_out"
-    return RegistryClient(chosen.registry_url or "", chosen.registry_properties, leave_out_tagged=leave_out)
 
 
 def prove_schemas(settings: Settings) -> None:
@@ -219,7 +205,9 @@ def prove_schemas(settings: Settings) -> None:
         schemas(settings)
         return
     try:
-        registry_client(settings).close()
+        from worker.wiring import registry  # noqa: PLC0415 - as above
+
+        registry.client(settings).close()
     except ValueError as error:
         raise Unusable(f"schemas: {error}") from None
 

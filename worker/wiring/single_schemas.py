@@ -11,7 +11,7 @@ from worker.jobs.unfinished import Unfinished
 from worker.registry.client import explained
 from worker.registry.directory import read_schema
 from worker.settings.model import Settings
-from worker.wiring import parts
+from worker.wiring import registry
 from worker.wiring.parts import Unusable
 
 _NO_FILE_ID: Final = 0  # the worker's own records have it where the directory has no file with their schema
@@ -29,7 +29,7 @@ def schema_of(settings: Settings, own: object | None = None) -> SchemaOf:
     if settings.schemas.registry_url is None:
         return lambda _: None
     try:
-        parts.registry_client(settings).close()
+        registry.client(settings).close()
     except ValueError as error:
         raise Unusable(f"schemas: {error}") from None
     return lambda schema_id: _of_registry(settings, schema_id)
@@ -46,7 +46,7 @@ def _of_directory(directory: Path, schema_id: SchemaId, own: object | None) -> o
 
 
 def _of_registry(settings: Settings, schema_id: SchemaId) -> object | None:
-    client = parts.registry_client(settings)
+    client = registry.client(settings)
     try:
         return client.schema(schema_id)
     except Exception as error:  # noqa: BLE001 - whatever the client's HTTP library raises; its text may hold a password

@@ -33,7 +33,7 @@ from worker.ops.server import OpsServer
 from worker.ops.status import Status
 from worker.ops.telemetry import Telemetry
 from worker.ops.traces import Traces
-from worker.settings.derived import contact_seconds, lease_seconds, member_properties
+from worker.settings.derived import contact_seconds, gather_seconds, lease_seconds, member_properties
 from worker.settings.model import Settings
 from worker.settings.table import on_call
 from worker.wiring import parts
@@ -134,7 +134,7 @@ def _parts(settings: Settings, shared: _Shared) -> Parts:
         ),
     )
     return Parts(
-        loop=Loop(membership, exchange, group),
+        loop=Loop(membership, exchange, group, gather_seconds=gather_seconds(settings)),
         senders=shared.senders,
         letters=letters,
         receipts=written,

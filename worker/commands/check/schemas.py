@@ -13,7 +13,7 @@ from worker.registry.bundled import bundled
 from worker.registry.client import RegistryClient, explained
 from worker.registry.directory import read_schema
 from worker.settings.model import Settings
-from worker.wiring import parts
+from worker.wiring import parts, registry
 from worker.wiring.parts import Unusable
 
 # The mapping's setting for each identifier that may name a user.
@@ -63,7 +63,7 @@ def _directory(settings: Settings, decoder: Decoder, directory: Path) -> Iterato
 
 def _registry(settings: Settings, decoder: Decoder) -> Iterator[Finding]:
     try:
-        client = parts.registry_client(settings)
+        client = registry.client(settings)
     except ValueError as error:
         yield Finding.fail("schemas", str(error), "check WORKER_SCHEMAS__REGISTRY_PROPERTIES and the environment")
         return

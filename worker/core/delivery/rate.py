@@ -103,6 +103,13 @@ class Rate:
         room_at = self._room_until if self._room < 1.0 else now
         return max(self._quiet_until, room_at, now + missing / self.per_second)
 
+    def next_full(self, now: float) -> float:
+        """The instant from which on unused rate is lost; infinite while the share is 0."""
+        self._fill(now)
+        if self.per_second <= 0.0:
+            return math.inf
+        return max(self._quiet_until, now + (self._capacity - self._tokens) / self.per_second)
+
     def observe(self, reply: Reply, now: float, in_flight: int = 0) -> None:
         """Adapts to the `x-ratelimit-*` headers of a success. Other replies may be about one user alone.
 

@@ -98,6 +98,11 @@ class Schedule:
         due = self._window.next_due(probing=self._gate.closed is not None)
         return max(due, self._rate.next_ready(now.mono), self._gate.next_passage())
 
+    def may_rest_until(self, now: Now, late_seconds: float) -> float:
+        """Until when no call need start, in monotonic seconds: entries may be so late, but no rate is lost."""
+        due = self._window.next_due(probing=self._gate.closed is not None)
+        return max(due + late_seconds, self._rate.next_full(now.mono), self._gate.next_passage())
+
     def calls(self, free: int, now: Now, *, hurry: bool = False) -> list[Call]:
         """Starts the calls that may start now, at most `free`. With `hurry`, without waiting for windows to end."""
         calls: list[Call] = []
