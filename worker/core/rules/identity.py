@@ -67,21 +67,18 @@ class IdentityRules:
 class Named:
     """An event's user by the rules.
 
-    `fault` says what is wrong with the identifier that would have named it, without its value. `dropped` counts the
-    invalid ones that are left out of what is sent.
+    `sent` has the identifiers to send; None: the key's alone. `fault` says what is wrong with the identifier that would
+    have named it, without its value. `dropped` counts the invalid ones that are left out of what is sent.
     """
 
     key: UserKey | None
-    user: User
+    sent: User | None = None
     fault: str | None = None
     dropped: int = 0
 
 
-_NOBODY = User()
-
-
 def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = ()) -> Named:
-    """The user's key and the identifiers to send. If `key` and `fault` are both None, there is no identifier.
+    """Who the user is, and the identifiers to send. If `key` and `fault` are both None, there is no identifier.
 
     Empty and blank identifiers count as absent.
     """
@@ -89,7 +86,7 @@ def name_user(user: User, rules: IdentityRules, unusable: Sequence[Unusable] = (
         for kind in rules.order:
             if value := getattr(user, kind):
                 if kind in AS_THEY_ARE and AS_THEY_ARE[kind](value):
-                    return Named(UserKey(kind, "", value), _only(kind, "", value))
+                    return Named(UserKey(kind, "", value))
                 break
     return _name_closely(user, rules, unusable)
 
@@ -107,11 +104,12 @@ def _name_closely(user: User, rules: IdentityRules, unusable: Sequence[Unusable]
             except Invalid as why:
                 faults.append(str(why))
                 continue
-            key = UserKey(kind, name, folded_domain(own) if kind == "email" else own)
+            folded = folded_domain(own) if kind == "email" else own
+            key = UserKey(kind, name, folded)
             if rules.send == "first":
-                return Named(key, _only(kind, name, own), dropped=len(faults))
+                return Named(key, None if folded == own else User(email=own), dropped=len(faults))
             return _with_all(key, user, rules, len(unusable))
-    return Named(None, _NOBODY, faults[0] if faults else None)
+    return Named(None, fault=faults[0] if faults else None)
 
 
 def canonical(kind: str, name: str, value: str, rules: IdentityRules) -> str:
@@ -154,16 +152,6 @@ def _present_of(user: User, kind: str) -> Sequence[tuple[str, str]]:
 
 def _present(value: str | None) -> bool:
     return value is not None and value != "" and not value.isspace()
-
-
-def _only(kind: str, name: str, value: str) -> User:
-    if kind == "phone":
-        return User(phone=value)
-    if kind == "email":
-        return User(email=value)
-    if kind == "client_user_id":
-        return User(client_user_id=value)
-    return User(custom=((name, value),))
 
 
 def _with_all(key: UserKey, user: User, rules: IdentityRules, dropped: int) -> Named:

@@ -61,9 +61,9 @@ class Preflight:
             else:
                 rest.append((name, value))
         if not rest:
-            return Checked(named.key, named.user, accepted, (), 0, named.dropped)
+            return Checked(named.key, named.sent, accepted, (), 0, named.dropped)
         refused, passed_over = self._sift(rest, accepted)
-        return Checked(named.key, named.user, accepted, refused, passed_over, named.dropped)
+        return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
 
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
@@ -113,7 +113,7 @@ class Preflight:
             refusal = Refusal(Reason.NO_IDENTITY, f"none of {wanted} is present", kept)
         else:
             refusal = Refusal(Reason.INVALID_IDENTITY, fault, kept)
-        return Checked(None, User(), {}, (refusal,), passed_over)
+        return Checked(None, None, {}, (refusal,), passed_over)
 
 
 def _known(user: User, unknown: frozenset[object]) -> User:
