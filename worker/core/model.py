@@ -104,7 +104,7 @@ class UserKey(bytes):
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
     Only the key has an email's domain in lower case, whatever the rules: the identifier itself is sent as they say.
 
-    It is one small object, because each waiting user has one: bytes that begin with the kind, and are looked up fast.
+    Each waiting user has one, so it is small, and fast to look up: bytes that begin with the kind.
     """
 
     __slots__ = ()
@@ -115,7 +115,7 @@ class UserKey(bytes):
 
     @property
     def kind(self) -> str:  # noqa: D102 - as the class says
-        return _KINDS[self[:1]]
+        return _KINDS[self[0]]
 
     @property
     def name(self) -> str:  # noqa: D102 - as the class says
@@ -128,12 +128,11 @@ class UserKey(bytes):
     @property
     def user(self) -> User:
         """The user with this identifier alone."""
-        kind, (name, value) = self.kind, self._named
-        if kind == "phone":
-            return User(value)
-        if kind == "email":
-            return User(None, value)
-        return User(None, None, value) if kind == "client_user_id" else User(custom=((name, value),))
+        kind = self[0]
+        if kind == _CUSTOM:
+            return User(custom=(self._named,))
+        value = self[1:].decode("utf-8", "surrogatepass")
+        return User(value) if kind == _PHONE else User(None, value) if kind == _EMAIL else User(None, None, value)
 
     @property
     def _named(self) -> tuple[str, str]:
@@ -150,7 +149,8 @@ class UserKey(bytes):
 
 
 _PREFIXES: Final = {"phone": b"p", "email": b"e", "client_user_id": b"c", "custom": b"n"}
-_KINDS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
+_KINDS: Final = {prefix[0]: kind for kind, prefix in _PREFIXES.items()}
+_PHONE, _EMAIL, _, _CUSTOM = _KINDS
 
 
 class Unusable(NamedTuple):

@@ -177,7 +177,7 @@ class Judge:
             return
         entry = flight.entry
         self._add_letter(entry, reason, detail, list(entry.fold()), reply, now)
-        entry.done()
+        entry.finish()
         entry.trial.isolation = None
         self._settlement.conclude(entry, now)
 

@@ -24,7 +24,10 @@ class Settlement:
     def delivered(self, entry: Entry, call: Call, started_at: float) -> None:
         """The destination has what the call carried: that is remembered, and no longer to be sent."""
         self._sparing.delivered(entry, call, started_at)
-        entry.done(None if entry.trial.isolation is None else call.properties.keys())
+        if entry.trial.isolation is None:  # then it carried all that there is
+            entry.finish()
+        else:
+            entry.done(call.properties.keys())
 
     def retry(self, entry: Entry, not_before: float) -> None:
         """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""

@@ -60,11 +60,11 @@ class Changes:
         ledger = change.ledger
         if ledger not in self.ledgers:
             self.ledgers += (ledger,)
-            ledger.hold(change.offset, change.timestamp_ms)
+            change.hold()
             return
         first = self._first_of(ledger)
         if change.place < first.place:
-            ledger.hold(change.offset, change.timestamp_ms)
+            change.hold()
             ledger.settle(first.offset)
             self.all.insert(0, change.emptied())
 
@@ -117,10 +117,6 @@ class Changes:
     def narrow(self, gone: Container[str]) -> None:
         """From now on, no value of these names counts."""
         self._replace([change.without(gone) for change in self.all])
-
-    def clear(self) -> None:
-        """From now on, no value counts."""
-        self.all = [self._first_of(ledger).emptied() for ledger in self.ledgers]
 
     def refuse(self, name: str, refused: Scalar) -> None:
         """From now on, no value of this name counts that equals the refused one."""

@@ -19,6 +19,7 @@ ENTRY_BYTES: Final = 210
 """What it takes in memory, also in the window's tables and the ledger, without its change and identifier. Measured."""
 
 _BLOCK_BYTES: Final = 16  # as the allocator's. A number of blocks is a small one, of which Python keeps one for all
+_TRIAL_BLOCKS: Final = TRIAL_BYTES // _BLOCK_BYTES
 
 
 class Place(Enum):
@@ -68,7 +69,7 @@ class Entry:
         mine = self._changes
         if mine is None:
             self._changes = change
-            change.ledger.hold(change.offset, change.timestamp_ms)
+            change.hold()
             grown = change.size_bytes
         else:
             grown = 0
@@ -90,7 +91,8 @@ class Entry:
         if self.trial is not UNTRIED:
             return 0
         self.trial = Trial()
-        return self._grow(TRIAL_BYTES)
+        self._blocks += _TRIAL_BLOCKS
+        return _TRIAL_BLOCKS * _BLOCK_BYTES
 
     def merge(self, newer: Entry) -> None:
         """Moves the user's next entry into this one, so that one call carries both. Empties `newer`."""
@@ -150,13 +152,17 @@ class Entry:
     @property
     def user(self) -> User:
         """The identifiers to send: those of the newest change."""
-        sent = self.changes[-1].sent
+        mine = self._changes
+        newest = mine.all[-1] if isinstance(mine, Changes) else mine
+        sent = None if newest is None else newest.sent
         return self.key.user if sent is None else sent
 
     @property
     def oldest_ms(self) -> int:
         """The timestamp of its first change's record, in milliseconds since the epoch."""
-        return self.changes[0].timestamp_ms
+        mine = self._changes
+        first = mine.all[0] if isinstance(mine, Changes) else mine
+        return 0 if first is None else first.timestamp_ms
 
     @property
     def is_wanted(self) -> bool:
@@ -166,7 +172,12 @@ class Entry:
     @property
     def is_empty(self) -> bool:
         """Whether every attribute is delivered or dead-lettered."""
-        return all(change.is_empty for change in self.changes)
+        if self.trial.finished:
+            return True
+        mine = self._changes
+        if isinstance(mine, Changes):
+            return all(change.is_empty for change in mine.all)
+        return mine is None or mine.is_empty
 
     def fold(self) -> dict[str, Scalar]:
         """The newest value of every attribute that is not delivered or dead-lettered yet."""
@@ -189,13 +200,17 @@ class Entry:
         newest = self.fold()
         return name in newest and typed(newest[name]) == typed(value)
 
-    def done(self, names: Collection[str] | None = None) -> None:
-        """These attributes are delivered or dead-lettered; without `names`, all of them."""
+    def done(self, names: Collection[str]) -> None:
+        """These attributes are delivered or dead-lettered."""
         mine = self._changes
         if isinstance(mine, Changes):
-            mine.clear() if names is None else mine.narrow(names)
+            mine.narrow(names)
         elif mine is not None:
-            self._changes = mine.emptied() if names is None else mine.without(names)
+            self._changes = mine.without(names)
+
+    def finish(self) -> None:
+        """All attributes are delivered or dead-lettered."""
+        self.trial.finished = True
 
     def step_back(self, name: str) -> bool:
         """The attribute's newest value was refused: falls back to the one before it. False if there is none."""
@@ -217,8 +232,12 @@ class Entry:
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""
-        for ledger, offset in self.holds.items():
-            ledger.settle(offset)
+        mine = self._changes
+        if isinstance(mine, Changes):
+            for ledger, offset in mine.holds.items():
+                ledger.settle(offset)
+        elif mine is not None:
+            mine.ledger.settle(mine.offset)
         self._changes = None
         self.place = Place.GONE
 
