@@ -134,7 +134,7 @@ def test_past_the_memory_budget_partitions_pause_and_entries_are_sent_before_the
     driver, account = Driver(P0, P1, window_seconds=3_600.0, max_bytes=100_000), Account()
     user = 0
     while not driver.engine.paused():
-        driver.change(user, {"a": "x" * 100})
+        driver.change(user, {"a": "x" * 500})
         user += 1
     assert driver.engine.paused() == {P0, P1}
     assert driver.engine.held_bytes > 100_000
@@ -147,7 +147,7 @@ def test_past_the_memory_budget_partitions_pause_and_entries_are_sent_before_the
 
 def test_past_the_memory_budget_entries_are_sent_early_though_nobody_asked_which_partitions_pause() -> None:
     driver = Driver(window_seconds=3_600.0, max_bytes=100_000)
-    for user in range(200):
+    for user in range(400):
         driver.change(user, {"a": 1})
     assert driver.status.memory_short
     (full,) = driver.told(MemoryFull)
@@ -375,5 +375,5 @@ def test_only_a_small_trace_header_is_kept_and_it_counts_as_held() -> None:
         return driver.engine.held_bytes
 
     large = b"x" * 1_000_000
-    assert 111 <= held(("traceparent", b"x" * 100)) - held() < 400
+    assert 111 <= held(("traceparent", b"x" * 100)) - held() < 600
     assert held(("traceparent", large), ("other", large)) == held()

@@ -12,20 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model import Partition, Scalar, Source, User, UserKey
-from worker.core.waiting.change import ATTRIBUTE_BYTES, Attribute, Change
+from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey
+from worker.core.waiting.change import CHANGE_BYTES, Change, typed
+from worker.core.waiting.changes import FURTHER_BYTES, Changes
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.ledger import Ledger
 
 KEY = UserKey("phone", "", "+13115552368")
-USER = User(phone="+13115552368")
 # Some are equal in Python (1, True, 1.0), but different to the destination.
 VALUES: st.SearchStrategy[Scalar] = st.sampled_from([0, 1, 2, True, False, 1.0, 0.0, "1", "", None])
 ATTRIBUTES = st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1)
-
-
-def typed(value: Scalar) -> tuple[type, Scalar]:
-    return (type(value), value)
 
 
 @dataclass(frozen=True)
@@ -48,16 +44,19 @@ class Log:
 
     def take(self, entry: Entry, step: Step) -> Change:
         """Takes the change in as the window does."""
+        change = self.change(step)
+        entry.absorb(change)
+        change.ledger.read(self.offset)
+        return change
+
+    def change(self, step: Step) -> Change:
         ledger = self.ledgers[step.partition]
         self.offset += 1
-        change = Change(ledger, Source(ledger.partition, self.offset, timestamp_ms=self.offset))
-        entry.absorb(USER, change, step.attributes)
-        ledger.read(self.offset)
-        return change
+        return Change(ledger, KEY, Source(ledger.partition, self.offset, timestamp_ms=self.offset), step.attributes)
 
 
 def entry_of(log: Log, steps: Iterable[Step]) -> Entry:
-    entry = Entry(KEY, USER, 0.0)
+    entry = Entry(KEY, 0.0)
     for step in steps:
         log.take(entry, step)
     return entry
@@ -91,15 +90,15 @@ def delivered(
     """Sends each attribute alone, stepping back at each refusal; returns the final state and the refused values."""
     state: dict[str, tuple[type, Scalar]] = {}
     letters: list[tuple[str, tuple[type, Scalar]]] = []
-    while entry.attributes:
+    entry.begin()
+    while not entry.is_empty:
         for name, value in entry.fold().items():
             if typed(value) not in refused:
                 state[name] = typed(value)
-                del entry.attributes[name]
+                entry.done([name])
                 continue
             letters.append((name, typed(value)))
-            if not entry.attributes[name].step_back():
-                del entry.attributes[name]
+            assert entry.step_back(name) == (name in entry.fold())
     return state, letters
 
 
@@ -122,11 +121,12 @@ def test_merged_entries_are_as_if_one_entry_had_taken_all_changes(
 ) -> None:
     log = Log()
     entry = entry_of(log, first)
+    entry.begin()
     for steps in (second, third):
         newer = entry_of(log, steps)
         entry.merge(newer)
-        assert (newer.place, newer.attributes, newer.holds) == (Place.GONE, {}, {})
-    assert entry.changes == len(first) + len(second) + len(third)
+        assert (newer.place, newer.fold(), newer.holds) == (Place.GONE, {}, {})
+    assert entry.count == len(first) + len(second) + len(third)
     assert entry.oldest_ms == 1
     # The entry holds each partition once, at its first change, so settling the entry once frees all its offsets.
     for number, ledger in enumerate(log.ledgers):
@@ -160,25 +160,74 @@ def test_a_letter_names_the_record_that_its_value_came_from(steps: list[Step]) -
     log = Log()
     entry = entry_of(log, steps)
     offsets = {name: at for at, step in enumerate(steps, 1) for name in step.attributes}
-    assert {name: entry.lost(name).offset for name in entry.attributes} == offsets
-    assert {source.offset for source in entry.sources(list(entry.attributes))} == set(offsets.values())
-    assert len(entry.sources(list(entry.attributes))) == len(set(offsets.values()))
+    assert {lost.name: lost.offset for lost in entry.lost(entry.fold())} == offsets
+    assert {source.offset for source in entry.sources(entry.fold())} == set(offsets.values())
+    assert len(entry.sources(entry.fold())) == len(set(offsets.values()))
 
 
-@given(st.lists(VALUES, min_size=1, max_size=12))
-def test_an_item_grows_only_with_distinct_values(values: list[Scalar]) -> None:
+@given(STEPS)
+def test_an_entry_grows_only_with_distinct_values(steps: list[Step]) -> None:
+    """Once repeats are dropped. The first change of a partition stays, and the newest one, for what else they hold."""
+    log = Log()
+    changes = Changes(log.change(steps[0]))
+    size = changes.all[0].size_bytes + FURTHER_BYTES
+    for step in steps[1:]:
+        size += changes.add(log.change(step))
+    size += changes.drop_repeats()
+    distinct = {(step.partition, name, typed(value)) for step in steps for name, value in step.attributes.items()}
+    kept = [(change.ledger, name, typed(value)) for change in changes.all for name, value in change.fold().items()]
+    assert len(kept) == len(set(kept)) == len(distinct)
+    assert size == sum(change.size_bytes + FURTHER_BYTES for change in changes.all)
+    assert len(changes.all) <= len(distinct) + len(changes.ledgers) + 1
+
+
+@given(st.lists(VALUES, min_size=40, max_size=80))
+def test_repeats_are_sought_before_there_are_many(values: list[Scalar]) -> None:
+    log, entry = Log(), Entry(KEY, 0.0)
+    for value in values:
+        log.take(entry, Step(0, {"a": value}))
+    distinct = len(set(map(typed, values)))
+    assert len(entry.changes) <= 3 * distinct + 20
+    assert entry.count == len(values)
+    assert entry.size_bytes >= CHANGE_BYTES * len(entry.changes)
+
+
+@given(
+    st.none() | st.text(max_size=9),
+    st.none() | st.binary(max_size=9) | st.just(KEY.value.encode()),
+    st.none() | st.integers(-(2**62), 2**62),
+    st.none() | st.just(User(email="a@b.example")),
+    st.sampled_from([(), (("traceparent", b"00"),)]),
+    st.booleans(),
+)
+def test_a_change_gives_back_all_that_it_was_made_of(
+    event_id: str | None,
+    record_key: bytes | None,
+    occurred_at_ms: int | None,
+    sent: User | None,
+    headers: Headers,
+    elsewhere: bool,  # noqa: FBT001 - drawn
+) -> None:
     ledger = Ledger(Partition("t", 0))
-    changes = [Change(ledger, Source(ledger.partition, offset, 0)) for offset in range(len(values))]
-    attribute = Attribute(values[0], changes[0])
-    size = changes[0].size_bytes
-    for value, change in zip(values[1:], changes[1:], strict=True):
-        size += change.size_bytes + attribute.supersede(value, change)
-    size += attribute.drop_repeats()
-    distinct = len({typed(value) for value in values})
-    assert len(list(attribute.history())) == distinct
-    assert sum(change.uses for change in changes) == distinct
-    kept = sum(change.size_bytes for change in changes if change.uses)
-    assert kept <= size <= kept + (distinct - 1) * (ATTRIBUTE_BYTES + 200)
+    source = Source(Partition("u", 3) if elsewhere else ledger.partition, 2**40, 1_700_000_000_000, event_id)
+    values: dict[str, Scalar] = {"tier": "gold", "age": 40}
+    change = Change(
+        ledger,
+        KEY,
+        source,
+        values,
+        sent=sent,
+        occurred_at_ms=occurred_at_ms,
+        record_key=record_key,
+        headers=headers,
+    )
+    assert (change.ledger, change.source, change.fold()) == (ledger, source, values)
+    assert (change.record_key(KEY), change.occurred_at_ms) == (record_key, occurred_at_ms)
+    assert (change.sent, change.headers, change.partition) == (sent, headers, source.partition)
+    less = change.without({"age"})
+    assert (less.fold(), less.source, less.sent, less.is_empty) == ({"tier": "gold"}, source, sent, False)
+    assert (less.emptied().fold(), less.emptied().is_empty) == ({}, True)
+    assert "gold" not in f"{change!r}{change}{change.names!r}"
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -189,6 +238,7 @@ def test_an_older_record_makes_the_entry_hold_the_older_offset(merged: bool) -> 
     entry = entry_of(log, [Step(0, {"a": 1})])
     log.offset = 3
     if merged:
+        entry.begin()
         entry.merge(entry_of(log, [Step(0, {"a": 2})]))
     else:
         log.take(entry, Step(0, {"a": 2}))

@@ -91,10 +91,12 @@ def said(step: Step, offset: int) -> Said:
 def histories(subject: Subject) -> dict[str, list[Scalar]]:
     """The values that its entry would send, each after the one before it was refused; newest last."""
     found: dict[str, list[Scalar]] = {}
-    for name, attribute in subject.begin(0.0).attributes.items():
-        values = [attribute.value]
-        while attribute.step_back():
-            values.append(attribute.value)
+    entry = subject.begin(0.0)
+    entry.begin()
+    for name, newest in entry.fold().items():
+        values = [newest]
+        while entry.step_back(name):
+            values.append(entry.fold()[name])
         found[name] = values[::-1]
     return found
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import precondition, rule
 from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Driver, key, phone
 from tests.core.test_equivalence import ATTRIBUTES, PARTITIONS, USERS, Equivalence, partition_of
 from worker.core.facts import Facts
-from worker.core.model import Call, Partition, Reply, Scalar, Source, User
+from worker.core.model import Call, Checked, Partition, Reply, Scalar, Source, User
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -72,14 +72,19 @@ def test_values_are_the_same_only_if_they_are_written_alike() -> None:
         for after in kinds:
             sparing, ledger = Sparing(1, 100.0, Memory(10**6, Facts())), Ledger(P0)
             remember(sparing, ledger, before)
-            left = sparing.changed(key(1), User(phone=phone(1)), ledger, {"a": after}, 1.0)
+            left = changed(sparing, ledger, after)
             assert bool(left) == (repr(before) != repr(after)), (before, after)
 
 
+def changed(sparing: Sparing, ledger: Ledger, value: Scalar, sent: User | None = None) -> Mapping[str, Scalar]:
+    return sparing.changed(Checked(key(1), sent, {"a": value}), ledger, 1.0)
+
+
 def remember(sparing: Sparing, ledger: Ledger, value: Scalar, user: int = 1, offset: int = 0) -> None:
-    entry = Entry(key(user), User(phone=phone(user)), 0.0)
-    entry.absorb(entry.user, Change(ledger, Source(ledger.partition, offset, 0)), {"a": value})
-    entry.calls = entry.answered = 1
+    entry = Entry(key(user), 0.0)
+    entry.absorb(Change(ledger, key(user), Source(ledger.partition, offset, 0), {"a": value}))
+    entry.begin()
+    entry.trial.calls = entry.trial.answered = 1
     sparing.delivered(entry, Call(1, entry.user, {"a": value}, 1.0), 0.0)
 
 
@@ -210,8 +215,8 @@ def test_a_value_of_another_partition_is_another_value() -> None:
 def test_other_identifiers_may_find_another_profile() -> None:
     sparing, ledger = Sparing(1, 100.0, Memory(10**6, Facts())), Ledger(P0)
     remember(sparing, ledger, "gold")
-    assert sparing.changed(key(1), User(phone=phone(1), email="a@example.com"), ledger, {"a": "gold"}, 1.0)
-    assert sparing.changed(key(1), User(phone=phone(1)), ledger, {"a": "gold"}, 1.0)
+    assert changed(sparing, ledger, "gold", User(phone=phone(1), email="a@example.com"))
+    assert changed(sparing, ledger, "gold")
 
 
 def test_a_value_is_sent_again_when_it_is_too_old_since_its_call_started() -> None:
@@ -255,7 +260,7 @@ def test_remembered_values_give_way_to_changes_that_wait() -> None:
     driver = spared(sparing_users_max=10_000, max_bytes=100_000, window_seconds=0.0)
     for user in range(100):
         deliver(driver, user, {"tier": "x" * 1_000})
-    for user in range(1_000, 1_025):
+    for user in range(1_000, 1_045):
         driver.change(user, {"tier": "x" * 1_000})
     assert driver.engine.paused()
     driver.calls(0)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.core.drive import P0, P1, key
 from worker.core.delivery.isolation import Isolation
 from worker.core.facts import Facts
-from worker.core.model import Partition, Source, User
+from worker.core.model import Partition, Source
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -20,7 +20,6 @@ from worker.core.waiting.trouble import Trouble
 from worker.core.waiting.window import Window
 
 SECONDS = 5.0
-USER = User()
 
 
 def memory_of() -> Memory:
@@ -40,8 +39,8 @@ class Log:
 
     def change(self, user: int, ledger: Ledger, now: float) -> bool:
         offset = self.offset = self.offset + 1
-        change = Change(ledger, Source(ledger.partition, offset, offset))
-        shared = self.window.absorb(key(user), USER, change, {"a": offset}, now)
+        change = Change(ledger, key(user), Source(ledger.partition, offset, offset), {"a": offset})
+        shared = self.window.absorb(key(user), change, now)
         ledger.read(offset)
         return shared
 
@@ -102,7 +101,7 @@ def test_a_retry_waits_for_its_time_and_carries_newer_changes() -> None:
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
     log.change(1, ledger, 6.0)
-    entry.trouble = Trouble()
+    entry.trial.trouble = Trouble()
     window.retry(entry, 20.0)
     log.change(1, ledger, 7.0)
     assert len(window) == 1
@@ -131,7 +130,7 @@ def test_entries_that_failed_go_behind_all_others_unless_it_is_their_turn() -> N
     for user in (1, 2):
         log.change(user, ledger, 0.0)
     for entry in [one(window.take(0.0)) for _ in range(2)]:
-        entry.trouble = Trouble()
+        entry.trial.trouble = Trouble()
         window.retry(entry, 1.0)
     for user in (3, 4):
         log.change(user, ledger, 2.0)
@@ -144,7 +143,7 @@ def test_an_entry_that_is_searched_keeps_newer_changes_out() -> None:
     log = Log(window)
     log.change(1, ledger, 0.0)
     entry = one(window.take(5.0))
-    entry.isolation = Isolation(["a", "b"], refused=True)
+    entry.trial.isolation = Isolation(["a", "b"], refused=True)
     log.change(1, ledger, 6.0)
     window.retry(entry, 20.0)
     log.change(1, ledger, 7.0)
@@ -260,11 +259,11 @@ class WindowModel(RuleBasedStateMachine):
     def fly(self, entry: Entry) -> None:
         user = number_of(entry)
         assert user not in [number_of(other) for other, _, _ in self.flying], "two calls for one user"
-        attribute = entry.attributes.get("a")
-        if attribute is None:  # its only value was dropped with its partition
+        newest = entry.newest()
+        if not newest:  # its only value was dropped with its partition
             self.window.settle(entry)
             return
-        value, ledger = attribute.value, attribute.change.ledger
+        value, ledger = newest["a"][0], newest["a"][1].ledger
         assert isinstance(value, int)
         assert ledger.live, "a call with a value of a dropped partition"
         assert value >= self.reached.get((user, ledger), 0), "an older value after a newer one"
@@ -283,10 +282,12 @@ class WindowModel(RuleBasedStateMachine):
             self.orphans.remove(entry)
             self.window.orphan_call_ended(entry)
         elif how == "settle":
-            entry.isolation = None
+            entry.trial.isolation = None
             self.window.settle(entry)
         else:
-            entry.isolation = Isolation(["a", "b"], refused=True) if how == "search" or entry.isolation else None
+            entry.trial.isolation = (
+                Isolation(["a", "b"], refused=True) if how == "search" or entry.trial.isolation else None
+            )
             self.window.retry(entry, self.now + delay)
 
     @rule(partition=st.sampled_from([P0, P1]))
@@ -306,7 +307,7 @@ class WindowModel(RuleBasedStateMachine):
     def memory_is_counted(self) -> None:
         assert self.memory.held_bytes == sum(entry.size_bytes for entry in self.window.entries())
         assert len(self.window) == len(list(self.window.entries()))
-        keys = [entry.key for entry in self.window.entries() if entry.isolation is None]
+        keys = [entry.key for entry in self.window.entries() if entry.trial.isolation is None]
         assert len(keys) <= 2 * len(set(keys))
 
     @invariant()
@@ -324,7 +325,7 @@ class WindowModel(RuleBasedStateMachine):
             self.fly(entry)
             self.flying.clear()
             if entry.holds:
-                entry.isolation = None
+                entry.trial.isolation = None
                 self.window.settle(entry)
         for (user, ledger), value in self.newest.items():
             reached = max((at for (who, _), at in self.reached.items() if who == user), default=0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.core.drive import Driver, phone
-from worker.core.model import Call, Reply, User, UserKey
+from worker.core.model import Call, Reply, UserKey
 from worker.core.waiting.entry import Entry
 
 PER_SECOND = 60
@@ -17,7 +17,9 @@ WITHIN_SECONDS = 60.0
 
 
 def entry(user: int) -> Entry:
-    return Entry(UserKey("phone", "", phone(user)), User(phone(user)), 0.0)
+    made = Entry(UserKey("phone", "", phone(user)), 0.0)
+    made.begin()
+    return made
 
 
 class Traffic:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.drive import P0
 from worker.core.delivery.rate import HEADROOM
 from worker.core.facts import Facts
-from worker.core.model import Source, User, UserKey
+from worker.core.model import Source, UserKey
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import ENTRY_BYTES
 from worker.core.waiting.ledger import Ledger
@@ -49,8 +49,8 @@ def by_the_worker(seconds: float, traffic: list[tuple[int, int]]) -> list[int]:
     for offset, (pause_ms, user) in enumerate(traffic):
         at_ms += pause_ms
         call_until(at_ms / 1000)
-        change = Change(ledger, Source(P0, offset, at_ms))
-        window.absorb(UserKey("phone", "", str(user)), User(), change, {"tier": offset}, at_ms / 1000)
+        key = UserKey("phone", "", str(user))
+        window.absorb(key, Change(ledger, key, Source(P0, offset, at_ms), {"tier": offset}), at_ms / 1000)
     call_until(math.inf)
     return calls
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -21,7 +23,8 @@ from worker.core.intake import Intake
 from worker.core.letters.outbox import Outbox
 from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar
 from worker.core.waiting import trouble
-from worker.core.waiting.change import Attribute, Change
+from worker.core.waiting.change import Change
+from worker.core.waiting.changes import Changes
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
@@ -40,19 +43,34 @@ def commits_past_an_open_entry(patch: pytest.MonkeyPatch) -> None:
 
 def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
     """The first value of an attribute wins, not the last."""
-    patch.setattr(Attribute, "supersede", lambda *_: 0)
+    original = Changes.newest
+
+    def newest(self: Changes) -> dict[str, tuple[Scalar, Change]]:
+        backwards = copy(self)
+        backwards.all = self.all[::-1]
+        return original(backwards)
+
+    patch.setattr(Changes, "newest", newest)
 
 
 def settles_on_send(patch: pytest.MonkeyPatch) -> None:
     """A call settles its offsets when it is sent, not when it succeeds."""
     original = Schedule._start
 
-    def call(self: Schedule, entry: Entry, names: tuple[str, ...], *, probe: bool, newest: bool, now: Now) -> Call:
-        made = original(self, entry, names, probe=probe, newest=newest, now=now)
+    def call(
+        self: Schedule, entry: Entry, properties: Mapping[str, Scalar], *, probe: bool, newest: bool, now: Now
+    ) -> Call:
+        made = original(self, entry, properties, probe=probe, newest=newest, now=now)
         for ledger, offset in entry.holds.items():
             ledger.settle(offset)
-        entry.holds = {}
         return made
+
+    def settle_once(self: Ledger, offset: int) -> None:
+        with suppress(KeyError):
+            settle(self, offset)
+
+    settle = Ledger.settle
+    patch.setattr(Ledger, "settle", settle_once)
 
     patch.setattr(Schedule, "_start", call)
 
@@ -87,10 +105,11 @@ def retries_over_newer_changes(patch: pytest.MonkeyPatch) -> None:
     original = Entry.merge
 
     def merge(self: Entry, newer: Entry) -> None:
-        mine = {name: (attribute.value, attribute.change) for name, attribute in self.attributes.items()}
+        mine = list(self.changes)
         original(self, newer)
-        for name, (value, change) in mine.items():
-            self.attributes[name].supersede(value, change)
+        assert isinstance(self._changes, Changes)
+        held = [change.emptied() for change in mine]
+        self._changes.all = [*held, *self._changes.all[len(mine) :], *mine]
 
     patch.setattr(Entry, "merge", merge)
 
@@ -153,20 +172,19 @@ def takes_the_whole_rate(patch: pytest.MonkeyPatch) -> None:
 
 def forgets_the_value_before_a_refused_one(patch: pytest.MonkeyPatch) -> None:
     """When a value is refused, the older values are dropped with it."""
-    patch.setattr(Attribute, "step_back", lambda _: False)
+    patch.setattr(Entry, "step_back", lambda self, name: self.done([name]))
 
 
 def takes_true_for_one(patch: pytest.MonkeyPatch) -> None:
     """True, 1 and 1.0 count as the same value."""
 
-    def supersede(self: Attribute, value: Scalar, change: Change) -> int:
-        if value == self.value:
-            self.change = change
-            return 0
-        return original(self, value, change)
+    def add(self: Changes, change: Change, *, plentiful: bool = False) -> int:
+        newest = self.newest()
+        same = {name for name, value in change.fold().items() if name in newest and newest[name][0] == value}
+        return original(self, change.without(same), plentiful=plentiful)
 
-    original = Attribute.supersede
-    patch.setattr(Attribute, "supersede", supersede)
+    original = Changes.add
+    patch.setattr(Changes, "add", add)
 
 
 def dead_letters_the_whole_call(patch: pytest.MonkeyPatch) -> None:

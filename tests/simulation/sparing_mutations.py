@@ -7,9 +7,8 @@ from typing import TypeAlias
 
 import pytest
 
-from worker.core.model import Scalar, User, UserKey
+from worker.core.model import Checked, Scalar
 from worker.core.waiting import sparing
-from worker.core.waiting.change import Attribute
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.sparing import Sparing
@@ -21,15 +20,14 @@ def remembers_over_a_revoke(patch: pytest.MonkeyPatch) -> None:
     """A partition comes back, and what was remembered before another owner had it still counts."""
     original = Sparing.changed
 
-    def changed(
-        self: Sparing, key: UserKey, user: User, ledger: Ledger, values: Mapping[str, Scalar], now: float
-    ) -> Mapping[str, Scalar]:
-        remembered = self._users.get(key)
+    def changed(self: Sparing, checked: Checked, ledger: Ledger, now: float) -> Mapping[str, Scalar]:
+        assert checked.key is not None
+        remembered = self._users.get(checked.key)
         values_before = {} if remembered is None else remembered.values
         for name, known in values_before.items():
             if known.ledger.partition == ledger.partition:
                 values_before[name] = known._replace(ledger=ledger)
-        return original(self, key, user, ledger, values, now)
+        return original(self, checked, ledger, now)
 
     patch.setattr(Sparing, "forget", lambda *_: None)
     patch.setattr(Sparing, "changed", changed)
@@ -42,19 +40,19 @@ def remembers_what_a_waiting_value_will_replace(patch: pytest.MonkeyPatch) -> No
 
 def remembers_the_value_before_a_refused_one(patch: pytest.MonkeyPatch) -> None:
     """The value before a refused one counts as the last word, though a redrive may deliver the refused one."""
-    original = Attribute.step_back
+    original = Entry.step_back
 
-    def step_back(self: Attribute) -> bool:
-        stepped_back = original(self)
-        self.overtaken = False
+    def step_back(self: Entry, name: str) -> bool:
+        stepped_back = original(self, name)
+        self.trial.overtaken -= {name}
         return stepped_back
 
-    patch.setattr(Attribute, "step_back", step_back)
+    patch.setattr(Entry, "step_back", step_back)
 
 
 def remembers_what_was_overtaken_in_flight(patch: pytest.MonkeyPatch) -> None:
     """A call's value is remembered when it is acknowledged, though a newer one was read meanwhile."""
-    patch.setattr(Entry, "overtake", lambda *_: None)
+    patch.setattr(Entry, "overtake", lambda *_: 0)
 
 
 def spares_one_for_true(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus
 
-from worker.core.model import Failure, cheap
+from worker.core.cheap import cheap
+from worker.core.model import Failure
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """How much of an answer's body is read, unless its request wants more. A longer body is cut there, and the answer still

@@ -25,7 +25,7 @@ from worker.core.facts import Fact, Facts, LetterFailed, LetterWritten
 from worker.core.intake import Intake, PartitionProgress
 from worker.core.letters.outbox import Outbox
 from worker.core.letters.storm import Credit, Storm
-from worker.core.model import Call, Letter, Now, Partition, Record, Reply, Scalar, SchemaId, User, UserKey
+from worker.core.model import Call, Letter, Now, Partition, Record, Reply, SchemaId, UserKey
 from worker.core.options import Options
 from worker.core.rules.preflight import Preflight
 from worker.core.status import EngineStatus
@@ -206,9 +206,9 @@ class Engine:
         """Takes over an entry that a job has filled. It is due at once. Its user must have no other entry here."""
         self._window.admit(entry)
 
-    def absorb(self, key: UserKey, user: User, change: Change, values: Mapping[str, Scalar], now: Now) -> None:
+    def absorb(self, key: UserKey, change: Change, now: Now) -> None:
         """A newer change of a user whose entry a job has brought."""
-        self._window.absorb(key, user, change, values, now.mono)
+        self._window.absorb(key, change, now.mono)
 
     def withdraw(self, key: UserKey) -> Entry | None:
         """As `Window.withdraw`."""

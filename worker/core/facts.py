@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
+from worker.core.cheap import cheap
 from worker.core.delivery.gate import HaltReason
 from worker.core.delivery.verdict import Verdict
-from worker.core.model import Failure, Letter, Partition, Reason, cheap
+from worker.core.model import Failure, Letter, Partition, Reason
 from worker.core.receipts.receipt import Receipt
 from worker.core.trace import CallTrace
 

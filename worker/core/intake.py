@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.events.decode import Decoder
 from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
 from worker.core.facts import Facts, Halted, Resumed, SharedUser
-from worker.core.letters.letter import letter_of_record, letter_of_refusal, source_of, trace_context
+from worker.core.letters.letter import letter_of_record, letter_of_refusal
 from worker.core.letters.outbox import OffsetOwner, Outbox
-from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId
+from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId, UserKey
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
-from worker.core.waiting.change import Change
+from worker.core.waiting.change import Change, Shapes
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.sparing import Sparing
@@ -66,6 +66,7 @@ class Intake:
         self._memory = memory
         self._totals = totals
         self._facts = facts
+        self._shapes = Shapes()
         self._stalled: dict[Ledger, deque[Record]] = {}
         self._missing: dict[Ledger, SchemaId] = {}
         self._ahead: dict[Ledger, set[SchemaId]] = {}
@@ -172,39 +173,41 @@ class Intake:
         return True
 
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
-        checked = self._preflight.check(event)
-        self._totals.passed_over += checked.passed_over + len(event.kept_back)
-        self._totals.dropped_identifiers += checked.dropped_identifiers
+        checked, totals = self._preflight.check(event), self._totals
+        key, accepted = checked.key, checked.accepted
+        if checked.passed_over or event.kept_back:
+            totals.passed_over += checked.passed_over + len(event.kept_back)
+        totals.dropped_identifiers += checked.dropped_identifiers
         for refusal in checked.refusals:
             self._add_letter(letter_of_refusal(record, event, refusal, now), ledger, record, now)
-            if checked.key is not None:
-                self._sparing.forget_values(checked.key, refusal.attributes)
-                self._window.overtake(checked.key, refusal.attributes)
-        if checked.key is None or not checked.accepted:
+            self._outdate(key, refusal.attributes)
+        if key is None or not accepted:
             if not checked.refusals:
-                self._totals.ignored += 1
-                self._totals.empty += 1
+                totals.ignored += 1
+                totals.empty += 1
             return
-        self._totals.changes += 1
+        totals.changes += 1
         if self._outbox.earn_and_release():
             self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        values = self._sparing.changed(checked.key, checked.user, ledger, checked.accepted, now.mono)
-        self._totals.spared_values += len(checked.accepted) - len(values)
+        values = self._sparing.changed(checked, ledger, now.mono)
+        if values is not accepted:
+            totals.spared_values += len(accepted) - len(values)
         if not values:
-            self._totals.spared_changes += 1
-            self._totals.calls_saved += 1
+            totals.spared_changes += 1
+            totals.calls_saved += 1
             return
-        change = Change(
-            ledger,
-            source_of(record, event.event_id),
-            occurred_at_ms=event.occurred_at_ms,
-            record_key=record.key,
-            headers=trace_context(record.headers),
-        )
-        if self._window.absorb(checked.key, checked.user, change, values, now.mono):
-            if not self._totals.shared_users:
+        names = self._shapes.names(values)
+        change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
+        if self._window.absorb(key, change, now.mono):
+            if not totals.shared_users:
                 self._facts.tell(SharedUser())
-            self._totals.shared_users += 1
+            totals.shared_users += 1
+
+    def _outdate(self, key: UserKey | None, names: Collection[str]) -> None:
+        """What became a dead letter is later than what waits of these attributes, and than what was delivered."""
+        if key is not None:
+            self._sparing.forget_values(key, names)
+            self._window.overtake(key, names)
 
     def _add_letter(self, letter: Letter, ledger: Ledger, record: Record, now: Now) -> None:
         ledger.hold(record.offset, record.timestamp_ms)

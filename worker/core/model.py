@@ -13,25 +13,15 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from sys import getsizeof
-from typing import Final, NamedTuple, TypeAlias, TypeVar, dataclass_transform
+from typing import Final, NamedTuple, Self, TypeAlias
 
-_Class = TypeVar("_Class")
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def cheap(made: type[_Class]) -> type[_Class]:
-    """A dataclass that is frozen to the type checker alone. One frozen at run time takes four times as long to make."""
-    return dataclass(slots=True, unsafe_hash=True)(made)
-
-
-@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(field,))
-def cheap_by_identity(made: type[_Class]) -> type[_Class]:
-    """As `cheap`, but each is equal to itself alone."""
-    return dataclass(slots=True, eq=False)(made)
-
+from worker.core.cheap import cheap, cheap_by_identity
 
 Scalar: TypeAlias = bool | int | float | str | Decimal | None
 """An attribute's value as the destination takes it. Dates and timestamps are already strings."""
+
+USER_BYTES = 60
+"""The size of a user in memory, without its identifiers."""
 
 CUSTOM_BYTES = 70
 """The size of a custom identifier's pair in memory, without its strings."""
@@ -102,20 +92,65 @@ class User:
         """What the custom identifiers take in memory, in bytes. A record may have thousands of them."""
         return sum(CUSTOM_BYTES + getsizeof(name) + getsizeof(value) for name, value in self.custom)
 
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory."""
+        return USER_BYTES + self.custom_bytes + sum(map(getsizeof, (self.phone, self.email, self.client_user_id)))
 
-class UserKey(NamedTuple):
+
+class UserKey(bytes):
     """The one identifier by which changes of a user are coalesced and ordered.
 
     `kind` is phone, email, client_user_id or custom; `name` is a custom identifier's name, else empty.
     Only the key has an email's domain in lower case, whatever the rules: the identifier itself is sent as they say.
+
+    Each waiting user has one, so it is small, and fast to look up: bytes that begin with the kind.
     """
 
-    kind: str
-    name: str
-    value: str
+    __slots__ = ()
+
+    def __new__(cls, kind: str, name: str, value: str) -> Self:  # noqa: D102 - as the class says
+        text = f"{len(name)}:{name}{value}" if kind == "custom" else value
+        return bytes.__new__(cls, _PREFIXES[kind] + text.encode("utf-8", "surrogatepass"))
+
+    @property
+    def kind(self) -> str:  # noqa: D102 - as the class says
+        return _KINDS[self[0]]
+
+    @property
+    def name(self) -> str:  # noqa: D102 - as the class says
+        return self._named[0]
+
+    @property
+    def value(self) -> str:  # noqa: D102 - as the class says
+        return self._named[1]
+
+    @property
+    def user(self) -> User:
+        """The user with this identifier alone."""
+        kind = self[0]
+        if kind == _CUSTOM:
+            return User(custom=(self._named,))
+        value = self[1:].decode("utf-8", "surrogatepass")
+        return User(value) if kind == _PHONE else User(None, value) if kind == _EMAIL else User(None, None, value)
+
+    @property
+    def _named(self) -> tuple[str, str]:
+        text = self[1:].decode("utf-8", "surrogatepass")
+        if self.kind != "custom":
+            return "", text
+        size, _, text = text.partition(":")
+        return text[: int(size)], text[int(size) :]
 
     def __repr__(self) -> str:
         return f"UserKey({self.kind})"
+
+    __str__ = __repr__
+
+
+_PREFIXES: Final = {"phone": b"p", "email": b"e", "client_user_id": b"c", "custom": b"n"}
+_KINDS: Final = {prefix[0]: kind for kind, prefix in _PREFIXES.items()}
+_PHONE, _EMAIL, _, _CUSTOM = _KINDS
 
 
 class Unusable(NamedTuple):
@@ -182,16 +217,23 @@ class Refusal:
 class Checked:
     """An event after preflight. `key` is None if the event has no valid identifier; then `accepted` is empty.
 
-    `user` has only the identifiers to send. `passed_over` counts the attributes left out by a rule (nulls dropped,
-    names not on the allow-list), `dropped_identifiers` the invalid identifiers that name nobody.
+    `sent` has the identifiers to send; None: the key's alone. `passed_over` counts the attributes left out by a rule
+    (nulls dropped, names not on the allow-list), `dropped_identifiers` the invalid identifiers that name nobody.
     """
 
     key: UserKey | None
-    user: User
+    sent: User | None
     accepted: Mapping[str, Scalar] = field(repr=False)
     refusals: tuple[Refusal, ...] = ()
     passed_over: int = 0
     dropped_identifiers: int = 0
+
+    @property
+    def user(self) -> User:
+        """The identifiers to send."""
+        if self.sent is not None:
+            return self.sent
+        return User() if self.key is None else self.key.user
 
 
 @cheap

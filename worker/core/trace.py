@@ -11,6 +11,9 @@ from worker.core.model import Headers, Partition, Source
 # Version ff is forbidden, and version 00 ends here. A later version may add fields.
 _TRACEPARENT: Final = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 
+TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
+_HEADER_BYTES_MAX: Final = 512  # W3C Trace Context asks everyone to pass on at least this much
+
 
 @dataclass(frozen=True, slots=True)
 class TraceLink:
@@ -40,6 +43,22 @@ class CallTrace:
     changes: int
     attempt: int
     links: tuple[TraceLink, ...]
+
+
+def trace_context(headers: Headers) -> Headers:
+    """The trace headers that a dead letter passes on."""
+    return small_headers(headers, TRACE_HEADERS)
+
+
+def small_headers(headers: Headers, names: frozenset[str]) -> Headers:
+    """The headers of these names: each name once, and only if it is small.
+
+    A header of a megabyte would fill the memory, and the topic would refuse the letter.
+    """
+    if not headers:
+        return ()
+    kept = {name: value for name, value in headers if name in names}
+    return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _HEADER_BYTES_MAX)
 
 
 def link_of(headers: Headers, source: Source) -> TraceLink | None:

@@ -133,7 +133,8 @@ class Watchdog:
         if self._destination.rate.slowed:
             wishes = "the destination answers 429 (too many calls)"
             return Obstacle.THROTTLED, f"{wishes}, so this worker makes at most {allowed:.1f} calls a second for now"
-        if entry is not None and entry.calls:
-            latest = f" (latest: {entry.trouble.latest})" if entry.trouble is not None else ""
-            return Obstacle.USER, f"{entry.calls} calls for its user have not delivered it{latest}; {_ENDS}"
+        trial = None if entry is None else entry.trial
+        if trial is not None and trial.calls:
+            latest = f" (latest: {trial.trouble.latest})" if trial.trouble is not None else ""
+            return Obstacle.USER, f"{trial.calls} calls for its user have not delivered it{latest}; {_ENDS}"
         return Obstacle.TURN, f"its first call waits for its turn: this worker may make {allowed:.1f} calls a second"

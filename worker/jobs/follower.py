@@ -187,7 +187,7 @@ class Follower:
             return
         said = Said(
             checked.key,
-            checked.user,
+            checked.sent,
             checked.accepted,
             record.partition,
             record.offset,

@@ -106,14 +106,15 @@ class Attribution:
         But the search for what halts this user alone goes on: some of its calls succeed, and others do not.
         """
         self._count(entry, failed=None, wish=False)
-        if entry.trouble is None:
+        trouble = entry.trial.trouble
+        if trouble is None:
             return
-        if entry.trouble.asked_to_wait:
+        if trouble.asked_to_wait:
             self._wishes.tried_again(same_again=False)
-        if entry.trouble.blamed:
-            entry.trouble.begin_again()
+        if trouble.blamed:
+            trouble.begin_again()
         else:
-            entry.trouble = None
+            entry.trial.trouble = None
 
     @property
     def many_fail(self) -> bool:
@@ -128,7 +129,8 @@ class Attribution:
         """How far to heed a 429, or a Retry-After (`pause`): it may be about everybody, or about this entry's user."""
         if _KINDS.get(verdict) is not Kind.FAILING:
             return OWN_ENTRY_ALONE  # of the others only a redirect may ask for a pause, and it halts everybody anyway
-        if entry.trouble is not None and entry.trouble.confirmed(Kind.FAILING):
+        trouble = entry.trial.trouble
+        if trouble is not None and trouble.confirmed(Kind.FAILING):
             return OWN_ENTRY_ALONE  # others succeed while this entry is answered so
         return self._wishes.heed(pause=pause, silence_seconds=now - self._succeeded_at)
 
@@ -139,13 +141,13 @@ class Attribution:
 
         `now` is in monotonic seconds. `alone`: the call carried one attribute only.
         """
-        trouble, kind = entry.trouble or Trouble(), _KINDS[verdict]
+        trouble, kind = entry.trial.trouble or Trouble(), _KINDS[verdict]
         wish = verdict is Verdict.THROTTLED or bool(reply.retry_after_seconds)
         evidence = trouble.failed(kind, self._shares.first_calls[kind])
         bits = self._shares.bits(entry.key, kind, evidence.first_calls_before)
         evidence.add(bits, others_started_at=self._success_started_at, now=now)
         self._count(entry, failed=kind, wish=wish)
-        entry.trouble = trouble
+        entry.trial.trouble = trouble
         if trouble.asked_to_wait and evidence.latest_bits:
             self._wishes.tried_again(same_again=wish)
         trouble.asked_to_wait, trouble.latest = wish, in_words(reply)
@@ -161,7 +163,7 @@ class Attribution:
 
     def _count(self, entry: Entry, *, failed: Kind | None, wish: bool) -> None:
         """A call of the entry ended: in a failure of the kind `failed`, or well."""
-        first = entry.trouble is None
+        first = entry.trial.trouble is None
         self._shares.ended(entry.key, failed, first=first)
         if first:
             self._wishes.call_ended(wish=wish)

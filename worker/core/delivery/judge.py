@@ -92,9 +92,9 @@ class Judge:
             self._act(flight, verdict, reply, now)
 
     def _trace(self, flight: Flight, now: Now) -> CallTrace:
-        entry, names = flight.entry, flight.names
+        entry, names = flight.entry, flight.call.properties
         links = entry.trace_links(names, self._options.trace_links_max)
-        return CallTrace(now.wall_ms, len(names), entry.changes, entry.calls, links)
+        return CallTrace(now.wall_ms, len(names), entry.count, entry.trial.calls, links)
 
     def _act(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         match verdict:
@@ -115,13 +115,13 @@ class Judge:
         self._resume(now, probe=flight.call.probe)
         self._outbox.call_credit.earn()
         self._refusals.accepted(flight.call.properties, now.mono)
-        entry = flight.entry
-        entry.delivered = True
-        entry.answered += 1
+        entry, trial = flight.entry, flight.entry.trial
+        trial.delivered = True
+        trial.answered += 1
         self._attribution.succeeded(entry, flight.started_at, now.mono)
         self._settlement.delivered(entry, flight.call, flight.started_at)
-        if entry.isolation is not None:
-            entry.isolation.accepted()
+        if trial.isolation is not None:
+            trial.isolation.accepted()
         self._settlement.conclude(entry, now)
 
     def _refused(self, flight: Flight, reply: Reply, now: Now) -> None:
@@ -133,26 +133,26 @@ class Judge:
 
     def _search(self, flight: Flight, reply: Reply, now: Now) -> None:
         """The whole call is refused: good attributes must not go with the bad one."""
-        entry, names = flight.entry, flight.names
-        entry.answered += 1
+        entry, trial, sent = flight.entry, flight.entry.trial, flight.call.properties
+        trial.answered += 1
         alone: str | None = None
-        if entry.isolation is not None:
-            alone = entry.isolation.refused()
-        elif len(names) == 1:
-            alone = names[0]
+        if trial.isolation is not None:
+            alone = trial.isolation.refused()
+        elif len(sent) == 1:
+            [alone] = sent
         else:
-            entry.isolation = self._refusals.search(flight.call.properties, reply.message, now.mono)
+            trial.isolation = self._refusals.search(sent, reply.message, now.mono)
         if alone is not None:
-            self._refusals.refused(alone, flight.call.properties[alone], now.mono)
-        if entry.isolation is not None and entry.isolation.blames_user:
+            self._refusals.refused(alone, sent[alone], now.mono)
+        if trial.isolation is not None and trial.isolation.blames_user:
             self._dead_letter_rest(flight, Reason.REJECTED, _USER_REFUSED, reply, now)
             return
-        if alone is not None and alone in entry.attributes:
+        if alone is not None and alone in entry.fold():
             if self._lacks_credit(flight, now):
                 return
             self._dead_letter_attribute(flight, alone, reply, now)
-        if entry.attributes and entry.answered >= self._options.calls_per_entry_max:
-            detail = f"not delivered after {entry.answered} calls, some of which the destination refused"
+        if trial.answered >= self._options.calls_per_entry_max and not entry.is_empty:
+            detail = f"not delivered after {trial.answered} calls, some of which the destination refused"
             self._dead_letter_rest(flight, Reason.REJECTED, detail, reply, now)
             return
         self._settlement.conclude(entry, now)
@@ -160,27 +160,25 @@ class Judge:
     def _dead_letter_attribute(self, flight: Flight, name: str, reply: Reply, now: Now) -> None:
         """The attribute was refused alone: dead-letters its value, and tries the value before it."""
         entry = flight.entry
-        item = entry.attributes[name]
         # If not: the refused value went with its partition meanwhile, and the one that stands now was never sent.
-        if item.has(flight.call.properties[name]):
+        if entry.has(name, flight.call.properties[name]):
             detail = f"the destination answered {in_words(reply)} to this attribute alone"
             self._add_letter(entry, Reason.REJECTED, detail, [name], reply, now)
-            stepped_back = item.step_back()
+            stepped_back = entry.step_back(name)
             self._facts.tell(Refused(stepped_back))
             if not stepped_back:
-                del entry.attributes[name]
                 return
-        if entry.isolation is not None:
-            entry.isolation.again(name)
+        if entry.trial.isolation is not None:
+            entry.trial.isolation.again(name)
 
     def _dead_letter_rest(self, flight: Flight, reason: Reason, detail: str, reply: Reply, now: Now) -> None:
         """Turns all that is left of the entry into one dead letter."""
         if self._lacks_credit(flight, now):
             return
         entry = flight.entry
-        self._add_letter(entry, reason, detail, list(entry.attributes), reply, now)
-        entry.attributes.clear()
-        entry.isolation = None
+        self._add_letter(entry, reason, detail, list(entry.fold()), reply, now)
+        entry.finish()
+        entry.trial.isolation = None
         self._settlement.conclude(entry, now)
 
     def _lacks_credit(self, flight: Flight, now: Now) -> bool:
@@ -190,14 +188,16 @@ class Judge:
         """
         if exhausted := self._options.storms and self._outbox.call_credit.exhausted:
             self._close(flight, HaltReason.REJECTION_STORM, _STORM, now)
-            flight.entry.isolation, flight.entry.answered = None, 0
+            flight.entry.trial.isolation, flight.entry.trial.answered = None, 0
             self._settlement.retry(flight.entry, now.mono)
         return exhausted
 
     def _failed(self, flight: Flight, verdict: Verdict, reply: Reply, now: Now) -> None:
         """Neither delivered nor refused for its values: whose trouble is that?"""
         entry = flight.entry
-        blame, trouble = self._attribution.blame(entry, verdict, reply, now.mono, alone=len(flight.names) == 1)
+        blame, trouble = self._attribution.blame(
+            entry, verdict, reply, now.mono, alone=len(flight.call.properties) == 1
+        )
         if blame is Blame.USER:
             self._schedule.probe_unanswered(flight, now)
             self._give_up_on_user(flight, trouble, verdict, reply, now)
@@ -271,7 +271,7 @@ class Judge:
     ) -> None:
         if not names:
             return  # its partition was dropped while the call was in flight, and all its attributes with it
-        entry.pending_letters += 1
+        entry.trial.pending_letters += 1
         letter = letter_of_entry(entry, reason, detail, names, reply, now)
         self._outbox.add_of_call(letter, EntryOwner(entry, self._settlement))
 
@@ -279,4 +279,4 @@ class Judge:
 def _receipt(flight: Flight, reply: Reply, now: Now) -> Receipt:
     entry = flight.entry
     request_id = request_id_of(reply.request_id, flight.call.user)
-    return Receipt(now.wall_ms, entry.calls, request_id, entry.positions(flight.call.properties))
+    return Receipt(now.wall_ms, entry.trial.calls, request_id, entry.positions(flight.call.properties))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 
+from worker.core.cheap import cheap_by_identity
 from worker.core.delivery.destination import Destination
 from worker.core.delivery.gate import Passage
 from worker.core.delivery.isolation import Isolation
 from worker.core.delivery.settlement import Settlement
 from worker.core.facts import CallMade, Facts
-from worker.core.model import Call, Now, cheap_by_identity
+from worker.core.model import Call, Now, Scalar
 from worker.core.totals import Totals
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.window import Window
@@ -23,14 +24,13 @@ SHORTEST_CALL_SECONDS = 0.2  # with less than this until a deadline no call is s
 
 @cheap_by_identity
 class Flight:
-    """A call in flight since `started_at`, the entry that it is for, and the attributes that it carries.
+    """A call in flight since `started_at`, and the entry that it is for.
 
     `failed`: the entry had failed before. `newest`: it was taken from the end of the queue.
     """
 
     call: Call
     entry: Entry
-    names: tuple[str, ...]
     started_at: float
     failed: bool
     newest: bool
@@ -115,9 +115,9 @@ class Schedule:
             entry = self._window.take_probe() if probe else self._take(now, hurry=hurry, newest=newest)
             if entry is None:
                 break
-            names = tuple(self._trial(entry, now))
-            if names:
-                calls.append(self._start(entry, names, probe=probe, newest=newest, now=now))
+            properties = self._trial(entry, now)
+            if properties:
+                calls.append(self._start(entry, properties, probe=probe, newest=newest, now=now))
             else:
                 self._settlement.conclude(entry, now)
         return calls
@@ -132,7 +132,7 @@ class Schedule:
         room = self._failed_in_flight < max(1, self._concurrency - quarter)
         entry = self._window.take(now.mono, hurry=hurry, failed_first=failed_first, failed=room, newest=newest)
         if entry is not None:
-            self._fresh_in_a_row = self._fresh_in_a_row + 1 if entry.trouble is None else 0
+            self._fresh_in_a_row = self._fresh_in_a_row + 1 if entry.trial.trouble is None else 0
         self._held_back = entry is None and not room
         return entry
 
@@ -180,34 +180,35 @@ class Schedule:
         """The halt ended. Its probe, if one is still in flight, is an ordinary call from now on."""
         self._probe = None
 
-    def _trial(self, entry: Entry, now: Now) -> Iterable[str]:
-        """The attributes to send next. Skips names of the isolation that were dropped with their partition."""
-        if entry.isolation is None:
-            suspects = self._refusals.suspects(entry.fold(), now.mono)
-            if not suspects or len(entry.attributes) == 1:
-                return entry.attributes
-            entry.isolation = Isolation(entry.attributes, refused=False, suspected=suspects)
-        isolation = entry.isolation
+    def _trial(self, entry: Entry, now: Now) -> Mapping[str, Scalar]:
+        """The values to send next. Skips names of the isolation that were dropped with their partition."""
+        values = entry.fold()
+        if entry.trial.isolation is None:
+            suspects = self._refusals.suspects(values, now.mono)
+            if not suspects or len(values) == 1:
+                return values
+            entry.trial.isolation = Isolation(values, refused=False, suspected=suspects)
+        isolation = entry.trial.isolation
         while isolation.trial:
-            names = [name for name in isolation.trial if name in entry.attributes]
-            if names:
-                return names
+            tried = {name: values[name] for name in isolation.trial if name in values}
+            if tried:
+                return tried
             isolation.skip()
-        return ()
+        return {}
 
-    def _start(self, entry: Entry, names: tuple[str, ...], *, probe: bool, newest: bool, now: Now) -> Call:
+    def _start(self, entry: Entry, properties: Mapping[str, Scalar], *, probe: bool, newest: bool, now: Now) -> Call:
         self._rate.spend()
-        entry.calls += 1
+        trial = entry.trial
+        trial.calls += 1
         self._totals.calls += 1
-        self._facts.tell(CallMade(len(names), probe))
+        self._facts.tell(CallMade(len(properties), probe))
         number = next(self._numbers)
-        properties = {name: entry.attributes[name].value for name in names}
         seconds = min(self._timeout_seconds, self.deadline - now.mono)
         call = Call(number, entry.user, properties, timeout_seconds=seconds, probe=probe)
         if probe:
             self._probe = call
             self._gate.probe_started()
-        flight = Flight(call, entry, names, now.mono, failed=entry.trouble is not None, newest=newest)
+        flight = Flight(call, entry, now.mono, failed=trial.trouble is not None, newest=newest)
         self._failed_in_flight += flight.failed
         self._totals.retries += flight.failed
         self._newest_in_flight += flight.newest

@@ -24,13 +24,16 @@ class Settlement:
     def delivered(self, entry: Entry, call: Call, started_at: float) -> None:
         """The destination has what the call carried: that is remembered, and no longer to be sent."""
         self._sparing.delivered(entry, call, started_at)
-        for name in call.properties:
-            entry.attributes.pop(name, None)
+        if entry.trial.isolation is None:  # then it carried all that there is
+            entry.finish()
+        else:
+            entry.done(call.properties.keys())
 
     def retry(self, entry: Entry, not_before: float) -> None:
         """Retries the whole call. Drops an isolation that has learned nothing, so that newer changes can join."""
-        if entry.isolation is not None and not entry.isolation.has_learned:
-            entry.isolation = None
+        trial = entry.trial
+        if trial.isolation is not None and not trial.isolation.has_learned:
+            trial.isolation = None
         self._window.retry(entry, not_before)
 
     def orphan_call_ended(self, entry: Entry) -> None:
@@ -42,9 +45,10 @@ class Settlement:
 
         If dead letters are not acknowledged yet, `letter_written` settles it later.
         """
-        if entry.isolation is not None and not entry.isolation.names:
-            entry.isolation = None
-        if entry.attributes:
+        trial = entry.trial
+        if trial.isolation is not None and not trial.isolation.names:
+            trial.isolation = None
+        if not entry.is_empty:
             self._window.retry(entry, now.mono)
         else:
             entry.place = Place.AWAITING_LETTERS
@@ -52,17 +56,18 @@ class Settlement:
 
     def letter_written(self, entry: Entry, now: Now) -> None:
         """The topic acknowledged one of the entry's dead letters: settles the entry if it was the last one."""
-        entry.pending_letters -= 1
+        entry.trial.pending_letters -= 1
         self._settle_if_done(entry, now)
 
     def _settle_if_done(self, entry: Entry, now: Now) -> None:
-        if entry.place is not Place.AWAITING_LETTERS or entry.pending_letters:
+        trial = entry.trial
+        if entry.place is not Place.AWAITING_LETTERS or trial.pending_letters:
             return
-        if entry.delivered:
+        if trial.delivered:
             self._totals.delivered_entries += 1
             age_seconds = max(0.0, (now.wall_ms - entry.oldest_ms) / 1000)
-            self._facts.tell(Delivered(entry.changes, entry.calls, age_seconds))
-        self._totals.calls_saved += max(0, entry.changes - entry.calls)
+            self._facts.tell(Delivered(entry.count, trial.calls, age_seconds))
+        self._totals.calls_saved += max(0, entry.count - trial.calls)
         self._window.settle(entry)
 
 

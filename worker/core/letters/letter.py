@@ -9,32 +9,31 @@ from typing import Final
 from worker.core.avro.framing import OTHER_HEADERS, SCHEMA_HEADERS
 from worker.core.letters.values import TEXT_MAX_BYTES, Json, compact
 from worker.core.model import Answer, Event, Headers, Letter, LostAttribute, Now, Reason, Record, Refusal, Reply, Source
+from worker.core.trace import TRACE_HEADERS, small_headers, trace_context
 from worker.core.waiting.entry import Entry
 
 REQUEST_ID_MAX_BYTES: Final = 256
 LETTER_BYTES: Final = 900  # a letter without what varies in size, and what the outbox and the ledger keep about it
 _SOURCE_BYTES: Final = 150
 _LOST_BYTES: Final = 130
-_TRACE_CONTEXT = frozenset({"traceparent", "tracestate"})
 _SOURCE_PREFIX = "source."
 _OF_SOURCE = {_SOURCE_PREFIX + name: name for name in SCHEMA_HEADERS}
-_USED = _TRACE_CONTEXT | SCHEMA_HEADERS | OTHER_HEADERS | _OF_SOURCE.keys()
-_HEADER_BYTES_MAX = 512  # W3C Trace Context asks everyone to pass on at least this much
+_USED = TRACE_HEADERS | SCHEMA_HEADERS | OTHER_HEADERS | _OF_SOURCE.keys()
 
 
 def letter_of_entry(entry: Entry, reason: Reason, detail: str, names: Sequence[str], reply: Reply, now: Now) -> Letter:
     """A letter with the named attributes of an entry, and the reply that ended their delivery."""
-    newest = entry.attributes[names[-1]].change
+    _, newest = entry.newest()[names[-1]]
     return Letter(
         reason=reason,
         detail=detail,
         failed_at_ms=now.wall_ms,
-        attempts=entry.calls,
+        attempts=entry.trial.calls,
         sources=entry.sources(names),
         user=entry.user,
-        attributes=tuple(entry.lost(name) for name in names),
+        attributes=entry.lost(names),
         answer=_answer(reply),
-        record_key=newest.record_key,
+        record_key=newest.record_key(entry.key),
         headers=newest.headers,
     )
 
@@ -98,12 +97,7 @@ def source_of(record: Record, event_id: str | None) -> Source:
 
 def used_headers(headers: Headers) -> Headers:
     """The headers of a record that the worker uses: the trace context, and those that name a schema."""
-    return _small(headers, _USED)
-
-
-def trace_context(headers: Headers) -> Headers:
-    """The trace headers that a dead letter passes on."""
-    return _small(headers, _TRACE_CONTEXT)
+    return small_headers(headers, _USED)
 
 
 def headers_of_letter(headers: Headers) -> Headers:
@@ -111,25 +105,14 @@ def headers_of_letter(headers: Headers) -> Headers:
 
     Those that name a schema get a prefix: else a reader of the letter would look for the letter's schema there.
     """
-    named = _small(headers, SCHEMA_HEADERS)
+    named = small_headers(headers, SCHEMA_HEADERS)
     return trace_context(headers) + tuple((_SOURCE_PREFIX + name, value) for name, value in named)
 
 
 def headers_of_record(headers: Headers) -> Headers:
     """The headers of a record from those of its letter."""
-    named = _small(headers, frozenset(_OF_SOURCE))
+    named = small_headers(headers, frozenset(_OF_SOURCE))
     return trace_context(headers) + tuple((_OF_SOURCE[name], value) for name, value in named)
-
-
-def _small(headers: Headers, names: frozenset[str]) -> Headers:
-    """The headers of these names: each name once, and only if it is small.
-
-    A header of a megabyte would fill the memory, and the topic would refuse the letter.
-    """
-    if not headers:
-        return ()
-    kept = {name: value for name, value in headers if name in names}
-    return tuple((name, value) for name, value in kept.items() if len(value or b"") <= _HEADER_BYTES_MAX)
 
 
 def _answer(reply: Reply) -> Answer | None:

@@ -44,7 +44,8 @@ class Credit:
 
     def earn(self) -> None:
         """A success earns a part of a letter."""
-        self._left = min(float(self._letters_max), self._left + self._earned)
+        left = self._left + self._earned
+        self._left = left if left < self._letters_max else float(self._letters_max)
 
     def restore(self, spent: int) -> None:
         """Takes over what the previous owner of partitions had spent, if that leaves less than is left here.
@@ -85,6 +86,8 @@ class Storm:
     def earn_and_release(self) -> list[Letter]:
         """A success: earns credit, and returns the withheld letters that it pays for."""
         self.credit.earn()
+        if not self._withheld:
+            return []
         released = []
         while self._withheld and not self.credit.exhausted:
             self.credit.spend()

@@ -60,7 +60,7 @@ class Errand:
         self.refused: Letter | None = None
         self.doubtful = self.marked = False
         self._refused_names: set[str] = set()
-        self._newer: dict[str, tuple[User, Change, Scalar]] = {}
+        self._newer: dict[str, Change] = {}
 
     def last(self, user: Subject) -> list[str]:
         """The attributes that have no later change, as far as is known."""
@@ -69,7 +69,7 @@ class Errand:
     def overtaken(self, user: Subject, said: Said, newer: Mapping[str, Scalar]) -> None:
         """Later changes of its user: the newest values, as far as is known. Noted if it is doubtful."""
         for name in self.parts.keys() & newer if self.doubtful else ():
-            self._newer[name] = said.user, said.change(user), newer[name]
+            self._newer[name] = said.change(user, {name: newer[name]})
 
     def names(self, user: Subject) -> list[str]:
         """The attributes to send a value of."""
@@ -78,20 +78,23 @@ class Errand:
     def entry(self, user: Subject, now: float) -> Entry:
         """What to send: its attributes that are the last word, and what is newer than the others if it is doubtful."""
         self.sending = frozenset(self.names(user))
-        entry = Entry(user.key, self.user, now)
+        entry = Entry(user.key, now)
         chosen = sorted((self.parts[name] for name in self.last(user)), key=lambda part: part.spot)
         for source, parts in groupby(chosen, key=lambda part: part.source):
             of_source = list(parts)
             change = Change(
                 user,
+                user.key,
                 source,
+                {part.lost.name: part.value for part in of_source},
+                sent=self.user,
                 occurred_at_ms=of_source[0].lost.occurred_at_ms,
                 record_key=self.letter.record_key,
                 headers=self.letter.headers,
             )
-            entry.absorb(self.user, change, {part.lost.name: part.value for part in of_source})
-        for name, (whom, change, value) in self._newer.items():
-            entry.absorb(whom, change, {name: value})
+            entry.absorb(change)
+        for change in self._newer.values():
+            entry.absorb(change)
         return entry
 
     def refuse(self, letter: Letter, names: Collection[str]) -> None:

@@ -141,7 +141,7 @@ class Redrive:
         sent = {name: value for name, value in newer.items() if name in user.errands[0].sending}
         if sent:
             user.stage = Stage.SENDING
-            self._engine.absorb(said.key, said.user, said.change(user), sent, now)
+            self._engine.absorb(said.key, said.change(user, sent), now)
 
     def read(self, positions: Mapping[Partition, int]) -> None:
         """As `Freshness.read`."""

@@ -133,7 +133,7 @@ class Replay:
         elif newer:
             subject.sent = True  # a call was made, else its entry would have been withdrawn
             subject.pass_by(said, newer)
-            self._engine.absorb(said.key, said.user, said.change(subject), newer, now)
+            self._engine.absorb(said.key, said.change(subject, newer), now)
 
     def _hold(self, subject: Subject, *, overtaken: bool) -> None:
         """A user has changed: what no call was made for yet waits until it keeps quiet again."""
@@ -242,7 +242,7 @@ class Replay:
 
     def _begin_more(self, now: Now) -> None:
         """Gives the engine the next users that are named. Those who have just changed wait aside."""
-        self._untried = [entry for entry in self._untried if not entry.calls]
+        self._untried = [entry for entry in self._untried if not entry.trial.calls]
         calm = [subject for subject in self._restless if subject.is_quiet(now.mono, self._quiet_seconds)]
         if calm:
             self._restless = [subject for subject in self._restless if subject not in calm]

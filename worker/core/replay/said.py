@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
-from worker.core.letters.letter import trace_context
 from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.trace import trace_context
 from worker.core.waiting.change import Change
 from worker.core.waiting.ledger import Ledger
 
-_SAID_BYTES: Final = 660
+_SAID_BYTES: Final = 530
 _VALUE_BYTES: Final = 60
 """What a record takes in memory without its texts, and what each of its values adds.
 
@@ -33,11 +33,11 @@ class Spot(NamedTuple):
 class Said:
     """What a record says of a user, after preflight, and where it lies.
 
-    Who is given one may narrow its `values` to those that still count.
+    Who is given one may narrow its `values` to those that still count. `sent`: as in `Checked`.
     """
 
     key: UserKey
-    user: User
+    sent: User | None
     values: Mapping[str, Scalar] = field(repr=False)
     partition: Partition
     offset: int
@@ -52,11 +52,23 @@ class Said:
         """Where it lies."""
         return Spot(self.partition, self.offset, self.timestamp_ms)
 
-    def change(self, ledger: Ledger) -> Change:
-        """Its change, for an entry."""
-        source = Source(self.partition, self.offset, self.timestamp_ms, self.event_id)
-        headers = trace_context(self.headers)
-        return Change(ledger, source, occurred_at_ms=self.occurred_at_ms, record_key=self.record_key, headers=headers)
+    def change(self, ledger: Ledger, values: Mapping[str, Scalar]) -> Change:
+        """Its change with these values, for an entry."""
+        return Change(
+            ledger,
+            self.key,
+            Source(self.partition, self.offset, self.timestamp_ms, self.event_id),
+            values,
+            sent=self.sent,
+            occurred_at_ms=self.occurred_at_ms,
+            record_key=self.record_key,
+            headers=trace_context(self.headers),
+        )
+
+    @property
+    def user(self) -> User:
+        """The identifiers to send."""
+        return self.key.user if self.sent is None else self.sent
 
     @property
     def size_bytes(self) -> int:
@@ -66,8 +78,8 @@ class Said:
         for value in values.values():
             if type(value) not in _SMALL:
                 size += getsizeof(value)
-        if self.headers or self.user.custom:
-            size += headers_bytes(self.headers) + self.user.custom_bytes
+        if self.headers or self.sent is not None:
+            size += headers_bytes(self.headers) + (0 if self.sent is None else self.sent.size_bytes)
         return size
 
 

@@ -18,7 +18,7 @@ PLACES: Final = 2**64
 
 def place_of(key: UserKey) -> int:
     """A user's place in the order of a job: the same in every process, and as good as random."""
-    text = "\0".join(key).encode("utf-8", "surrogatepass")
+    text = f"{key.kind}\0{key.name}\0{key.value}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 

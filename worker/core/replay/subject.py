@@ -229,9 +229,9 @@ class Subject(Ledger):
 
     def begin(self, now: float) -> Entry:
         """What is to be sent, for its call."""
-        entry = Entry(self.key, self.told[-1].user, now)
+        entry = Entry(self.key, now)
         for said in self.told:
-            entry.absorb(said.user, said.change(self), said.values)
+            entry.absorb(said.change(self, said.values))
         latest = self.latest
         self.told = []
         self._latest = {name: Spot(each.partition, each.offset, each.timestamp_ms) for name, each in latest.items()}
@@ -241,9 +241,8 @@ class Subject(Ledger):
     def take_back(self, entry: Entry) -> None:
         """No call was made for its entry: what that has is to be sent later."""
         self.unsettled = 0
-        for name, attribute in entry.attributes.items():
-            for value, change in attribute.history():
-                self.add(_said(entry, change), {name: value})
+        for change in entry.changes:
+            self.add(_said(entry.key, change), change.fold())
 
 
 def _follows(said: Said, before: Said) -> bool:
@@ -255,16 +254,16 @@ def _without(values: Mapping[str, Scalar], names: Collection[str]) -> Mapping[st
     return {name: value for name, value in values.items() if name not in names}
 
 
-def _said(entry: Entry, change: Change) -> Said:
+def _said(key: UserKey, change: Change) -> Said:
     source = change.source
     return Said(
-        entry.key,
-        entry.user,
+        key,
+        change.sent,
         {},
         source.partition,
         source.offset,
         source.timestamp_ms,
-        change.record_key,
+        change.record_key(key),
         change.headers,
         change.occurred_at_ms,
         source.event_id,

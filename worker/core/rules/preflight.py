@@ -8,7 +8,7 @@ from math import isfinite
 
 from worker.core.avro.render import Unsupported, raw, scalar
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
-from worker.core.rules.identity import IdentityRules, name_user, quick_look
+from worker.core.rules.identity import IdentityRules, name_user
 from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
 
 _SHOWN_MAX = 5
@@ -33,22 +33,19 @@ class Preflight:
         self._policy = Policy(attributes)
         texts = attributes.unknown_values
         self._unknown: frozenset[object] = frozenset((*texts, *(text.encode() for text in texts)))
-        self._quick_look = quick_look(identity, self._unknown)
 
     def check(self, event: Event) -> Checked:
         """What of an event may be sent, and what is refused, with one refusal per reason.
 
         If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
-        unknown, policy, dropped = self._unknown, self._policy, 0
-        quick = None if event.unusable else self._quick_look(event.user)
-        if quick is not None:
-            key, user = quick
-        else:
-            named = name_user(_known(event.user, unknown), self._identity, event.unusable)
-            if named.key is None:
-                return self._unnamed(event.attributes, named.fault)
-            key, user, dropped = named.key, named.user, named.dropped
+        user, unknown = event.user, self._unknown
+        if unknown and (user.custom or not unknown.isdisjoint((user.phone, user.email, user.client_user_id))):
+            user = _known(user, unknown)
+        named = name_user(user, self._identity, event.unusable)
+        if named.key is None:
+            return self._unnamed(event.attributes, named.fault)
+        policy = self._policy
         sendable = policy.sendable.get
         accepted: dict[str, Scalar] = {}
         rest: list[tuple[str, object]] = []
@@ -64,9 +61,9 @@ class Preflight:
             else:
                 rest.append((name, value))
         if not rest:
-            return Checked(key, user, accepted, (), 0, dropped)
+            return Checked(named.key, named.sent, accepted, (), 0, named.dropped)
         refused, passed_over = self._sift(rest, accepted)
-        return Checked(key, user, accepted, refused, passed_over, dropped)
+        return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
 
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
@@ -116,13 +113,11 @@ class Preflight:
             refusal = Refusal(Reason.NO_IDENTITY, f"none of {wanted} is present", kept)
         else:
             refusal = Refusal(Reason.INVALID_IDENTITY, fault, kept)
-        return Checked(None, User(), {}, (refusal,), passed_over)
+        return Checked(None, None, {}, (refusal,), passed_over)
 
 
 def _known(user: User, unknown: frozenset[object]) -> User:
     """The user without identifiers that are not known."""
-    if not unknown or (not user.custom and unknown.isdisjoint((user.phone, user.email, user.client_user_id))):
-        return user
 
     def known(value: str | None) -> str | None:
         return None if value in unknown else value

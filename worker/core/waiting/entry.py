@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from itertools import islice
+from typing import Final
 
-from worker.core.delivery.isolation import Isolation
 from worker.core.model import LostAttribute, Partition, Scalar, Source, User, UserKey
 from worker.core.receipts.receipt import Positions
 from worker.core.trace import TraceLink, link_of
-from worker.core.waiting.change import ATTRIBUTE_BYTES, Attribute, Change
+from worker.core.waiting.change import Change, typed
+from worker.core.waiting.changes import CHANGES_BYTES, FURTHER_BYTES, Changes
 from worker.core.waiting.ledger import Ledger
-from worker.core.waiting.trouble import Trouble
+from worker.core.waiting.trial import TRIAL_BYTES, UNTRIED, Trial
 
-ENTRY_BYTES = 750
-"""Its size in memory without its strings and attributes; as those of `change`."""
+ENTRY_BYTES: Final = 210
+"""What it takes in memory, also in the window's tables and the ledger, without its change and identifier. Measured."""
+
+_BLOCK_BYTES: Final = 16  # as the allocator's. A number of blocks is a small one, of which Python keeps one for all
+_TRIAL_BLOCKS: Final = TRIAL_BYTES // _BLOCK_BYTES
 
 
 class Place(Enum):
@@ -34,155 +37,223 @@ class Place(Enum):
 class Entry:
     """One user's changes for the next call.
 
-        entry = Entry(key, user, opened_at=100.0)
-        entry.absorb(user, first_change, {"tier": "silver", "age": 40})
-        entry.absorb(user, second_change, {"tier": "gold"})
+        entry = Entry(key, opened_at=100.0)
+        entry.absorb(first_change)  # {"tier": "silver", "age": 40}
+        entry.absorb(second_change)  # {"tier": "gold"}
         entry.fold()  # {"tier": "gold", "age": 40}
         entry.settle()  # delivered: the ledgers of both changes may move on
 
+    Nearly all wait for their first call, with one change or a few. So an entry has no dictionary: it has its one
+    change, or a `Changes`. It gets a trial of its own with its first call.
+
     Attributes:
         opened_at: when its first change arrived, in monotonic seconds.
-        not_before: when its back-off ends, in monotonic seconds.
-        oldest_ms: the timestamp of its first change's record, in milliseconds since the epoch.
-        delivered: whether at least one attribute was delivered.
-        calls: requests made for it so far.
-        answered: how many of these the destination accepted or refused. Failures and 429s say nothing about the values.
-        trouble: its row of failed calls; None while it has none.
-        isolation: the search for refused attributes; None if there is no search.
-        size_bytes: its size in memory.
-        pending_letters: dead letters that must be acknowledged before the entry is settled.
-        holds: by ledger, the lowest offset of the entry. The ledger has a hold on it until the entry is settled.
+        trial: what came of its calls.
     """
 
-    __slots__ = (
-        "answered",
-        "attributes",
-        "calls",
-        "changes",
-        "delivered",
-        "holds",
-        "isolation",
-        "key",
-        "not_before",
-        "oldest_ms",
-        "opened_at",
-        "pending_letters",
-        "place",
-        "size_bytes",
-        "trouble",
-        "user",
-    )
+    __slots__ = ("_blocks", "_changes", "key", "opened_at", "place", "trial")
 
-    def __init__(self, key: UserKey, user: User, opened_at: float) -> None:
+    def __init__(self, key: UserKey, opened_at: float) -> None:
         self.key = key
-        self.user = user
         self.opened_at = opened_at
-        self.not_before = opened_at
         self.place = Place.WINDOW
-        self.attributes: dict[str, Attribute] = {}
-        self.holds: dict[Ledger, int] = {}
-        self.changes = 0
-        self.oldest_ms = 0
-        self.delivered = False
-        self.calls = 0
-        self.answered = 0
-        self.trouble: Trouble | None = None
-        self.pending_letters = 0
-        self.isolation: Isolation | None = None
-        self.size_bytes = ENTRY_BYTES + user.custom_bytes
+        self.trial: Trial = UNTRIED
+        self._changes: Change | Changes | None = None
+        self._blocks = (ENTRY_BYTES + len(key)) // _BLOCK_BYTES
 
-    def absorb(self, user: User, change: Change, values: Mapping[str, Scalar]) -> None:
-        """Adds a newer change of the user. Holds its offset, unless the entry holds a lower one of the partition."""
-        ledger, offset = change.ledger, change.source.offset
-        lowest = self.holds.get(ledger)
-        if lowest is None or offset < lowest:
-            ledger.hold(offset, change.source.timestamp_ms)
-            self._answer_for(ledger, offset)
-        size = change.size_bytes
-        if user.custom or self.user.custom:
-            size += user.custom_bytes - self.user.custom_bytes
-        self.user = user
-        if not self.changes:
-            self.oldest_ms = change.source.timestamp_ms
-        self.changes += 1
-        attributes = self.attributes
-        for name, value in values.items():
-            attribute = attributes.get(name)
-            if attribute is None:
-                attributes[name] = Attribute(value, change)
-                size += ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(value)
-            else:
-                size += attribute.supersede(value, change)
-        self.size_bytes += size
+    def absorb(self, change: Change, *, plentiful: bool = False) -> int:
+        """Adds a newer change of the user. Returns the growth in bytes. `plentiful`: memory is.
+
+        Holds the change's offset, unless the entry holds a lower one of the partition.
+        """
+        mine = self._changes
+        if mine is None:
+            self._changes = change
+            change.hold()
+            grown = change.size_bytes
+        else:
+            grown = 0
+            if not isinstance(mine, Changes):
+                mine = self._changes = Changes(mine)
+                grown = CHANGES_BYTES
+            grown += mine.add(change, plentiful=plentiful)
+        if self.trial.overtaken:
+            self.trial.overtaken = self.trial.overtaken.difference(change.names)
+        return self._grow(grown)
+
+    def _grow(self, size_bytes: int) -> int:
+        blocks = -(-size_bytes // _BLOCK_BYTES)
+        self._blocks += blocks
+        return blocks * _BLOCK_BYTES
+
+    def begin(self) -> int:
+        """It gets a trial of its own. Returns the growth in bytes."""
+        if self.trial is not UNTRIED:
+            return 0
+        self.trial = Trial()
+        self._blocks += _TRIAL_BLOCKS
+        return _TRIAL_BLOCKS * _BLOCK_BYTES
 
     def merge(self, newer: Entry) -> None:
         """Moves the user's next entry into this one, so that one call carries both. Empties `newer`."""
-        self.size_bytes += newer.size_bytes - ENTRY_BYTES - self.user.custom_bytes
-        self.user = newer.user
-        self.changes += newer.changes
-        for name, attribute in newer.attributes.items():
-            mine = self.attributes.get(name)
-            if mine is None:
-                self.attributes[name] = attribute
-                continue
-            for value, change in attribute.history():
-                # `newer.size_bytes` already counts this value. Subtract only what it frees here.
-                self.size_bytes += min(0, mine.supersede(value, change))
-                change.release()
-            mine.overtaken = attribute.overtaken
-        for ledger, offset in newer.holds.items():
-            self._answer_for(ledger, offset)
-        newer.attributes, newer.holds, newer.place = {}, {}, Place.GONE
+        self.trial.overtaken = self.trial.overtaken.difference(newer.fold()) | newer.trial.overtaken
+        mine = self._changes
+        if not isinstance(mine, Changes):
+            mine = self._changes = Changes(*self.changes)
+        mine.append(newer.changes, newer.count)
+        self._blocks = -(-self._measured() // _BLOCK_BYTES)
+        newer._changes, newer.place = None, Place.GONE
 
-    def _answer_for(self, ledger: Ledger, offset: int) -> None:
-        """Takes over a hold. Of two in one ledger keeps the lower, and settles the other.
+    def _measured(self) -> int:
+        further = (len(self.changes) - 1) * FURTHER_BYTES + CHANGES_BYTES
+        return ENTRY_BYTES + len(self.key) + TRIAL_BYTES + further + sum(change.size_bytes for change in self.changes)
 
-        The newer offset may be the lower one: an unclean leader election truncated the log.
-        """
-        known = self.holds.get(ledger)
-        if known is None:
-            self.holds[ledger] = offset
-            return
-        self.holds[ledger] = min(known, offset)
-        ledger.settle(max(known, offset))
+    def overtake(self, names: Iterable[str]) -> int:
+        """Later values of these attributes were read, and went elsewhere. Returns the growth in bytes."""
+        grown = self.begin()
+        self.trial.overtaken = self.trial.overtaken.union(names)
+        return grown
 
-    def overtake(self, names: Iterable[str]) -> None:
-        """Later values of these attributes were read, and went elsewhere: see `Attribute.overtaken`."""
-        for name in names:
-            attribute = self.attributes.get(name)
-            if attribute is not None:
-                attribute.overtaken = True
+    @property
+    def changes(self) -> Sequence[Change]:
+        """Those that still count, oldest first; and of each partition the first one, which holds its offset."""
+        mine = self._changes
+        if mine is None:
+            return ()
+        return mine.all if isinstance(mine, Changes) else (mine,)
+
+    @property
+    def count(self) -> int:
+        """How many changes it has taken in."""
+        mine = self._changes
+        return mine.count if isinstance(mine, Changes) else int(mine is not None)
+
+    @property
+    def ledgers(self) -> Sequence[Ledger]:
+        """Of the partitions that its changes are from."""
+        mine = self._changes
+        if mine is None:
+            return ()
+        return mine.ledgers if isinstance(mine, Changes) else (mine.ledger,)
+
+    @property
+    def holds(self) -> dict[Ledger, int]:
+        """By ledger, the lowest offset of the entry. The ledger has a hold on it until the entry is settled."""
+        mine = self._changes
+        if mine is None:
+            return {}
+        return mine.holds if isinstance(mine, Changes) else {mine.ledger: mine.offset}
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size in memory."""
+        return self._blocks * _BLOCK_BYTES
+
+    @property
+    def user(self) -> User:
+        """The identifiers to send: those of the newest change."""
+        mine = self._changes
+        newest = mine.all[-1] if isinstance(mine, Changes) else mine
+        sent = None if newest is None else newest.sent
+        return self.key.user if sent is None else sent
+
+    @property
+    def oldest_ms(self) -> int:
+        """The timestamp of its first change's record, in milliseconds since the epoch."""
+        mine = self._changes
+        first = mine.all[0] if isinstance(mine, Changes) else mine
+        return 0 if first is None else first.timestamp_ms
 
     @property
     def is_wanted(self) -> bool:
         """False once it is settled or merged, or all its partitions were dropped."""
         return self.place is not Place.GONE
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every attribute is delivered or dead-lettered."""
+        if self.trial.finished:
+            return True
+        mine = self._changes
+        if isinstance(mine, Changes):
+            return all(change.is_empty for change in mine.all)
+        return mine is None or mine.is_empty
+
     def fold(self) -> dict[str, Scalar]:
         """The newest value of every attribute that is not delivered or dead-lettered yet."""
-        return {name: attribute.value for name, attribute in self.attributes.items()}
+        mine = self._changes
+        if isinstance(mine, Change):
+            return mine.fold()
+        return {name: value for name, (value, _) in self.newest().items()}
+
+    def newest(self) -> dict[str, tuple[Scalar, Change]]:
+        """As `fold`, each value with its change."""
+        mine = self._changes
+        if mine is None:
+            return {}
+        if isinstance(mine, Changes):
+            return mine.newest()
+        return {name: (value, mine) for name, value in mine.fold().items()}
+
+    def has(self, name: str, value: Scalar) -> bool:
+        """Whether the attribute's newest value equals this one for the destination, where True is not 1."""
+        newest = self.fold()
+        return name in newest and typed(newest[name]) == typed(value)
+
+    def done(self, names: Collection[str]) -> None:
+        """These attributes are delivered or dead-lettered."""
+        mine = self._changes
+        if isinstance(mine, Changes):
+            mine.narrow(names)
+        elif mine is not None:
+            self._changes = mine.without(names)
+
+    def finish(self) -> None:
+        """All attributes are delivered or dead-lettered."""
+        self.trial.finished = True
+
+    def step_back(self, name: str) -> bool:
+        """The attribute's newest value was refused: falls back to the one before it. False if there is none."""
+        self.trial.overtaken = self.trial.overtaken.union((name,))
+        refused, mine = self.fold()[name], self._changes
+        if not isinstance(mine, Changes):
+            self.done((name,))
+            return False
+        mine.refuse(name, refused)
+        return name in self.fold()
 
     def forget(self, ledgers: set[Ledger]) -> None:
-        """The partitions were dropped: removes their values, which the next owner will send."""
-        self.holds = {ledger: offset for ledger, offset in self.holds.items() if ledger not in ledgers}
-        self.attributes = {name: attribute for name, attribute in self.attributes.items() if attribute.forget(ledgers)}
+        """The partitions were dropped: removes their changes, which the next owner will send."""
+        mine = self._changes
+        if isinstance(mine, Changes):
+            mine.forget(ledgers)
+        if ledgers.issuperset(self.ledgers):
+            self._changes = None
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""
-        for ledger, offset in self.holds.items():
-            ledger.settle(offset)
-        self.holds = {}
+        mine = self._changes
+        if isinstance(mine, Changes):
+            for ledger, offset in mine.holds.items():
+                ledger.settle(offset)
+        elif mine is not None:
+            mine.ledger.settle(mine.offset)
+        self._changes = None
         self.place = Place.GONE
 
     def sources(self, names: Iterable[str]) -> tuple[Source, ...]:
         """The records that the named attributes' newest values came from, each once, in the order of `names`."""
-        return tuple(dict.fromkeys(self.attributes[name].change.source for name in names))
+        return tuple(change.source for change in self._changes_of(names))
 
     def trace_links(self, names: Iterable[str], most: int) -> tuple[TraceLink, ...]:
         """The spans that the named attributes' newest values came from, each once; at most `most`, in order."""
-        changes = dict.fromkeys(self.attributes[name].change for name in names if name in self.attributes)
-        links = (link_of(change.headers, change.source) for change in changes if change.headers)
+        links = (link_of(change.headers, change.source) for change in self._changes_of(names) if change.headers)
         return tuple(islice((link for link in links if link is not None), most))
+
+    def _changes_of(self, names: Iterable[str]) -> Iterator[Change]:
+        newest = self.newest()
+        of_names = (newest[name][1] for name in names if name in newest)
+        return iter({id(change): change for change in of_names}.values())
 
     def positions(self, carried: Mapping[str, Scalar]) -> tuple[Positions, ...]:
         """Where its changes lie, and from which records these values are that a call carries.
@@ -191,22 +262,20 @@ class Entry:
         """
         firsts = {ledger.partition: offset for ledger, offset in self.holds.items()}
         names: dict[Partition, list[tuple[str, int]]] = {partition: [] for partition in firsts}
+        newest = self.newest()
         for name, value in carried.items():
-            attribute = self.attributes.get(name)
-            if attribute is not None and attribute.has(value):
-                source = attribute.change.source
+            if name in newest and typed(newest[name][0]) == typed(value):
+                source = newest[name][1].source
                 names.setdefault(source.partition, []).append((name, source.offset))
                 firsts[source.partition] = min(source.offset, firsts.get(source.partition, source.offset))
         return tuple(Positions(partition, firsts[partition], tuple(found)) for partition, found in names.items())
 
-    def lost(self, name: str) -> LostAttribute:
-        """The named attribute for a dead letter."""
-        attribute = self.attributes[name]
-        source = attribute.change.source
-        return LostAttribute(
-            name,
-            attribute.value,
-            attribute.change.occurred_at_ms,
-            partition=source.partition,
-            offset=source.offset,
-        )
+    def lost(self, names: Iterable[str]) -> tuple[LostAttribute, ...]:
+        """The named attributes for a dead letter."""
+        newest = self.newest()
+        found = []
+        for name in names:
+            value, change = newest[name]
+            occurred_at_ms = change.occurred_at_ms
+            found.append(LostAttribute(name, value, occurred_at_ms, change.partition, change.offset))
+        return tuple(found)

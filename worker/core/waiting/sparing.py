@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterable, Mapping
 from sys import getsizeof
 from typing import Final, NamedTuple
 
-from worker.core.model import Call, Scalar, User, UserKey
+from worker.core.model import Call, Checked, Scalar, User, UserKey
+from worker.core.waiting.change import typed
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
@@ -54,9 +55,9 @@ class Sparing:
     """The remembered values of a bounded number of users. The least recently used ones go first.
 
         sparing = Sparing(1_000, 86_400.0, memory)
-        sparing.changed(key, user, ledger, {"tier": "gold"}, now)  # all of it: nothing is remembered
+        sparing.changed(checked, ledger, now)  # {"tier": "gold"}: all of it: nothing is remembered
         sparing.delivered(entry, call, started_at)
-        sparing.changed(key, user, ledger, {"tier": "gold", "age": 40}, now)  # {"age": 40}
+        sparing.changed(checked, ledger, now)  # of {"tier": "gold", "age": 40} the age
 
     Attributes:
         size_bytes: what it takes in memory. `memory` counts it, too.
@@ -75,14 +76,12 @@ class Sparing:
     def __len__(self) -> int:
         return len(self._users)
 
-    def changed(
-        self, key: UserKey, user: User, ledger: Ledger, values: Mapping[str, Scalar], now: float
-    ) -> Mapping[str, Scalar]:
+    def changed(self, checked: Checked, ledger: Ledger, now: float) -> Mapping[str, Scalar]:
         """Those of a change's values that have to be sent. What they replace is forgotten."""
-        remembered = self._users.get(key)
-        if remembered is None:
+        key, values = checked.key, checked.accepted
+        if not self._users or key is None or (remembered := self._users.get(key)) is None:
             return values
-        if remembered.user != user:  # who knows which profile the destination finds by these identifiers?
+        if remembered.user != checked.user:  # who knows which profile the destination finds by these identifiers?
             self._forget_user(key)
             return values
         self._users.move_to_end(key)
@@ -99,15 +98,17 @@ class Sparing:
         """The destination acknowledged a call. The entry still has the values that it carried.
 
         Nothing is remembered if an earlier call of the entry has failed: that one may have been applied, and may even
-        be applied yet. Nor what was overtaken meanwhile: see `Attribute.overtaken`.
+        be applied yet. Nor what was overtaken meanwhile: see `Trial.overtaken`.
         """
-        if not self._users_max or entry.calls != entry.answered:
+        trial = entry.trial
+        if not self._users_max or trial.calls != trial.answered:
             return
+        newest = entry.newest()
         for name, value in call.properties.items():
-            attribute = entry.attributes.get(name)
-            if attribute is None or attribute.overtaken or not attribute.has(value):
+            if name not in newest or name in trial.overtaken or typed(newest[name][0]) != typed(value):
                 continue
-            ledger, offset = attribute.change.ledger, attribute.change.source.offset
+            change = newest[name][1]
+            ledger, offset = change.ledger, change.offset
             if offset > self._unreadable.get(ledger, -1):
                 self._remember(entry.key, call.user, name, _Value(value, ledger, offset, started_at))
         while len(self._users) > self._users_max or self.size_bytes > self._bytes_max:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain, count
 from typing import Final
 
-from worker.core.model import Scalar, User, UserKey
+from worker.core.model import UserKey
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.ledger import Ledger
@@ -28,7 +28,7 @@ class Window:
     Every instant is in monotonic seconds.
 
         window = Window(5.0, memory)
-        window.absorb(key, user, change, {"tier": "gold"}, now=100.0)
+        window.absorb(key, change, now=100.0)
         window.take(104.9)  # None: its window has not ended
         entry = window.take(105.0)  # in flight: the user's later changes open the next entry
         window.settle(entry)  # or window.retry(entry, not_before=107.0)
@@ -54,29 +54,29 @@ class Window:
     def __len__(self) -> int:
         return len(self._absorbing) + len(self._busy)
 
-    def absorb(self, key: UserKey, user: User, change: Change, attributes: Mapping[str, Scalar], now: float) -> bool:
+    def absorb(self, key: UserKey, change: Change, now: float) -> bool:
         """Adds a change to the user's absorbing entry, or opens one. Returns whether that entry spans partitions."""
         entry = self._absorbing.get(key)
-        before = 0
         if entry is None:
-            entry = self._absorbing[key] = Entry(key, user, now)
+            entry = self._absorbing[key] = Entry(key, now)
             self._waiting.append(entry)
+            entry.absorb(change)
+            self._memory.add(entry.size_bytes)
         else:
-            before = entry.size_bytes
-        entry.absorb(user, change, attributes)
-        self._memory.add(entry.size_bytes - before)
+            memory = self._memory
+            memory.add(entry.absorb(change, plentiful=memory.plentiful))
         busy = self._busy.get(key)
         if busy is not None:
-            busy.overtake(attributes)
+            self._memory.add(busy.overtake(change.names))
             if self._search_yields and busy.place is Place.RETRY:
                 self._end_search(busy)
-        return len(entry.holds) > 1
+        return len(entry.ledgers) > 1
 
     def overtake(self, key: UserKey, names: Iterable[str]) -> None:
         """Later values of these attributes of a user were read, and became dead letters."""
         for entries in (self._absorbing, self._busy):
             if key in entries:
-                entries[key].overtake(names)
+                self._memory.add(entries[key].overtake(names))
 
     def admit(self, entry: Entry) -> None:
         """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""
@@ -87,7 +87,7 @@ class Window:
     def withdraw(self, key: UserKey) -> Entry | None:
         """Gives back the user's entry if no call was made for it. None if there is none, or a call is in flight."""
         entry = self._absorbing.get(key)
-        if entry is None or entry.calls or key in self._busy:
+        if entry is None or entry.trial.calls or key in self._busy:
             return None
         entry.place = Place.GONE
         self._release(entry)
@@ -127,11 +127,11 @@ class Window:
 
         An entry in isolation merges nothing and stays the user's busy entry: new attributes would spoil the search.
         """
-        entry.not_before = not_before
+        entry.trial.not_before = not_before
         entry.place = Place.RETRY
-        if entry.isolation is None or (self._search_yields and entry.key in self._absorbing):
+        if entry.trial.isolation is None or (self._search_yields and entry.key in self._absorbing):
             self._end_search(entry)
-        if entry.trouble is None:
+        if entry.trial.trouble is None:
             self._continuing.append(entry)
         else:
             heapq.heappush(self._retries, (not_before, next(self._order), entry))
@@ -144,7 +144,9 @@ class Window:
     def make_due(self, ledgers: Iterable[Ledger]) -> None:
         """A drain begins: every waiting entry with an offset in these ledgers is due at once."""
         leaving = set(ledgers)
-        due = [entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.holds)]
+        due = [
+            entry for entry in self._waiting if entry.place is Place.WINDOW and not leaving.isdisjoint(entry.ledgers)
+        ]
         for entry in due:
             self._queue(entry)
 
@@ -153,9 +155,9 @@ class Window:
         leaving = set(ledgers)
         current = [item for item in self._retries if _is_current(item)]
         for _, _, entry in current:
-            if not leaving.isdisjoint(entry.holds):
-                entry.not_before = -math.inf
-        self._retries = [(entry.not_before, order, entry) for _, order, entry in current]
+            if not leaving.isdisjoint(entry.ledgers):
+                entry.trial.not_before = -math.inf
+        self._retries = [(entry.trial.not_before, order, entry) for _, order, entry in current]
         heapq.heapify(self._retries)
 
     def forget(self, ledgers: set[Ledger]) -> list[Entry]:
@@ -169,10 +171,10 @@ class Window:
         orphans = []
         known = len(self)
         for entry in list(self.entries()):
-            if ledgers.isdisjoint(entry.holds):
+            if ledgers.isdisjoint(entry.ledgers):
                 continue
             entry.forget(ledgers)
-            if entry.holds:
+            if entry.ledgers:
                 continue
             in_flight = entry.place is Place.IN_FLIGHT
             entry.place = Place.GONE
@@ -194,9 +196,9 @@ class Window:
 
     def only_failing(self, ledgers: set[Ledger], now: float) -> bool:
         """Whether these ledgers have entries, all of users that fail while others succeed, and none is due again."""
-        theirs = [entry for entry in self.entries() if not ledgers.isdisjoint(entry.holds)]
-        return bool(theirs) and all(
-            entry.trouble is not None and entry.trouble.known and entry.not_before > now for entry in theirs
+        trials = [entry.trial for entry in self.entries() if not ledgers.isdisjoint(entry.ledgers)]
+        return bool(trials) and all(
+            trial.trouble is not None and trial.trouble.known and trial.not_before > now for trial in trials
         )
 
     def next_due(self, *, probing: bool = False) -> float:
@@ -212,7 +214,7 @@ class Window:
 
     def _end_search(self, entry: Entry) -> None:
         """The entry is no longer busy with a search, if it was: it merges the user's newer changes, and absorbs."""
-        entry.isolation = None
+        entry.trial.isolation = None
         del self._busy[entry.key]
         newer = self._absorbing.get(entry.key)
         if newer is not None:
@@ -241,6 +243,7 @@ class Window:
 
     def _mark_in_flight(self, entry: Entry) -> Entry:
         entry.place = Place.IN_FLIGHT
+        self._memory.add(entry.begin())
         if self._absorbing.get(entry.key) is entry:
             del self._absorbing[entry.key]
         self._busy[entry.key] = entry
@@ -313,10 +316,10 @@ class Window:
 
 def _continues(entry: Entry) -> bool:
     """Whether an entry still stands among those that continue: it may have been merged or dropped since."""
-    return entry.place is Place.RETRY and entry.trouble is None
+    return entry.place is Place.RETRY and entry.trial.trouble is None
 
 
 def _is_current(item: tuple[float, int, Entry]) -> bool:
     """Whether a queued retry is still valid: its entry may have been sent, merged or dropped since."""
     not_before, _, entry = item
-    return entry.place is Place.RETRY and entry.not_before == not_before
+    return entry.place is Place.RETRY and entry.trial.not_before == not_before

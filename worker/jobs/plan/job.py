@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.core.events.reading import Content, Unreadable
-from worker.core.model import Event, Partition, Record, Scalar
+from worker.core.model import Checked, Event, Partition, Record, UserKey
 from worker.core.rules.preflight import Preflight
-from worker.core.waiting.change import ATTRIBUTE_BYTES, CHANGE_BYTES
+from worker.core.waiting.change import Change, Shapes
+from worker.core.waiting.ledger import Ledger
 from worker.jobs.plan.distinct import Distinct
 from worker.jobs.plan.figures import Figures, Replicas, WindowFigures
 from worker.jobs.plan.lane import Arrival, Lane
@@ -83,6 +83,7 @@ class Plan:
         self._free = [Lane(seconds, math.inf, wish.max_bytes) for seconds in wish.windows]
         self._limited = [Lane(seconds, wish.limit, wish.max_bytes) for seconds in wish.windows]
         self._users = Distinct()
+        self._shapes = Shapes()
         self._changes: Counter[Partition] = Counter()
         self._records = 0
         self._unreadable = 0
@@ -168,8 +169,14 @@ class Plan:
         user = hash(checked.key)
         self._users.add(user)
         self._changes[record.partition] += 1
-        size_bytes = _size_bytes(record, checked.accepted)
+        size_bytes = self._size_bytes(record, content, checked, checked.key)
         self._timeline.add(record.partition, Arrival(record.timestamp_ms, user, size_bytes))
+
+    def _size_bytes(self, record: Record, event: Event, checked: Checked, key: UserKey) -> int:
+        """What a change takes in the worker's memory, at most: of equal values it keeps one."""
+        values = checked.accepted
+        names, ledger = self._shapes.names(values), Ledger(record.partition)
+        return Change.of_record(ledger, record, event, checked, values, key=key, names=names).size_bytes
 
     def _replicas(self) -> Replicas:
         count, changes = len(self._stops), sum(self._changes.values())
@@ -186,9 +193,3 @@ class Plan:
                 f"partition a replica only {1 / count:.0%} of the limit: use few replicas, or spread the keys"
             )
         return Replicas(count, advice)
-
-
-def _size_bytes(record: Record, accepted: Mapping[str, Scalar]) -> int:
-    """What a change takes in the worker's memory, at most: it keeps one of equal values."""
-    values = sum(ATTRIBUTE_BYTES + sys.getsizeof(name) + sys.getsizeof(value) for name, value in accepted.items())
-    return CHANGE_BYTES + len(record.key or b"") + values
