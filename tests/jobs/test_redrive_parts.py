@@ -48,7 +48,7 @@ def sources(*, begin: int = 0, topics: Mapping[str, int] | None = None) -> Sourc
     return Sources(counts, counts, lambda asked: {each: Reach(begin, 100) for each in asked}, at)
 
 
-def live_workers(*answers: Mapping[Partition, int], stopped: bool = False) -> tuple[LiveWorkers, list[float]]:
+def live_workers(*answers: Mapping[Partition, int] | None, stopped: bool = False) -> tuple[LiveWorkers, list[float]]:
     """Workers that read one of the partitions and have committed this. The last answer stays. And what it slept."""
     left, slept = list(answers), list[float]()
     looks = lambda: left.pop(0) if len(left) > 1 else left[0]  # noqa: E731 - shorter than a function
@@ -155,6 +155,12 @@ def test_live_workers_are_waited_for() -> None:
     workers, slept = live_workers({}, {P0: 50}, {P0: 51})
     assert workers.fault([SPOT]) is None
     assert len(slept) == 2
+
+
+def test_nobody_is_waited_for_in_a_group_without_members() -> None:
+    workers, slept = live_workers({}, None)
+    assert workers.fault([SPOT]) is None
+    assert len(slept) == 1
 
 
 def test_live_workers_are_waited_for_about_ten_seconds_in_all() -> None:

@@ -74,6 +74,11 @@ class Group:
     def __contains__(self, member: Participant) -> bool:
         return member in self._members
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no members."""
+        return not self._members
+
     def join(self, member: Participant) -> None:
         """Adds a member; its first partitions come with the next rebalance."""
         if member not in self._members:

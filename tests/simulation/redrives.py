@@ -142,8 +142,10 @@ class Redriving(Job):
             clock=self._cluster.timeline.instant,
         )
 
-    def _committed(self) -> Mapping[Partition, int]:
+    def _committed(self) -> Mapping[Partition, int] | None:
         self.moment()
+        if self._cluster.group.is_empty:
+            return None
         return {self._cluster.logs[number].partition: at for number, at in self._cluster.group.committed.items()}
 
     def _reach(self, partitions: Iterable[Partition]) -> Mapping[Partition, Reach]:

@@ -127,8 +127,11 @@ def _follower(
 
 def _committed(
     settings: Settings, admin: Admin, partitions: Iterable[Partition], log: FilteringBoundLogger
-) -> dict[Partition, int]:
+) -> dict[Partition, int] | None:
+    """What the group has committed. None if it has no members."""
     with stopped_group(settings, admin, log) as group:
+        if not group.members():
+            return None
         found = group.committed(partitions)
     return {each: of.offset for each, of in found.items() if of.offset is not None}
 

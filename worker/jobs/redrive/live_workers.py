@@ -19,19 +19,20 @@ class LiveWorkers:
     """Tells whether live workers are done with a letter's records: whether their group has committed these.
 
     A worker commits a record once nothing is left to do of what it holds of that user. Until then it may still send
-    older values: those that wait for their call, and those that it falls back on where a newer one was refused.
+    older values: those that wait for their call, and those that it falls back on where a newer one was refused. Whoever
+    joins the group later reads what is not committed again, and ends with the newest value.
 
     Args:
         reads: the partitions that live workers read. Nobody sends anything of others.
-        committed: asks for the group's committed offsets. A partition without one is left out. May raise
-            GroupUnavailable.
+        committed: asks for the group's committed offsets. A partition without one is left out. None if the group has
+            no members. May raise GroupUnavailable.
         stopped: whether to wait no longer.
     """
 
     def __init__(
         self,
         reads: Collection[Partition],
-        committed: Callable[[], Mapping[Partition, int]],
+        committed: Callable[[], Mapping[Partition, int] | None],
         stopped: Callable[[], bool],
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -39,7 +40,7 @@ class LiveWorkers:
         self._ask = committed
         self._stopped = stopped
         self._pause = pause
-        self._committed: Mapping[Partition, int] = {}
+        self._committed: Mapping[Partition, int] | None = {}
         self._looks = _LOOKS
 
     def fault(self, sources: Iterable[Source]) -> str | None:
@@ -52,7 +53,7 @@ class LiveWorkers:
         return None if done else BEHIND
 
     def _are_done(self, source: Source) -> bool:
-        while self._committed.get(source.partition, 0) <= source.offset:
+        while self._committed is not None and self._committed.get(source.partition, 0) <= source.offset:
             if not self._looks or self._stopped():
                 return False
             if self._looks < _LOOKS:
