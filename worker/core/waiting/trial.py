@@ -9,7 +9,7 @@ from worker.core.delivery.isolation import Isolation
 from worker.core.waiting.trouble import Trouble
 
 TRIAL_BYTES: Final = 750
-"""Its size in memory with a `Trouble` and its place among the retries, as most have that are kept for long. Measured."""
+"""Its size in memory with a `Trouble` and a place among the retries, as most have that are kept for long. Measured."""
 
 
 class Trial:
