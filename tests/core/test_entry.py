@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.facts import Facts
 from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey
 from worker.core.waiting.change import CHANGE_BYTES, Change, typed
 from worker.core.waiting.changes import FURTHER_BYTES, Changes
 from worker.core.waiting.entry import Entry, Place
 from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
 
 KEY = UserKey("phone", "", "+13115552368")
 # Some are equal in Python (1, True, 1.0), but different to the destination.
@@ -190,6 +192,31 @@ def test_repeats_are_sought_before_there_are_many(values: list[Scalar]) -> None:
     assert len(entry.changes) <= 3 * distinct + 20
     assert entry.count == len(values)
     assert entry.size_bytes >= CHANGE_BYTES * len(entry.changes)
+
+
+def test_while_memory_is_plentiful_repeats_are_sought_among_a_thousand() -> None:
+    log, entry, memory = Log(), Entry(KEY, 0.0), Memory(1_000_000, Facts())
+    for number in range(1_000):
+        assert len(entry.changes) == number
+        entry.absorb(log.change(Step(0, {"a": 1})), plentiful=memory.plentiful)
+    assert len(entry.changes) == 2
+    memory.add(250_000)
+    assert not memory.plentiful
+    for _ in range(100):
+        entry.absorb(log.change(Step(0, {"a": 1})), plentiful=memory.plentiful)
+    assert len(entry.changes) < 25
+    memory.add(-1)
+    assert memory.plentiful
+
+
+def test_an_entry_that_was_not_called_has_no_trial_to_write_to() -> None:
+    """All of these have the same one."""
+    entry = Entry(KEY, 0.0)
+    with pytest.raises(AttributeError, match="no trial of its own"):
+        entry.trial.calls += 1
+    entry.begin()
+    entry.trial.calls += 1
+    assert (entry.trial.calls, Entry(KEY, 0.0).trial.calls) == (1, 0)
 
 
 @given(

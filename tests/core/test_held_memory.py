@@ -17,10 +17,15 @@ from tests.core.drive import P0, SCHEMA, STARTED, Answer, doubling, options, pho
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
-from worker.core.model import Now, Record, Reply
+from worker.core.facts import Facts
+from worker.core.model import Checked, Event, Now, Record, Reply, User, UserKey
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
+from worker.core.waiting.change import Change, Shape
+from worker.core.waiting.ledger import Ledger
+from worker.core.waiting.memory import Memory
+from worker.core.waiting.window import Window
 
 pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
 
@@ -154,12 +159,32 @@ def test_an_entry_counts_for_what_it_holds(values: Callable[[], list[bytes]]) ->
     assert 0.9 * real < counted < 2 * real
 
 
+def test_a_user_with_one_waiting_change_takes_little() -> None:
+    """A budget holds as many users through an outage as they are small."""
+    window, ledger, users = Window(3_600.0, Memory(10**9, Facts())), Ledger(P0), 3_000
+    values = dict.fromkeys(["loyalty_points"], True)
+    names = Shape(values)
+    tracemalloc.start()
+    try:
+        for offset in range(users):
+            key, now = UserKey("phone", "", phone(offset)), 100.0
+            record = Record(P0, offset, STARTED.wall_ms, phone(offset).encode(), b"")
+            event = Event(User(), values, STARTED.wall_ms, f"event-{offset}")
+            checked = Checked(key, None, values)
+            change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
+            window.absorb(key, change, now)
+        taken = tracemalloc.get_traced_memory()[0] / users
+    finally:
+        tracemalloc.stop()
+    assert taken < 400
+
+
 def test_an_entry_whose_call_failed_counts_for_what_it_holds() -> None:
     """Every second user's call fails, while the others' succeed: these wait for their next try."""
     values = _many(lambda n: value_of(n, {"a": f"value {n}" if n % 2 else "the same"}), 800)
-    odd = tuple("13579")
-    answer = lambda call: Reply(503 if str(call.user.phone).endswith(odd) else 200)  # noqa: E731 - shorter than a function
-    counted, real = counted_and_real(values, answer=answer)
+    counted, real = counted_and_real(
+        values, answer=lambda call: Reply(503 if str(call.user.phone)[-1] in "13579" else 200)
+    )
     assert counted > 800 / 2 * 700
     assert 0.9 * real < counted < 2 * real
 

@@ -26,6 +26,7 @@ from worker.core.waiting.trouble import Trouble
 
 DRAIN_BACKOFF_SECONDS = 1.0  # the longest pause before an entry is tried again during a drain
 
+_OK = int(HTTPStatus.OK)  # asked for by its name, it would cost a function's call for every reply
 _USER_REFUSED = "the destination refuses the user's identifier: it took none of what was tried, good values included"
 _STORM = "refused for many users in a row, or for a large share of them"
 _HALTS = {
@@ -109,7 +110,7 @@ class Judge:
                 self._failed(flight, verdict, reply, now)
 
     def _delivered(self, flight: Flight, reply: Reply, now: Now) -> None:
-        if reply.status != HTTPStatus.OK and reply.status is not None and reply.status not in self._odd_successes:
+        if reply.status != _OK and reply.status is not None and reply.status not in self._odd_successes:
             self._odd_successes.add(reply.status or 0)
             self._facts.tell(UnusualSuccess(reply.status or 0))
         self._resume(now, probe=flight.call.probe)

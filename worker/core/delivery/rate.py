@@ -24,6 +24,8 @@ RECOVERY_PER_SECOND = 0.05  # of the full share, added back every second without
 FLOOR = 0.02  # of the full share: with fewer calls the worker would not notice that the destination recovered
 FORGOTTEN_AFTER = 10  # successes in a row without x-ratelimit-limit: the limit that was announced before is forgotten
 _SECOND = 1.0
+# By name each costs a function's call in Python.
+_SUCCESS_MIN, _SUCCESS_END = int(HTTPStatus.OK), int(HTTPStatus.MULTIPLE_CHOICES)
 # One token, less rounding errors: at the instant that `next_ready` returns, `ready` must be true.
 _TOKEN = 1.0 - 1e-6
 
@@ -115,7 +117,7 @@ class Rate:
 
         `in_flight`: this worker's calls that have no reply yet.
         """
-        if reply.status is None or not HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
+        if reply.status is None or not _SUCCESS_MIN <= reply.status < _SUCCESS_END:
             return
         self._take_announcement(reply.rate_limit, now)
         if reply.rate_remaining is None:

@@ -76,14 +76,17 @@ class Ledger:
         self.unsettled += 1
         offsets = self._offsets
         if not offsets or offset > offsets[-1]:
-            at = len(offsets)
-        else:
-            at = bisect_left(offsets, offset, self._first)
-            if offsets[at] == offset:
-                self._open += not self._counts[at]
-                self._counts[at] += 1
-                return
-            # The log was truncated by an unclean leader election. That is rare, so a slow insertion is good enough.
+            offsets.append(offset)
+            self._timestamps.append(timestamp_ms)
+            self._counts.append(1)
+            self._open += 1
+            return
+        at = bisect_left(offsets, offset, self._first)
+        if offsets[at] == offset:
+            self._open += not self._counts[at]
+            self._counts[at] += 1
+            return
+        # The log was truncated by an unclean leader election. That is rare, so a slow insertion is good enough.
         offsets.insert(at, offset)
         self._timestamps.insert(at, timestamp_ms)
         self._counts.insert(at, 1)
