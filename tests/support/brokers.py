@@ -11,19 +11,18 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from confluent_kafka import KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.java import Process, Unavailable, cache, java, kafka_jars, only_one
 from tests.support.ports import reserved_port
 
 _READY_SECONDS = 60.0
-_OPEN_SECONDS = 30.0
+_KNOWN_SECONDS = 30.0
 _CLUSTER_ID = "AttributeWorkerTest0ab"  # 22 characters of base64url, as Kafka wants it
 
 _SERVER: Mapping[str, str] = {
@@ -128,24 +127,17 @@ class RunningBroker:
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         wanted = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(config or {}))
         self.admin.create_topics([wanted])[name].result(30)
-        # The controller has it, but until the brokers have opened its logs they refuse what is asked or written.
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # so the library ships it
-        asked = {TopicPartition(name, number): latest for number in range(partitions)}
-        deadline = time.monotonic() + _OPEN_SECONDS
-        while not all(_answered(answer) for answer in self.admin.list_offsets(asked, request_timeout=5).values()):
+        deadline = time.monotonic() + _KNOWN_SECONDS
+        while not self._knows(name, partitions):  # the controller has it, but a broker may not have heard of it
             if time.monotonic() > deadline:
-                raise Unavailable(f"topic {name} was created, and no broker serves it")
+                raise Unavailable(f"topic {name} was created, and brokers do not know it")
+
+    def _knows(self, topic: str, partitions: int) -> bool:
+        found = self.admin.list_topics(topic, timeout=10).topics[topic].partitions.values()
+        return len(found) == partitions and all(each.error is None and each.leader >= 0 for each in found)
 
     def stop(self) -> None:
         self._admin = None
-
-
-def _answered(answer: Future[Any]) -> bool:
-    try:
-        answer.result()  # bounded by the request's time-out
-    except KafkaException:
-        return False
-    return True
 
 
 class LocalBroker(RunningBroker):
