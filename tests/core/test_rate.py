@@ -265,8 +265,26 @@ def test_a_backlog_uses_nearly_all_of_the_limit_without_a_429(
 def test_who_has_a_part_of_the_limit_or_many_calls_in_flight_keeps_the_whole_headroom() -> None:
     alone, beside, busy = rate(), rate(share=0.5), rate()
     for each, in_flight in ((alone, 2), (beside, 2), (busy, 20)):
-        each.observe(Reply(200, rate_remaining=50), START, in_flight)
+        for remaining in (51, 50):
+            each.observe(Reply(200, rate_remaining=remaining), START, in_flight)
     assert [each.per_second for each in (alone, beside, busy)] == [98.0, 47.5, 95.0]
+    alone.observe(Reply(200), START + 1)
+    assert alone.per_second == 95.0, "nothing tells any more"
+    alone.observe(Reply(200, rate_remaining=49), START + 1)
+    alone.share(0.5, START + 1)
+    assert alone.per_second == 47.5
+
+
+@pytest.mark.parametrize("remaining", [1, 30, 150, 1_000])
+def test_what_is_left_counts_only_where_it_goes_down(remaining: int) -> None:
+    """Something in between may answer with one and the same number."""
+    made = rate(150.0)
+    calls = 0
+    for tick in range(2_000):
+        now = START + tick / 100
+        calls += spent(made, now)
+        made.observe(Reply(200, rate_limit=150, rate_remaining=remaining), now, in_flight=2)
+    assert calls >= 20 * 150 * HEADROOM * 0.97
 
 
 def test_calls_in_flight_count_against_what_is_left_of_the_second() -> None:

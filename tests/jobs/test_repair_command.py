@@ -148,7 +148,7 @@ def test_beside_a_live_worker_no_older_value_is_seen_after_a_newer_one(lab: Lab,
         hold(sandbox, users[number], {"latest": 0})
     before = len(sent(sandbox))
 
-    repair = begin(lab, sandbox, "--rate", "15")
+    repair = begin(lab, sandbox, "--rate", "5")  # so slowly that each newer value is written amid the calls
     until(lambda: repair.output.read_text().count("\n") == 40 or repair.ended, 60, "it has found what differs")
     overtaken = random.Random(seed).sample(range(40), 20)
     for calls, number in enumerate(overtaken):

@@ -26,12 +26,12 @@ def settings(window_seconds: float, **properties: str) -> Settings:
 def test_records_gather_for_a_small_part_of_the_window(window_seconds: float, milliseconds: int) -> None:
     made = settings(window_seconds)
     assert gather_seconds(made) == pytest.approx(milliseconds / 1000)
-    assert member_properties(made)["fetch.wait.max.ms"] == str(milliseconds)
-    assert int(member_properties(made)["fetch.min.bytes"]) > 1
+    assert ("fetch.min.bytes" in member_properties(made)) == (milliseconds == 20), "at the brokers, if long enough"
+    assert int(member_properties(made)["fetch.wait.max.ms"]) >= 20, "an idle worker fetches no more often"
 
 
-@pytest.mark.parametrize("window_seconds", [0.0, 0.1])
-def test_without_a_window_records_come_at_once(window_seconds: float) -> None:
+@pytest.mark.parametrize("window_seconds", [0.0, 0.1, 3.9])
+def test_with_a_short_window_or_none_fetches_are_answered_at_once(window_seconds: float) -> None:
     made = member_properties(settings(window_seconds))
     assert "fetch.min.bytes" not in made
     assert int(made["fetch.wait.max.ms"]) < 500, "a partition that comes a moment later waits for as long"

@@ -175,12 +175,14 @@ _FETCH_BYTES: Final = 16_384  # a fetch of so much is worth its answer
 # While a fetch waits, no other is made at its broker: neither for a partition that came a moment later, at the start or
 # in a rebalance, nor for one that is resumed. The default is 500 ms.
 _WAIT_MS: Final = 100
+# Gathering so shortly would cost the brokers more than it saves: where nothing comes, each fetch is answered empty.
+_GATHER_MS_MIN: Final = 20
 
 
 def gathering_properties(seconds: float) -> dict[str, Any]:
-    """Lets the brokers gather records for so long. With 0 they answer a fetch as soon as there is one record."""
+    """Lets the brokers gather records for so long. With little, they answer a fetch as soon as there is one record."""
     wait_ms = int(seconds * 1000)
-    if not wait_ms:
+    if wait_ms < _GATHER_MS_MIN:
         return {"fetch.wait.max.ms": str(_WAIT_MS)}
     return {"fetch.min.bytes": str(_FETCH_BYTES), "fetch.wait.max.ms": str(wait_ms)}
 

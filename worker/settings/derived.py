@@ -39,7 +39,7 @@ def member_properties(settings: Settings) -> dict[str, Any]:
 def gather_seconds(settings: Settings) -> float:
     """How long records may gather before a turn of the loop takes them: each turn costs as much as many records.
 
-    They gather twice, at the brokers and here. So a call may come by 2 % of its window later, and by 50 ms at most.
+    They gather here, and at the brokers as well if this is long enough (`gathering_properties`).
     """
     return min(_GATHER_SHARE * settings.window.seconds, _GATHER_SECONDS_MAX)
 

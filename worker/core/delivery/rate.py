@@ -83,7 +83,7 @@ class Rate:
     def share(self, fraction: float, now: float) -> None:
         """This worker now has `fraction` (0 to 1) of all partitions."""
         self._fill(now)
-        self._fraction = fraction
+        self._fraction, self._headroom = fraction, HEADROOM
         self._tokens = min(self._tokens, self._capacity)  # what was saved of a larger share is another worker's now
 
     def ready(self, now: float) -> bool:
@@ -121,6 +121,7 @@ class Rate:
             return
         self._take_announcement(reply.rate_limit, now)
         if reply.rate_remaining is None:
+            self._headroom = HEADROOM
             return
         # Replies overtake each other. So only a clear jump upwards means that the destination began a new second.
         is_new = reply.rate_remaining - self._remaining > self.limit / 4
@@ -128,8 +129,10 @@ class Rate:
             self._window_seen_at = now
         if is_new or now >= self._room_until:
             self._room = math.inf
+        counts_down = reply.rate_remaining < self._remaining
         self._remaining = reply.rate_remaining
-        self._see_room(in_flight, now)
+        if counts_down or self._remaining <= 0:
+            self._see_room(in_flight, now)
 
     def _see_room(self, in_flight: int, now: float) -> None:
         """What is left of the destination's second is for calls in flight first.

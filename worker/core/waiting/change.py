@@ -55,7 +55,7 @@ class Shapes:
         self._met: dict[tuple[str, ...], Shape | None] = {}
 
     def names(self, values: Mapping[str, Scalar]) -> tuple[str, ...]:
-        """The names of these values: a `Shape` if the same came before."""
+        """The names of these values: a `Shape` if the same came twice before."""
         names = tuple(values)
         shape = self._met.get(names)
         return self._meet(names) if shape is None else shape
@@ -64,8 +64,8 @@ class Shapes:
         if len(names) > _SHAPE_NAMES_MAX:
             return names
         if names in self._met:
-            shape = self._met[names] = Shape(names)
-            return shape
+            self._met[names] = Shape(names)
+            return names  # it still has names of its own: their texts are counted here, and are the shape's
         if len(self._met) >= _SHAPES_MAX:
             self._met.clear()
         self._met[names] = None

@@ -51,8 +51,11 @@ class Letters:
         for found in self._book.letters(stopped):
             if found.state != OPEN or not self._wanted.fits(found.letter):
                 continue
+            errand_or_why = self._errands.of(found.letter)
+            if stopped():
+                break  # perhaps it did not wait long enough to know
             total += 1
-            match self._errands.of(found.letter):
+            match errand_or_why:
                 case Skipped(why):
                     skipped[_kind(skipped, why)] += 1
                 case Unchecked(why):
