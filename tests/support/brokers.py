@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.java import Process, Unavailable, cache, java, kafka_jars, only_one
 from tests.support.ports import reserved_port
+from tests.support.processes import until
 
 _READY_SECONDS = 60.0
 _KNOWN_SECONDS = 30.0
@@ -127,10 +129,8 @@ class RunningBroker:
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         wanted = NewTopic(name, num_partitions=partitions, replication_factor=-1, config=dict(config or {}))
         self.admin.create_topics([wanted])[name].result(30)
-        deadline = time.monotonic() + _KNOWN_SECONDS
-        while not self._knows(name, partitions):  # the controller has it, but a broker may not have heard of it
-            if time.monotonic() > deadline:
-                raise Unavailable(f"topic {name} was created, and brokers do not know it")
+        # The controller has it, but a broker may not have heard of it.
+        until(partial(self._knows, name, partitions), _KNOWN_SECONDS, f"brokers know the new topic {name}")
 
     def _knows(self, topic: str, partitions: int) -> bool:
         found = self.admin.list_topics(topic, timeout=10).topics[topic].partitions.values()

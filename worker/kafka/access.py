@@ -65,7 +65,7 @@ def write_problem(admin: Admin, topic: str, timeout_seconds: float = 10.0) -> st
 
 
 def creation_problem(admin: Admin, topic: str, partitions: int, timeout_seconds: float) -> str | None:
-    """Why the worker cannot create the topic. None if it can, or if it exists. They only validate the request."""
+    """Why the worker cannot create the topic. None if it can, or if the topic exists. Creates nothing."""
     wanted = NewTopic(topic, num_partitions=partitions, replication_factor=BROKER_DEFAULT_REPLICATION)
     [answer] = admin.client.create_topics([wanted], validate_only=True, request_timeout=timeout_seconds).values()
     try:
