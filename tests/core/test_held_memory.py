@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gc
 import io
-import tracemalloc
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from fastavro import parse_schema, schemaless_writer
 
 from tests.core.drive import P0, SCHEMA, STARTED, Answer, doubling, options, phone
+from tests.support.allocations import traced
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
@@ -83,10 +82,7 @@ def counted_and_real(
     engine.share(1.0, STARTED)
     engine.assigned([P0])
     now = Now(STARTED.mono + 1, STARTED.wall_ms)
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+    with traced() as allocated:
         for offset, value in enumerate(values):
             # Copies, as a consumer makes them: what the test itself holds must not hide what the engine holds.
             key, value_copy = bytes(bytearray(b"+13115552368")), bytes(bytearray(value))
@@ -98,10 +94,7 @@ def counted_and_real(
                 for call in engine.calls(1, now):
                     engine.replied(call, answer(call), now)
         engine.facts()
-        gc.collect()
-        return engine.held_bytes, tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
+        return engine.held_bytes, allocated()
 
 
 def _many(value: Callable[[int], bytes], times: int) -> list[bytes]:
@@ -164,8 +157,7 @@ def test_a_user_with_one_waiting_change_takes_little() -> None:
     window, ledger, users = Window(3_600.0, Memory(10**9, Facts())), Ledger(P0), 3_000
     values = dict.fromkeys(["loyalty_points"], True)
     names = Shape(values)
-    tracemalloc.start()
-    try:
+    with traced() as allocated:
         for offset in range(users):
             key, now = UserKey("phone", "", phone(offset)), 100.0
             record = Record(P0, offset, STARTED.wall_ms, phone(offset).encode(), b"")
@@ -173,10 +165,7 @@ def test_a_user_with_one_waiting_change_takes_little() -> None:
             checked = Checked(key, None, values)
             change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
             window.absorb(key, change, now)
-        taken = tracemalloc.get_traced_memory()[0] / users
-    finally:
-        tracemalloc.stop()
-    assert taken < 400
+        assert allocated() / users < 400
 
 
 def test_an_entry_whose_call_failed_counts_for_what_it_holds() -> None:

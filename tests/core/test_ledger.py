@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections import Counter
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.support.allocations import traced
 from worker.core.model import Partition
 from worker.core.waiting import ledger as ledger_module
 from worker.core.waiting.ledger import Ledger
@@ -69,14 +69,11 @@ def test_what_is_settled_behind_an_open_offset_takes_no_room() -> None:
     """A user that fails for hours holds its offset, while millions pass."""
     ledger = Ledger(P0)
     ledger.hold(0, 0)
-    tracemalloc.start()
-    try:
+    with traced() as allocated:
         for offset in range(1, 50_000):
             ledger.hold(offset, 0)
             ledger.settle(offset)
-        assert tracemalloc.get_traced_memory()[0] < 100_000
-    finally:
-        tracemalloc.stop()
+        assert allocated() < 100_000
     ledger.read(49_999)
     assert ledger.committable == 0
     ledger.settle(0)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-import tracemalloc
 from types import FrameType
 from typing import Any
 
 import pytest
 
 from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, warm
+from tests.support.allocations import traced
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.model import Partition, Reply
@@ -194,18 +193,14 @@ def test_dropped_entries_leave_no_memory_behind_in_a_queue_whose_head_waits() ->
     driver.advance(6.0)
     driver.reply(driver.call(), Reply(401))
     driver.change(1, {"a": 0}, P0)  # waits at the closed gate, ahead of all the others
-    tracemalloc.start()
-    try:
+    with traced() as allocated:
         sizes = []
         for _ in range(4):
             for user in range(500):
                 driver.change(1_000 + user, {"a": user}, P1)
             driver.engine.dropped([P1])
             driver.engine.assigned([P1])
-            gc.collect()
-            sizes.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
+            sizes.append(allocated())
     assert sizes[-1] < 1.5 * sizes[0], sizes
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
+from tests.support.allocations import traced
 from tests.support.avro import fields, framed, record, varint
 from worker.core.events.decode import Decoder, SchemaMissing
 from worker.core.events.mapping import Mapping
@@ -31,13 +30,10 @@ def test_as_many_schemas_as_fit_take_30_mib() -> None:
     plans = 5
     decoder = Decoder(MAPPING)
     decoder.add(0, WIDE)
-    tracemalloc.start()
-    try:
+    with traced() as allocated:
         for schema_id in range(1, plans + 1):
             decoder.add(schema_id, WIDE)
-        held = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
+        held = allocated()
     assert held / (plans * WIDE_PARTS) * PARTS_MAX < 32 * 2**20
 
 
@@ -78,14 +74,11 @@ def test_very_long_names_are_not_remembered() -> None:
     decoder = Decoder(
         Mapping("", "", "id", "", attributes="all", occurred_at="", event_id="", exclude=("x*",)), writer_schema=schema
     )
-    tracemalloc.start()
-    try:
+    with traced() as allocated:
         for number in range(100):
             name = f"{number:0100000}".encode()
             value = varint(1) + b"u" + varint(1) + varint(len(name)) + name + varint(1) + varint(0)
             event = decoder.decode(record(value))
             assert event is not None
             assert len(event.attributes) == 1
-        assert tracemalloc.get_traced_memory()[0] < 2**20
-    finally:
-        tracemalloc.stop()
+        assert allocated() < 2**20

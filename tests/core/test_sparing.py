@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -15,6 +13,7 @@ from hypothesis.stateful import precondition, rule
 
 from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Driver, key, phone
 from tests.core.test_equivalence import ATTRIBUTES, PARTITIONS, USERS, Equivalence, partition_of
+from tests.support.allocations import traced
 from worker.core.facts import Facts
 from worker.core.model import Call, Checked, Partition, Reply, Scalar, Source, User
 from worker.core.waiting.change import Change
@@ -272,16 +271,13 @@ def test_remembered_values_give_way_to_changes_that_wait() -> None:
 def test_what_is_remembered_is_counted(names: int) -> None:
     driver, users = spared(sparing_users_max=10_000), 500
     deliver(driver, users, {"a": 1})
-    gc.collect()
-    tracemalloc.start()
-    before, counted = tracemalloc.get_traced_memory()[0], driver.status.remembered_bytes
-    for user in range(users):
-        deliver(driver, user, {f"attribute_{number}": user + 1_000.5 for number in range(names)})
-        driver.sent.clear()
-    driver.engine.facts()
-    gc.collect()
-    real = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
+    counted = driver.status.remembered_bytes
+    with traced() as allocated:
+        for user in range(users):
+            deliver(driver, user, {f"attribute_{number}": user + 1_000.5 for number in range(names)})
+            driver.sent.clear()
+        driver.engine.facts()
+        real = allocated()
     assert 0.85 < (driver.status.remembered_bytes - counted) / real < 1.5
 
 
