@@ -1,24 +1,24 @@
 """From records to open entries and dead letters.
 
-Two halves: `events.reading.read` decodes a record, then `Intake.take` runs preflight and absorbs the change into an
-entry. If a record's schema is not known yet, its partition stalls: that record and all behind it wait here, in order,
-until the registry answers. The other partitions go on.
+Two halves: `events.reading.read_on` decodes a record, and nearly always goes on to preflight; then `Intake.take` runs
+preflight where that is left, and absorbs the change into an entry. If a record's schema is not known yet, its partition
+stalls: that record and all behind it wait here, in order, until the registry answers. The other partitions go on.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.events.decode import Decoder
-from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
+from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read_on
 from worker.core.facts import Facts, Halted, Resumed, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal
 from worker.core.letters.outbox import OffsetOwner, Outbox
-from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId, UserKey
+from worker.core.model import Event, Letter, Now, Partition, Record, Scalar, SchemaId, Sendable, User, UserKey
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
 from worker.core.waiting.change import Change, Shapes
@@ -58,6 +58,7 @@ class Intake:
         totals: Totals,
         facts: Facts,
     ) -> None:
+        decoder.go_on_to(preflight)
         self._decoder = decoder
         self._preflight = preflight
         self._window = window
@@ -82,15 +83,19 @@ class Intake:
         if waiting is None:
             if self._admit(ledger, record, now):
                 return
-        elif isinstance(content := read(record, self._decoder), NeedsSchema):
+        elif isinstance(content := read_on(record, self._decoder), NeedsSchema):
             # Ask now, not when its turn comes: each unknown id may take half a minute to be believed.
             self._ahead.setdefault(ledger, set()).add(content.schema_id)
         self._stalled.setdefault(ledger, deque()).append(record)
         self._memory.add(RECORD_BYTES + record.size_bytes)
 
-    def take(self, ledger: Ledger, record: Record, content: Content, now: Now) -> None:
+    def take(self, ledger: Ledger, record: Record, content: Content | Sendable, now: Now) -> None:
         """Turns a decoded record into changes (absorbed by entries) and dead letters (added to the outbox)."""
         match content:
+            case tuple():
+                key, values, occurred_at_ms, event_id, passed_over = content
+                self._totals.passed_over += passed_over
+                self._absorb(ledger, record, key, values, now, occurred_at_ms=occurred_at_ms, event_id=event_id)
             case Event():
                 self._take_event(ledger, record, content, now)
             case Unreadable():
@@ -165,7 +170,7 @@ class Intake:
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
         """Decodes one record and takes it in. False if its schema is missing."""
-        content = read(record, self._decoder)
+        content = read_on(record, self._decoder)
         if isinstance(content, NeedsSchema):
             self._missing[ledger] = content.schema_id
             return False
@@ -186,10 +191,35 @@ class Intake:
                 totals.ignored += 1
                 totals.empty += 1
             return
+        self._absorb(
+            ledger,
+            record,
+            key,
+            accepted,
+            now,
+            sent=checked.sent,
+            occurred_at_ms=event.occurred_at_ms,
+            event_id=event.event_id,
+        )
+
+    def _absorb(
+        self,
+        ledger: Ledger,
+        record: Record,
+        key: UserKey,
+        accepted: Mapping[str, Scalar],
+        now: Now,
+        *,
+        sent: User | None = None,
+        occurred_at_ms: int | None,
+        event_id: str | None,
+    ) -> None:
+        """The user's entry takes in what may be sent of the record."""
+        totals = self._totals
         totals.changes += 1
         if self._outbox.earn_and_release():
             self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        values = self._sparing.changed(checked, ledger, now.mono)
+        values = self._sparing.changed(key, sent, accepted, ledger, now.mono)
         if values is not accepted:
             totals.spared_values += len(accepted) - len(values)
         if not values:
@@ -197,7 +227,9 @@ class Intake:
             totals.calls_saved += 1
             return
         names = self._shapes.names(values)
-        change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
+        change = Change.of_record(
+            ledger, record, key, names, values, occurred_at_ms=occurred_at_ms, event_id=event_id, sent=sent
+        )
         if self._window.absorb(key, change, now.mono):
             if not totals.shared_users:
                 self._facts.tell(SharedUser())
