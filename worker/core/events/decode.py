@@ -127,19 +127,27 @@ class Decoder:
         """Whether the record has no value."""
         return record.value is None or (self._empty_is_tombstone and not record.value)
 
-    def go_on_to(self, preflight: Preflight) -> None:
-        """`decode` goes on to preflight, and gives what is sent where nothing of an event is refused.
-
-        To be called before the first record.
-        """
-        self._planner.preflight = preflight
-
-    def decode(self, record: Record) -> Event | Sendable | None:
+    def decode(self, record: Record) -> Event | None:
         """The event in a record that is not a tombstone. None if the mapping's rules ignore the record.
+
+        Only of a decoder that does not go on to preflight.
 
         Raises:
             SchemaMissing: The schema of its value, or of its key, is not known yet.
             Undecodable: Its bytes do not fit the schema. The message becomes the dead letter's detail.
+        """
+        event = self.decode_on(record)
+        assert not isinstance(event, tuple)  # noqa: S101 - see above
+        return event
+
+    def go_on_to(self, preflight: Preflight) -> None:
+        """`decode_on` goes on to preflight, as far as generated code can. To be called before the first record."""
+        self._planner.preflight = preflight
+
+    def decode_on(self, record: Record) -> Event | Sendable | None:
+        """As `decode`; but what is sent of the event, if nothing of it is refused and the decoder goes on to preflight.
+
+        The event is left where that is not plain at once: it may still come to the same.
         """
         value = record.value
         if value is None:

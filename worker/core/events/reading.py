@@ -53,13 +53,13 @@ def read(record: Record, decoder: Decoder) -> Reading:
 
 
 def read_on(record: Record, decoder: Decoder) -> Reading | Sendable:
-    """What the record says; by a decoder that goes on to preflight, what is sent where nothing is refused."""
+    """What the record says. By a decoder that goes on to preflight, what is sent, if nothing of it is refused."""
     if not record.value and decoder.is_tombstone(record):
         return PassedOver(tombstone=True)
     try:
-        event = decoder.decode(record)
+        content = decoder.decode_on(record)
     except Undecodable as problem:
         return Unreadable(str(problem))
     except SchemaMissing as missing:
         return NeedsSchema(missing.schema_id)
-    return PassedOver(tombstone=False) if event is None else event
+    return PassedOver(tombstone=False) if content is None else content

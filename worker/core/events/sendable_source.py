@@ -71,20 +71,21 @@ class SendableSource(EventSource):
 
     def _key(self) -> None:
         """The user's key, by the first identifier that is there."""
-        source, order = self.source, self._preflight.identity.order
+        source = self.source
         source.add("key = None")
-        for kind in order:
+        for kind in self._preflight.identity.order:
             if kind == "custom":
                 with source.block("if key is None:"):
-                    source.add(f"key = custom_key({self._custom()})")
+                    custom = self._custom()
+                    with source.block(f"if {custom}:"):
+                        source.add(f"key = custom_key({custom})")
                 continue
             value = self._text(getattr(self._mapping, kind), kind)
             if value != "None":
                 with source.block(f"if (value := {value}) and key is None:"):
                     source.add(f"key = {kind}_keys[value]")
-        if "custom" not in order:
-            with source.block("if key is None:"):
-                source.add("raise Odd")
+        with source.block("if key is None:"):
+            source.add("raise Odd")
 
     def _checked_map(self, attributes: Attributes) -> str | None:
         """The variable of the map of all attributes, if they keep their names and nothing else lies in it."""
