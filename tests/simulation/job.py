@@ -121,7 +121,7 @@ class Job:
         self.senders = JobSenders(cluster, self, concurrency)
         self.engine = Engine(
             options,
-            decoder=cast("Decoder", None),
+            decoder=cast("Decoder", cluster.catalogue.decoder()),
             preflight=cluster.preflight,
             backoff=cluster.backoff,
             now=now,
