@@ -197,7 +197,16 @@ class Intake:
             totals.calls_saved += 1
             return
         names = self._shapes.names(values)
-        change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
+        change = Change.of_record(
+            ledger,
+            record,
+            key,
+            names,
+            values,
+            occurred_at_ms=event.occurred_at_ms,
+            event_id=event.event_id,
+            sent=checked.sent,
+        )
         if self._window.absorb(key, change, now.mono):
             if not totals.shared_users:
                 self._facts.tell(SharedUser())

@@ -9,7 +9,7 @@ from operator import itemgetter
 from sys import getsizeof
 from typing import Any, Final, Self
 
-from worker.core.model import Checked, Event, Headers, Partition, Record, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.model import Headers, Partition, Record, Scalar, Source, User, UserKey, headers_bytes
 from worker.core.trace import trace_context
 from worker.core.waiting.ledger import Ledger
 
@@ -140,17 +140,18 @@ class Change(tuple[Any, ...]):
         cls,
         ledger: Ledger,
         record: Record,
-        event: Event,
-        checked: Checked,
-        values: Mapping[str, Scalar],
-        *,
         key: UserKey,
         names: tuple[str, ...],
+        values: Mapping[str, Scalar],
+        *,
+        occurred_at_ms: int | None,
+        event_id: str | None,
+        sent: User | None,
     ) -> Change:
-        """A record's change, with these of its values and their names. `checked` names its user: `key`."""
-        place = _place(key, record.offset, record.timestamp_ms, event.occurred_at_ms, event.event_id, record.key)
-        if checked.sent is not None or record.headers:
-            names = Beside.of(names, checked.sent, trace_context(record.headers), None)
+        """A record's change of this user, with these of its values and their names. `sent`: as in `Checked`."""
+        place = _place(key, record.offset, record.timestamp_ms, occurred_at_ms, event_id, record.key)
+        if sent is not None or record.headers:
+            names = Beside.of(names, sent, trace_context(record.headers), None)
         return tuple.__new__(cls, (ledger, place, names, *values.values()))
 
     def fold(self) -> dict[str, Scalar]:
