@@ -189,7 +189,7 @@ class Intake:
         totals.changes += 1
         if self._outbox.earn_and_release():
             self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        values = self._sparing.changed(checked, ledger, now.mono)
+        values = self._sparing.changed(key, checked.sent, accepted, ledger, now.mono)
         if values is not accepted:
             totals.spared_values += len(accepted) - len(values)
         if not values:
