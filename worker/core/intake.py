@@ -196,7 +196,7 @@ class Intake:
             totals.spared_changes += 1
             totals.calls_saved += 1
             return
-        names = self._shapes.names(values)
+        names = self._shapes[tuple(values)]
         change = Change.of_record(
             ledger,
             record,

@@ -175,7 +175,7 @@ class Plan:
     def _size_bytes(self, record: Record, event: Event, checked: Checked, key: UserKey) -> int:
         """What a change takes in the worker's memory, at most: of equal values it keeps one."""
         values = checked.accepted
-        names, ledger = self._shapes.names(values), Ledger(record.partition)
+        names, ledger = self._shapes[tuple(values)], Ledger(record.partition)
         change = Change.of_record(
             ledger,
             record,
