@@ -162,9 +162,15 @@ def test_a_user_with_one_waiting_change_takes_little() -> None:
             key, now = UserKey("phone", "", phone(offset)), 100.0
             record = Record(P0, offset, STARTED.wall_ms, phone(offset).encode(), b"")
             change = Change.of_record(
-                ledger, record, key, names, values,
-                occurred_at_ms=STARTED.wall_ms, event_id=f"event-{offset}", sent=None,
-            )  # fmt: skip
+                ledger,
+                record,
+                key,
+                names,
+                values,
+                occurred_at_ms=STARTED.wall_ms,
+                event_id=f"event-{offset}",
+                sent=None,
+            )
             window.absorb(key, change, now)
         assert allocated() / users < 400
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -46,9 +45,7 @@ def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
     original = Changes.newest
 
     def newest(self: Changes) -> dict[str, tuple[Scalar, Change]]:
-        backwards = copy(self)
-        backwards.all = self.all[::-1]
-        return original(backwards)
+        return original(Changes(self[::-1]))
 
     patch.setattr(Changes, "newest", newest)
 
@@ -109,7 +106,7 @@ def retries_over_newer_changes(patch: pytest.MonkeyPatch) -> None:
         original(self, newer)
         assert isinstance(self._changes, Changes)
         held = [change.emptied() for change in mine]
-        self._changes.all = [*held, *self._changes.all[len(mine) :], *mine]
+        self._changes[:] = [*held, *self._changes[len(mine) :], *mine]
 
     patch.setattr(Entry, "merge", merge)
 

@@ -175,9 +175,11 @@ class Engine:
 
     def receive(self, records: Sequence[Record], now: Now) -> None:
         """Takes in polled records. Ignores those of a partition that was dropped since the poll."""
-        ledgers = self._ledgers
+        ledgers, partition, ledger = self._ledgers, None, None
         for record in records:
-            ledger = ledgers.get(record.partition)
+            if record.partition is not partition:  # many in a row are of one partition, and have the same object for it
+                partition = record.partition
+                ledger = ledgers.get(partition)
             if ledger is not None:
                 self._intake.receive(ledger, record, now)
 

@@ -226,7 +226,7 @@ class Intake:
             totals.spared_changes += 1
             totals.calls_saved += 1
             return
-        names = self._shapes.names(values)
+        names = self._shapes[tuple(values)]
         change = Change.of_record(
             ledger, record, key, names, values, occurred_at_ms=occurred_at_ms, event_id=event_id, sent=sent
         )

@@ -175,11 +175,17 @@ class Plan:
     def _size_bytes(self, record: Record, event: Event, checked: Checked, key: UserKey) -> int:
         """What a change takes in the worker's memory, at most: of equal values it keeps one."""
         values = checked.accepted
-        names, ledger = self._shapes.names(values), Ledger(record.partition)
+        names, ledger = self._shapes[tuple(values)], Ledger(record.partition)
         change = Change.of_record(
-            ledger, record, key, names, values,
-            occurred_at_ms=event.occurred_at_ms, event_id=event.event_id, sent=checked.sent,
-        )  # fmt: skip
+            ledger,
+            record,
+            key,
+            names,
+            values,
+            occurred_at_ms=event.occurred_at_ms,
+            event_id=event.event_id,
+            sent=checked.sent,
+        )
         return change.size_bytes
 
     def _replicas(self) -> Replicas:
