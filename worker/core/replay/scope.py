@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final, TypeAlias
 
 from worker.core.model import Partition, Scalar, User, UserKey
@@ -18,8 +18,7 @@ PLACES: Final = 2**64
 
 def place_of(key: UserKey) -> int:
     """A user's place in the order of a job: the same in every process, and as good as random."""
-    text = f"{key.kind}\0{key.name}\0{key.value}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
 
 
 Chooser: TypeAlias = Callable[[Said], Mapping[str, Scalar]]
