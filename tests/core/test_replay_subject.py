@@ -131,12 +131,12 @@ def test_its_size_follows_from_what_it_keeps(steps: list[Step]) -> None:
         newest = subject.newest(one, one.values) if step.covered else subject.newer(one)
         subject.fold(one, newest, send=step.covered)
     kept = sum(each.size_bytes for each in subject.told)
-    least = Subject(KEY, lambda _: None).size_bytes + kept
-    assert least <= subject.size_bytes <= least + len(subject.latest) * 200
+    least = Subject(KEY, lambda _: None).measure() + kept
+    assert least <= subject.measure() <= least + len(subject.latest) * 200
     for name in list(subject.latest):
         subject.pass_by(Said(KEY, USER, {}, PARTITIONS[0], 1_000, 1_000), [name])
     assert not subject.told
-    assert subject.size_bytes <= Subject(KEY, lambda _: None).size_bytes + len(subject.latest) * 200
+    assert subject.measure() <= Subject(KEY, lambda _: None).measure() + len(subject.latest) * 200
 
 
 def test_equal_values_make_room_before_users_do() -> None:
@@ -146,7 +146,7 @@ def test_equal_values_make_room_before_users_do() -> None:
     for offset in range(1_000):
         who = f"+1311555{offset % 5:04d}"
         one = Said(UserKey("phone", "", who), User(who), {"tier": "gold"}, PARTITIONS[0], offset, 0)
-        index.take(one, NOW)
+        index.take([one], NOW)
         assert index.size_bytes <= 20_000
     assert len(index.subjects) == 5
     assert all(histories(subject) == {"tier": ["gold"]} for subject in index.subjects.values())
