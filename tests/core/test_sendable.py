@@ -15,16 +15,19 @@ from tests.core.pairs import LEFT, Pair, Rules, pair_of
 from tests.core.test_generated import MAPPINGS, ODD, WHOLE
 from tests.fuzz import schemas
 from tests.fuzz.mutate import spoilt, valid
-from tests.support.avro import NOWHERE, body, fields, varint
+from tests.support.avro import NOWHERE, body, fields, record, varint
+from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 from worker.registry.bundled import bundled
+from worker.settings.events import AttributeSettings
 
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 FRESH = 40
 RULES: dict[str, Rules] = {
-    "default": (IdentityRules(), AttributeRules()),
+    "default": (IdentityRules(), AttributeRules(allow=("*",))),
     "custom first": (IdentityRules(order=("custom", "client_user_id")), AttributeRules(unknown_values=())),
     "the next one": (IdentityRules(invalid="next"), AttributeRules(nulls="empty_string", deny=("a", "canary-1"))),
     "written otherwise": (
@@ -141,3 +144,12 @@ def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
     for values in ((text, null), (null, text), (text, text), (null, null)):
         entries = b"".join(varint(4) + b"tier" + value for value in values)
         pair.agrees(head + varint(len(values)) + entries + b"\0\x0e" + tail)
+
+
+def test_by_the_settings_defaults_attributes_are_checked_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would be taken into a map first, and each looked at once more."""
+    preflight = Preflight(IdentityRules(), AttributeRules(**AttributeSettings().model_dump()))
+    monkeypatch.setattr(preflight, "sendable", None)
+    decoder = Decoder(FieldMapping(), writer_schema=PROFILE)
+    decoder.go_on_to(preflight)
+    assert isinstance(decoder.decode_on(record(_data(*SENT["values"]))), tuple)
