@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -171,16 +172,16 @@ def test_a_letter_names_the_record_that_its_value_came_from(steps: list[Step]) -
 def test_an_entry_grows_only_with_distinct_values(steps: list[Step]) -> None:
     """Once repeats are dropped. The first change of a partition stays, and the newest one, for what else they hold."""
     log = Log()
-    changes = Changes(log.change(steps[0]))
-    size = changes.all[0].size_bytes + FURTHER_BYTES
+    changes = Changes([log.change(steps[0])])
+    size = changes[0].size_bytes + FURTHER_BYTES
     for step in steps[1:]:
         size += changes.add(log.change(step))
     size += changes.drop_repeats()
     distinct = {(step.partition, name, typed(value)) for step in steps for name, value in step.attributes.items()}
-    kept = [(change.ledger, name, typed(value)) for change in changes.all for name, value in change.fold().items()]
+    kept = [(change.ledger, name, typed(value)) for change in changes for name, value in change.fold().items()]
     assert len(kept) == len(set(kept)) == len(distinct)
-    assert size == sum(change.size_bytes + FURTHER_BYTES for change in changes.all)
-    assert len(changes.all) <= len(distinct) + len(changes.ledgers) + 1
+    assert size == sum(change.size_bytes + FURTHER_BYTES for change in changes)
+    assert len(changes) <= len(distinct) + len(changes.ledgers) + 1
 
 
 @given(st.lists(VALUES, min_size=40, max_size=80))
@@ -226,6 +227,7 @@ def test_an_entry_that_was_not_called_has_no_trial_to_write_to() -> None:
     st.none() | st.just(User(email="a@b.example")),
     st.sampled_from([(), (("traceparent", b"00"),)]),
     st.booleans(),
+    st.sampled_from(["gold", "\ud800", "", 2**70, -0.0, True, None, Decimal("1.10"), Decimal("-0E-7"), Decimal("1e9")]),
 )
 def test_a_change_gives_back_all_that_it_was_made_of(
     event_id: str | None,
@@ -234,10 +236,11 @@ def test_a_change_gives_back_all_that_it_was_made_of(
     sent: User | None,
     headers: Headers,
     elsewhere: bool,  # noqa: FBT001 - drawn
+    value: Scalar,
 ) -> None:
     ledger = Ledger(Partition("t", 0))
     source = Source(Partition("u", 3) if elsewhere else ledger.partition, 2**40, 1_700_000_000_000, event_id)
-    values: dict[str, Scalar] = {"tier": "gold", "age": 40}
+    values: dict[str, Scalar] = {"tier": value, "age": 40}
     change = Change(
         ledger,
         KEY,
@@ -249,10 +252,12 @@ def test_a_change_gives_back_all_that_it_was_made_of(
         headers=headers,
     )
     assert (change.ledger, change.source, change.fold()) == (ledger, source, values)
+    assert repr(change.fold()) == repr(values)
     assert (change.record_key(KEY), change.occurred_at_ms) == (record_key, occurred_at_ms)
     assert (change.sent, change.headers, change.partition) == (sent, headers, source.partition)
     less = change.without({"age"})
-    assert (less.fold(), less.source, less.sent, less.is_empty) == ({"tier": "gold"}, source, sent, False)
+    assert (less.fold(), less.source, less.sent, less.is_empty) == ({"tier": value}, source, sent, False)
+    assert (less.record_key(KEY), less.partition, less.headers) == (record_key, source.partition, headers)
     assert (less.emptied().fold(), less.emptied().is_empty) == ({}, True)
     assert "gold" not in f"{change!r}{change}{change.names!r}"
 

@@ -17,7 +17,7 @@ from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
 from worker.core.facts import Facts
-from worker.core.model import Checked, Event, Now, Record, Reply, User, UserKey
+from worker.core.model import Now, Record, Reply, UserKey
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -161,9 +161,16 @@ def test_a_user_with_one_waiting_change_takes_little() -> None:
         for offset in range(users):
             key, now = UserKey("phone", "", phone(offset)), 100.0
             record = Record(P0, offset, STARTED.wall_ms, phone(offset).encode(), b"")
-            event = Event(User(), values, STARTED.wall_ms, f"event-{offset}")
-            checked = Checked(key, None, values)
-            change = Change.of_record(ledger, record, event, checked, values, key=key, names=names)
+            change = Change.of_record(
+                ledger,
+                record,
+                key,
+                names,
+                values,
+                occurred_at_ms=STARTED.wall_ms,
+                event_id=f"event-{offset}",
+                sent=None,
+            )
             window.absorb(key, change, now)
         assert allocated() / users < 400
 

@@ -15,7 +15,7 @@ from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, TIMEOUT, Account, Dri
 from tests.core.test_equivalence import ATTRIBUTES, PARTITIONS, USERS, Equivalence, partition_of
 from tests.support.allocations import traced
 from worker.core.facts import Facts
-from worker.core.model import Call, Checked, Partition, Reply, Scalar, Source, User
+from worker.core.model import Call, Partition, Reply, Scalar, Source, User
 from worker.core.waiting.change import Change
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -76,7 +76,7 @@ def test_values_are_the_same_only_if_they_are_written_alike() -> None:
 
 
 def changed(sparing: Sparing, ledger: Ledger, value: Scalar, sent: User | None = None) -> Mapping[str, Scalar]:
-    return sparing.changed(Checked(key(1), sent, {"a": value}), ledger, 1.0)
+    return sparing.changed(key(1), sent, {"a": value}, ledger, 1.0)
 
 
 def remember(sparing: Sparing, ledger: Ledger, value: Scalar, user: int = 1, offset: int = 0) -> None:

@@ -71,12 +71,16 @@ class TestRecords:
         """The memory budget is checked between two polls only."""
         produce(broker, topic, [(number % 4, b"x" * 20_000) for number in range(600)])
         polled: list[int] = []
+        waited: list[bool] = []
         with Member(broker, topic, group, {"queued.max.messages.kbytes": "65536"}) as member:
             deadline = time.monotonic() + DEADLINE_SECONDS
             while sum(polled) < 600:
                 assert time.monotonic() < deadline, polled
                 polled.append(len(member.poll()))
+                waited.append(member.subscription.more_waits)
         assert max(polled) * 20_000 < 3 * 1024 * 1024
+        assert waited[polled.index(max(polled))], "this poll took as many as it may"
+        assert not waited[-1], "but the last one found the end"
 
     def test_poll_returns_with_the_first_record(self, broker: Broker, topic: str, group: str) -> None:
         """Otherwise each record that trickles in would wait for the whole time-out."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
 
 import pytest
@@ -46,9 +45,7 @@ def folds_in_reverse(patch: pytest.MonkeyPatch) -> None:
     original = Changes.newest
 
     def newest(self: Changes) -> dict[str, tuple[Scalar, Change]]:
-        backwards = copy(self)
-        backwards.all = self.all[::-1]
-        return original(backwards)
+        return original(Changes(self[::-1]))
 
     patch.setattr(Changes, "newest", newest)
 
@@ -109,7 +106,7 @@ def retries_over_newer_changes(patch: pytest.MonkeyPatch) -> None:
         original(self, newer)
         assert isinstance(self._changes, Changes)
         held = [change.emptied() for change in mine]
-        self._changes.all = [*held, *self._changes.all[len(mine) :], *mine]
+        self._changes[:] = [*held, *self._changes[len(mine) :], *mine]
 
     patch.setattr(Entry, "merge", merge)
 
@@ -196,12 +193,14 @@ def lets_records_pass_one_that_waits_for_its_schema(patch: pytest.MonkeyPatch) -
     """Only the record itself waits; later records of its partition overtake it."""
     original = Intake.receive
 
-    def receive(self: Intake, ledger: Ledger, record: Record, now: Now) -> None:
-        waiting = self._stalled.pop(ledger, None)
-        original(self, ledger, record, now)
-        if waiting is not None:
-            waiting.extend(self._stalled.get(ledger, ()))
-            self._stalled[ledger] = waiting
+    def receive(self: Intake, ledgers: Mapping[Partition, Ledger], records: Sequence[Record], now: Now) -> None:
+        for record in records:
+            ledger = ledgers.get(record.partition)
+            waiting = None if ledger is None else self._stalled.pop(ledger, None)
+            original(self, ledgers, [record], now)
+            if ledger is not None and waiting is not None:
+                waiting.extend(self._stalled.get(ledger, ()))
+                self._stalled[ledger] = waiting
 
     patch.setattr(Intake, "receive", receive)
 

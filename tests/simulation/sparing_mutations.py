@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
-from worker.core.model import Checked, Scalar
+from worker.core.model import Scalar, User, UserKey
 from worker.core.waiting import sparing
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -20,14 +20,15 @@ def remembers_over_a_revoke(patch: pytest.MonkeyPatch) -> None:
     """A partition comes back, and what was remembered before another owner had it still counts."""
     original = Sparing.changed
 
-    def changed(self: Sparing, checked: Checked, ledger: Ledger, now: float) -> Mapping[str, Scalar]:
-        assert checked.key is not None
-        remembered = self._users.get(checked.key)
+    def changed(
+        self: Sparing, key: UserKey, sent: User | None, values: Mapping[str, Scalar], ledger: Ledger, now: float
+    ) -> Mapping[str, Scalar]:
+        remembered = self._users.get(key)
         values_before = {} if remembered is None else remembered.values
         for name, known in values_before.items():
             if known.ledger.partition == ledger.partition:
                 values_before[name] = known._replace(ledger=ledger)
-        return original(self, checked, ledger, now)
+        return original(self, key, sent, values, ledger, now)
 
     patch.setattr(Sparing, "forget", lambda *_: None)
     patch.setattr(Sparing, "changed", changed)

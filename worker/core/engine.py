@@ -175,11 +175,7 @@ class Engine:
 
     def receive(self, records: Sequence[Record], now: Now) -> None:
         """Takes in polled records. Ignores those of a partition that was dropped since the poll."""
-        ledgers = self._ledgers
-        for record in records:
-            ledger = ledgers.get(record.partition)
-            if ledger is not None:
-                self._intake.receive(ledger, record, now)
+        self._intake.receive(self._ledgers, records, now)
 
     def passed(self, offsets: Mapping[Partition, int]) -> None:
         """No record lies between the last received one and these offsets: a transaction's end, for one, is none."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from worker.core.events.reading import Content, Unreadable
-from worker.core.model import Event, Now, Partition, Record
+from worker.core.model import Event, Now, Partition, Record, Sendable
 from worker.core.replay.said import Said
 from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
@@ -120,7 +120,7 @@ class Follower:
             reading = self._begin_pass()
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
-        records = reading.poll(wait_seconds)
+        records = reading.poll_on(wait_seconds)
         now = self._clock()
         if self._left:
             if any(position > self._ranges[each].stop for each, position in reading.positions.items()):
@@ -184,14 +184,31 @@ class Follower:
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
-    def _heard(self, records: Sequence[tuple[Record, Content]]) -> tuple[list[Said], Counts]:
+    def _heard(self, records: Sequence[tuple[Record, Content | Sendable]]) -> tuple[list[Said], Counts]:
         """What of these records may be sent, and how many there are."""
         check, counts = self._preflight.check, Counts(len(records))
         found: list[Said] = []
         for record, content in records:
             size_bytes = len(record.key or b"") + len(record.value or b"")
             counts.bytes += size_bytes
-            if not isinstance(content, Event):
+            if isinstance(content, tuple):
+                key, values, occurred_at_ms, event_id, _ = content
+                found.append(
+                    Said(
+                        key,
+                        None,
+                        values,
+                        record.partition,
+                        record.offset,
+                        record.timestamp_ms,
+                        record.key,
+                        record.headers,
+                        occurred_at_ms,
+                        event_id,
+                        size_bytes,
+                    )
+                )
+            elif not isinstance(content, Event):
                 counts.unreadable += isinstance(content, Unreadable)
             elif (checked := check(content)).key is not None and checked.accepted:
                 found.append(

@@ -112,6 +112,8 @@ class Outbox:
 
         Returns whether this ended a storm: letters were withheld, and none is now.
         """
+        if self.storm.credit.full and not self._withheld:  # nearly always, and this is for every record
+            return False
         released = self.storm.earn_and_release()
         for letter in released:
             self._withheld.pop(letter).withheld -= 1

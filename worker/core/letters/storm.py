@@ -26,6 +26,9 @@ class Credit:
         credit = Credit(letters_max=100, share_max=0.2)
         credit.spend()  # one letter written: 99 left
         credit.earn()  # one success: a quarter of a letter, so that 1 in 5 outcomes may be a letter
+
+    Attributes:
+        full: whether nothing was spent that is not earned back. Then a success earns nothing.
     """
 
     def __init__(self, letters_max: int, share_max: float) -> None:
@@ -33,26 +36,31 @@ class Credit:
         self._letters_max = letters_max
         self._earned = share_max / (1.0 - share_max)
         self._left = float(letters_max)
+        self.full = True
 
     def spend(self) -> None:
         """A letter costs 1."""
-        self._left = max(0.0, self._left - 1.0)
+        self._have(max(0.0, self._left - 1.0))
 
     def give_back(self) -> None:
         """The letter was never written: refunds it."""
-        self._left = min(float(self._letters_max), self._left + 1.0)
+        self._have(self._left + 1.0)
 
     def earn(self) -> None:
         """A success earns a part of a letter."""
-        left = self._left + self._earned
-        self._left = left if left < self._letters_max else float(self._letters_max)
+        if not self.full:
+            self._have(self._left + self._earned)
 
     def restore(self, spent: int) -> None:
         """Takes over what the previous owner of partitions had spent, if that leaves less than is left here.
 
         `spent` is an absolute number. So a restart with a larger bound leaves more: that is the way out of a storm.
         """
-        self._left = min(self._left, max(0.0, float(self._letters_max - spent)))
+        self._have(min(self._left, max(0.0, float(self._letters_max - spent))))
+
+    def _have(self, left: float) -> None:
+        self._left = min(left, float(self._letters_max))
+        self.full = self._left >= self._letters_max
 
     @property
     def spent(self) -> int:

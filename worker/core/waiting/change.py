@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
+import marshal
 import struct
 from collections.abc import Container, Mapping
-from enum import Enum, auto
+from decimal import Decimal
 from operator import itemgetter
 from sys import getsizeof
 from typing import Any, Final, Self
 
-from worker.core.model import Checked, Event, Headers, Partition, Record, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.model import Headers, Partition, Record, Scalar, Source, User, UserKey, headers_bytes
 from worker.core.trace import trace_context
 from worker.core.waiting.ledger import Ledger
 
 # Bytes for the memory budget, measured on CPython 3.11 by filling a window with a million changes; what the allocator
 # adds is included.
-CHANGE_BYTES: Final = 80  # without what its place and its values take
-SLOT_BYTES: Final = 8
+CHANGE_BYTES: Final = 108  # without what is packed
 NAMES_BYTES: Final = 40
+SLOT_BYTES: Final = 8
 BESIDE_BYTES: Final = 190
 
 _SHAPES_MAX: Final = 1_000
 _SHAPE_NAMES_MAX: Final = 100
 
-# Offset, timestamp and the event's time; how long the event's id is; which of these there are. Then id and key.
-_WHERE: Final = struct.Struct(">qq")
-_PLACE: Final = struct.Struct(">qqqiB")
-_TIME, _OWN_KEY, _KEY_OF_USER = 1, 2, 4
-_NO_ID: Final = -1
-
-
-class Gone(Enum):
-    """In the place of a value that no longer counts: it was delivered, refused, or equals a later one."""
-
-    GONE = auto()
-
-
-GONE: Final = Gone.GONE
-
-_FIRST: Final = 3  # of a change's values
-_OF_KINDS: Final[Mapping[type, int]] = {int: 32, float: 32, Gone: 1, bool: 1, type(None): 1}  # those of 1 are shared
+_PLACE: Final = struct.Struct(">qqq")  # the record's offset and timestamp, the event's time
+_place: Final = _PLACE.pack
+_new: Final = tuple.__new__
+_dumps: Final = marshal.dumps
+_UNTIMED: Final = -(2**63)
+_KEY_OF_USER: Final = True  # in the place of a record's key that is the user's identifier
+_FIRST: Final = 2  # of a change's values, behind the event's id and the record's key
+_VERSION: Final = 2  # of `marshal`: later ones look for parts that are the same, which takes longer
 
 
 class Shape(tuple[str, ...]):
@@ -48,39 +40,41 @@ class Shape(tuple[str, ...]):
     __slots__ = ()
 
 
-class Shapes:
-    """The shapes met lately. Names that come only once get none: nobody else would have them."""
+class Shapes(dict[tuple[str, ...], tuple[str, ...]]):
+    """The shapes met lately. Names that come only once get none: nobody else would have them.
+
+    names = shapes[tuple(values)]  # a `Shape` if the same came twice before
+    """
 
     def __init__(self) -> None:
-        self._met: dict[tuple[str, ...], Shape | None] = {}
+        super().__init__()
+        self._once: set[tuple[str, ...]] = set()
 
-    def names(self, values: Mapping[str, Scalar]) -> tuple[str, ...]:
-        """The names of these values: a `Shape` if the same came twice before."""
-        names = tuple(values)
-        shape = self._met.get(names)
-        return self._meet(names) if shape is None else shape
-
-    def _meet(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(names) > _SHAPE_NAMES_MAX:
-            return names
-        if names in self._met:
-            self._met[names] = Shape(names)
-            return names  # it still has names of its own: their texts are counted here, and are the shape's
-        if len(self._met) >= _SHAPES_MAX:
-            self._met.clear()
-        self._met[names] = None
-        return names
+    def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """These have no shape yet. If they came before, the next ones have."""
+        if len(names) <= _SHAPE_NAMES_MAX:
+            if names in self._once:
+                self._once.remove(names)
+                self[names] = Shape(names)
+            else:
+                if len(self) + len(self._once) >= _SHAPES_MAX:
+                    self.clear()
+                    self._once.clear()
+                self._once.add(names)
+        return names  # their texts are counted with their change, and are the shape's
 
 
 class Beside(tuple[str, ...]):  # noqa: SLOT001 - a tuple may have no slots of its own
     """The names of a change that has what few have.
 
     Attributes:
+        shape: the same names, if these are a `Shape`'s.
         sent: as in `Checked`.
         headers: the trace headers that a dead letter passes on.
         partition: the record's, where it is not the ledger's.
     """
 
+    shape: Shape | None
     sent: User | None
     headers: Headers
     partition: Partition | None
@@ -93,12 +87,16 @@ class Beside(tuple[str, ...]):  # noqa: SLOT001 - a tuple may have no slots of i
         if sent is None and not headers and partition is None:
             return names
         beside = cls(names)
+        beside.shape = names if type(names) is Shape else None
         beside.sent, beside.headers, beside.partition = sent, headers, partition
         return beside
 
 
 class Change(tuple[Any, ...]):
-    """One record's change: its ledger, its place, the names of its values, and then these, in one tuple.
+    """One record's change: its ledger, the names of its values, and all else packed, values included.
+
+    Of a hundred changes, a call needs the values of one. So they are kept as is cheapest: to pack them takes as long as
+    to count the bytes of each, and one text of bytes is smaller than several values.
 
         change = Change(ledger, key, source, {"tier": "gold", "age": 40})
         change.fold()  # {"tier": "gold", "age": 40}
@@ -106,16 +104,16 @@ class Change(tuple[Any, ...]):
 
     Attributes:
         ledger: of its partition. A job's user is the ledger of its own changes.
-        place: where it lies in the log, and its record's key, packed. Of two records of a partition, the later one's is
-            the greater.
         names: of its values. A `Beside` if it has anything else.
+        packed: where it lies in the log, its event's time and id, its record's key, its values. Of two records of a
+            partition, the later one's is the greater.
     """
 
     __slots__ = ()
 
     ledger: Ledger = property(itemgetter(0))  # type: ignore[assignment]  # so it is as fast as an attribute
-    place: bytes = property(itemgetter(1))  # type: ignore[assignment]  # as above
-    names: tuple[str, ...] = property(itemgetter(2))  # type: ignore[assignment]  # as above
+    names: tuple[str, ...] = property(itemgetter(1))  # type: ignore[assignment]  # as above
+    packed: bytes = property(itemgetter(2))  # type: ignore[assignment]  # as above
 
     def __new__(
         cls,
@@ -130,55 +128,75 @@ class Change(tuple[Any, ...]):
         headers: Headers = (),
     ) -> Self:
         """A change that a job makes, in whichever partition it lies. `sent`: as in `Checked`."""
-        partition = None if source.partition == ledger.partition else source.partition
-        names = Beside.of(tuple(values), sent, headers, partition)
-        place = _place(key, source.offset, source.timestamp_ms, occurred_at_ms, source.event_id, record_key)
-        return tuple.__new__(cls, (ledger, place, names, *values.values()))
+        change = cls.of_record(
+            ledger,
+            Record(source.partition, source.offset, source.timestamp_ms, record_key, None, headers),
+            key,
+            tuple(values),
+            values,
+            occurred_at_ms=occurred_at_ms,
+            event_id=source.event_id,
+            sent=sent,
+        )
+        if source.partition == ledger.partition:
+            return change
+        names = Beside.of(change.names, sent, change.headers, source.partition)
+        return tuple.__new__(cls, (ledger, names, change.packed))
 
     @classmethod
     def of_record(
         cls,
         ledger: Ledger,
         record: Record,
-        event: Event,
-        checked: Checked,
-        values: Mapping[str, Scalar],
-        *,
         key: UserKey,
         names: tuple[str, ...],
-    ) -> Change:
-        """A record's change, with these of its values and their names. `checked` names its user: `key`."""
-        place = _place(key, record.offset, record.timestamp_ms, event.occurred_at_ms, event.event_id, record.key)
-        if checked.sent is not None or record.headers:
-            names = Beside.of(names, checked.sent, trace_context(record.headers), None)
-        return tuple.__new__(cls, (ledger, place, names, *values.values()))
+        values: Mapping[str, Scalar],
+        *,
+        occurred_at_ms: int | None,
+        event_id: str | None,
+        sent: User | None,
+    ) -> Self:
+        """A record's change of this user, with these of its values and their names. `sent`: as in `Checked`."""
+        place = _place(record.offset, record.timestamp_ms, _UNTIMED if occurred_at_ms is None else occurred_at_ms)
+        record_key = record.key
+        rest: tuple[Any, ...] = (event_id, _KEY_OF_USER if key[1:] == record_key else record_key, *values.values())
+        if sent is not None or record.headers:
+            names = Beside.of(names, sent, trace_context(record.headers), None)
+        try:
+            packed = place + _dumps(rest, _VERSION)
+        except ValueError:
+            packed = place + _dumps(_with_decimals(rest), _VERSION)
+        return _new(cls, (ledger, names, packed))
 
     def fold(self) -> dict[str, Scalar]:
         """Its values that still count, by name."""
-        return dict(zip(self[2], self[_FIRST:]))  # noqa: B905 - `strict` alone takes as long again
+        return dict(zip(self[1], _unpacked(self)[_FIRST:]))  # noqa: B905 - `strict` alone takes as long again
 
-    def without(self, gone: Container[str]) -> Change:
+    def without(self, gone: Container[str]) -> Self:
         """The same, without the values of these names."""
-        values = [GONE if name in gone else value for name, value in zip(self[2], self[_FIRST:], strict=True)]
-        return Remains.of((*self[:_FIRST], *values))
+        values = {name: value for name, value in self.fold().items() if name not in gone}
+        ledger, names, packed = self
+        if len(values) == len(names):
+            return self
+        rest = (*_unpacked(self)[:_FIRST], *values.values())
+        left: tuple[str, ...] = tuple(values)
+        if type(names) is Beside:
+            left = Beside.of(left, names.sent, names.headers, names.partition)
+        return tuple.__new__(type(self), (ledger, left, packed[: _PLACE.size] + _dumps(_with_decimals(rest), _VERSION)))
 
-    def emptied(self) -> Change:
+    def emptied(self) -> Self:
         """The same, without any value."""
-        return Remains.of((*self[:_FIRST], *(GONE,) * len(self[2])))
+        return self.without(self.names)
 
     @property
     def is_empty(self) -> bool:
         """Whether none of its values counts any more."""
-        return False
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of its values still count."""
-        return True
+        return not self.names
 
     def hold(self) -> None:
         """Its ledger holds its offset from now on."""
-        self[0].hold(*_WHERE.unpack_from(self[1]))
+        offset, timestamp_ms, _ = _PLACE.unpack_from(self[2])
+        self[0].hold(offset, timestamp_ms)
 
     def __repr__(self) -> str:
         return f"Change({self.partition}, {self.offset})"
@@ -186,18 +204,18 @@ class Change(tuple[Any, ...]):
     @property
     def offset(self) -> int:
         """Of its record."""
-        return int(_WHERE.unpack_from(self[1])[0])
+        return int(_PLACE.unpack_from(self[2])[0])
 
     @property
     def timestamp_ms(self) -> int:
         """Of its record, in milliseconds since the epoch."""
-        return int(_WHERE.unpack_from(self[1])[1])
+        return int(_PLACE.unpack_from(self[2])[1])
 
     @property
     def occurred_at_ms(self) -> int | None:
         """When it occurred, as the event says, in milliseconds since the epoch."""
-        _, _, occurred_at_ms, _, parts = _PLACE.unpack_from(self[1])
-        return occurred_at_ms if parts & _TIME else None
+        occurred_at_ms = int(_PLACE.unpack_from(self[2])[2])
+        return None if occurred_at_ms == _UNTIMED else occurred_at_ms
 
     @property
     def partition(self) -> Partition:
@@ -210,18 +228,12 @@ class Change(tuple[Any, ...]):
     @property
     def source(self) -> Source:
         """Where it came from."""
-        place = self.place
-        offset, timestamp_ms, _, size, _ = _PLACE.unpack_from(place)
-        start = _PLACE.size
-        event_id = None if size == _NO_ID else place[start : start + size].decode("utf-8", "surrogatepass")
-        return Source(self.partition, offset, timestamp_ms, event_id)
+        return Source(self.partition, self.offset, self.timestamp_ms, _unpacked(self)[0])
 
     def record_key(self, key: UserKey) -> bytes | None:
         """Its record's key. `key`: its user's."""
-        _, _, _, size, parts = _PLACE.unpack_from(self.place)
-        if parts & _KEY_OF_USER:
-            return key[1:]
-        return self.place[_PLACE.size + max(size, 0) :] if parts & _OWN_KEY else None
+        record_key: bytes | bool | None = _unpacked(self)[1]
+        return key[1:] if isinstance(record_key, bool) else record_key
 
     @property
     def sent(self) -> User | None:
@@ -238,36 +250,9 @@ class Change(tuple[Any, ...]):
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        size = CHANGE_BYTES + len(self[1]) + SLOT_BYTES * len(self)
-        for value in self[_FIRST:]:
-            size += _OF_KINDS.get(type(value)) or getsizeof(value)
-        names = self[2]
+        _, names, packed = self
+        size = CHANGE_BYTES + len(packed)
         return size if type(names) is Shape else size + _names_bytes(names)
-
-
-class Remains(Change):
-    """What is left of a change of which some values no longer count: these are `GONE`."""
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, parts: tuple[Any, ...]) -> Remains:
-        """Of the parts of a change."""
-        return tuple.__new__(cls, parts)
-
-    def fold(self) -> dict[str, Scalar]:
-        """As of a whole one."""
-        return {name: value for name, value in zip(self[2], self[_FIRST:], strict=True) if value is not GONE}
-
-    @property
-    def is_empty(self) -> bool:
-        """As of a whole one."""
-        return self.count(GONE) == len(self[2])
-
-    @property
-    def is_whole(self) -> bool:
-        """As of a whole one."""
-        return False
 
 
 def typed(value: Scalar) -> tuple[type, Scalar]:
@@ -275,32 +260,25 @@ def typed(value: Scalar) -> tuple[type, Scalar]:
     return type(value), value
 
 
-def _place(  # one argument for each of its parts
-    key: UserKey,
-    offset: int,
-    timestamp_ms: int,
-    occurred_at_ms: int | None,
-    event_id: str | None,
-    record_key: bytes | None,
-) -> bytes:
-    parts, rest, size = 0, b"", _NO_ID
-    if event_id is not None:
-        rest = event_id.encode("utf-8", "surrogatepass")
-        size = len(rest)
-    if occurred_at_ms is not None:
-        parts = _TIME
-    if record_key is not None:
-        if key[1:] == record_key:
-            parts |= _KEY_OF_USER
-        else:
-            parts |= _OWN_KEY
-            rest += record_key
-    return _PLACE.pack(offset, timestamp_ms, occurred_at_ms or 0, size, parts) + rest
+def _with_decimals(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """For `marshal`, which knows no Decimal: each is a text in a tuple, and there is one part more."""
+    return (*((str(part),) if type(part) is Decimal else part for part in parts), None)
+
+
+def _unpacked(change: Change) -> tuple[Any, ...]:
+    """The event's id, the record's key or `_KEY_OF_USER`, and the values."""
+    _, names, packed = change
+    parts: tuple[Any, ...] = marshal.loads(packed[_PLACE.size :])  # noqa: S302 - made by `_pack`, in this process
+    if len(parts) == _FIRST + len(names):
+        return parts
+    return tuple(Decimal(*part) if type(part) is tuple else part for part in parts[:-1])
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:
-    size = NAMES_BYTES + sum(map(getsizeof, names)) + SLOT_BYTES * len(names)
+    size = NAMES_BYTES + SLOT_BYTES * len(names)
     if type(names) is not Beside:
-        return size
+        return size + sum(map(getsizeof, names))
+    if names.shape is None:
+        size += sum(map(getsizeof, names))
     size += BESIDE_BYTES + headers_bytes(names.headers)
     return size if names.sent is None else size + names.sent.size_bytes

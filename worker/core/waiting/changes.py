@@ -6,10 +6,10 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from worker.core.model import Scalar
-from worker.core.waiting.change import Change, typed
+from worker.core.waiting.change import CHANGE_BYTES, Change, Shape, typed
 from worker.core.waiting.ledger import Ledger
 
-CHANGES_BYTES: Final = 190
+CHANGES_BYTES: Final = 100
 FURTHER_BYTES: Final = 10  # for each further change. Both measured as those of a `Change`
 
 # So many changes may only repeat others, and as many more as there are others; so many while memory is plentiful.
@@ -17,38 +17,35 @@ _REPEATS_MAX: Final = 16
 _REPEATS_MAX_PLENTIFUL: Final = 1_000
 
 
-class Changes:
+class Changes(list[Change]):
     """Changes in the order of the log. Of each partition the first one stays, because its offset is held.
 
     Of equal values from one partition, the latest is enough: a value refused once is refused again. Equal values from
     two partitions are both kept, because either partition may be revoked. Repeats are only sought when there are many
     changes, and hardly at all while memory is plentiful: to seek costs more than to take a change in.
 
+        changes = Changes([first])
+        changes.add(second)
+
     Attributes:
-        all: oldest first.
-        ledgers: of which partitions they are, the first one's first.
-        count: how many there were, those included that were dropped as repeats.
+        spread: the ledgers of their partitions, if there are several. The first one's first.
+        dropped: how many there were beside them.
     """
 
-    __slots__ = ("_most", "all", "count", "ledgers")
-
-    def __init__(self, first: Change) -> None:
-        self.all = [first]
-        self.ledgers: tuple[Ledger, ...] = (first.ledger,)
-        self.count = 1
-        self._most = _REPEATS_MAX
+    # The class has what nearly all begin and end with.
+    spread: tuple[Ledger, ...] = ()
+    dropped: int = 0
+    _most: int = _REPEATS_MAX
 
     def add(self, change: Change, *, plentiful: bool = False) -> int:
         """Adds a newer change, and holds its offset where that is needed. Returns the growth in bytes."""
-        changes = self.all
-        latest = changes[-1]
-        if change[0] is not latest[0] or change[1] < latest[1]:  # its ledger and place
+        first, packed = self[0], change[2]  # by number: it is done for nearly every record
+        if change[0] is not first[0] or packed < first[2]:
             self._hold(change)
-        changes.append(change)
-        self.count += 1
-        grown = change.size_bytes + FURTHER_BYTES
-        many = len(changes)
-        if many < self._most or (plentiful and many < _REPEATS_MAX_PLENTIFUL):
+        self.append(change)
+        grown = FURTHER_BYTES + (CHANGE_BYTES + len(packed) if type(change[1]) is Shape else change.size_bytes)
+        many = len(self)
+        if many < (_REPEATS_MAX_PLENTIFUL if plentiful else self._most):
             return grown
         return grown + self.drop_repeats()
 
@@ -59,38 +56,48 @@ class Changes:
         """
         ledger = change.ledger
         if ledger not in self.ledgers:
-            self.ledgers += (ledger,)
+            self.spread = (*self.ledgers, ledger)
             change.hold()
             return
         first = self._first_of(ledger)
-        if change.place < first.place:
+        if change.packed < first.packed:
             change.hold()
             ledger.settle(first.offset)
-            self.all.insert(0, change.emptied())
+            self._put_first(change)
 
     def _first_of(self, ledger: Ledger) -> Change:
-        return next(change for change in self.all if change.ledger is ledger)
+        return next(change for change in self if change.ledger is ledger)
 
-    def append(self, newer: Iterable[Change], count: int) -> None:
+    def _put_first(self, held: Change) -> None:
+        """Its offset is held instead of another one's. Its values come later."""
+        self.insert(0, held.emptied())
+        self.dropped -= 1
+
+    def take_over(self, newer: Iterable[Change], dropped: int) -> None:
         """Takes over newer changes, and the holds of their partitions' first ones. Of two holds keeps the lower."""
         taken: set[Ledger] = set()
         for change in newer:
             ledger = change.ledger
             if ledger not in taken:
                 taken.add(ledger)
-                self._take_over(change)
-            self.all.append(change)
-        self.count += count
+                self._take_over_hold(change)
+            self.append(change)
+        self.dropped += dropped
 
-    def _take_over(self, held: Change) -> None:
+    def _take_over_hold(self, held: Change) -> None:
         ledger = held.ledger
         if ledger not in self.ledgers:
-            self.ledgers += (ledger,)
+            self.spread = (*self.ledgers, ledger)
             return
         mine = self._first_of(ledger)
         ledger.settle(max(mine.offset, held.offset))
-        if held.place < mine.place:
-            self.all.insert(0, held.emptied())
+        if held.packed < mine.packed:
+            self._put_first(held)
+
+    @property
+    def ledgers(self) -> tuple[Ledger, ...]:
+        """As of an entry."""
+        return self.spread or (self[0].ledger,)
 
     @property
     def holds(self) -> dict[Ledger, int]:
@@ -100,23 +107,23 @@ class Changes:
     def newest(self) -> dict[str, tuple[Scalar, Change]]:
         """Of each name the newest value that counts, with its change. In the order in which the names came first."""
         found: dict[str, tuple[Scalar, Change]] = {}
-        covered: tuple[str, ...] = ()  # the names of a change that counted as a whole: nearly always those of all
-        for change in reversed(self.all):
-            if change.names is covered:
+        covered: tuple[str, ...] = ()  # the names of a newer change: nearly always those of all
+        for change in reversed(self):
+            names = change[1]
+            if names is covered or names == covered:
                 continue
+            covered = names
             for name, value in change.fold().items():
                 if name not in found:
                     found[name] = value, change
-            if change.is_whole:
-                covered = change.names
-        first = self.all[0].names
-        if covered is first and len(found) == len(first):
+        first = self[0].names
+        if covered == first and len(found) == len(first):
             return {name: found[name] for name in first}
-        return {name: found[name] for change in self.all for name in change.names if name in found}
+        return {name: found[name] for change in self for name in change.names if name in found}
 
     def narrow(self, gone: Container[str]) -> None:
         """From now on, no value of these names counts."""
-        self._replace([change.without(gone) for change in self.all])
+        self._replace([change.without(gone) for change in self])
 
     def refuse(self, name: str, refused: Scalar) -> None:
         """From now on, no value of this name counts that equals the refused one."""
@@ -126,19 +133,19 @@ class Changes:
             same = name in values and typed(values[name]) == typed(refused)
             return change.without({name}) if same else change
 
-        self._replace([rest(change) for change in self.all])
+        self._replace([rest(change) for change in self])
 
     def forget(self, ledgers: set[Ledger]) -> None:
-        """Drops the changes of these partitions."""
-        self.all = [change for change in self.all if change.ledger not in ledgers]
-        self.ledgers = tuple(ledger for ledger in self.ledgers if ledger not in ledgers)
+        """Drops the changes of these partitions. Others are left."""
+        self.spread = tuple(ledger for ledger in self.spread if ledger not in ledgers)
+        self._keep([change for change in self if change.ledger not in ledgers])
 
     def drop_repeats(self) -> int:
         """Drops each value that comes again later from its partition. Returns the growth, which is negative."""
         before = self._size_bytes
         seen: set[tuple[Ledger, str, type, Scalar]] = set()
         kept: list[Change] = []
-        for change in reversed(self.all):
+        for change in reversed(self):
             repeats = []
             for name, value in change.fold().items():
                 what = change.ledger, name, type(value), value
@@ -148,18 +155,23 @@ class Changes:
                     seen.add(what)
             kept.append(change.without(repeats) if repeats else change)
         self._replace(kept[::-1])
-        self._most = 2 * len(self.all) + _REPEATS_MAX
+        self._most = 2 * len(self) + _REPEATS_MAX
         return self._size_bytes - before
 
     @property
     def _size_bytes(self) -> int:
-        return sum(change.size_bytes + FURTHER_BYTES for change in self.all)
+        return sum(change.size_bytes + FURTHER_BYTES for change in self)
 
     def _replace(self, changes: Sequence[Change]) -> None:
         """Keeps these changes: of the empty ones only a partition's first, and the newest, which has the user."""
         first: set[Ledger] = set()
-        self.all = []
+        kept = []
         for change in changes:
             if change.ledger not in first or not change.is_empty or change is changes[-1]:
                 first.add(change.ledger)
-                self.all.append(change)
+                kept.append(change)
+        self._keep(kept)
+
+    def _keep(self, changes: list[Change]) -> None:
+        self.dropped += len(self) - len(changes)
+        self[:] = changes

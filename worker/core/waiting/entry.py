@@ -67,22 +67,19 @@ class Entry:
         Holds the change's offset, unless the entry holds a lower one of the partition.
         """
         mine = self._changes
-        if mine is None:
+        if type(mine) is Changes:
+            grown = mine.add(change, plentiful=plentiful)
+        elif isinstance(mine, Change):
+            several = self._changes = Changes((mine,))
+            grown = CHANGES_BYTES + several.add(change, plentiful=plentiful)
+        else:
             self._changes = change
             change.hold()
             grown = change.size_bytes
-        else:
-            grown = 0
-            if not isinstance(mine, Changes):
-                mine = self._changes = Changes(mine)
-                grown = CHANGES_BYTES
-            grown += mine.add(change, plentiful=plentiful)
-        if self.trial.overtaken:
-            self.trial.overtaken = self.trial.overtaken.difference(change.names)
-        return self._grow(grown)
-
-    def _grow(self, size_bytes: int) -> int:
-        blocks = -(-size_bytes // _BLOCK_BYTES)
+        trial = self.trial
+        if trial is not UNTRIED and trial.overtaken:
+            trial.overtaken = trial.overtaken.difference(change.names)
+        blocks = -(-grown // _BLOCK_BYTES)
         self._blocks += blocks
         return blocks * _BLOCK_BYTES
 
@@ -99,8 +96,8 @@ class Entry:
         self.trial.overtaken = self.trial.overtaken.difference(newer.fold()) | newer.trial.overtaken
         mine = self._changes
         if not isinstance(mine, Changes):
-            mine = self._changes = Changes(*self.changes)
-        mine.append(newer.changes, newer.count)
+            mine = self._changes = Changes(() if mine is None else (mine,))
+        mine.take_over(newer.changes, newer.count - len(newer.changes))
         self._blocks = -(-self._measured() // _BLOCK_BYTES)
         newer._changes, newer.place = None, Place.GONE
 
@@ -120,13 +117,13 @@ class Entry:
         mine = self._changes
         if mine is None:
             return ()
-        return mine.all if isinstance(mine, Changes) else (mine,)
+        return mine if isinstance(mine, Changes) else (mine,)
 
     @property
     def count(self) -> int:
         """How many changes it has taken in."""
         mine = self._changes
-        return mine.count if isinstance(mine, Changes) else int(mine is not None)
+        return len(mine) + mine.dropped if isinstance(mine, Changes) else int(mine is not None)
 
     @property
     def ledgers(self) -> Sequence[Ledger]:
@@ -135,6 +132,12 @@ class Entry:
         if mine is None:
             return ()
         return mine.ledgers if isinstance(mine, Changes) else (mine.ledger,)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether its changes are from several partitions."""
+        mine = self._changes
+        return type(mine) is Changes and mine.spread != ()
 
     @property
     def holds(self) -> dict[Ledger, int]:
@@ -153,7 +156,7 @@ class Entry:
     def user(self) -> User:
         """The identifiers to send: those of the newest change."""
         mine = self._changes
-        newest = mine.all[-1] if isinstance(mine, Changes) else mine
+        newest = mine[-1] if isinstance(mine, Changes) else mine
         sent = None if newest is None else newest.sent
         return self.key.user if sent is None else sent
 
@@ -161,7 +164,7 @@ class Entry:
     def oldest_ms(self) -> int:
         """The timestamp of its first change's record, in milliseconds since the epoch."""
         mine = self._changes
-        first = mine.all[0] if isinstance(mine, Changes) else mine
+        first = mine[0] if isinstance(mine, Changes) else mine
         return 0 if first is None else first.timestamp_ms
 
     @property
@@ -176,7 +179,7 @@ class Entry:
             return True
         mine = self._changes
         if isinstance(mine, Changes):
-            return all(change.is_empty for change in mine.all)
+            return all(change.is_empty for change in mine)
         return mine is None or mine.is_empty
 
     def fold(self) -> dict[str, Scalar]:
@@ -225,10 +228,10 @@ class Entry:
     def forget(self, ledgers: set[Ledger]) -> None:
         """The partitions were dropped: removes their changes, which the next owner will send."""
         mine = self._changes
-        if isinstance(mine, Changes):
-            mine.forget(ledgers)
         if ledgers.issuperset(self.ledgers):
             self._changes = None
+        elif isinstance(mine, Changes):
+            mine.forget(ledgers)
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""

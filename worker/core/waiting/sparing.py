@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from sys import getsizeof
 from typing import Final, NamedTuple
 
-from worker.core.model import Call, Checked, Scalar, User, UserKey
+from worker.core.model import Call, Scalar, User, UserKey
 from worker.core.waiting.change import typed
 from worker.core.waiting.entry import Entry
 from worker.core.waiting.ledger import Ledger
@@ -55,9 +55,9 @@ class Sparing:
     """The remembered values of a bounded number of users. The least recently used ones go first.
 
         sparing = Sparing(1_000, 86_400.0, memory)
-        sparing.changed(checked, ledger, now)  # {"tier": "gold"}: all of it: nothing is remembered
+        sparing.changed(key, None, values, ledger, now)  # {"tier": "gold"}: all of it: nothing is remembered
         sparing.delivered(entry, call, started_at)
-        sparing.changed(checked, ledger, now)  # of {"tier": "gold", "age": 40} the age
+        sparing.changed(key, None, values, ledger, now)  # of {"tier": "gold", "age": 40} the age
 
     Attributes:
         size_bytes: what it takes in memory. `memory` counts it, too.
@@ -76,12 +76,15 @@ class Sparing:
     def __len__(self) -> int:
         return len(self._users)
 
-    def changed(self, checked: Checked, ledger: Ledger, now: float) -> Mapping[str, Scalar]:
-        """Those of a change's values that have to be sent. What they replace is forgotten."""
-        key, values = checked.key, checked.accepted
-        if not self._users or key is None or (remembered := self._users.get(key)) is None:
+    def changed(
+        self, key: UserKey, sent: User | None, values: Mapping[str, Scalar], ledger: Ledger, now: float
+    ) -> Mapping[str, Scalar]:
+        """Those of a change's values that have to be sent. What they replace is forgotten. `sent`: as in `Checked`."""
+        if not self._users or (remembered := self._users.get(key)) is None:
             return values
-        if remembered.user != checked.user:  # who knows which profile the destination finds by these identifiers?
+        if remembered.user != (
+            key.user if sent is None else sent
+        ):  # who knows which profile the destination finds by these identifiers?
             self._forget_user(key)
             return values
         self._users.move_to_end(key)

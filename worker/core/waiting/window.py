@@ -56,21 +56,21 @@ class Window:
 
     def absorb(self, key: UserKey, change: Change, now: float) -> bool:
         """Adds a change to the user's absorbing entry, or opens one. Returns whether that entry spans partitions."""
+        memory = self._memory
         entry = self._absorbing.get(key)
         if entry is None:
             entry = self._absorbing[key] = Entry(key, now)
             self._waiting.append(entry)
             entry.absorb(change)
-            self._memory.add(entry.size_bytes)
+            memory.add(entry.size_bytes)
         else:
-            memory = self._memory
             memory.add(entry.absorb(change, plentiful=memory.plentiful))
         busy = self._busy.get(key)
         if busy is not None:
             self._memory.add(busy.overtake(change.names))
             if self._search_yields and busy.place is Place.RETRY:
                 self._end_search(busy)
-        return len(entry.ledgers) > 1
+        return entry.is_spread
 
     def overtake(self, key: UserKey, names: Iterable[str]) -> None:
         """Later values of these attributes of a user were read, and became dead letters."""

@@ -175,8 +175,18 @@ class Plan:
     def _size_bytes(self, record: Record, event: Event, checked: Checked, key: UserKey) -> int:
         """What a change takes in the worker's memory, at most: of equal values it keeps one."""
         values = checked.accepted
-        names, ledger = self._shapes.names(values), Ledger(record.partition)
-        return Change.of_record(ledger, record, event, checked, values, key=key, names=names).size_bytes
+        names, ledger = self._shapes[tuple(values)], Ledger(record.partition)
+        change = Change.of_record(
+            ledger,
+            record,
+            key,
+            names,
+            values,
+            occurred_at_ms=event.occurred_at_ms,
+            event_id=event.event_id,
+            sent=checked.sent,
+        )
+        return change.size_bytes
 
     def _replicas(self) -> Replicas:
         count, changes = len(self._stops), sum(self._changes.values())
