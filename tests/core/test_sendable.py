@@ -11,15 +11,21 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.core.drive import P0
 from tests.core.pairs import LEFT, Pair, Rules, pair_of
 from tests.core.test_generated import MAPPINGS, ODD, WHOLE
 from tests.fuzz import schemas
 from tests.fuzz.mutate import spoilt, valid
-from tests.support.avro import NOWHERE, body, fields, varint
+from tests.support.avro import NOWHERE, body, fields, framed, varint
+from tests.support.profiles import SCHEMA_ID
+from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.model import Record
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 from worker.registry.bundled import bundled
+from worker.settings.events import AttributeSettings
 
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 FRESH = 40
@@ -31,6 +37,7 @@ RULES: dict[str, Rules] = {
         IdentityRules(order=("email", "phone", "client_user_id"), phone_region="US", email_case="lower"),
         AttributeRules(nulls="reject", unknown_values=("canary-1", "canary-2", "")),
     ),
+    "all allowed": (IdentityRules(), AttributeRules(allow=("*",))),
     "allowed": (IdentityRules(), AttributeRules(allow=("a*", "f?"), unknown_values=("A", "canary-3"))),
 }
 DEFAULT = RULES["default"]
@@ -141,3 +148,14 @@ def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
     for values in ((text, null), (null, text), (text, text), (null, null)):
         entries = b"".join(varint(4) + b"tier" + value for value in values)
         pair.agrees(head + varint(len(values)) + entries + b"\0\x0e" + tail)
+
+
+def test_entries_are_checked_as_they_are_read_with_the_settings_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once more behind that, as with an allow-list that leaves names out."""
+    rules = IdentityRules(), AttributeRules(allow=AttributeSettings().allow)
+    monkeypatch.delattr(Preflight, "_plain")
+    data = framed(SCHEMA_ID, _data(PHONE, {"tier": "gold"}))
+    decoder = Decoder(FieldMapping())
+    decoder.go_on_to(Preflight(*rules))
+    decoder.add(SCHEMA_ID, PROFILE)
+    assert isinstance(decoder.decode_on(Record(P0, 0, 0, None, data)), tuple)

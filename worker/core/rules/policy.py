@@ -58,6 +58,11 @@ class AttributeRules:
         if self.nulls not in NULLS:
             raise ValueError(f"attribute nulls is one of {', '.join(NULLS)}")
 
+    @property
+    def allows_all(self) -> bool:
+        """Whether the allow-list leaves no name out."""
+        return not self.allow or "*" in self.allow
+
 
 class Decision(Enum):
     """What to do with an attribute, by its name alone."""
