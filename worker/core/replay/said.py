@@ -19,6 +19,7 @@ _VALUE_BYTES: Final = 60
 Measured on CPython 3.11 with a hundred thousand users. All events share the text of a name: see `Policy.sendable`.
 """
 _SMALL: Final = frozenset({bool, int, float})
+_OWN_BYTES: Final = 104  # at most, of a text or a decimal without its characters
 _CHARACTER_BYTES: Final = 4  # at most, in memory. In the record it takes one, at least
 
 
@@ -92,10 +93,11 @@ class Said:
 
     @property
     def size_bytes_at_most(self) -> int:
-        """As `size_bytes`, but found out five times as fast, and nearly always more."""
+        """As `size_bytes`, and more; found out four times as fast, for every record."""
         if self.headers or self.sent is not None:
             return self.size_bytes
-        return _SAID_BYTES + _VALUE_BYTES * len(self.values) + _CHARACTER_BYTES * self.record_bytes
+        most = (_VALUE_BYTES + _OWN_BYTES) * len(self.values) + _CHARACTER_BYTES * self.record_bytes
+        return _SAID_BYTES + _OWN_BYTES + most
 
 
 Placed: TypeAlias = Said | Spot | Source
