@@ -44,17 +44,17 @@ class Engine:
 
     The loop around it, in short:
 
-        engine.assigned(partitions)
-        engine.share(1.0, now)  # all of the token's rate
-        while True:
-            engine.receive(poll(), now)
-            for call in engine.calls(free, now):
-                send(call)
-            for call, reply in finished():
-                engine.replied(call, reply, now)
-            for letter in engine.letters(now):
-                publish(letter)  # its delivery report: engine.letter_written or letter_failed
-            commit(engine.committable())
+    engine.assigned(partitions)
+    engine.share(1.0, now)  # all of the token's rate
+    while True:
+        engine.receive(poll(), now)
+        for call in engine.calls(free, now):
+            send(call)
+        for call, reply in finished():
+            engine.replied(call, reply, now)
+        for letter in engine.letters(now):
+            publish(letter)  # its delivery report: engine.letter_written or letter_failed
+        commit(engine.committable())
     """
 
     def __init__(
@@ -178,16 +178,16 @@ class Engine:
         ledgers, partition, ledger = self._ledgers, None, None
         for record in records:
             if record.partition is not partition:  # many in a row are of one partition, and have the same object for it
-                partition = record.partition
-                ledger = ledgers.get(partition)
+                ledger = ledgers.get(partition := record.partition)
             if ledger is not None:
+                ledger.went_back = ledger.went_back or record.offset < ledger.last_offset
+                ledger.last_offset = record.offset
                 self._intake.receive(ledger, record, now)
 
     def passed(self, offsets: Mapping[Partition, int]) -> None:
         """No record lies between the last received one and these offsets: a transaction's end, for one, is none."""
         for partition, offset in offsets.items():
-            ledger = self._ledgers.get(partition)
-            if ledger is not None and not self._intake.waits(ledger):
+            if (ledger := self._ledgers.get(partition)) is not None and not self._intake.waits(ledger):
                 ledger.passed(offset)
 
     @property
