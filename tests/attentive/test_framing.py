@@ -8,11 +8,12 @@ import json
 import random
 import socket
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from tests.attentive.calling import TIMEOUT_SECONDS, call, drained, outcome, running, until_received
+from tests.attentive.calling import PATIENCE_SECONDS, TIMEOUT_SECONDS, call, drained, outcome, running, until_received
 from tests.attentive.certificates import Authority
 from tests.attentive.scripted import OK, Connection, Script, answering, serving
 from worker.attentive.connection import PIECE_BYTES
@@ -120,6 +121,47 @@ def test_connection_is_kept_where_nothing_is_left_on_it(
             reply = outcome(senders, call(number))
             assert (reply.status, reply.body) == (status, body)
         assert len(server.connections) == (1 if is_kept else 2)
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_answer_that_is_read_in_several_pieces_is_whole(
+    is_tls: bool,  # noqa: FBT001 - a row of the table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At the edges of what is read at once, too."""
+    authority, sizes = Authority(tmp_path), iter((1, 16_000, 16_384, 32_768, 50_000, 2))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.trust()))
+    sent: list[str] = []
+
+    def script(connection: Connection) -> None:
+        while connection.receive():
+            whole = next(sizes)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %05d\r\n\r\n"
+            body = "".join(chr(97 + place * place % 23) for place in range(max(2, whole - len(head % 0))))
+            sent.append(body)
+            content = head % len(body) + body.encode()
+            for start in range(0, len(content), 3_000):  # each is a record of TLS, and several are read at once
+                connection.send(content[start : start + 3_000])
+
+    served = authority.serves(script) if is_tls else script
+    with serving(served) as server:
+        base_url = f"https://127.0.0.1:{server.port}/v1" if is_tls else server.base_url
+        with running(base_url, concurrency=1) as senders:
+            assert [outcome(senders, call(number, PATIENCE_SECONDS)).body for number in range(6)] == sent
+        assert len(server.connections) == 1
+
+
+def test_reading_an_answer_takes_little_memory() -> None:
+    """What asyncio takes for it by itself is 256 KiB, and to make that costs more than to write and read a call."""
+    with serving(answering(OK)) as server, running(server.base_url, concurrency=1) as senders:
+        outcome(senders, call(1, PATIENCE_SECONDS))
+        tracemalloc.start()
+        try:
+            assert outcome(senders, call(2, PATIENCE_SECONDS)).status == 200
+            assert tracemalloc.get_traced_memory()[1] < 200 * 1024
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])

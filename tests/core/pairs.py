@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TypeAlias
+
 from worker.core.avro.read import Reader
 from worker.core.avro.schema import AvroType, Undecodable
 from worker.core.avro.source import Names
@@ -10,14 +13,21 @@ from worker.core.events.extract import extractor
 from worker.core.events.generate import generated
 from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.spots import NotCovered
-from worker.core.model import Event
+from worker.core.model import Event, Sendable
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 
 LEFT = "left to the closures"
 REFUSED = "refused"
 
 
-def seen(event: Event | None) -> str:
+Rules: TypeAlias = tuple[IdentityRules, AttributeRules]
+
+
+def seen(event: Event | Sendable | None) -> str:
     """All of an event, of which its own `repr` shows little. Unlike ==, it knows 1 from True."""
+    assert not isinstance(event, tuple)
     if event is None:
         return "ignored"
     user = event.user
@@ -25,17 +35,38 @@ def seen(event: Event | None) -> str:
     return repr((*told, event.event_id, event.unusable, event.kept_back))
 
 
-class Pair:
-    """Reader and extractor of a schema and a mapping, and the plan that is generated of the same."""
+def sent(content: Event | Sendable | None, preflight: Preflight) -> str:
+    """What is sent of an event, or LEFT: something of it is refused, or it is more than a `Sendable` can say."""
+    if content is None:
+        return "ignored"
+    if isinstance(content, Event):
+        checked = preflight.check(content)
+        if checked.refusals or checked.sent or checked.dropped_identifiers or not (checked.key and checked.accepted):
+            return LEFT
+        passed_over = checked.passed_over + len(content.kept_back)
+        content = checked.key, dict(checked.accepted), content.occurred_at_ms, content.event_id, passed_over
+    key, values, *rest = content
+    return repr((bytes(key), sorted((name, type(value), str(value)) for name, value in values.items()), *rest))
 
-    def __init__(self, schema: object, mapping: Mapping, key_schema: object | None = None) -> None:
+
+class Pair:
+    """Reader and extractor of a schema and a mapping, and the plan that is generated of the same.
+
+    With rules, both go on to preflight.
+    """
+
+    def __init__(
+        self, schema: object, mapping: Mapping, key_schema: object | None = None, rules: Rules | None = None
+    ) -> None:
         self.avro = AvroType(schema)
         shape = Shape(self.avro, None if key_schema is None else AvroType(key_schema))
         named = naming(mapping)
         self._reader = Reader(self.avro)
         self._read_key = None if shape.key is None else Reader(shape.key).read
         self._extract = extractor(mapping, shape, named)
-        self.plan = generated(mapping, shape, named, Names(), self._read_key, leave, "schema 7")
+        preflight, other = (None, None) if rules is None else (Preflight(*rules), Preflight(*rules))
+        self._seen = seen if other is None else partial(sent, preflight=other)
+        self.plan = generated(mapping, shape, named, Names(), self._read_key, leave, "schema 7", preflight)
 
     @property
     def source(self) -> str:
@@ -48,13 +79,13 @@ class Pair:
                 return REFUSED
             if self._read_key is not None and key is not None:
                 value[KEY] = self._read_key(key, 0)
-            return seen(self._extract(value))
+            return self._seen(self._extract(value))
         except Undecodable:
             return REFUSED
 
     def generated(self, data: bytes, key: bytes | None = None) -> str:
         try:
-            return seen(self.plan(data, 3, key, 0))
+            return self._seen(self.plan(data, 3, key, 0))
         except LeftError:
             return LEFT
 
@@ -73,8 +104,8 @@ def leave(_value: bytes, _start: int, _key: bytes | None, _key_start: int) -> Ev
     raise LeftError
 
 
-def pair_of(schema: object, mapping: Mapping) -> Pair | None:
+def pair_of(schema: object, mapping: Mapping, rules: Rules | None = None) -> Pair | None:
     try:
-        return Pair(schema, mapping)
+        return Pair(schema, mapping, rules=rules)
     except (NotCovered, Undecodable):
         return None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import pytest
+
 from tests.support.allocations import traced
 from tests.support.avro import fields, framed, record, varint
-from worker.core.events.decode import Decoder, SchemaMissing
+from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
 from worker.core.events.mapping import Mapping
 from worker.core.events.plans import PARTS_MAX
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
 
 MAPPING = Mapping("", "", "id", "", attributes="*", occurred_at="", event_id="", exclude=("x*",))
 WIDE = fields(("id", "string"), *((f"f{number}", ["null", "string"]) for number in range(100)))
@@ -26,13 +33,22 @@ def is_known(decoder: Decoder, schema_id: int) -> bool:
         return False
 
 
-def test_as_many_schemas_as_fit_take_30_mib() -> None:
+@pytest.mark.parametrize("preflight", [None, Preflight(IdentityRules(), AttributeRules())], ids=["events", "sent"])
+def test_as_many_schemas_as_fit_take_30_mib(preflight: Preflight | None) -> None:
     plans = 5
     decoder = Decoder(MAPPING)
-    decoder.add(0, WIDE)
+    if preflight is not None:
+        decoder.go_on_to(preflight)
+
+    def compile_plan(schema_id: int) -> None:
+        decoder.add(schema_id, WIDE)
+        with suppress(Undecodable):
+            decoder.decode_on(record(framed(schema_id, b"")))
+
+    compile_plan(0)
     with traced() as allocated:
         for schema_id in range(1, plans + 1):
-            decoder.add(schema_id, WIDE)
+            compile_plan(schema_id)
         held = allocated()
     assert held / (plans * WIDE_PARTS) * PARTS_MAX < 32 * 2**20
 
@@ -44,7 +60,7 @@ def test_the_least_recently_used_schema_is_forgotten_first_and_may_come_back() -
     assert all(is_known(decoder, schema_id) for schema_id in range(KEPT))
     assert is_known(decoder, 0)
     decoder.add(KEPT, KINDS)
-    assert [is_known(decoder, schema_id) for schema_id in (0, 1, 2, KEPT)] == [True, False, True, True]
+    assert [is_known(decoder, schema_id) for schema_id in (KEPT, 0, 1, 2)] == [True, True, False, True]
     decoder.add(1, KINDS)
     assert is_known(decoder, 1)
 

@@ -123,8 +123,7 @@ class Job:
         self.reads_at = now.mono + (rng.random() * 5.0 if rng.random() < 0.1 else 0.0)  # it reads slowly at times
         for partition, records in self.world.log.items() if self.positions else ():
             upto = min(len(records), self.positions[partition] + rng.randint(0, 20))
-            for said in records[self.positions[partition] : upto]:
-                self.redrive.receive(said, now)
+            self.redrive.receive(records[self.positions[partition] : upto], now)
             self.positions[partition] = upto
         self.redrive.read(self.positions)
 

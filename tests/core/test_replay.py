@@ -136,8 +136,7 @@ class Job:
             self.reads_at = now.mono + (rng.random() * 5.0 if rng.random() < 0.1 else 0.0)  # it reads slowly at times
             for partition, records in self.world.log.items():
                 upto = min(len(records), self.positions[partition] + rng.randint(0, 20))
-                for said in records[self.positions[partition] : upto]:
-                    replay.receive(copy(said), now)
+                replay.receive([copy(said) for said in records[self.positions[partition] : upto]], now)
                 self.positions[partition] = upto
             replay.read(self.positions)
         if replay.wants_ends and rng.random() < 0.7:
@@ -309,7 +308,7 @@ def test_a_user_who_changes_during_its_call_and_again_behind_it_gets_the_newest_
 
     def read(offset: int, tier: str) -> list[Call]:
         said = Said(key(1), User(phone(1)), {"tier": tier}, partition, offset, STARTED.wall_ms - 10_000, b"key")
-        replay.receive(said, driver.now)
+        replay.receive([said], driver.now)
         return goes_on(offset + 1)
 
     [call] = read(0, "bronze")

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from tests.core.drive import P0, P1
-from worker.core.model import Partition
+from worker.core.model import Partition, UserKey
 from worker.core.replay.progress import MARKS_MAX, Progress
-from worker.core.replay.scope import PLACES, Offsets
+from worker.core.replay.scope import PLACES, Offsets, place_of
 from worker.jobs.begin import Beginning, decide, filters_of, name_of, wanted
 from worker.jobs.diary import Begun, Diary, begun_of, notes_of
 from worker.jobs.spans import Reach
@@ -29,6 +29,13 @@ FULL = Progress(
 BEGUN = Begun(RANGES, "0123abcd", FULL)
 
 
+def test_notes_name_the_same_users_in_every_version_of_the_worker() -> None:
+    """Whoever gives users other places raises the version of the notes, so that nobody goes on from the old ones."""
+    assert place_of(UserKey("phone", "", "+13115552368")) == 14702382705506885610
+    assert place_of(UserKey("custom", "shop", "7")) == 7044603846265048191
+    assert '"v":2,' in notes_of(BEGUN)[P0].text
+
+
 def test_the_fullest_progress_fits_and_comes_back() -> None:
     notes = notes_of(BEGUN)
     assert max(len(note.text.encode()) for note in notes.values()) < NOTE_BYTES_MAX - 100
@@ -43,9 +50,9 @@ def test_the_fullest_progress_fits_and_comes_back() -> None:
         {P1: notes_of(BEGUN)[P1]},
         {P0: notes_of(BEGUN)[P0]},
         {P0: Note(5, ""), P1: Note(6, "")},
-        {P0: Note(5, '{"v": 2, "partitions": 1}')},
+        {P0: Note(5, '{"v": 3, "partitions": 1}')},
         {P0: Note(5, "[]")},
-        {P0: Note(5, '{"v": 1, "from": "x", "partitions": 1}')},
+        {P0: Note(5, '{"v": 2, "from": "x", "partitions": 1}')},
     ],
     ids=["none", "no head", "a part is missing", "another's", "of a later version", "no object", "garbage"],
 )

@@ -42,7 +42,7 @@ class FakeDecoder:
     def is_tombstone(self, record: Record) -> bool:
         return record.value is None
 
-    def decode(self, record: Record) -> Event:
+    def decode_on(self, record: Record) -> Event:
         schema_id = int(record.value or b"0")
         if schema_id not in self.known:
             raise SchemaMissing(schema_id)

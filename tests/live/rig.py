@@ -43,6 +43,7 @@ class Brokers:
     raises: Exception | None = None
     close_raises: Exception | None = None
     held: set[Partition] = field(default_factory=set)
+    more_waits: bool = False
     rejoined: int = 0
     closed: bool = False
 

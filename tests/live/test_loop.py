@@ -96,6 +96,12 @@ def test_records_that_wait_already_are_taken_at_once(monkeypatch: pytest.MonkeyP
     assert rested(monkeypatch, Rig(window_seconds=5.0), loop.FEW_RECORDS) == []
 
 
+def test_large_records_of_which_a_poll_takes_few_do_not_wait_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(window_seconds=5.0)
+    rig.brokers.more_waits = True
+    assert rested(monkeypatch, rig, 2) == []
+
+
 def test_a_loop_that_is_not_told_to_gather_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rested(monkeypatch, Rig(window_seconds=0.0), 1, gather_seconds=0.0) == []
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from worker.settings.derived import gather_seconds, member_properties
+from worker.settings.derived import gather_seconds, held_seconds, member_properties
 from worker.settings.load import load
 from worker.settings.model import Settings
 
@@ -22,12 +22,18 @@ def settings(window_seconds: float, **properties: str) -> Settings:
     return load(None, {}, MINIMAL | given).settings
 
 
-@pytest.mark.parametrize(("window_seconds", "milliseconds"), [(1.0, 5), (5.0, 20), (3_600.0, 20)])
+@pytest.mark.parametrize(("window_seconds", "milliseconds"), [(1.0, 10), (5.0, 50), (3_600.0, 50)])
 def test_records_gather_for_a_small_part_of_the_window(window_seconds: float, milliseconds: int) -> None:
     made = settings(window_seconds)
     assert gather_seconds(made) == pytest.approx(milliseconds / 1000)
-    assert ("fetch.min.bytes" in member_properties(made)) == (milliseconds == 20), "at the brokers, if long enough"
+    assert ("fetch.min.bytes" in member_properties(made)) == (milliseconds == 50), "at the brokers, if long enough"
     assert int(member_properties(made)["fetch.wait.max.ms"]) >= 20, "an idle worker fetches no more often"
+
+
+def test_what_gathers_is_part_of_the_window() -> None:
+    """Records gather before a turn takes them, and so do the calls that become due: each change waits twice."""
+    assert held_seconds(settings(5.0)) == pytest.approx(4.9)
+    assert held_seconds(settings(0.0)) == 0.0
 
 
 @pytest.mark.parametrize("window_seconds", [0.0, 0.1, 3.9])

@@ -56,7 +56,7 @@ from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.events.decode import SchemaMissing, Undecodable
 from worker.core.letters.datum import letter_id
-from worker.core.model import Event, Letter, Record, SchemaId, User
+from worker.core.model import Event, Letter, Record, SchemaId, Sendable, User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -97,6 +97,7 @@ class CatalogueDecoder:
         self._events = events
         self._knows_all = knows_all
         self._known: set[SchemaId] = {1}
+        self._preflight: Preflight | None = None
 
     def add(self, schema_id: SchemaId, _: object) -> None:
         """The registry answered: this schema is known from now on."""
@@ -119,6 +120,20 @@ class CatalogueDecoder:
         if event is None:
             raise Undecodable("not a record of the catalogue")
         return event
+
+    def go_on_to(self, preflight: Preflight) -> None:
+        """`decode_on` goes on to preflight."""
+        self._preflight = preflight
+
+    def decode_on(self, record: Record) -> Event | Sendable | None:
+        """As of the real one, by way of the event."""
+        event = self.decode(record)
+        if event is None or self._preflight is None:
+            return event
+        checked = self._preflight.check(event)
+        if not (checked.key and checked.accepted) or checked.sent or checked.refusals or checked.dropped_identifiers:
+            return event
+        return checked.key, dict(checked.accepted), event.occurred_at_ms, event.event_id, checked.passed_over
 
 
 @dataclass(frozen=True, slots=True)

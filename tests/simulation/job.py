@@ -121,7 +121,7 @@ class Job:
         self.senders = JobSenders(cluster, self, concurrency)
         self.engine = Engine(
             options,
-            decoder=cast("Decoder", None),
+            decoder=cast("Decoder", cluster.catalogue.decoder()),
             preflight=cluster.preflight,
             backoff=cluster.backoff,
             now=now,
@@ -150,8 +150,9 @@ class Job:
 
     def _open(self, starts: Mapping[Partition, int]) -> Reading:
         self._range = LogRange(self._replays, self, starts)
-        decoder = cast("Decoder", self._cluster.catalogue.decoder(knows_all=True))
-        return Reading(cast("ranges.Range", self._range), decoder, None)
+        decoder = self._cluster.catalogue.decoder(knows_all=True)
+        decoder.go_on_to(self._cluster.preflight)
+        return Reading(cast("ranges.Range", self._range), cast("Decoder", decoder), None)
 
     # -- what happens to it ------------------------------------------------------------------------------------------
 

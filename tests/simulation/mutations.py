@@ -193,12 +193,14 @@ def lets_records_pass_one_that_waits_for_its_schema(patch: pytest.MonkeyPatch) -
     """Only the record itself waits; later records of its partition overtake it."""
     original = Intake.receive
 
-    def receive(self: Intake, ledger: Ledger, record: Record, now: Now) -> None:
-        waiting = self._stalled.pop(ledger, None)
-        original(self, ledger, record, now)
-        if waiting is not None:
-            waiting.extend(self._stalled.get(ledger, ()))
-            self._stalled[ledger] = waiting
+    def receive(self: Intake, ledgers: Mapping[Partition, Ledger], records: Sequence[Record], now: Now) -> None:
+        for record in records:
+            ledger = ledgers.get(record.partition)
+            waiting = None if ledger is None else self._stalled.pop(ledger, None)
+            original(self, ledgers, [record], now)
+            if ledger is not None and waiting is not None:
+                waiting.extend(self._stalled.get(ledger, ()))
+                self._stalled[ledger] = waiting
 
     patch.setattr(Intake, "receive", receive)
 

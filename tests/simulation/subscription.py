@@ -109,6 +109,11 @@ class Subscription:
         """As `Group.silent_seconds`: known from librdkafka's statistics, which don't arrive inside a callback."""
         return 0.0 if self.in_callback else self.contact.silent_seconds(self.cluster.timeline.now)
 
+    @property
+    def more_waits(self) -> bool:
+        """Of no use here: a member's turns come at the cluster's times."""
+        return False
+
     def subscribe(self, listener: Listener) -> None:
         """Does nothing: `Member` calls the membership itself, since here a revoke callback takes many turns."""
 

@@ -1,6 +1,6 @@
 """One connection that carries one exchange at a time.
 
-    begin -> the request is written -> data_received -> a plain answer, or h11's events -> the exchange's future
+    begin -> the request is written -> buffer_updated -> a plain answer, or h11's events -> the exchange's future
 
 Bytes that arrive while no exchange is under way end the connection: they would pass for the answer to the next request.
 """
@@ -23,6 +23,9 @@ PIECE_BYTES: Final = 16 * 1024
 """The size of the pieces that a request is written in. The fence is asked before each one. What the kernel does not
 take at once, asyncio would write later without asking. So a piece is small enough for a socket that is ready for
 writing: Linux then has a third of its buffer free."""
+_BUFFER_BYTES: Final = 16 * 1024
+"""How much is read at once: as much as one record of TLS holds. `asyncio.Protocol` makes an object of 256 KiB for each
+read, which costs more than the read."""
 _ROOM_SECONDS: Final = 0.01
 """How often to look whether the kernel takes another piece. No event of asyncio tells."""
 _CONNECT: Final = b"CONNECT"
@@ -45,13 +48,14 @@ class Received:
         return {b"transfer-encoding", b"content-length"} <= {name for name, _ in self.headers}
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A TCP or TLS connection. Every method is called in its loop's thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._wire: asyncio.Transport | None = None  # the TCP transport, also inside TLS
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._poll = select.poll()
         self._flags = 0  # what the socket was ready for when `has_unread` looked
         self._answer: asyncio.Future[Received] | None = None  # of the latest exchange
@@ -179,8 +183,13 @@ class Connection(asyncio.Protocol):
         self._poll.register(descriptor, select.POLLIN | select.POLLOUT)
         self.is_open = True
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - what asyncio would like
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes of the answer, or bytes that nobody asked for."""
+        data = bytes(self._buffer[:nbytes])
         if self._answer is None or self._answer.done():
             self.abort()
         elif self._reader is None and (plain := plain_answer(data, self._received.bytes_max)) is not None:

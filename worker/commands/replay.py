@@ -185,7 +185,7 @@ class _Run:
         if anew:
             self._warn_of_retention()
         users = Users(self._users, parts.identity_rules(self._settings))
-        scope = Scope(begun.ranges, users.include, options.attributes)
+        scope = Scope(begun.ranges, None if self._users is None else users.include, options.attributes)
         starts = self._starts(begun)
         task = ReplayTask(self._name, begun, anew, scope, starts, options.rate, options.dry_run, self._say)
         who, board = parts.identity(self._settings), JobBoard("replay", self._name)

@@ -175,14 +175,7 @@ class Engine:
 
     def receive(self, records: Sequence[Record], now: Now) -> None:
         """Takes in polled records. Ignores those of a partition that was dropped since the poll."""
-        ledgers, partition, ledger = self._ledgers, None, None
-        for record in records:
-            if record.partition is not partition:  # many in a row are of one partition, and have the same object for it
-                ledger = ledgers.get(partition := record.partition)
-            if ledger is not None:
-                ledger.went_back = ledger.went_back or record.offset < ledger.last_offset
-                ledger.last_offset = record.offset
-                self._intake.receive(ledger, record, now)
+        self._intake.receive(self._ledgers, records, now)
 
     def passed(self, offsets: Mapping[Partition, int]) -> None:
         """No record lies between the last received one and these offsets: a transaction's end, for one, is none."""

@@ -1,24 +1,24 @@
 """From records to open entries and dead letters.
 
-Two halves: `events.reading.read` decodes a record, then `Intake.take` runs preflight and absorbs the change into an
-entry. If a record's schema is not known yet, its partition stalls: that record and all behind it wait here, in order,
-until the registry answers. The other partitions go on.
+Two halves: `events.reading.read_on` decodes a record, and nearly always goes on to preflight; then `Intake` runs
+preflight where that is left, and an entry absorbs the change. If a record's schema is not known yet, its partition
+stalls: that record and all behind it wait here, in order, until the registry answers. The other partitions go on.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.core.delivery.gate import HaltReason
 from worker.core.events.decode import Decoder
-from worker.core.events.reading import Content, NeedsSchema, PassedOver, Unreadable, read
+from worker.core.events.reading import NeedsSchema, PassedOver, Unreadable, read_on
 from worker.core.facts import Facts, Halted, Resumed, SharedUser
 from worker.core.letters.letter import letter_of_record, letter_of_refusal
 from worker.core.letters.outbox import OffsetOwner, Outbox
-from worker.core.model import Event, Letter, Now, Partition, Record, SchemaId, UserKey
+from worker.core.model import Event, Letter, Now, Partition, Record, Scalar, SchemaId, User, UserKey
 from worker.core.rules.preflight import Preflight
 from worker.core.totals import Totals
 from worker.core.waiting.change import Change, Shapes
@@ -58,6 +58,7 @@ class Intake:
         totals: Totals,
         facts: Facts,
     ) -> None:
+        decoder.go_on_to(preflight)
         self._decoder = decoder
         self._preflight = preflight
         self._window = window
@@ -73,34 +74,32 @@ class Intake:
         self._forget_absent_at = math.inf
         self._storm_ms = 0  # when the latest storm of unusable records began
 
-    def receive(self, ledger: Ledger, record: Record, now: Now) -> None:
-        """Takes in a partition's next record, or queues it while the partition waits for a schema."""
+    def receive(self, ledgers: Mapping[Partition, Ledger], records: Sequence[Record], now: Now) -> None:
+        """Takes in the next records of these partitions, ignores others, and queues those that wait for a schema."""
         if now.mono >= self._forget_absent_at:
             self._forget_absent_at = math.inf
             self._decoder.forget_absent()
-        waiting = self._stalled.get(ledger)
-        if waiting is None:
-            if self._admit(ledger, record, now):
-                return
-        elif isinstance(content := read(record, self._decoder), NeedsSchema):
-            # Ask now, not when its turn comes: each unknown id may take half a minute to be believed.
-            self._ahead.setdefault(ledger, set()).add(content.schema_id)
+        stalled, partition, ledger = self._stalled, None, None
+        for record in records:
+            if record.partition is not partition:  # many in a row are of one partition, and have the same object for it
+                partition = record.partition
+                ledger = ledgers.get(partition)
+            if ledger is None:
+                continue
+            if record.offset < ledger.last_offset:
+                ledger.went_back = True
+            ledger.last_offset = record.offset
+            if ledger in stalled:
+                # Ask now, not when its turn comes: each unknown id may take half a minute to be believed.
+                if isinstance(content := read_on(record, self._decoder), NeedsSchema):
+                    self._ahead.setdefault(ledger, set()).add(content.schema_id)
+                self._queue(ledger, record)
+            elif not self._admit(ledger, record, now):
+                self._queue(ledger, record)
+
+    def _queue(self, ledger: Ledger, record: Record) -> None:
         self._stalled.setdefault(ledger, deque()).append(record)
         self._memory.add(RECORD_BYTES + record.size_bytes)
-
-    def take(self, ledger: Ledger, record: Record, content: Content, now: Now) -> None:
-        """Turns a decoded record into changes (absorbed by entries) and dead letters (added to the outbox)."""
-        match content:
-            case Event():
-                self._take_event(ledger, record, content, now)
-            case Unreadable():
-                self._sparing.unreadable(ledger, record.offset)
-                self._add_letter(letter_of_record(record, content.detail, now), ledger, record, now)
-            case PassedOver():
-                self._totals.tombstones += content.tombstone
-                self._totals.ignored += 1
-        self._totals.records += 1
-        ledger.read(record.offset)
 
     def schema(self, schema_id: SchemaId, schema: object | None, now: Now) -> None:
         """The registry has answered (None: it has no such schema): resumes the partitions that wait for it."""
@@ -164,12 +163,25 @@ class Intake:
         self._ahead.pop(ledger, None)
 
     def _admit(self, ledger: Ledger, record: Record, now: Now) -> bool:
-        """Decodes one record and takes it in. False if its schema is missing."""
-        content = read(record, self._decoder)
-        if isinstance(content, NeedsSchema):
+        """Reads one record and takes it in: as a change of an entry, as dead letters, or both. False: no schema yet."""
+        content = read_on(record, self._decoder)
+        if isinstance(content, tuple):
+            key, values, occurred_at_ms, event_id, passed_over = content
+            self._totals.passed_over += passed_over
+            self._absorb(ledger, record, now, key, values, occurred_at_ms, event_id)
+        elif isinstance(content, Event):
+            self._take_event(ledger, record, content, now)
+        elif isinstance(content, Unreadable):
+            self._sparing.unreadable(ledger, record.offset)
+            self._add_letter(letter_of_record(record, content.detail, now), ledger, record, now)
+        elif isinstance(content, PassedOver):
+            self._totals.tombstones += content.tombstone
+            self._totals.ignored += 1
+        else:
             self._missing[ledger] = content.schema_id
             return False
-        self.take(ledger, record, content, now)
+        self._totals.records += 1
+        ledger.read(record.offset)
         return True
 
     def _take_event(self, ledger: Ledger, record: Record, event: Event, now: Now) -> None:
@@ -186,10 +198,25 @@ class Intake:
                 totals.ignored += 1
                 totals.empty += 1
             return
+        self._absorb(ledger, record, now, key, accepted, event.occurred_at_ms, event.event_id, checked.sent)
+
+    def _absorb(  # one argument for each of its parts: it is done for nearly every record
+        self,
+        ledger: Ledger,
+        record: Record,
+        now: Now,
+        key: UserKey,
+        accepted: Mapping[str, Scalar],
+        occurred_at_ms: int | None,
+        event_id: str | None,
+        sent: User | None = None,
+    ) -> None:
+        """The user's entry takes in what may be sent of the record."""
+        totals = self._totals
         totals.changes += 1
         if self._outbox.earn_and_release():
             self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        values = self._sparing.changed(key, checked.sent, accepted, ledger, now.mono)
+        values = self._sparing.changed(key, sent, accepted, ledger, now.mono)
         if values is not accepted:
             totals.spared_values += len(accepted) - len(values)
         if not values:
@@ -198,14 +225,7 @@ class Intake:
             return
         names = self._shapes[tuple(values)]
         change = Change.of_record(
-            ledger,
-            record,
-            key,
-            names,
-            values,
-            occurred_at_ms=event.occurred_at_ms,
-            event_id=event.event_id,
-            sent=checked.sent,
+            ledger, record, key, names, values, occurred_at_ms=occurred_at_ms, event_id=event_id, sent=sent
         )
         if self._window.absorb(key, change, now.mono):
             if not totals.shared_users:

@@ -17,7 +17,7 @@ from worker.core.replay.progress import Progress
 from worker.core.replay.scope import Offsets
 from worker.kafka.notebook import Note, Notebook
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # another one as soon as users get other places
 _PLACE_BYTES: Final = 8
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from worker.core.events.reading import Content, Unreadable
-from worker.core.model import Event, Now, Partition, Record
+from worker.core.model import Event, Now, Partition, Record, Sendable
 from worker.core.replay.said import Said
 from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
@@ -32,11 +32,11 @@ class Counts:
     bytes: int = 0
     unreadable: int = 0
 
-    def add(self, records: Collection[tuple[Record, Content]]) -> None:
+    def add(self, more: Counts) -> None:
         """The next of them."""
-        self.records += len(records)
-        self.bytes += sum(len(record.key or b"") + len(record.value or b"") for record, _ in records)
-        self.unreadable += sum(isinstance(content, Unreadable) for _, content in records)
+        self.records += more.records
+        self.bytes += more.bytes
+        self.unreadable += more.unreadable
 
 
 class Follows(Protocol):
@@ -45,8 +45,8 @@ class Follows(Protocol):
     def reread(self) -> bool:
         """Whether to begin to read from the start. True once for each pass."""
 
-    def receive(self, said: Said, now: Now) -> None:
-        """What the next record of a partition says."""
+    def receive(self, saids: Sequence[Said], now: Now) -> None:
+        """What the next records say, in the order of each partition."""
 
     def read(self, positions: Mapping[Partition, int]) -> None:
         """All records before these offsets were received."""
@@ -110,31 +110,34 @@ class Follower:
     ) -> None:
         self._stack.close()
 
-    def turn(self, wait_seconds: float) -> None:
-        """Reads what is there; waits up to `wait_seconds` for the first record. Errors as `Range.poll`."""
+    def turn(self, wait_seconds: float) -> bool:
+        """Reads what is there; waits up to `wait_seconds` for the first record. Returns whether there were any.
+
+        Errors as `Range.poll`.
+        """
         reading = self._reading
         if self._replay.reread() or reading is None:
             reading = self._begin_pass()
         if self._replay.wants_ends:
             self._ends.ask(self._clock().mono)
-        records = reading.poll(wait_seconds)
+        records = reading.poll_on(wait_seconds)
         now = self._clock()
         if self._left:
             if any(position > self._ranges[each].stop for each, position in reading.positions.items()):
                 # What lies behind the range is read again afterwards.
                 records = [each for each in records if each[0].offset < self._ranges[each[0].partition].stop]
-            if self.passes == 1:
-                self.counts.add(records)
         elif self._around:
             records = [each for each in records if not self._is_taken(each[0])]
-        for record, content in records:
-            if isinstance(content, Event):
-                self._take(record, content, now)
+        saids, counts = self._heard(records)
+        if self._left and self.passes == 1:
+            self.counts.add(counts)
+        self._replay.receive(saids, now)
         self._advance(reading)
         self._replay.read(self._positions)
         if (answer := self._ends.answer()) is not None:
             self._known_ends = answer[0]
             self._replay.ends(*answer)
+        return bool(records)
 
     def _begin_pass(self) -> Reading:
         """First the range alone: what a later record says counts for users that the range names in any partition."""
@@ -181,20 +184,46 @@ class Follower:
         done = sum(positions[each] - start for each, start in starts.items())
         return done, max(done, sum(max(0, self._known_ends.get(each, 0) - start) for each, start in starts.items()))
 
-    def _take(self, record: Record, event: Event, now: Now) -> None:
-        checked = self._preflight.check(event)
-        if checked.key is None or not checked.accepted:
-            return
-        said = Said(
-            checked.key,
-            checked.sent,
-            checked.accepted,
-            record.partition,
-            record.offset,
-            record.timestamp_ms,
-            record.key,
-            record.headers,
-            event.occurred_at_ms,
-            event.event_id,
-        )
-        self._replay.receive(said, now)
+    def _heard(self, records: Sequence[tuple[Record, Content | Sendable]]) -> tuple[list[Said], Counts]:
+        """What of these records may be sent, and how many there are."""
+        check, counts = self._preflight.check, Counts(len(records))
+        found: list[Said] = []
+        for record, content in records:
+            size_bytes = len(record.key or b"") + len(record.value or b"")
+            counts.bytes += size_bytes
+            if isinstance(content, tuple):
+                key, values, occurred_at_ms, event_id, _ = content
+                found.append(
+                    Said(
+                        key,
+                        None,
+                        values,
+                        record.partition,
+                        record.offset,
+                        record.timestamp_ms,
+                        record.key,
+                        record.headers,
+                        occurred_at_ms,
+                        event_id,
+                        size_bytes,
+                    )
+                )
+            elif not isinstance(content, Event):
+                counts.unreadable += isinstance(content, Unreadable)
+            elif (checked := check(content)).key is not None and checked.accepted:
+                found.append(
+                    Said(
+                        checked.key,
+                        checked.sent,
+                        checked.accepted,
+                        record.partition,
+                        record.offset,
+                        record.timestamp_ms,
+                        record.key,
+                        record.headers,
+                        content.occurred_at_ms,
+                        content.event_id,
+                        size_bytes,
+                    )
+                )
+        return found, counts

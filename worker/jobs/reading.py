@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
-from typing import Final, Self
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Self, TypeVar
 
 from worker.core.events.decode import Decoder
-from worker.core.events.reading import Content, NeedsSchema, read
-from worker.core.model import Partition, Record, SchemaId
+from worker.core.events.reading import Content, NeedsSchema, read, read_on
+from worker.core.model import Partition, Record, SchemaId, Sendable
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 
 _BUSY_SECONDS: Final = 0.01
+Heard = TypeVar("Heard")
 
 
 class Reading:
@@ -45,12 +46,22 @@ class Reading:
 
     def poll(self, timeout_seconds: float) -> list[tuple[Record, Content]]:
         """What the next records say. Waits up to `timeout_seconds` for the first; errors as `Range.poll`."""
+        return self._poll(timeout_seconds, read)
+
+    def poll_on(self, timeout_seconds: float) -> list[tuple[Record, Content | Sendable]]:
+        """As `poll`, by a decoder that goes on to preflight."""
+        return self._poll(timeout_seconds, read_on)
+
+    def _poll(
+        self, timeout_seconds: float, read: Callable[[Record, Decoder], Heard | NeedsSchema]
+    ) -> list[tuple[Record, Heard]]:
         if self._schemas is not None:
             for schema_id, schema in self._schemas.answers():
                 self._decoder.add(schema_id, schema)
         if not self._waiting:
             self._waiting = self._reader.poll(timeout_seconds)
-        found, decoder = [], self._decoder
+        decoder = self._decoder
+        found: list[tuple[Record, Heard]] = []
         for record in self._waiting:
             content = read(record, decoder)
             if isinstance(content, NeedsSchema):

@@ -17,6 +17,7 @@ STOP_SECONDS: Final = 8.0
 """After a stop is requested, replies and progress are waited for so long at most."""
 _IDLE_SECONDS: Final = 0.05
 _GROWTH_SECONDS: Final = 30.0
+_POLLS: Final = 4  # about 10 ms of reading
 
 
 class ReplayJob:
@@ -92,7 +93,7 @@ class ReplayJob:
 
     def _step(self, now: Now, *, may_call: bool) -> None:
         engine, replay = self._exchange.engine, self._replay
-        self._follower.turn(0.0 if self._exchange.busy else _IDLE_SECONDS)
+        self._read()
         replay.step(now)
         self._diary.turn(replay.progress, replay.marked)
         if self._diary.kept is not None:
@@ -101,6 +102,13 @@ class ReplayJob:
         if may_call and replay.may_call(self._exchange.clock()):
             free = max(0, self._concurrency - engine.in_flight - self._diary.unsaved)
         self._exchange.step(BUSY_SECONDS, free)
+
+    def _read(self) -> None:
+        """Reads what is there. Several polls of it as long as nothing is sent: so the rest of a turn costs less."""
+        wait_seconds = 0.0 if self._exchange.busy else _IDLE_SECONDS
+        for _ in range(_POLLS):
+            if not self._follower.turn(wait_seconds) or self._replay.phase is not Phase.READING:
+                break
 
     @property
     def is_over(self) -> bool:

@@ -19,7 +19,7 @@ from worker.kafka.missing_topics import MissingTopics
 from worker.kafka.paused_logs import PausedLogs
 from worker.kafka.positions import Positions
 from worker.kafka.properties import Properties, consumer_properties, milliseconds, uses_kip_848
-from worker.kafka.records import PollSize, partitions_of, record_of
+from worker.kafka.records import PollSize, partitions_of, runs_of
 from worker.kafka.renewal import Renewal
 from worker.kafka.unstarted import Unstarted
 from worker.live.ports import Listener
@@ -43,6 +43,9 @@ class Subscription:
         topics: names. A name that starts with `^` is a pattern.
         log: gets rate-limited lines without any content of a record.
 
+    Attributes:
+        more_waits: whether the latest poll took all that it may take at once. More may be there already.
+
     Example:
         >>> subscription.subscribe(listener)
         >>> records = subscription.poll(0.1)  # also calls the listener
@@ -62,6 +65,7 @@ class Subscription:
         self._connection = Connection("consumer", log, self._take_statistics, self._missing.suspect)
         self._log = log
         self._poll_size = PollSize()
+        self.more_waits = False
         self._paused: set[Partition] = set()
         self._commits = Commits(self._assigned, log)
         self._positions = Positions(lambda partition: self._fetched(partition)[0])
@@ -114,11 +118,18 @@ class Subscription:
         self._rejoin_if_due()
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
-        messages = self._consumer.consume(1, timeout_seconds)
-        if messages and (more := self._poll_size.more(records_max)):
-            messages += self._consumer.consume(more, 0)
+        most = self._poll_size.most(records_max)
+        messages = self._consumer.consume(1, timeout_seconds) if timeout_seconds else []
+        if most > len(messages) and (messages or not timeout_seconds):
+            messages += self._consumer.consume(most - len(messages), 0)
+        self.more_waits = len(messages) == most
         self._raise_pending()
-        records = [record for message in messages if (record := self._record(message)) is not None]
+        records: list[Record] = []
+        for run, end in runs_of(messages):
+            self._positions.came(run)
+            records += run
+            if end is not None:
+                self._failed(*end)
         if records:
             self._connection.answered()
             self._poll_size.saw(records)
@@ -260,18 +271,6 @@ class Subscription:
     def _bounds(self, partition: Partition) -> tuple[int, int]:
         return self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_BOUNDS_SECONDS)
 
-    def _record(self, message: Message) -> Record | None:
-        error = message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
-                self._end_reached(message)
-            else:
-                self._record_failed(message.topic() or "", message.partition(), error)
-            return None
-        record = record_of(message)
-        self._positions.came(record.partition, record.offset)
-        return record
-
     def _end_reached(self, message: Message) -> None:
         # It comes in order with the records, so all records before this offset were returned.
         topic, number, offset = message.topic(), message.partition(), message.offset()
@@ -281,11 +280,14 @@ class Subscription:
             self._positions.ended(partition, offset)
             self._missing.found([topic])
 
-    def _record_failed(self, topic: str, number: int | None, error: KafkaError) -> None:
+    def _failed(self, message: Message, error: KafkaError) -> None:
+        topic, number = message.topic() or "", message.partition()
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
+            self._end_reached(message)
         # With `auto.offset.reset=error`, librdkafka reports this once and then never reads the partition again.
-        if error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
+        elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - a public name of the library
             raise SourceFailed(in_words(error))
-        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
+        elif error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             self._missing.add(topic, error)
         elif number is not None and (partition := Partition(topic, number)) in self._assigned:
             self._positions.failed(partition, in_words(error))

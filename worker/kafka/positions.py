@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from worker.core.facts import DeletedUnread
-from worker.core.model import Partition
+from worker.core.model import Partition, Record
 
 _FAULT_SECONDS: Final = 60.0  # librdkafka reports a batch that it cannot read again every few seconds
 
@@ -21,7 +21,7 @@ class Positions:
     """Compares each record's offset with the expected one. Used by the member's thread only.
 
         positions.begin({partition: 10})  # its committed offset
-        positions.came(partition, 40)  # and the log begins at 40
+        positions.came([record])  # its offset is 40, and there the log begins
         positions.deleted()  # [DeletedUnread(partition, first=10, offsets=30)]
 
     Attributes:
@@ -47,12 +47,24 @@ class Positions:
             else:
                 self._expected.setdefault(partition, offset)
 
-    def came(self, partition: Partition, offset: int) -> None:
-        """The partition's next record has this offset."""
-        if self.passed:
-            self.passed.pop(partition, None)
-        if self._faults:
-            self._faults.pop(partition, None)
+    def came(self, records: Iterable[Record]) -> None:
+        """These are the next records of their partitions."""
+        of: Partition | None = None
+        following = -1
+        for record in records:
+            if record.partition is not of or record.offset != following:
+                if of is not None:
+                    self._expected[of] = following
+                of = record.partition
+                self._read_on(of, record.offset)
+            following = record.offset + 1
+        if of is not None:
+            self._expected[of] = following
+
+    def _read_on(self, partition: Partition, offset: int) -> None:
+        """The next record is of another partition than the one before, or lies behind a gap."""
+        self.passed.pop(partition, None)
+        self._faults.pop(partition, None)
         self._move(partition, offset, offset + 1)
 
     def ended(self, partition: Partition, offset: int) -> None:

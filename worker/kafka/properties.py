@@ -176,7 +176,7 @@ _FETCH_BYTES: Final = 16_384  # a fetch of so much is worth its answer
 # in a rebalance, nor for one that is resumed. The default is 500 ms.
 _WAIT_MS: Final = 100
 # Gathering so shortly would cost the brokers more than it saves: where nothing comes, each fetch is answered empty.
-_GATHER_MS_MIN: Final = 20
+_GATHER_MS_MIN: Final = 40
 
 
 def gathering_properties(seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from worker.core.model import Partition, Record
 from worker.kafka.connection import Connection, connecting, in_words
 from worker.kafka.properties import Properties, consumer_properties
-from worker.kafka.records import PollSize, record_of
+from worker.kafka.records import PollSize, runs_of
 
 _OFFSETS_MAX: Final = 2**63 - 1
 _GONE: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
@@ -92,14 +92,13 @@ class Range:
             RangeFailed: A topic is gone or forbidden, or librdkafka reported a fatal error.
         """
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and (more := self._poll_size.more()):
+        if messages and (more := self._poll_size.most() - 1):
             messages += self._consumer.consume(more, 0)
-        records = []
-        for message in messages:
-            if (error := message.error()) is None:
-                records.append(record_of(message))
-            else:
-                self._met(error, message)
+        records: list[Record] = []
+        for run, end in runs_of(messages):
+            records += run
+            if end is not None:
+                self._met(*end)
         if records:
             self._connection.answered()
             self._poll_size.saw(records)
@@ -122,7 +121,7 @@ class Range:
             self._consumer.resume([TopicPartition(*partition) for partition in freed])
         self._paused = wanted
 
-    def _met(self, error: KafkaError, message: Message) -> None:
+    def _met(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name of the library
             # Its offset may lie behind the last record: a transaction's end is none, and compaction leaves gaps.
             self._move(Partition(message.topic() or "", message.partition() or 0), message.offset() or 0)

@@ -13,7 +13,7 @@ from worker.live.exchange import BUSY_SECONDS, Exchange
 from worker.live.membership import Membership
 from worker.live.ports import Group
 
-FEW_RECORDS: Final = 100  # with fewer, a turn costs more than its records
+FEW_RECORDS: Final = 250  # with more, their turn costs little beside them
 POLL_SECONDS: Final = 0.1  # the longest wait for records if there is nothing else to do
 
 
@@ -91,10 +91,9 @@ class Loop:
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
-        wait_seconds, records_max = self._wait_seconds(), self._membership.records_max
-        records = self._group.poll(0.0 if in_flight else wait_seconds, records_max)
-        self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
-        if self._gather_seconds and 0 < len(records) < min(FEW_RECORDS, records_max or FEW_RECORDS):
+        records = self._group.poll(0.0 if in_flight else self._wait_seconds(), self._membership.records_max)
+        self._membership.turn(records, wait_seconds=self._wait_seconds() if in_flight and not records else 0.0)
+        if self._gather_seconds and 0 < len(records) < FEW_RECORDS and not self._group.more_waits:
             self._gather()
 
     def _gather(self) -> None:

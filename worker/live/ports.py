@@ -52,6 +52,10 @@ class Group(Protocol):
     def commits_refused(self) -> int:
         """The number of commits that the brokers refused since the start."""
 
+    @property
+    def more_waits(self) -> bool:
+        """Whether the latest poll took all that it may take at once. More may be there already."""
+
     def subscribe(self, listener: Listener) -> None:
         """Joins the group. `poll` and `close` call the listener."""
 

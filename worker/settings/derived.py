@@ -10,8 +10,8 @@ from worker.settings.model import Settings
 
 _STATISTICS_PER_LEASE: Final = 8
 _CONTACT_SHARE: Final = 0.8  # of the session time-out
-_GATHER_SHARE: Final = 0.005  # of the window
-_GATHER_SECONDS_MAX: Final = 0.02
+_GATHER_SHARE: Final = 0.01  # of the window
+_GATHER_SECONDS_MAX: Final = 0.05
 
 
 def kafka_properties(settings: Settings) -> dict[str, Any]:
@@ -42,6 +42,14 @@ def gather_seconds(settings: Settings) -> float:
     They gather here, and at the brokers as well if this is long enough (`gathering_properties`).
     """
     return min(_GATHER_SHARE * settings.window.seconds, _GATHER_SECONDS_MAX)
+
+
+def held_seconds(settings: Settings) -> float:
+    """How long the engine holds a user's first change.
+
+    What gathers is part of the window: a record waits for a turn that takes it, and its call for another one.
+    """
+    return settings.window.seconds - 2 * gather_seconds(settings)
 
 
 def lease_seconds(settings: Settings) -> float:

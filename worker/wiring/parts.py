@@ -32,7 +32,7 @@ from worker.live.ports import Schemas
 from worker.ops.traces import LINKS_MAX
 from worker.registry.bundled import bundled
 from worker.registry.directory import DirectorySchemas, read_schema
-from worker.settings.derived import kafka_properties
+from worker.settings.derived import held_seconds, kafka_properties
 from worker.settings.model import Settings
 
 USER_AGENT: Final = f"attentive-attribute-worker/{package.__version__}"
@@ -120,7 +120,7 @@ def engine(
     """
     attentive = settings.attentive
     options = Options(
-        window_seconds=settings.window.seconds,
+        window_seconds=held_seconds(settings),
         max_bytes=settings.window.max_bytes,
         requests_per_second=attentive.requests_per_second,
         concurrency=attentive.concurrency,

@@ -135,13 +135,14 @@ def follower(
     log: FilteringBoundLogger,
 ) -> Follower:
     """Reads the log from these offsets on."""
+    preflight = parts.preflight(settings)
     return Follower(
         feeds,
         scope,
         starts,
-        open_reading=reading_opener(settings, source, log),
+        open_reading=reading_opener(settings, source, log, preflight),
         ends=Ends(admin, starts, ENDS_SECONDS),
-        preflight=parts.preflight(settings),
+        preflight=preflight,
         clock=clock,
     )
 

@@ -10,7 +10,8 @@ from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
 from worker.core.events.planning import Planner
 from worker.core.events.plans import Plan, Plans
-from worker.core.model import SCHEMA_ID_MAX, Event, Record, SchemaId
+from worker.core.model import SCHEMA_ID_MAX, Event, Record, SchemaId, Sendable
+from worker.core.rules.preflight import Preflight
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]
 
@@ -83,7 +84,7 @@ class Decoder:
         try:
             self._bare = None if writer_schema is None else _prepared(writer_schema, "the writer schema")
             if self._bare is not None and (self._key is None or self._key_type is not None):
-                self._plan(None, None)
+                self._compiled(Shape(self._bare, self._key_type), "the writer schema")
         except Undecodable as error:
             raise ValueError(str(error)) from None
 
@@ -102,14 +103,14 @@ class Decoder:
             return
         try:
             avro = _prepared(schema, f"schema {schema_id}")
-            self._types.put(schema_id, avro, avro.parts)
-            if self._key is None:
-                self._plan(schema_id, None)
         except Undecodable as error:
             self._mark_unusable(schema_id, str(error))
-        else:
-            self._unusable.pop(schema_id, None)
-            self._absent.discard(schema_id)
+            return
+        self._types.put(schema_id, avro, avro.parts)
+        self._plans.forget((schema_id, None))
+        self._latest = None
+        self._unusable.pop(schema_id, None)
+        self._absent.discard(schema_id)
 
     def forget_absent(self) -> None:
         """Forgets which ids do not exist: their next records ask for them again."""
@@ -129,9 +130,24 @@ class Decoder:
     def decode(self, record: Record) -> Event | None:
         """The event in a record that is not a tombstone. None if the mapping's rules ignore the record.
 
+        Only of a decoder that does not go on to preflight.
+
         Raises:
             SchemaMissing: The schema of its value, or of its key, is not known yet.
             Undecodable: Its bytes do not fit the schema. The message becomes the dead letter's detail.
+        """
+        event = self.decode_on(record)
+        assert not isinstance(event, tuple)  # noqa: S101 - see above
+        return event
+
+    def go_on_to(self, preflight: Preflight) -> None:
+        """`decode_on` goes on to preflight, as far as generated code can. To be called before the first record."""
+        self._planner.preflight = preflight
+
+    def decode_on(self, record: Record) -> Event | Sendable | None:
+        """As `decode`; but what is sent of the event, if nothing of it is refused and the decoder goes on to preflight.
+
+        The event is left where that is not plain at once: it may still come to the same.
         """
         value = record.value
         if value is None:
@@ -147,7 +163,7 @@ class Decoder:
                 raise Undecodable(f"{why}; {hint}") from None
             raise
 
-    def _decode(self, record: Record, value: bytes, value_id: SchemaId | None, start: int) -> Event | None:
+    def _decode(self, record: Record, value: bytes, value_id: SchemaId | None, start: int) -> Event | Sendable | None:
         key_id, key_start = (None, 0) if self._key is None else self._key.framed(record)
         plan = self._plans.get((value_id, key_id)) or self._plan(value_id, key_id)
         if self._key is None and start and not record.headers:
@@ -200,24 +216,29 @@ class Decoder:
         self._unusable[schema_id] = reason
 
     def _plan(self, value_id: SchemaId | None, key_id: SchemaId | None) -> Plan:
-        """Compiles the plan of a value's schema beside a key's. Whatever an odd one raises is `Undecodable`."""
+        """Compiles the plan of a value's schema beside a key's. If no record of them could be read, it says why."""
         what = "the writer schema" if value_id is None else f"schema {value_id}"
         value = self._bare if value_id is None else self._known(value_id)
         key = self._key_type if key_id is None else self._known(key_id, "key: ")
         assert value is not None  # noqa: S101 - only bare Avro has no id
         try:
-            plan = self._planner.plan(Shape(value, key), what)
-        except Undecodable as error:
-            if self._key is None:
-                raise Undecodable(f"{what}: {error}") from None
-            plan = _refusing(f"{what}: {error}")
-        except Exception as error:  # noqa: BLE001 - see above
-            raise Undecodable(f"{what} cannot be used ({type(error).__name__})") from None
+            plan = self._compiled(Shape(value, key), what)
+        except Undecodable as why:
+            plan = _refusing(str(why))
         self._latest = None
         self._plans.put((value_id, key_id), plan, value.parts + (0 if key is None else key.parts))
         if self._key is None and value_id is not None:
             self._types.forget(value_id)
         return plan
+
+    def _compiled(self, shape: Shape, what: str) -> Plan:
+        """The plan. Whatever an odd schema raises is `Undecodable`."""
+        try:
+            return self._planner.plan(shape, what)
+        except Undecodable as error:
+            raise Undecodable(f"{what}: {error}") from None
+        except Exception as error:  # noqa: BLE001 - see above
+            raise Undecodable(f"{what} cannot be used ({type(error).__name__})") from None
 
     def _known(self, schema_id: SchemaId, what: str = "") -> AvroType:
         avro = self._types.get(schema_id)

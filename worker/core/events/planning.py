@@ -17,6 +17,7 @@ from worker.core.events.generate import generated
 from worker.core.events.mapping import KEY, Mapping, Shape
 from worker.core.events.plans import Plan
 from worker.core.model import Event
+from worker.core.rules.preflight import Preflight
 
 _ReadKey = Callable[[bytes, int], object]
 
@@ -38,6 +39,8 @@ class Planner:
         self._plain_key = plain_key
         self._named = naming(mapping)
         self._names = Names()
+        self.preflight: Preflight | None = None
+        """What plans go on to, as far as code can be generated."""
 
     def plan(self, shape: Shape, what: str) -> Plan:
         """The plan of records of this shape. `what` is the schema, for people.
@@ -54,10 +57,12 @@ class Planner:
         closures = self._closures(shape, read_key, what)
         if self._reader is not None:
             return closures
-        try:
-            return generated(self._mapping, shape, self._named, self._names, read_key, closures, what)
-        except Exception:  # noqa: BLE001 - `NotCovered`, or an odd schema: closures read all
-            return closures
+        for preflight in dict.fromkeys((self.preflight, None)):
+            try:
+                return generated(self._mapping, shape, self._named, self._names, read_key, closures, what, preflight)
+            except Exception:  # noqa: BLE001, S112 - `NotCovered`, or an odd schema: the next way covers more
+                continue
+        return closures
 
     def _closures(self, shape: Shape, read_key: _ReadKey | None, what: str) -> Plan:
         """The plan that reads all, and says what is wrong. Whatever an odd schema makes it raise is `Undecodable`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from worker.core.model import Event
+from worker.core.model import Event, Sendable
 
-Plan: TypeAlias = Callable[[bytes, int, bytes | None, int], Event | None]
+Plan: TypeAlias = Callable[[bytes, int, bytes | None, int], Event | Sendable | None]
 """From a value's bytes and the position behind its framing, and the same of the key, to the record's event; None if the
-mapping ignores it."""
+mapping ignores it. Plans that go on to preflight give what is sent, where nothing of an event is refused."""
 
 PARTS_MAX: Final = 50_000
 """Bound of all plans together, in types, fields and symbols of their schemas: about 30 MiB.

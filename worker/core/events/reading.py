@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
-from worker.core.model import Event, Record, SchemaId
+from worker.core.model import Event, Record, SchemaId, Sendable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,20 @@ Reading: TypeAlias = Content | NeedsSchema
 
 
 def read(record: Record, decoder: Decoder) -> Reading:
-    """What the record says."""
+    """What the record says, by a decoder that does not go on to preflight."""
+    content = read_on(record, decoder)
+    assert not isinstance(content, tuple)  # noqa: S101 - see above
+    return content
+
+
+def read_on(record: Record, decoder: Decoder) -> Reading | Sendable:
+    """What the record says. By a decoder that goes on to preflight, what is sent, if nothing of it is refused."""
     if not record.value and decoder.is_tombstone(record):
         return PassedOver(tombstone=True)
     try:
-        event = decoder.decode(record)
+        content = decoder.decode_on(record)
     except Undecodable as problem:
         return Unreadable(str(problem))
     except SchemaMissing as missing:
         return NeedsSchema(missing.schema_id)
-    return PassedOver(tombstone=False) if event is None else event
+    return PassedOver(tombstone=False) if content is None else content

@@ -18,7 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Final, NamedTuple
@@ -126,12 +126,16 @@ class Redrive:
         again, self._reread = self._reread, False
         return again and self.phase is Phase.READING
 
-    def receive(self, said: Said, now: Now) -> None:
-        """What the next record of a partition says."""
+    def receive(self, saids: Sequence[Said], now: Now) -> None:
+        """What the next records say, in the order of each partition."""
+        for said in saids:
+            self._hear(said, now)
+
+    def _hear(self, said: Said, now: Now) -> None:
         user = self.addressees.users.get(said.key)
         if user is None:
             return
-        user.changed(said.timestamp_ms, now, live=self.phase is Phase.SENDING)
+        user.changed(now.mono if self.phase is Phase.SENDING else said.written_at(now))
         newer = user.newer(said)
         user.pass_by(said, newer)
         for errand in user.errands:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from worker.core.engine import Engine
@@ -48,8 +48,7 @@ class Replay:
         while replay.phase is not Phase.DONE:
             if replay.reread():
                 ...  # open the range again, from its start
-            for said in ...:  # what the next records say, in the order of each partition
-                replay.receive(said, now)
+            replay.receive(..., now)  # what the next records say, in the order of each partition
             replay.read(positions, now)  # so far all records were received
             replay.ends(ends, asked_at)  # the answer to a question that was asked at that instant
             replay.step(now)
@@ -117,15 +116,20 @@ class Replay:
         again, self._reread = self._reread, False
         return again and self.phase is Phase.READING
 
-    def receive(self, said: Said, now: Now) -> None:
-        """What the next record of a partition says."""
+    def receive(self, saids: Sequence[Said], now: Now) -> None:
+        """What the next records say, in the order of each partition."""
         if self.phase is Phase.READING:
-            self._index.take(said, now)
+            self._index.take(saids, now)
             return
+        for said in saids:
+            self._hear(said, now)
+
+    def _hear(self, said: Said, now: Now) -> None:
+        """What a record says meanwhile."""
         subject = self._index.subjects.get(said.key)
         if subject is None or subject.stage is Stage.DONE:
             return
-        subject.changed(said.timestamp_ms, now, live=True)
+        subject.changed(now.mono)
         newer = subject.newer(said)
         self._hold(subject, overtaken=bool(newer))
         if subject.stage is Stage.WAITING:
@@ -180,7 +184,7 @@ class Replay:
     def step(self, now: Now) -> None:
         """Goes on as far as it can without a reply or a record."""
         if self.phase is Phase.READING and self._freshness.is_fresh(now.mono):
-            self._begin_sending()
+            self._begin_sending(now)
         if self.phase is not Phase.SENDING:
             return
         self._take_settled(now)
@@ -211,15 +215,16 @@ class Replay:
         self._freshness = Freshness()
         self._reread = True
 
-    def _begin_sending(self) -> None:
+    def _begin_sending(self, now: Now) -> None:
         self.tally.changes = self._index.changes
+        self.tally.add_single(self._index.single)
         for subject in self._index.subjects.values():
             if not (self._unverified and subject.place in self._unverified):
                 self.tally.add(subject)
         if self._dry:
             self._end_pass()
         else:
-            self._order, self._next = self._index.ordered(), 0
+            self._order, self._next = self._index.ordered(now), 0
             self.phase = Phase.SENDING
 
     def _name_more(self) -> None:

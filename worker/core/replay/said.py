@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from sys import getsizeof
 from typing import Final, NamedTuple, TypeAlias
 
-from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey, headers_bytes
+from worker.core.model import Headers, Now, Partition, Scalar, Source, User, UserKey, headers_bytes
 from worker.core.trace import trace_context
 from worker.core.waiting.change import Change
 from worker.core.waiting.ledger import Ledger
@@ -19,6 +19,8 @@ _VALUE_BYTES: Final = 60
 Measured on CPython 3.11 with a hundred thousand users. All events share the text of a name: see `Policy.sendable`.
 """
 _SMALL: Final = frozenset({bool, int, float})
+_OWN_BYTES: Final = 104  # at most, of a text or a decimal without its characters
+_CHARACTER_BYTES: Final = 4  # at most, in memory. In the record it takes one, at least
 
 
 class Spot(NamedTuple):
@@ -33,7 +35,8 @@ class Spot(NamedTuple):
 class Said:
     """What a record says of a user, after preflight, and where it lies.
 
-    Who is given one may narrow its `values` to those that still count. `sent`: as in `Checked`.
+    Who is given one may narrow its `values` to those that still count. `sent`: as in `Checked`. `record_bytes`: of the
+    record's key and value, where its texts come from.
     """
 
     key: UserKey
@@ -46,11 +49,17 @@ class Said:
     headers: Headers = field(default=(), repr=False)
     occurred_at_ms: int | None = None
     event_id: str | None = field(default=None, repr=False)
+    record_bytes: int = 0
 
     @property
     def spot(self) -> Spot:
         """Where it lies."""
         return Spot(self.partition, self.offset, self.timestamp_ms)
+
+    def written_at(self, now: Now) -> float:
+        """When its record was written, in monotonic seconds: by its time, but not later than now."""
+        age_ms = now.wall_ms - self.timestamp_ms
+        return now.mono - age_ms / 1_000 if age_ms > 0 else now.mono
 
     def change(self, ledger: Ledger, values: Mapping[str, Scalar]) -> Change:
         """Its change with these values, for an entry."""
@@ -81,6 +90,14 @@ class Said:
         if self.headers or self.sent is not None:
             size += headers_bytes(self.headers) + (0 if self.sent is None else self.sent.size_bytes)
         return size
+
+    @property
+    def size_bytes_at_most(self) -> int:
+        """As `size_bytes`, and more; found out four times as fast, for every record."""
+        if self.headers or self.sent is not None:
+            return self.size_bytes
+        most = (_VALUE_BYTES + _OWN_BYTES) * len(self.values) + _CHARACTER_BYTES * self.record_bytes
+        return _SAID_BYTES + _OWN_BYTES + most
 
 
 Placed: TypeAlias = Said | Spot | Source

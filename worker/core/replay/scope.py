@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final, TypeAlias
 
 from worker.core.model import Partition, Scalar, User, UserKey
@@ -18,8 +18,7 @@ PLACES: Final = 2**64
 
 def place_of(key: UserKey) -> int:
     """A user's place in the order of a job: the same in every process, and as good as random."""
-    text = f"{key.kind}\0{key.name}\0{key.value}".encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "big")
 
 
 Chooser: TypeAlias = Callable[[Said], Mapping[str, Scalar]]
@@ -39,31 +38,34 @@ class Scope:
 
     Attributes:
         offsets: the range of each partition in it.
-        includes: whether a user's changes are to be replayed.
+        includes: whether a user's changes are to be replayed. None: everybody's.
         attributes: patterns (`*`, `?`, `[…]`; case-sensitive) of attribute names. Empty: all.
         only: not by patterns, but single values: the records that have them, and the names in each.
     """
 
     offsets: Mapping[Partition, Offsets]
-    includes: Callable[[User], bool] = lambda _: True
+    includes: Callable[[User], bool] | None = None
     attributes: tuple[str, ...] = ()
     only: Mapping[tuple[Partition, int], Collection[str]] | None = None
 
+    def range_of(self, partition: Partition) -> range:
+        """The offsets of a partition in the range."""
+        found = self.offsets.get(partition)
+        return range(0) if found is None else range(found.start, found.stop)
+
     def covers(self, partition: Partition, offset: int) -> bool:
         """Whether a record lies in the range, and may have something to be replayed."""
-        found = self.offsets.get(partition)
-        lies_in = found is not None and found.start <= offset < found.stop
-        return lies_in and (self.only is None or (partition, offset) in self.only)
+        return offset in self.range_of(partition) and (self.only is None or (partition, offset) in self.only)
 
-    def chooser(self) -> Chooser:
-        """Tells of a covered record which of its values are to be replayed. Remembers names."""
+    def chooser(self) -> Chooser | None:
+        """Tells of a covered record which of its values are to be replayed. Remembers names. None: all are."""
         only = self.only
         if only is not None:
             return lambda said: _chosen(said.values, only[said.partition, said.offset].__contains__)
         if self.attributes:
             matches = Matcher(self.attributes)
             return lambda said: _chosen(said.values, matches)
-        return lambda said: said.values
+        return None
 
 
 def _chosen(values: Mapping[str, Scalar], matches: Callable[[str], bool]) -> Mapping[str, Scalar]:

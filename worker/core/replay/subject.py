@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum, auto
 
-from worker.core.model import Now, Partition, Scalar, Source, UserKey
+from worker.core.model import Partition, Scalar, Source, UserKey
 from worker.core.replay.said import Said, Spot, is_later
 from worker.core.replay.scope import place_of
 from worker.core.waiting.change import Change
@@ -18,6 +18,7 @@ NAME_BYTES = 40
 SPOT_BYTES = 140
 """What a user takes in memory without what is to be sent, what each of its attributes adds, and each spot. Measured."""
 
+_PLACE_BYTES = NAME_BYTES + SPOT_BYTES  # at most
 _NOWHERE = Partition("", 0)
 _PATIENCE = 3
 
@@ -42,7 +43,6 @@ class Subject(Ledger):
         told: what is to be sent, in the order of the log: of each attribute the newest value, and behind it those to
             fall back on if the destination refuses it. Empty if nothing is, or the engine has it.
         values: how many values of it lie in the range.
-        size_bytes: what it takes in memory.
         stage: how far it has come.
         settled_at: when all was settled last, in monotonic seconds.
         changed_at: when the log's latest change of it was written, as far as is known, in monotonic seconds.
@@ -53,13 +53,11 @@ class Subject(Ledger):
         *(
             "_latest",
             "_place",
-            "_spots",
             "changed_at",
             "key",
             "on_settled",
             "sent",
             "settled_at",
-            "size_bytes",
             "stage",
         ),
         *("told", "values", "waits_since"),
@@ -74,9 +72,7 @@ class Subject(Ledger):
         self._place: int | None = None
         self.told: list[Said] = []
         self._latest: dict[str, Said | Spot] | None = None
-        self._spots = 0  # of `latest`
         self.values = 0
-        self.size_bytes = SUBJECT_BYTES
         self.stage = Stage.WAITING
         self.settled_at = 0.0
         self.sent = False
@@ -91,9 +87,8 @@ class Subject(Ledger):
             self._place = place_of(self.key)
         return self._place
 
-    def changed(self, timestamp_ms: int, now: Now, *, live: bool) -> None:
-        """A record names it. `live`: the record is new; else its time says how old it is."""
-        at = now.mono if live or timestamp_ms > now.wall_ms else now.mono - (now.wall_ms - timestamp_ms) / 1_000
+    def changed(self, at: float) -> None:
+        """A record that was written then names it."""
         if at > self.changed_at:  # noqa: PLR1730 - for every record; `max` takes three times as long
             self.changed_at = at
 
@@ -126,7 +121,6 @@ class Subject(Ledger):
         """
         if self._latest is None:
             self._latest = {name: said for said in self.told for name in said.values}
-            self.size_bytes += len(self._latest) * NAME_BYTES
         return self._latest
 
     def newest(self, said: Said, values: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
@@ -139,7 +133,33 @@ class Subject(Ledger):
 
     def newer(self, said: Said) -> Mapping[str, Scalar]:
         """What a later record says of the attributes that the replay is responsible for, where that is the newest."""
-        return self.newest(said, {name: value for name, value in said.values.items() if name in self.latest})
+        latest = self.latest
+        return self.newest(said, {name: value for name, value in said.values.items() if name in latest})
+
+    def take(self, said: Said, values: Mapping[str, Scalar], *, send: bool) -> int:
+        """A record of the range says these values, and perhaps more. `send`: they are to be sent.
+
+        Returns the growth in bytes, at most.
+        """
+        told = self.told
+        self.values += len(values)
+        if send and self._latest is None and len(values) == len(said.values) and (not told or _follows(said, told[-1])):
+            told.append(said)  # nearly always
+            return said.size_bytes_at_most
+        known = self._known
+        self.fold(said, self.newest(said, values), send=send)
+        return said.size_bytes_at_most + (self._known - known) * _PLACE_BYTES
+
+    def take_later(self, said: Said) -> int:
+        """As `take`, of a record that counts only for attributes that the range says something of."""
+        known = self._known
+        self.fold(said, self.newer(said), send=self.sent)
+        return (said.size_bytes_at_most if self.sent else 0) + (self._known - known) * _PLACE_BYTES
+
+    @property
+    def _known(self) -> int:
+        """Of how many attributes it keeps where the newest value lies."""
+        return 0 if self._latest is None else len(self._latest)
 
     def fold(self, said: Said, newest: Mapping[str, Scalar], *, send: bool) -> None:
         """A record says this, and these values of it are the newest. `send`: they are to be sent."""
@@ -156,18 +176,12 @@ class Subject(Ledger):
             return
         said.values = values
         self.told.append(said)
-        self.size_bytes += said.size_bytes
         if self._latest is not None:
             self._note(said, values)
 
     def _note(self, where: Said | Spot, names: Collection[str]) -> None:
         """The newest values of these attributes lie there."""
-        latest, known = self.latest, len(self.latest)
-        spots = sum(type(latest.get(name)) is Spot for name in names)
-        latest.update(dict.fromkeys(names, where))
-        more = (len(names) if type(where) is Spot else 0) - spots
-        self._spots += more
-        self.size_bytes += more * SPOT_BYTES + (len(latest) - known) * NAME_BYTES
+        self.latest.update(dict.fromkeys(names, where))
 
     def pass_by(self, where: Said | Source, names: Collection[str]) -> None:
         """The newest values of these attributes lie there, and are not to be sent from here, nor are any before."""
@@ -176,14 +190,17 @@ class Subject(Ledger):
         if told:
             self._narrow(lambda each: _without(each.values, told))
 
-    def _outdate(self, said: Said, newest: Collection[str]) -> None:
+    def _outdate(self, said: Said, newest: Mapping[str, Scalar]) -> None:
         """What a record says beside the `newest` values is older than another partition's, but newer than its own's.
 
         So an attribute does not fall back on older values from there.
         """
         if len(self.told) < 2:  # noqa: PLR2004 - the newest value and an older one
             return
-        latest, older, partition = self.latest, said.values.keys() - newest, said.partition
+        latest, partition = self.latest, said.partition
+        older = latest.keys() & said.values.keys() - newest.keys()
+        if not older:
+            return
 
         def kept(each: Said) -> Mapping[str, Scalar]:
             if each.partition != partition:
@@ -214,17 +231,22 @@ class Subject(Ledger):
         for said in self.told:
             values = kept(said)
             if len(values) < len(said.values):
-                self.size_bytes -= said.size_bytes
                 said.values = values
-                self.size_bytes += said.size_bytes if values else 0
         self.told = [said for said in self.told if said.values]
 
     @property
     def attributes(self) -> int:
         """Of how many attributes something is to be sent."""
-        if self._latest is None:
-            return len({name for said in self.told for name in said.values})
-        return len(self._latest) - self._spots
+        if len(self.told) == 1:
+            return len(self.told[0].values)
+        return len(set().union(*[said.values for said in self.told]))
+
+    def measure(self) -> int:
+        """What it takes in memory, in bytes."""
+        latest = self._latest or {}
+        spots = sum(type(where) is Spot for where in latest.values())
+        told = sum([said.size_bytes for said in self.told])
+        return SUBJECT_BYTES + told + len(latest) * NAME_BYTES + spots * SPOT_BYTES
 
     # -- its entry -------------------------------------------------------------------------------------------------
 
@@ -236,7 +258,6 @@ class Subject(Ledger):
         latest = self.latest
         self.told = []
         self._latest = {name: Spot(each.partition, each.offset, each.timestamp_ms) for name, each in latest.items()}
-        self._spots = len(latest)
         return entry
 
     def take_back(self, entry: Entry) -> None:

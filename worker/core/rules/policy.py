@@ -58,6 +58,11 @@ class AttributeRules:
         if self.nulls not in NULLS:
             raise ValueError(f"attribute nulls is one of {', '.join(NULLS)}")
 
+    @property
+    def allow_all(self) -> bool:
+        """Whether no name is left out for want of a match."""
+        return not self.allow or "*" in self.allow
+
 
 class Decision(Enum):
     """What to do with an attribute, by its name alone."""
@@ -77,7 +82,7 @@ class Policy:
     """
 
     def __init__(self, rules: AttributeRules) -> None:
-        self._allow = rules.allow
+        self._allow = () if rules.allow_all else rules.allow
         self._denies = [_deny(pattern) for pattern in rules.deny]
         self._decisions: dict[str, Decision] = {}
         self.sendable: dict[str, str] = {}

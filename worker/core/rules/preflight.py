@@ -7,9 +7,10 @@ from decimal import Decimal
 from math import isfinite
 
 from worker.core.avro.render import Unsupported, raw, scalar
-from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User
-from worker.core.rules.identity import IdentityRules, name_user
+from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User, UserKey
+from worker.core.rules.identity import KINDS, IdentityRules, name_user
 from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
+from worker.core.rules.remembered import Keys, Names, Unsure, key_of
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
@@ -20,36 +21,83 @@ _TEXTS = frozenset({str, bytes})
 class Preflight:
     """Checks events against the rules.
 
-    Keeps nothing of an event, except decisions about attribute names.
+    Keeps nothing of an event, except decisions about identifiers and attribute names.
 
         preflight = Preflight(IdentityRules(), AttributeRules(deny=("@forbidden", "internal_*")))
         preflight.check(Event(User(phone="+13115552368"), {"tier": "gold", "internal_score": 7}))
         # accepted: {"tier": "gold"}; refusals: one, sensitive_data, with internal_score
+
+    Attributes:
+        identity, attributes: the rules.
+        unknown: the values that stand for one that is not known.
+        keys: by kind of identifier, the users that such ones name.
+        names: of attributes that are sent.
     """
 
     def __init__(self, identity: IdentityRules, attributes: AttributeRules) -> None:
-        self._identity = identity
+        self.identity = identity
+        self.attributes = attributes
         self._nulls = attributes.nulls
         self._policy = Policy(attributes)
         texts = attributes.unknown_values
-        self._unknown: frozenset[object] = frozenset((*texts, *(text.encode() for text in texts)))
+        self.unknown: frozenset[object] = frozenset((*texts, *(text.encode() for text in texts)))
+        self.keys = {kind: Keys(kind, identity, self.unknown) for kind in KINDS if kind != "custom"}
+        self.names = Names(self._policy)
 
     def check(self, event: Event) -> Checked:
         """What of an event may be sent, and what is refused, with one refusal per reason.
 
         If the event has no valid identifier, it has one refusal with all the attributes, except those left out by rule.
         """
-        user, unknown = event.user, self._unknown
+        user, unknown = event.user, self.unknown
         if unknown and (user.custom or not unknown.isdisjoint((user.phone, user.email, user.client_user_id))):
             user = _known(user, unknown)
-        named = name_user(user, self._identity, event.unusable)
+        named = name_user(user, self.identity, event.unusable)
         if named.key is None:
             return self._unnamed(event.attributes, named.fault)
-        policy = self._policy
+        accepted, rest = self._plain(event.attributes)
+        if not rest:
+            return Checked(named.key, named.sent, accepted, (), 0, named.dropped)
+        refused, passed_over = self._sift(rest, accepted)
+        return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
+
+    def custom_key(self, custom: tuple[tuple[str, str], ...]) -> UserKey:
+        """The user by custom identifiers.
+
+        Raises:
+            Unsure: As `key_of`; or one of them is not known.
+        """
+        if not self.unknown.isdisjoint(value for _, value in custom):
+            raise Unsure
+        return key_of(User(custom=custom), self.identity)
+
+    def sendable(self, attributes: Mapping[str, object]) -> tuple[dict[str, Scalar], int]:
+        """What of the attributes may be sent, and how many a rule left out.
+
+        Raises:
+            Unsure: One of them is refused.
+        """
+        accepted, rest = self._plain(attributes)
+        refused, passed_over = self._sift(rest, accepted) if rest else ((), 0)
+        if refused:
+            raise Unsure
+        return accepted, passed_over
+
+    def sendable_value(self, value: object) -> Scalar:
+        """A value that is not null, as it is sent. None if it stands for one that is not known.
+
+        Raises:
+            Unsupported: The destination cannot take it.
+        """
+        return None if type(value) in _TEXTS and value in self.unknown else scalar(value)
+
+    def _plain(self, attributes: Mapping[str, object]) -> tuple[dict[str, Scalar], list[tuple[str, object]]]:
+        """The attributes that are sent as they are, and the rest."""
+        policy, unknown = self._policy, self.unknown
         sendable = policy.sendable.get
         accepted: dict[str, Scalar] = {}
         rest: list[tuple[str, object]] = []
-        for name, value in event.attributes.items():
+        for name, value in attributes.items():
             kind = type(value)
             if (
                 (own := sendable(name) or policy.decided(name)) is not None
@@ -60,10 +108,7 @@ class Preflight:
                 accepted[own] = value  # type: ignore[assignment]  # the set above is part of Scalar
             else:
                 rest.append((name, value))
-        if not rest:
-            return Checked(named.key, named.sent, accepted, (), 0, named.dropped)
-        refused, passed_over = self._sift(rest, accepted)
-        return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
+        return accepted, rest
 
     def _sift(
         self, attributes: list[tuple[str, object]], accepted: dict[str, Scalar]
@@ -90,7 +135,7 @@ class Preflight:
         """Whether a rule leaves it out: the allow-list, `nulls` or `unknown_values`. A denied name changes nothing."""
         if decision is Decision.PASS_OVER or (value is None and self._nulls == "drop"):
             return True
-        return type(value) in _TEXTS and value in self._unknown
+        return type(value) in _TEXTS and value in self.unknown
 
     def _rendered(self, value: object) -> Scalar:
         if value is not None:
@@ -109,7 +154,7 @@ class Preflight:
             else:
                 kept[name] = None if decision is Decision.DENY else raw(value)
         if fault is None:
-            wanted = ", ".join(self._identity.order)
+            wanted = ", ".join(self.identity.order)
             refusal = Refusal(Reason.NO_IDENTITY, f"none of {wanted} is present", kept)
         else:
             refusal = Refusal(Reason.INVALID_IDENTITY, fault, kept)

@@ -1,0 +1,155 @@
+"""Plans that go on to preflight: of any bytes they send the same as reader, extractor and preflight, or leave them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import pytest
+
+from tests.core.pairs import LEFT, Pair, Rules, pair_of
+from tests.core.test_generated import MAPPINGS, ODD, WHOLE
+from tests.fuzz import schemas
+from tests.fuzz.mutate import spoilt, valid
+from tests.support.avro import NOWHERE, body, fields, record, varint
+from worker.core.events.decode import Decoder
+from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
+from worker.registry.bundled import bundled
+from worker.settings.events import AttributeSettings
+
+SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
+FRESH = 40
+RULES: dict[str, Rules] = {
+    "default": (IdentityRules(), AttributeRules(allow=("*",))),
+    "custom first": (IdentityRules(order=("custom", "client_user_id")), AttributeRules(unknown_values=())),
+    "the next one": (IdentityRules(invalid="next"), AttributeRules(nulls="empty_string", deny=("a", "canary-1"))),
+    "written otherwise": (
+        IdentityRules(order=("email", "phone", "client_user_id"), phone_region="US", email_case="lower"),
+        AttributeRules(nulls="reject", unknown_values=("canary-1", "canary-2", "")),
+    ),
+    "allowed": (IdentityRules(), AttributeRules(allow=("a*", "f?"), unknown_values=("A", "canary-3"))),
+}
+DEFAULT = RULES["default"]
+PROFILE = bundled("profile_changed")
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_record_is_sent_as_step_by_step(name: str, rules: Rules) -> None:
+    rng = random.Random(f"{SEED}/{name}")
+    pair = Pair(*WHOLE[name], rules=rules)
+    try:
+        for _ in range(FRESH):
+            pieces, other = valid(pair.avro, rng), valid(pair.avro, rng)
+            data = b"".join(pieces)
+            pair.agrees(data)
+            pair.agrees(spoilt(pieces, other, rng))
+            pair.agrees(data[: rng.randrange(len(data) + 1)])
+    except Exception as error:
+        error.add_note(f"seed {SEED} (set FUZZ_SEED to run it again)")
+        raise
+
+
+@pytest.mark.parametrize("seeds", [6, pytest.param(300, marks=pytest.mark.slow)])
+def test_random_schemas_and_mappings_are_sent_as_step_by_step(seeds: int) -> None:
+    compared = 0
+    for seed in range(SEED, SEED + seeds):
+        rng = random.Random(seed)
+        schema = schemas.valid(rng)
+        for mapping in (*MAPPINGS, FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "*"})):
+            pair = pair_of(schema, mapping, rng.choice(list(RULES.values())))
+            if pair is None:
+                continue
+            try:
+                for _ in range(4):
+                    pieces, other = valid(pair.avro, rng), valid(pair.avro, rng)
+                    compared += pair.agrees(b"".join(pieces))
+                    pair.agrees(spoilt(pieces, other, rng))
+            except Exception as error:
+                error.add_note(f"seed {seed} (set FUZZ_SEED to run it again), {mapping}:\n{json.dumps(schema)}")
+                raise
+    assert compared > seeds / 2
+
+
+@pytest.mark.parametrize(("kind", "data"), ODD)
+def test_what_closures_refuse_is_left_to_them(kind: Any, data: bytes) -> None:  # noqa: ANN401 - a schema
+    values = {"type": "map", "values": kind}
+    mapping = FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "x"})
+    pair = pair_of(fields(("id", "string"), ("x", values), ("y", "int")), mapping, DEFAULT)
+    assert pair is not None
+    for rest in (varint(0), b"", varint(0) * 2):
+        pair.agrees(varint(1) + b"u" + varint(1) + varint(1) + b"n" + data + varint(0) + rest)
+
+
+Map: TypeAlias = Mapping[str, object]
+Said: TypeAlias = tuple[Map, Map]
+PHONE = {"phone": "+13115552368"}
+SENT: dict[str, Said] = {
+    "values": (PHONE, {"tier": "gold", "points": 7, "share": 0.5, "member": True}),
+    "an e-mail": ({"email": "A@example.com"}, {"tier": "gold"}),
+    "a phone of another country": ({"phone": "+4915112345678"}, {"tier": "gold"}),
+    "a custom identifier": ({"custom_identifiers": [{"name": "card", "value": "7"}]}, {"tier": "gold"}),
+    "a second identifier that is none": (PHONE | {"email": "nobody"}, {"tier": "gold"}),
+    "a null": (PHONE, {"tier": None, "points": 7}),
+    "a value that is not known": (PHONE, {"tier": "__debezium_unavailable_value", "points": 7}),
+    "names of more than one byte to count": (PHONE, {"n" * 90: "x" * 90, "é" * 40: 1}),
+}  # fmt: skip
+OTHERWISE: dict[str, Said] = {
+    "an e-mail that is compared in lower case": ({"email": "a@Example.com"}, {"tier": "gold"}),
+    "no identifier": ({}, {"tier": "gold"}),
+    "a phone that is none": ({"phone": "+1"}, {"tier": "gold"}),
+    "a blank phone before an e-mail": ({"phone": "  ", "email": "a@example.com"}, {"tier": "gold"}),
+    "a denied name": (PHONE, {"ssn": "1", "tier": "gold"}),
+    "a name that is too long": (PHONE, {"n" * 201: 1, "tier": "gold"}),
+    "no name": (PHONE, {"": 1, "tier": "gold"}),
+    "no number": (PHONE, {"share": float("nan"), "tier": "gold"}),
+    "nothing": (PHONE, {}),
+    "nothing but nulls": (PHONE, {"tier": None}),
+}  # fmt: skip
+
+
+def _data(user: Map, attributes: Map) -> bytes:
+    datum = {"event_id": "e", "user": user, "attributes": attributes, "occurred_at": 7}
+    return body(PROFILE, datum)
+
+
+@pytest.mark.parametrize("said", SENT.values(), ids=SENT)
+def test_it_is_sent_by_generated_code(said: Said) -> None:
+    pair = Pair(PROFILE, FieldMapping(), rules=DEFAULT)
+    for _ in range(2):  # what was met before is remembered
+        assert pair.agrees(_data(*said))
+
+
+@pytest.mark.parametrize("said", OTHERWISE.values(), ids=OTHERWISE)
+def test_it_takes_preflight_to_say_what_becomes_of_it(said: Said) -> None:
+    pair = Pair(PROFILE, FieldMapping(), rules=DEFAULT)
+    for _ in range(2):
+        assert not pair.agrees(_data(*said))
+    if said != OTHERWISE["a blank phone before an e-mail"]:
+        assert pair.expected(b"abc" + _data(*said)) == LEFT
+
+
+def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
+    pair = Pair(PROFILE, FieldMapping(), rules=DEFAULT)
+    head, tail = _data(PHONE, {}).split(b"\0\x0e", 1) if b"\0\x0e" in _data(PHONE, {}) else (b"", b"")
+    assert head
+    text, null = varint(4) + varint(4) + b"gold", varint(0)
+    for values in ((text, null), (null, text), (text, text), (null, null)):
+        entries = b"".join(varint(4) + b"tier" + value for value in values)
+        pair.agrees(head + varint(len(values)) + entries + b"\0\x0e" + tail)
+
+
+def test_by_the_settings_defaults_attributes_are_checked_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would be taken into a map first, and each looked at once more."""
+    preflight = Preflight(IdentityRules(), AttributeRules(**AttributeSettings().model_dump()))
+    monkeypatch.setattr(preflight, "sendable", None)
+    decoder = Decoder(FieldMapping(), writer_schema=PROFILE)
+    decoder.go_on_to(preflight)
+    assert isinstance(decoder.decode_on(record(_data(*SENT["values"]))), tuple)
