@@ -41,9 +41,9 @@ class Shape(tuple[str, ...]):
 
 
 class Shapes(dict[tuple[str, ...], tuple[str, ...]]):
-    """The shapes met lately. Names that come only once get none: nobody else would have them.
+    """The shapes met lately: `shapes[names]` is the `Shape` of names that came twice before, and else the names.
 
-    names = shapes[tuple(values)]  # a `Shape` if the same came twice before
+    Names that come only once get none: nobody else would have them.
     """
 
     def __init__(self) -> None:
@@ -95,8 +95,8 @@ class Beside(tuple[str, ...]):  # noqa: SLOT001 - a tuple may have no slots of i
 class Change(tuple[Any, ...]):
     """One record's change: its ledger, the names of its values, and all else packed, values included.
 
-    Of a hundred changes, a call needs the values of one. So they are kept as is cheapest: to pack them takes as long as
-    to count the bytes of each, and one text of bytes is smaller than several values.
+    Of a hundred changes, a call needs the values of one. So they are kept in the cheapest way: to pack them takes no
+    longer than to count the bytes of each, and all together are smaller than each alone.
 
         change = Change(ledger, key, source, {"tier": "gold", "age": 40})
         change.fold()  # {"tier": "gold", "age": 40}
