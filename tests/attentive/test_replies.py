@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.attentive.message import Answer, Unanswered
+from worker.attentive.message import Answer, Message, Unanswered
 from worker.attentive.replies import reply_of
 from worker.core import model as core
 from worker.core.delivery.verdict import in_words
@@ -17,8 +17,8 @@ NOW_SECONDS = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
 def reply(status: int = 400, content: bytes = b"", **headers: str) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    sent = b'{"user": {"client_user_id": "Jane.Doe"}}'
-    return reply_of(Answer(status, named, content), sent=sent, now_seconds=NOW_SECONDS, seconds=0.5)
+    asked = Message("POST", "https://api.example.com/v1", (), b'{"user": {"client_user_id": "Jane.Doe"}}')
+    return reply_of(Answer(status, named, content), asked=asked, now_seconds=NOW_SECONDS, seconds=0.5)
 
 
 def test_nothing_that_the_destination_wrote_is_shown() -> None:

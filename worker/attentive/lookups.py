@@ -91,4 +91,4 @@ class Lookups:
     async def _exchange(self, message: Message) -> Reply:
         began = self._loop.time()
         came = await self._transport.exchange(message, deadline=began + self._timeout_seconds, may_send=lambda: True)
-        return reply_of(came, sent=message.private, now_seconds=time.time(), seconds=self._loop.time() - began)
+        return reply_of(came, asked=message, now_seconds=time.time(), seconds=self._loop.time() - began)

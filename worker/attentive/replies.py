@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from worker.attentive.message import Answer, Unanswered
+from worker.attentive.message import Answer, Message, Unanswered
 from worker.core.model import Reply
 
 MESSAGE_CHARACTERS_MAX = 1_000
@@ -31,12 +31,12 @@ _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
-def reply_of(came: Answer | Unanswered, *, sent: bytes = b"", now_seconds: float, seconds: float) -> Reply:
+def reply_of(came: Answer | Unanswered, *, asked: Message | None = None, now_seconds: float, seconds: float) -> Reply:
     """The reply. Never raises, whatever the destination sent.
 
     Args:
         came: not checked yet.
-        sent: what the request held that is private. None of it is told again.
+        asked: the request. Nothing in it that is private is told again.
         now_seconds: the wall clock. A Retry-After that is a date counts from it, if the answer has no Date header.
         seconds: how long the request took.
     """
@@ -58,7 +58,7 @@ def reply_of(came: Answer | Unanswered, *, sent: bytes = b"", now_seconds: float
         no_such_path=status == HTTPStatus.NOT_FOUND and message.startswith("No static resource"),
         web_page=_is_web_page(status, headers, body),
         seconds=seconds,
-        cause=_points_to(headers, sent) if status in _REDIRECT else "",
+        cause=_points_to(headers, b"" if asked is None else asked.private) if status in _REDIRECT else "",
     )
 
 

@@ -139,7 +139,7 @@ class Senders:
         Raises:
             SendersStoppedError: a bug has ended the senders. The calls in flight get no reply.
         """
-        if not self._loop.is_closed():
+        if not self._ended and not self._loop.is_closed():
             self._turn()
             if wait_seconds > 0 and self._in_flight and not self._ended and self._fault is None:
                 self._wait(wait_seconds)
@@ -190,7 +190,7 @@ class Senders:
             reply = Reply(None, Failure.ABORTED)
         else:
             seconds = self._loop.time() - started
-            reply = reply_of(outcome(ended), sent=message.private, now_seconds=time.time(), seconds=seconds)
+            reply = reply_of(outcome(ended), asked=message, now_seconds=time.time(), seconds=seconds)
         self._ended.append((call, reply))
         if self._waits:
             self._loop.stop()

@@ -118,10 +118,11 @@ class Subscription:
         self._rejoin_if_due()
         # `consume(n, timeout)` waits until it has n records, or for the whole timeout. So wait for one record, then
         # take what is in the local queue.
-        messages, more = self._consumer.consume(1, timeout_seconds), self._poll_size.more(records_max)
-        if messages and more:
-            messages += self._consumer.consume(more, 0)
-        self.more_waits = len(messages) > more
+        most = self._poll_size.most(records_max)
+        messages = self._consumer.consume(1, timeout_seconds) if timeout_seconds else []
+        if most > len(messages) and (messages or not timeout_seconds):
+            messages += self._consumer.consume(most - len(messages), 0)
+        self.more_waits = len(messages) == most
         self._raise_pending()
         records: list[Record] = []
         for run, end in runs_of(messages):

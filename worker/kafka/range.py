@@ -92,7 +92,7 @@ class Range:
             RangeFailed: A topic is gone or forbidden, or librdkafka reported a fatal error.
         """
         messages = self._consumer.consume(1, timeout_seconds)
-        if messages and (more := self._poll_size.more()):
+        if messages and (more := self._poll_size.most() - 1):
             messages += self._consumer.consume(more, 0)
         records: list[Record] = []
         for run, end in runs_of(messages):

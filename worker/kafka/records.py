@@ -30,9 +30,9 @@ class PollSize:
     def __init__(self) -> None:
         self._records = _RECORDS_FIRST
 
-    def more(self, records_max: int | None = None) -> int:
-        """How many to take besides the first one."""
-        return (self._records if records_max is None else min(self._records, records_max)) - 1
+    def most(self, records_max: int | None = None) -> int:
+        """How many to take, at least one."""
+        return self._records if records_max is None else min(self._records, records_max)
 
     def saw(self, records: Sequence[Record]) -> None:
         """These came with the latest poll, one at least. The next will be about as large."""

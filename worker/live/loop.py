@@ -91,9 +91,8 @@ class Loop:
     def _turn(self) -> None:
         """Polls and turns. If calls are in flight, waits for a reply, else for a record."""
         in_flight = self._exchange.engine.in_flight
-        wait_seconds = self._wait_seconds()
-        records = self._group.poll(0.0 if in_flight else wait_seconds, self._membership.records_max)
-        self._membership.turn(records, wait_seconds=wait_seconds if in_flight and not records else 0.0)
+        records = self._group.poll(0.0 if in_flight else self._wait_seconds(), self._membership.records_max)
+        self._membership.turn(records, wait_seconds=self._wait_seconds() if in_flight and not records else 0.0)
         if self._gather_seconds and 0 < len(records) < FEW_RECORDS and not self._group.more_waits:
             self._gather()
 

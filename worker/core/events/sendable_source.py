@@ -89,7 +89,7 @@ class SendableSource(EventSource):
 
     def _checked_map(self, attributes: Attributes) -> str | None:
         """The variable of the map of all attributes, if they keep their names and nothing else lies in it."""
-        if len(attributes.paths) != 1 or len(attributes.paths[0]) != 1 or not self._preflight.attributes.allows_all:
+        if len(attributes.paths) != 1 or len(attributes.paths[0]) != 1 or not self._preflight.attributes.allow_all:
             return None
         ((place,),) = attributes.paths
         if not isinstance(place, Entries) or place.named is not None or self._spots.kinds(place.keys) != {"map"}:

@@ -59,8 +59,8 @@ class AttributeRules:
             raise ValueError(f"attribute nulls is one of {', '.join(NULLS)}")
 
     @property
-    def allows_all(self) -> bool:
-        """Whether the allow-list leaves no name out."""
+    def allow_all(self) -> bool:
+        """Whether no name is left out for want of a match."""
         return not self.allow or "*" in self.allow
 
 
@@ -82,7 +82,7 @@ class Policy:
     """
 
     def __init__(self, rules: AttributeRules) -> None:
-        self._allow = rules.allow
+        self._allow = () if rules.allow_all else rules.allow
         self._denies = [_deny(pattern) for pattern in rules.deny]
         self._decisions: dict[str, Decision] = {}
         self.sendable: dict[str, str] = {}

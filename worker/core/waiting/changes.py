@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from operator import itemgetter
 from typing import Final
 
 from worker.core.model import Scalar
@@ -15,6 +16,8 @@ FURTHER_BYTES: Final = 10  # for each further change. Both measured as those of 
 # So many changes may only repeat others, and as many more as there are others; so many while memory is plentiful.
 _REPEATS_MAX: Final = 16
 _REPEATS_MAX_PLENTIFUL: Final = 1_000
+
+_names_of: Final = itemgetter(1)
 
 
 class Changes(list[Change]):
@@ -106,19 +109,18 @@ class Changes(list[Change]):
 
     def newest(self) -> dict[str, tuple[Scalar, Change]]:
         """Of each name the newest value that counts, with its change. In the order in which the names came first."""
+        newest = self[-1]
+        if list(map(_names_of, self)).count(newest[1]) == len(self):  # nearly always the newest one has all of them
+            return {name: (value, newest) for name, value in newest.fold().items()}
         found: dict[str, tuple[Scalar, Change]] = {}
-        covered: tuple[str, ...] = ()  # the names of a newer change: nearly always those of all
+        covered: tuple[str, ...] = ()  # the names of a newer change
         for change in reversed(self):
-            names = change[1]
-            if names is covered or names == covered:
+            if change.names == covered:
                 continue
-            covered = names
+            covered = change.names
             for name, value in change.fold().items():
                 if name not in found:
                     found[name] = value, change
-        first = self[0].names
-        if covered == first and len(found) == len(first):
-            return {name: found[name] for name in first}
         return {name: found[name] for change in self for name in change.names if name in found}
 
     def narrow(self, gone: Container[str]) -> None:
