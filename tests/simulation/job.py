@@ -142,7 +142,7 @@ class Job:
         return {} if self._range is None else {each.number: at for each, at in self._range.positions.items()}
 
     def taken(self) -> dict[int, int]:
-        """Up to where it has taken records in, by partition. What lies behind a range is read twice, and taken later."""
+        """Up to where it has taken records in, by partition: what lies behind a range is read twice."""
         return {each.number: at for each, at in self._follower._positions.items()}  # private: a replay asks for a sum
 
     def epoch(self, _: int) -> int:
