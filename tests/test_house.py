@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "subprocess", "threading", "time"}
 # From the bottom up. `engine` and `intake` stand above them all.
-CORE_FLOORS = ("core.avro", "core.events", "core.rules", "core.waiting", "core.letters", "core.delivery")
+CORE_FLOORS = ("core.avro", "core.rules", "core.events", "core.waiting", "core.letters", "core.delivery")
 CORE_VOCABULARY = {"core.model", "core.options", "core.totals", "core.facts"}
 CONFLUENT_KAFKA_ALSO_IN = {
     "worker.registry.client",  # the registry's client is a part of confluent-kafka

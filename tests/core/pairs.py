@@ -12,8 +12,9 @@ from worker.core.events.attributes import naming
 from worker.core.events.extract import extractor
 from worker.core.events.generate import generated
 from worker.core.events.mapping import KEY, Mapping, Shape
+from worker.core.events.plans import Sendable
 from worker.core.events.spots import NotCovered
-from worker.core.model import Event, Sendable
+from worker.core.model import Event
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight

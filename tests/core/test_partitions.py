@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, warm
+from tests.core.drive import ABORTED, OK, P0, P1, REFUSED, SCHEMA, TIMEOUT, Account, Driver, encode, phone, warm
 from tests.support.allocations import traced
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
@@ -253,3 +253,19 @@ def test_dropping_many_partitions_takes_one_pass_over_the_waiting_users() -> Non
         sys.settrace(before)
     assert (driver.engine.open_entries, driver.engine.held_bytes) == (0, 0)
     assert lines < 60 * 960, "a callback of the group that looks at each user once a partition holds up the rebalance"
+
+
+def test_after_the_log_was_truncated_no_commit_passes_the_older_offset_of_a_user_who_waits() -> None:
+    """An unclean leader election: first another user's record comes from further back, then that user's."""
+    driver = Driver(window_seconds=5.0)
+    driver.ends[P0] = 9
+    driver.change(1, {"a": 1})
+    driver.ends[P0] = 3
+    driver.change(2, {"a": 2})
+    assert driver.change(1, {"a": 3}) == 4
+    assert driver.committable == 3
+    driver.advance(5.0)
+    for call in driver.calls():
+        if call.user.phone == phone(2):
+            driver.reply(call, OK)
+    assert driver.committable == 4

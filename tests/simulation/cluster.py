@@ -55,8 +55,9 @@ from tests.simulation.replays import Replays
 from tests.simulation.senders import Flight
 from tests.simulation.timeline import BEGINNING, Timeline
 from worker.core.events.decode import SchemaMissing, Undecodable
+from worker.core.events.plans import Sendable
 from worker.core.letters.datum import letter_id
-from worker.core.model import Event, Letter, Record, SchemaId, Sendable, User
+from worker.core.model import Event, Letter, Record, SchemaId, User
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight

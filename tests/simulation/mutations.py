@@ -175,13 +175,13 @@ def forgets_the_value_before_a_refused_one(patch: pytest.MonkeyPatch) -> None:
 def takes_true_for_one(patch: pytest.MonkeyPatch) -> None:
     """True, 1 and 1.0 count as the same value."""
 
-    def add(self: Changes, change: Change, *, plentiful: bool = False) -> int:
+    def absorb(self: Entry, change: Change, *, plentiful: bool = False) -> int:
         newest = self.newest()
         same = {name for name, value in change.fold().items() if name in newest and newest[name][0] == value}
         return original(self, change.without(same), plentiful=plentiful)
 
-    original = Changes.add
-    patch.setattr(Changes, "add", add)
+    original = Entry.absorb
+    patch.setattr(Entry, "absorb", absorb)
 
 
 def dead_letters_the_whole_call(patch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def remembers_over_a_revoke(patch: pytest.MonkeyPatch) -> None:
     def changed(
         self: Sparing, key: UserKey, sent: User | None, values: Mapping[str, Scalar], ledger: Ledger, now: float
     ) -> Mapping[str, Scalar]:
-        remembered = self._users.get(key)
+        remembered = self.users.get(key)
         values_before = {} if remembered is None else remembered.values
         for name, known in values_before.items():
             if known.ledger.partition == ledger.partition:

@@ -44,17 +44,17 @@ class Engine:
 
     The loop around it, in short:
 
-        engine.assigned(partitions)
-        engine.share(1.0, now)  # all of the token's rate
-        while True:
-            engine.receive(poll(), now)
-            for call in engine.calls(free, now):
-                send(call)
-            for call, reply in finished():
-                engine.replied(call, reply, now)
-            for letter in engine.letters(now):
-                publish(letter)  # its delivery report: engine.letter_written or letter_failed
-            commit(engine.committable())
+    engine.assigned(partitions)
+    engine.share(1.0, now)  # all of the token's rate
+    while True:
+        engine.receive(poll(), now)
+        for call in engine.calls(free, now):
+            send(call)
+        for call, reply in finished():
+            engine.replied(call, reply, now)
+        for letter in engine.letters(now):
+            publish(letter)  # its delivery report: engine.letter_written or letter_failed
+        commit(engine.committable())
     """
 
     def __init__(
@@ -180,8 +180,7 @@ class Engine:
     def passed(self, offsets: Mapping[Partition, int]) -> None:
         """No record lies between the last received one and these offsets: a transaction's end, for one, is none."""
         for partition, offset in offsets.items():
-            ledger = self._ledgers.get(partition)
-            if ledger is not None and not self._intake.waits(ledger):
+            if (ledger := self._ledgers.get(partition)) is not None and not self._intake.waits(ledger):
                 ledger.passed(offset)
 
     @property

@@ -86,6 +86,9 @@ class Intake:
                 ledger = ledgers.get(partition)
             if ledger is None:
                 continue
+            if record.offset < ledger.last_offset:
+                ledger.went_back = True
+            ledger.last_offset = record.offset
             if ledger in stalled:
                 # Ask now, not when its turn comes: each unknown id may take half a minute to be believed.
                 if isinstance(content := read_on(record, self._decoder), NeedsSchema):
@@ -213,8 +216,9 @@ class Intake:
         totals.changes += 1
         if self._outbox.earn_and_release():
             self._facts.tell(Resumed(HaltReason.REJECTION_STORM, (now.wall_ms - self._storm_ms) / 1000))
-        values = self._sparing.changed(key, sent, accepted, ledger, now.mono)
-        if values is not accepted:
+        sparing, values = self._sparing, accepted
+        if sparing.users:
+            values = sparing.changed(key, sent, accepted, ledger, now.mono)
             totals.spared_values += len(accepted) - len(values)
         if not values:
             totals.spared_changes += 1

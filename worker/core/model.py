@@ -176,12 +176,6 @@ class Event:
     kept_back: tuple[str, ...] = ()
 
 
-Sendable: TypeAlias = tuple[UserKey, dict[str, Scalar], int | None, str | None, int]
-"""An event of which nothing is refused, after preflight: the user, who is sent by the key alone; the values; when it
-occurred, in milliseconds; its id; how many attributes a rule left out. It is made of nearly every record, so it is
-nothing but a tuple."""
-
-
 class Reason(StrEnum):
     """Why a dead letter was written.
 

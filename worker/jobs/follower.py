@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from worker.core.events.plans import Sendable
 from worker.core.events.reading import Content, Unreadable
-from worker.core.model import Event, Now, Partition, Record, Sendable
+from worker.core.model import Event, Now, Partition, Record
 from worker.core.replay.said import Said
 from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final, Self, TypeVar
 
 from worker.core.events.decode import Decoder
+from worker.core.events.plans import Sendable
 from worker.core.events.reading import Content, NeedsSchema, read, read_on
-from worker.core.model import Partition, Record, SchemaId, Sendable
+from worker.core.model import Partition, Record, SchemaId
 from worker.kafka.range import Range
 from worker.live.ports import Schemas
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from worker.core.facts import (
     Assigned,
     AssignmentDiffers,
+    CallEnded,
+    CallMade,
     DeletedUnread,
+    Delivered,
     DrainEnded,
     DrainOutcome,
     Fact,
@@ -31,6 +35,8 @@ from worker.core.facts import (
 from worker.live.advice import Advice
 from worker.logs import LogLimiter
 
+_OF_EACH_CALL: Final = frozenset({CallMade, CallEnded, Delivered})
+
 
 class Narrator:
     """An observer that logs."""
@@ -44,6 +50,8 @@ class Narrator:
 
     def observe(self, fact: Fact) -> None:
         """Logs the fact if people should know of it."""
+        if type(fact) in _OF_EACH_CALL:
+            return
         log = self._log
         match fact:
             case Halted():

@@ -14,6 +14,7 @@ from opentelemetry.metrics import Histogram, NoOpMeter, Observation
 from worker.core.facts import (
     Assigned,
     CallEnded,
+    CallMade,
     CommitEnded,
     DeletedUnread,
     Delivered,
@@ -153,6 +154,8 @@ class Telemetry:
             case Delivered():
                 self._changes.record(fact.changes)
                 self._age.record(fact.age_seconds)
+            case CallMade():
+                pass  # it counts when it has ended
             case Refused():
                 self._refused.add(1)
             case LetterFailed():

@@ -9,8 +9,8 @@ from worker.core.events.fit import absent, no_identifiers, unfit
 from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping, Shape
 from worker.core.events.planning import Planner
-from worker.core.events.plans import Plan, Plans
-from worker.core.model import SCHEMA_ID_MAX, Event, Record, SchemaId, Sendable
+from worker.core.events.plans import Plan, Plans, Sendable
+from worker.core.model import SCHEMA_ID_MAX, Event, Record, SchemaId
 from worker.core.rules.preflight import Preflight
 
 __all__ = ["Decoder", "SchemaMissing", "Undecodable"]

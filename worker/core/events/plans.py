@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from worker.core.model import Event, Sendable
+from worker.core.model import Event, Scalar, UserKey
+
+Sendable: TypeAlias = tuple[UserKey, dict[str, Scalar], int | None, str | None, int]
+"""An event of which nothing is refused, after preflight: the user, who is sent by the key alone; the values; when it
+occurred, in milliseconds; its id; how many attributes a rule left out. It is made of nearly every record, so it is
+nothing but a tuple."""
 
 Plan: TypeAlias = Callable[[bytes, int, bytes | None, int], Event | Sendable | None]
 """From a value's bytes and the position behind its framing, and the same of the key, to the record's event; None if the

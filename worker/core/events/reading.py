@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from worker.core.events.decode import Decoder, SchemaMissing, Undecodable
-from worker.core.model import Event, Record, SchemaId, Sendable
+from worker.core.events.plans import Sendable
+from worker.core.model import Event, Record, SchemaId
 
 
 @dataclass(frozen=True, slots=True)

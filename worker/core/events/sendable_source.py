@@ -13,14 +13,16 @@ from worker.core.avro.read import converter
 from worker.core.avro.schema import AvroType, is_record, kind_of
 from worker.core.avro.source import Constants, Names, Source, ValueSource
 from worker.core.events.event_source import EventSource
-from worker.core.events.mapping import Mapping, Shape, find
-from worker.core.events.places import Attributes, Entries
+from worker.core.events.mapping import Keys, Mapping, Shape, find
+from worker.core.events.places import Attributes, Entries, Fields, Row
 from worker.core.events.spots import NotCovered, Spots
+from worker.core.rules.policy import Decision
 from worker.core.rules.preflight import Preflight
 
 _AS_THEY_ARE = frozenset({"boolean", "int", "long"})
 _TEXTS = frozenset({"string", "enum"})
 _FLOATS = frozenset({"float", "double"})
+_NULLS = {"drop": "passed_over += 1", "reject": "raise Odd", "empty_string": "{target} = ''"}
 
 
 class SendableSource(EventSource):
@@ -50,14 +52,18 @@ class SendableSource(EventSource):
         self._ignore()
         self._key()
         checked = self._checked = self._checked_map(attributes)
-        if checked is None:
-            self._attributes(attributes)
-            source.add("values, passed_over = sendable(attributes)", "passed_over += len(kept_back)")
-        else:
+        row = self._only_row(attributes)
+        if checked is not None:
             source.add(f"values, passed_over = {checked}, 0")
             with source.block("if left_out:"):
                 source.add(f"values = {{name: value for name, value in {checked}.items() if value is not None}}")
                 source.add(f"passed_over = len({checked}) - len(values)")
+        elif row is not None:
+            source.add("values, passed_over = {}, 0")
+            self._checked_row(row.keys, row.fields)
+        else:
+            self._attributes(attributes)
+            source.add("values, passed_over = sendable(attributes)", "passed_over += len(kept_back)")
         with source.block("if not values:"):
             source.add("raise Odd")
         event_id = self._event_id()
@@ -74,16 +80,15 @@ class SendableSource(EventSource):
         source = self.source
         source.add("key = None")
         for kind in self._preflight.identity.order:
-            if kind == "custom":
-                with source.block("if key is None:"):
-                    custom = self._custom()
-                    with source.block(f"if {custom}:"):
-                        source.add(f"key = custom_key({custom})")
+            if not any(True for _ in self._mapping.labelled("custom_identifiers" if kind == "custom" else kind)):
                 continue
-            value = self._text(getattr(self._mapping, kind), kind)
-            if value != "None":
-                with source.block(f"if (value := {value}) and key is None:"):
-                    source.add(f"key = {kind}_keys[value]")
+            with source.block("if key is None:"):
+                if kind == "custom":
+                    value, key = self._custom(), "custom_key(value)"
+                else:
+                    value, key = self._text(getattr(self._mapping, kind), kind), f"{kind}_keys[value]"
+                with source.block(f"if value := {value}:"):
+                    source.add(f"key = {key}")
         with source.block("if key is None:"):
             source.add("raise Odd")
 
@@ -97,6 +102,59 @@ class SendableSource(EventSource):
         others = [path for setting, path in self._mapping.paths() if setting != "attributes"]
         inside = any(one.keys[: len(place.keys)] == place.keys for path in others for one in find(self._shape, path))
         return None if inside else self._spots.value(place.keys)
+
+    def _only_row(self, attributes: Attributes) -> Row | None:
+        """The record whose fields are all attributes, if there is one that is read field by field."""
+        if len(attributes.paths) != 1 or len(attributes.paths[0]) != 1:
+            return None
+        ((place,),) = attributes.paths
+        return place if isinstance(place, Row) and self._spots.is_row(place.keys) else None
+
+    def _checked_row(self, keys: Keys, fields: Fields) -> None:
+        """The fields of a record, if it is there, each with what preflight would check."""
+        presence = self._spots.presence(keys)
+        if presence == "True":
+            self._checked_fields(keys, fields)
+            return
+        with self.source.block(f"if {presence}:"):
+            self._checked_fields(keys, fields)
+
+    def _checked_fields(self, keys: Keys, fields: Fields) -> None:
+        for name, new in fields.plain:
+            self._checked_field((*keys, name), new, may_be_contact=False)
+        for name, new in fields.texts:
+            self._checked_field((*keys, name), new, may_be_contact=True)
+        for name, inner in fields.nested:
+            self._checked_row((*keys, name), inner)
+
+    def _checked_field(self, keys: Keys, new: str, *, may_be_contact: bool) -> None:
+        source, preflight, value = self.source, self._preflight, self._spots.value(keys)
+        decision = preflight.decide(new)
+        if decision is Decision.PASS_OVER:
+            source.add("passed_over += 1")
+            return
+        nulls = preflight.attributes.nulls
+        if decision is not Decision.SEND:
+            with source.block(f"if {value} is not None:" if nulls == "drop" else "if True:"):
+                source.add("raise Odd")
+            source.add("passed_over += 1")
+            return
+        with source.block(f"if {value} is None:"):
+            source.add(_NULLS[nulls].format(target=f"values[{new!a}]"))
+        kinds = self._spots.kinds(keys)
+        if may_be_contact:
+            is_text = "" if kinds == {"string"} else f"type({value}) is str and "
+            with source.block(f"elif {is_text}('@' in {value} or '+' in {value}) and is_contact({value}):"):
+                source.add("passed_over += 1")
+        if kinds <= _TEXTS and preflight.unknown:
+            with source.block(f"elif {value} in unknown:"):
+                source.add("passed_over += 1")
+        elif not kinds <= _TEXTS | _AS_THEY_ARE:
+            with source.block(f"elif (item := sendable_value({value})) is None:"):
+                source.add("passed_over += 1")
+            value = "item"
+        with source.block("else:"):
+            source.add(f"values[{new!a}] = {value}")
 
 
 class _CheckedValues(ValueSource):
@@ -138,12 +196,10 @@ class _CheckedValues(ValueSource):
         if kind == "union" or (kind in _AS_THEY_ARE and converter(schema) is None):
             super().value(schema, into)
         elif kind == "null":
-            if nulls == "reject":
-                source.add("raise Odd")
-            elif nulls == "empty_string":
-                source.add(f"{into} = ''")
-            else:
+            if nulls == "drop":
                 source.add(f"{into} = None", "left_out = True")
+            else:
+                source.add(_NULLS[nulls].format(target=into))
         elif is_record(schema) or kind in {"array", "map"}:
             source.add("raise Odd")
         else:

@@ -66,6 +66,7 @@ class Subject(Ledger):
     def __init__(self, key: UserKey, on_settled: Callable[[Subject], None]) -> None:  # a plain ledger's is not called
         self.partition = _NOWHERE
         self.live = True
+        self.went_back = False
         self.unsettled = self.withheld = 0
         self.key = key
         self._place: int | None = None

@@ -61,6 +61,10 @@ class Preflight:
         refused, passed_over = self._sift(rest, accepted)
         return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
 
+    def decide(self, name: str) -> Decision:
+        """What becomes of attributes of this name."""
+        return self._policy.decide(name)
+
     def custom_key(self, custom: tuple[tuple[str, str], ...]) -> UserKey:
         """The user by custom identifiers.
 

@@ -159,7 +159,7 @@ class Change(tuple[Any, ...]):
         """A record's change of this user, with these of its values and their names. `sent`: as in `Checked`."""
         place = _place(record.offset, record.timestamp_ms, _UNTIMED if occurred_at_ms is None else occurred_at_ms)
         record_key = record.key
-        rest: tuple[Any, ...] = (event_id, _KEY_OF_USER if key[1:] == record_key else record_key, *values.values())
+        rest: list[Any] = [event_id, _KEY_OF_USER if key[1:] == record_key else record_key, *values.values()]
         if sent is not None or record.headers:
             names = Beside.of(names, sent, trace_context(record.headers), None)
         try:
@@ -175,10 +175,10 @@ class Change(tuple[Any, ...]):
     def without(self, gone: Container[str]) -> Self:
         """The same, without the values of these names."""
         values = {name: value for name, value in self.fold().items() if name not in gone}
-        ledger, names, packed = self
+        ledger, names, packed = self.ledger, self.names, self.packed
         if len(values) == len(names):
             return self
-        rest = (*_unpacked(self)[:_FIRST], *values.values())
+        rest = [*_unpacked(self)[:_FIRST], *values.values()]
         left: tuple[str, ...] = tuple(values)
         if type(names) is Beside:
             left = Beside.of(left, names.sent, names.headers, names.partition)
@@ -250,8 +250,7 @@ class Change(tuple[Any, ...]):
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        _, names, packed = self
-        size = CHANGE_BYTES + len(packed)
+        size, names = CHANGE_BYTES + len(self[2]), self[1]
         return size if type(names) is Shape else size + _names_bytes(names)
 
 
@@ -260,18 +259,17 @@ def typed(value: Scalar) -> tuple[type, Scalar]:
     return type(value), value
 
 
-def _with_decimals(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+def _with_decimals(parts: list[Any]) -> list[Any]:
     """For `marshal`, which knows no Decimal: each is a text in a tuple, and there is one part more."""
-    return (*((str(part),) if type(part) is Decimal else part for part in parts), None)
+    return [*((str(part),) if type(part) is Decimal else part for part in parts), None]
 
 
-def _unpacked(change: Change) -> tuple[Any, ...]:
+def _unpacked(change: Change) -> list[Any]:
     """The event's id, the record's key or `_KEY_OF_USER`, and the values."""
-    _, names, packed = change
-    parts: tuple[Any, ...] = marshal.loads(packed[_PLACE.size :])  # noqa: S302 - made by `_pack`, in this process
-    if len(parts) == _FIRST + len(names):
+    parts: list[Any] = marshal.loads(change[2][_PLACE.size :])  # noqa: S302 - packed above, in this process
+    if len(parts) == _FIRST + len(change[1]):
         return parts
-    return tuple(Decimal(*part) if type(part) is tuple else part for part in parts[:-1])
+    return [Decimal(*part) if type(part) is tuple else part for part in parts[:-1]]
 
 
 def _names_bytes(names: tuple[str, ...]) -> int:

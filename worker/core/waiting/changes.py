@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Final
 
 from worker.core.model import Scalar
-from worker.core.waiting.change import CHANGE_BYTES, Change, Shape, typed
+from worker.core.waiting.change import Change, typed
 from worker.core.waiting.ledger import Ledger
 
 CHANGES_BYTES: Final = 100
@@ -15,7 +15,7 @@ FURTHER_BYTES: Final = 10  # for each further change. Both measured as those of 
 
 # So many changes may only repeat others, and as many more as there are others; so many while memory is plentiful.
 _REPEATS_MAX: Final = 16
-_REPEATS_MAX_PLENTIFUL: Final = 1_000
+REPEATS_MAX_PLENTIFUL: Final = 1_000
 
 _names_of: Final = itemgetter(1)
 
@@ -28,32 +28,22 @@ class Changes(list[Change]):
     changes, and hardly at all while memory is plentiful: to seek costs more than to take a change in.
 
         changes = Changes([first])
-        changes.add(second)
+        changes.hold(second)  # not needed where it follows in its partition
+        changes.append(second)
 
     Attributes:
         spread: the ledgers of their partitions, if there are several. The first one's first.
         dropped: how many there were beside them.
+        repeats_max: with so many changes, repeats are sought.
     """
 
     # The class has what nearly all begin and end with.
     spread: tuple[Ledger, ...] = ()
     dropped: int = 0
-    _most: int = _REPEATS_MAX
+    repeats_max: int = _REPEATS_MAX
 
-    def add(self, change: Change, *, plentiful: bool = False) -> int:
-        """Adds a newer change, and holds its offset where that is needed. Returns the growth in bytes."""
-        first, packed = self[0], change[2]  # by number: it is done for nearly every record
-        if change[0] is not first[0] or packed < first[2]:
-            self._hold(change)
-        self.append(change)
-        grown = FURTHER_BYTES + (CHANGE_BYTES + len(packed) if type(change[1]) is Shape else change.size_bytes)
-        many = len(self)
-        if many < (_REPEATS_MAX_PLENTIFUL if plentiful else self._most):
-            return grown
-        return grown + self.drop_repeats()
-
-    def _hold(self, change: Change) -> None:
-        """Holds its offset if it is the partition's first, or lower than that.
+    def hold(self, change: Change) -> None:
+        """Holds a newer change's offset if it is the partition's first, or lower than that.
 
         A newer offset may be the lower one: an unclean leader election truncated the log.
         """
@@ -139,7 +129,8 @@ class Changes(list[Change]):
 
     def forget(self, ledgers: set[Ledger]) -> None:
         """Drops the changes of these partitions. Others are left."""
-        self.spread = tuple(ledger for ledger in self.spread if ledger not in ledgers)
+        left = tuple(ledger for ledger in self.spread if ledger not in ledgers)
+        self.spread = left if len(left) > 1 else ()
         self._keep([change for change in self if change.ledger not in ledgers])
 
     def drop_repeats(self) -> int:
@@ -157,7 +148,7 @@ class Changes(list[Change]):
                     seen.add(what)
             kept.append(change.without(repeats) if repeats else change)
         self._replace(kept[::-1])
-        self._most = 2 * len(self) + _REPEATS_MAX
+        self.repeats_max = 2 * len(self) + _REPEATS_MAX
         return self._size_bytes - before
 
     @property

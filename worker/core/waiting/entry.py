@@ -10,12 +10,12 @@ from typing import Final
 from worker.core.model import LostAttribute, Partition, Scalar, Source, User, UserKey
 from worker.core.receipts.receipt import Positions
 from worker.core.trace import TraceLink, link_of
-from worker.core.waiting.change import Change, typed
-from worker.core.waiting.changes import CHANGES_BYTES, FURTHER_BYTES, Changes
+from worker.core.waiting.change import CHANGE_BYTES, Change, Shape, typed
+from worker.core.waiting.changes import CHANGES_BYTES, FURTHER_BYTES, REPEATS_MAX_PLENTIFUL, Changes
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.trial import TRIAL_BYTES, UNTRIED, Trial
 
-ENTRY_BYTES: Final = 210
+ENTRY_BYTES: Final = 226
 """What it takes in memory, also in the window's tables and the ledger, without its change and identifier. Measured."""
 
 _BLOCK_BYTES: Final = 16  # as the allocator's. A number of blocks is a small one, of which Python keeps one for all
@@ -48,16 +48,18 @@ class Entry:
 
     Attributes:
         opened_at: when its first change arrived, in monotonic seconds.
+        ledger: of the partition that all its changes are from. None if they are from several.
         trial: what came of its calls.
     """
 
-    __slots__ = ("_blocks", "_changes", "key", "opened_at", "place", "trial")
+    __slots__ = ("_blocks", "_changes", "key", "ledger", "opened_at", "place", "trial")
 
     def __init__(self, key: UserKey, opened_at: float) -> None:
         self.key = key
         self.opened_at = opened_at
         self.place = Place.WINDOW
         self.trial: Trial = UNTRIED
+        self.ledger: Ledger | None = None
         self._changes: Change | Changes | None = None
         self._blocks = (ENTRY_BYTES + len(key)) // _BLOCK_BYTES
 
@@ -66,16 +68,22 @@ class Entry:
 
         Holds the change's offset, unless the entry holds a lower one of the partition.
         """
-        mine = self._changes
-        if type(mine) is Changes:
-            grown = mine.add(change, plentiful=plentiful)
-        elif isinstance(mine, Change):
-            several = self._changes = Changes((mine,))
-            grown = CHANGES_BYTES + several.add(change, plentiful=plentiful)
-        else:
-            self._changes = change
+        mine, ledger = self._changes, change[0]
+        grown = CHANGE_BYTES + len(change[2]) if type(change[1]) is Shape else change.size_bytes
+        if mine is None:
+            self._changes, self.ledger = change, ledger
             change.hold()
-            grown = change.size_bytes
+        else:
+            grown += FURTHER_BYTES
+            if isinstance(mine, Change):
+                mine = self._changes = Changes((mine,))
+                grown += CHANGES_BYTES
+            if ledger.went_back or ledger is not self.ledger:
+                mine.hold(change)
+                self.ledger = None if mine.spread else ledger
+            mine.append(change)
+            if len(mine) >= (REPEATS_MAX_PLENTIFUL if plentiful else mine.repeats_max):
+                grown += mine.drop_repeats()
         trial = self.trial
         if trial is not UNTRIED and trial.overtaken:
             trial.overtaken = trial.overtaken.difference(change.names)
@@ -98,6 +106,7 @@ class Entry:
         if not isinstance(mine, Changes):
             mine = self._changes = Changes(() if mine is None else (mine,))
         mine.take_over(newer.changes, newer.count - len(newer.changes))
+        self._note_ledger(mine)
         self._blocks = -(-self._measured() // _BLOCK_BYTES)
         newer._changes, newer.place = None, Place.GONE
 
@@ -132,12 +141,6 @@ class Entry:
         if mine is None:
             return ()
         return mine.ledgers if isinstance(mine, Changes) else (mine.ledger,)
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether its changes are from several partitions."""
-        mine = self._changes
-        return type(mine) is Changes and mine.spread != ()
 
     @property
     def holds(self) -> dict[Ledger, int]:
@@ -232,6 +235,11 @@ class Entry:
             self._changes = None
         elif isinstance(mine, Changes):
             mine.forget(ledgers)
+            self._note_ledger(mine)
+
+    def _note_ledger(self, mine: Changes) -> None:
+        ledgers = mine.ledgers
+        self.ledger = ledgers[0] if len(ledgers) == 1 else None
 
     def settle(self) -> None:
         """Settles its offsets: each change is delivered, superseded or an acknowledged dead letter."""

@@ -32,6 +32,8 @@ class Ledger:
 
     Attributes:
         live: whether the partition is still assigned.
+        last_offset: of the record that came last.
+        went_back: whether a record came behind one with a higher offset: an unclean leader election truncated the log.
         unsettled: the number of holds. Each belongs to an entry or to a record's dead letter.
         withheld: how many of these are dead letters that wait for credit, which only good records earn.
     """
@@ -43,15 +45,19 @@ class Ledger:
         "_open",
         "_position",
         "_timestamps",
+        "last_offset",
         "live",
         "partition",
         "unsettled",
+        "went_back",
         "withheld",
     )
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.live = True
+        self.went_back = False
+        self.last_offset = -1
         self.unsettled = 0
         self.withheld = 0
         self._position: int | None = None

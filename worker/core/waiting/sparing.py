@@ -60,6 +60,7 @@ class Sparing:
         sparing.changed(key, None, values, ledger, now)  # of {"tier": "gold", "age": 40} the age
 
     Attributes:
+        users: what is remembered of each.
         size_bytes: what it takes in memory. `memory` counts it, too.
     """
 
@@ -69,25 +70,26 @@ class Sparing:
         self._seconds = seconds
         self._memory = memory
         self._bytes_max = memory.max_bytes * BUDGET_PART
-        self._users: OrderedDict[UserKey, _Remembered] = OrderedDict()
+        self.users: OrderedDict[UserKey, _Remembered] = OrderedDict()
         self._unreadable: dict[Ledger, int] = {}
         self.size_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._users)
+        return len(self.users)
 
     def changed(
         self, key: UserKey, sent: User | None, values: Mapping[str, Scalar], ledger: Ledger, now: float
     ) -> Mapping[str, Scalar]:
         """Those of a change's values that have to be sent. What they replace is forgotten. `sent`: as in `Checked`."""
-        if not self._users or (remembered := self._users.get(key)) is None:
+        remembered = self.users.get(key)
+        if remembered is None:
             return values
         if remembered.user != (
             key.user if sent is None else sent
         ):  # who knows which profile the destination finds by these identifiers?
             self._forget_user(key)
             return values
-        self._users.move_to_end(key)
+        self.users.move_to_end(key)
         known = remembered.values
         changed = {
             name: value
@@ -114,12 +116,12 @@ class Sparing:
             ledger, offset = change.ledger, change.offset
             if offset > self._unreadable.get(ledger, -1):
                 self._remember(entry.key, call.user, name, _Value(value, ledger, offset, started_at))
-        while len(self._users) > self._users_max or self.size_bytes > self._bytes_max:
-            self._forget_user(next(iter(self._users)))
+        while len(self.users) > self._users_max or self.size_bytes > self._bytes_max:
+            self._forget_user(next(iter(self.users)))
 
     def forget_values(self, key: UserKey, names: Collection[str]) -> None:
         """What the destination holds of these attributes of a user is no longer certain."""
-        remembered = self._users.get(key)
+        remembered = self.users.get(key)
         if remembered is None:
             return
         for name in names:
@@ -129,8 +131,8 @@ class Sparing:
 
     def make_room(self) -> None:
         """While memory is short, what is remembered gives way to changes that wait."""
-        while self._memory.short and self._users:
-            self._forget_user(next(iter(self._users)))
+        while self._memory.short and self.users:
+            self._forget_user(next(iter(self.users)))
 
     def unreadable(self, ledger: Ledger, offset: int) -> None:
         """Nobody knows what this record says of whom. But once its schema is known, a redrive may send it.
@@ -144,7 +146,7 @@ class Sparing:
         """The partitions were dropped: forgets all users with a value from them, in one pass."""
         for ledger in ledgers:
             self._unreadable.pop(ledger, None)
-        for key in [key for key, known in self._users.items() if _comes_from(known.values.values(), ledgers)]:
+        for key in [key for key, known in self.users.items() if _comes_from(known.values.values(), ledgers)]:
             self._forget_user(key)
 
     def _holds(self, known: _Value, value: Scalar, ledger: Ledger, now: float) -> bool:
@@ -157,19 +159,19 @@ class Sparing:
         )
 
     def _remember(self, key: UserKey, user: User, name: str, value: _Value) -> None:
-        remembered = self._users.get(key)
+        remembered = self.users.get(key)
         if remembered is not None and remembered.user != user:
             self._forget_user(key)
             remembered = None
         if remembered is None:
-            remembered = self._users[key] = _Remembered(user)
+            remembered = self.users[key] = _Remembered(user)
             self._resize(None, remembered.size_bytes)
-        self._users.move_to_end(key)
+        self.users.move_to_end(key)
         self._resize(remembered, _size_bytes(name, value) - _size_bytes(name, remembered.values.get(name)))
         remembered.values[name] = value
 
     def _forget_user(self, key: UserKey) -> None:
-        self._resize(None, -self._users.pop(key).size_bytes)
+        self._resize(None, -self.users.pop(key).size_bytes)
 
     def _resize(self, remembered: _Remembered | None, size_bytes: int) -> None:
         if remembered is not None:

@@ -8,7 +8,7 @@ from typing import Final
 from worker.core.delivery.isolation import Isolation
 from worker.core.waiting.trouble import Trouble
 
-TRIAL_BYTES: Final = 850
+TRIAL_BYTES: Final = 930
 """Its size in memory with a `Trouble` and a place among the retries, as most have that are kept for long. Measured."""
 
 

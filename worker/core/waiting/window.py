@@ -70,7 +70,7 @@ class Window:
             self._memory.add(busy.overtake(change.names))
             if self._search_yields and busy.place is Place.RETRY:
                 self._end_search(busy)
-        return entry.is_spread
+        return entry.ledger is None
 
     def overtake(self, key: UserKey, names: Iterable[str]) -> None:
         """Later values of these attributes of a user were read, and became dead letters."""
