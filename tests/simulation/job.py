@@ -70,7 +70,7 @@ class Job:
         self.replay = Replay(
             self.engine, self.scope, begun.progress, wish.max_bytes, ahead=wish.concurrency, quiet_seconds=quiet
         )
-        follower = self._stack.enter_context(
+        self._follower = follower = self._stack.enter_context(
             Follower(
                 self.replay,
                 self.scope,
@@ -140,6 +140,10 @@ class Job:
     def reach(self) -> dict[int, int]:
         """How far it has read, by partition."""
         return {} if self._range is None else {each.number: at for each, at in self._range.positions.items()}
+
+    def taken(self) -> dict[int, int]:
+        """Up to where it has taken records in, by partition: what lies behind a range is read twice."""
+        return {each.number: at for each, at in self._follower._positions.items()}  # private: a replay asks for a sum
 
     def epoch(self, _: int) -> int:
         """0: it has no assignment."""

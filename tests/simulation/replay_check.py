@@ -133,11 +133,11 @@ class ReplayCheck:
 
     # -- retention ---------------------------------------------------------------------------------------------------
 
-    def truncated(self, partition: int, read: int, start: int) -> None:
-        """Retention deletes the records before `start`, and the job has read those before `read`."""
+    def truncated(self, partition: int, taken: int, start: int) -> None:
+        """Retention deletes the records before `start`, and the job has taken in those before `taken`."""
         for lane in self._oracle.lanes.values():
             for index, offset in enumerate(lane.offsets):
-                if lane.partitions[index] == partition and read <= offset < start:
+                if lane.partitions[index] == partition and taken <= offset < start:
                     lane.given_up = max(lane.given_up, index)
 
     # -- letters -----------------------------------------------------------------------------------------------------

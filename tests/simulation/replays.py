@@ -89,8 +89,8 @@ class Replays:
 
     def truncated(self, partition: int, start: int) -> None:
         """Retention deletes the records below `start`."""
-        read = 0 if self.job is None else self.job.reach().get(partition, 0)
-        self.check.truncated(partition, read, start)
+        taken = 0 if self.job is None else self.job.taken().get(partition, 0)
+        self.check.truncated(partition, taken, start)
 
     @property
     def settled(self) -> bool:
