@@ -111,7 +111,7 @@ class UserKey(bytes):
 
     def __new__(cls, kind: str, name: str, value: str) -> Self:  # noqa: D102 - as the class says
         text = f"{len(name)}:{name}{value}" if kind == "custom" else value
-        return bytes.__new__(cls, _PREFIXES[kind] + text.encode("utf-8", "surrogatepass"))
+        return bytes.__new__(cls, KEY_PREFIXES[kind] + text.encode("utf-8", "surrogatepass"))
 
     @property
     def kind(self) -> str:  # noqa: D102 - as the class says
@@ -148,8 +148,8 @@ class UserKey(bytes):
     __str__ = __repr__
 
 
-_PREFIXES: Final = {"phone": b"p", "email": b"e", "client_user_id": b"c", "custom": b"n"}
-_KINDS: Final = {prefix[0]: kind for kind, prefix in _PREFIXES.items()}
+KEY_PREFIXES: Final = {"phone": b"p", "email": b"e", "client_user_id": b"c", "custom": b"n"}
+_KINDS: Final = {prefix[0]: kind for kind, prefix in KEY_PREFIXES.items()}
 _PHONE, _EMAIL, _, _CUSTOM = _KINDS
 
 

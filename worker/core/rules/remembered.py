@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-from worker.core.model import User, UserKey
+from worker.core.model import KEY_PREFIXES, User, UserKey
 from worker.core.rules.identifiers import AS_THEY_ARE
 from worker.core.rules.identity import IdentityRules, name_user
 from worker.core.rules.policy import Decision, Policy
 
 _KEPT: Final = 10_000
+_new: Final = bytes.__new__
 
 
 class Unsure(Exception):
@@ -43,6 +44,7 @@ class Keys(dict[str, UserKey]):
     def __init__(self, kind: str, rules: IdentityRules, unknown: Container[object]) -> None:
         super().__init__()
         self._kind = kind
+        self._prefix = KEY_PREFIXES[kind]
         self._as_it_is = AS_THEY_ARE[kind]
         self._rules = rules
         self._unknown = unknown
@@ -51,7 +53,7 @@ class Keys(dict[str, UserKey]):
         if value in self._unknown:
             raise Unsure
         if self._as_it_is(value):
-            key = UserKey(self._kind, "", value)
+            key = _new(UserKey, self._prefix + value.encode())  # as `UserKey(kind, "", value)`, in half of the time
         else:
             key = key_of(User(**{self._kind: value}), self._rules)  # type: ignore[arg-type]  # never `custom`
         if len(self) >= _KEPT:
