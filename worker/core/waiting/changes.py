@@ -48,7 +48,7 @@ class Changes(list[Change]):
         self.append(change)
         grown = FURTHER_BYTES + (CHANGE_BYTES + len(packed) if type(change[1]) is Shape else change.size_bytes)
         many = len(self)
-        if many < (_REPEATS_MAX_PLENTIFUL if plentiful else self._most):
+        if many < self._most or (plentiful and many < _REPEATS_MAX_PLENTIFUL):
             return grown
         return grown + self.drop_repeats()
 
