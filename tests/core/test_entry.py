@@ -213,6 +213,22 @@ def test_while_memory_is_plentiful_repeats_are_sought_among_a_thousand() -> None
     assert memory.plentiful
 
 
+def test_where_nothing_repeats_repeats_are_seldom_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while memory is plentiful: to seek takes as long as there are changes."""
+    sought: list[int] = []
+    seek = Changes.drop_repeats
+
+    def seeking(changes: Changes) -> int:
+        sought.append(len(changes))
+        return seek(changes)
+
+    monkeypatch.setattr(Changes, "drop_repeats", seeking)
+    log, entry = Log(), Entry(KEY, 0.0)
+    for number in range(3_000):
+        entry.absorb(log.change(Step(0, {"a": number})), plentiful=True)
+    assert len(sought) < 5
+
+
 def test_an_entry_that_was_not_called_has_no_trial_to_write_to() -> None:
     """All of these have the same one."""
     entry = Entry(KEY, 0.0)

@@ -83,8 +83,7 @@ class Decoder:
         self._planner = Planner(mapping, self._reader, plain_key=None if self._key is None else self._key.plain)
         try:
             self._bare = None if writer_schema is None else _prepared(writer_schema, "the writer schema")
-            if self._bare is not None and (self._key is None or self._key_type is not None):
-                self._compiled(Shape(self._bare, self._key_type), "the writer schema")
+            self._compile_bare()
         except Undecodable as error:
             raise ValueError(str(error)) from None
 
@@ -140,9 +139,15 @@ class Decoder:
         assert not isinstance(event, tuple)  # noqa: S101 - see above
         return event
 
+    def _compile_bare(self) -> None:
+        if self._bare is not None and (self._key is None or self._key_type is not None):
+            plan = self._compiled(Shape(self._bare, self._key_type), "the writer schema")
+            self._plans.put((None, None), plan, self._bare.parts)
+
     def go_on_to(self, preflight: Preflight) -> None:
         """`decode_on` goes on to preflight, as far as generated code can. To be called before the first record."""
         self._planner.preflight = preflight
+        self._compile_bare()
 
     def decode_on(self, record: Record) -> Event | Sendable | None:
         """As `decode`; but what is sent of the event, if nothing of it is refused and the decoder goes on to preflight.

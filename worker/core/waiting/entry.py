@@ -82,7 +82,7 @@ class Entry:
                 mine.hold(change)
                 self.ledger = None if mine.spread else ledger
             mine.append(change)
-            if len(mine) >= (REPEATS_MAX_PLENTIFUL if plentiful else mine.repeats_max):
+            if len(mine) >= mine.repeats_max and not (plentiful and len(mine) < REPEATS_MAX_PLENTIFUL):
                 grown += mine.drop_repeats()
         trial = self.trial
         if trial is not UNTRIED and trial.overtaken:
