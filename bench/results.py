@@ -76,12 +76,12 @@ class Results:
 
     def about(self) -> str:
         """What the figures are of and how the tables are to be read, in two lines."""
-        facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items())
-        repetitions = max(map(len, self.values.values()))
-        return (
-            f"{facts}\nMedian (lowest-highest) of {repetitions} repetitions at most. "
-            "'to its' is the worker's figure divided by that of the line, in the same repetition."
+        facts = {**self.facts, "repetitions": max(map(len, self.values.values()))}
+        told = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items())
+        how = (
+            "Median (lowest-highest). 'to its' is the worker's figure divided by that of the line, within a repetition."
         )
+        return f"{told}\n{how}"
 
     def table(self) -> str:
         """For people, each row of the bench by itself: median (lowest-highest)."""

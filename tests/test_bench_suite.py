@@ -80,7 +80,7 @@ def test_what_was_kept_is_shown_with_what_it_is_of(
     path = keep(results(50, commit="abc", cores=2), tmp_path / "kept.json")
     assert suite.main(["--show", str(path)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("date: 2026-01-01, quick: False, commit: abc, cores: 2\nMedian (lowest-highest) of 1 ")
+    assert said.startswith("date: 2026-01-01, quick: False, commit: abc, cores: 2, repetitions: 1\nMedian ")
     assert "Since last.json" in said
     keep(committed, path)
     assert suite.main(["--show", str(path)]) == 0
