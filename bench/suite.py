@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             "There are no two cores to tell apart, so nothing is pinned: figures depend on each other.", file=sys.stderr
         )
+    facts = {**head(), **report.machine(), "pinned": pinned, "quick": options.quick}  # at the start: work may go on
     measured: Measured = {}
     failed = not _all_measured(options, measured)
-    results = Results.of(measured, {**head(), **report.machine(), "pinned": pinned, "quick": options.quick})
+    results = Results.of(measured, facts)
     if not results.values:
         return 1
     print(_said(results, as_json=options.json))

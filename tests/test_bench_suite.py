@@ -149,6 +149,23 @@ def test_a_kafka_that_does_not_answer_is_said(
     assert "Error: no Kafka answers at 127.0.0.1:1" in capsys.readouterr().err
 
 
+def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody commits while it measures."""
+    head = {"commit": "started"}
+
+    def measure(_: object, measured: suite.Measured) -> bool:
+        head["commit"] = "later"
+        measured["start"] = [[Sample("worker", EVENTS_PER_SECOND, 1.0)]]
+        return True
+
+    monkeypatch.setattr(cores, "pin", lambda: True)
+    monkeypatch.setattr(suite, "head", lambda: dict(head))
+    monkeypatch.setattr(suite, "_all_measured", measure)
+    monkeypatch.setattr(suite, "_keep", lambda *_: None)
+    assert suite.main(["--json", "--only", "start"]) == 0
+    assert json.loads(capsys.readouterr().out)["commit"] == "started"
+
+
 def test_a_count_of_none_is_written_as_a_count() -> None:
     assert shown(Spread(0, 0, 0)) == "0"
     assert shown(Spread(0.5, 0.5, 0.5)) == "0.5000"
