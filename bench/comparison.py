@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.commits import git
 from bench.compiled import ROOT
 from bench.report import Spread
 from bench.results import Key, Results, shown
@@ -56,18 +56,12 @@ def changes(before: Results, now: Results) -> list[Change]:
     return moved
 
 
-def last_committed() -> tuple[str, Results] | None:
+def last_committed(root: Path = ROOT) -> tuple[str, Results] | None:
     """The newest results that are committed, and their file's name. None if there are none."""
-    done = subprocess.run(
-        ["git", "log", "--format=", "--name-only", "--diff-filter=AM", "--", "bench/results/*.json"],  # noqa: S607 - whichever git the developer uses
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    for name in done.stdout.split():
-        path = ROOT / name
+    # Results that take the place of older ones look like these, renamed, unless git is told not to see it so.
+    changed = ("log", "--format=", "--name-only", "--no-renames", "--diff-filter=AM")
+    for name in git(*changed, "--", "bench/results/*.json", root=root).split():
+        path = root / name
         if path.exists():
             return Path(name).name, Results.read(json.loads(path.read_text(encoding="utf-8")))
     return None

@@ -54,6 +54,13 @@ class Running(Protocol):
     def tail(self) -> str:
         """The end of what it wrote, for the message of a failure."""
 
+    def check(self) -> None:
+        """Looks at what it did until now.
+
+        Raises:
+            NotMeasured: it lost or refused something, or sent it again.
+        """
+
     def finish(self, called: Counted) -> None:
         """Ends it in order, after it has finished.
 

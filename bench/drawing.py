@@ -62,6 +62,8 @@ def _curve(axes: Axes, results: Results, curve: str) -> None:
     lows, highs = [spreads[size].low for size in sizes], [spreads[size].high for size in sizes]
     axes.fill_between(sizes, lows, highs, color=_OURS, alpha=0.2, linewidth=0)
     axes.set_xscale("log")
+    axes.set_xlabel(curve)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylim(bottom=0)
-    axes.set_title(f"{measure.name}, by {curve}", fontsize=9, loc="left")
+    axes.set_title(f"the engine alone: {measure.name}, by {curve}", fontsize=8, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

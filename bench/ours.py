@@ -82,15 +82,20 @@ class RunningWorker:
         """As `Running.tail`."""
         return self.command.log.read_text(errors="replace")[-2000:]
 
+    def check(self) -> None:
+        """As `Running.check`."""
+        totals = self.command.status()["totals"]
+        if totals["retries"] or any(totals["dead_letters"].values()):
+            raise NotMeasured(f"something was refused or sent again, the worker says {totals}")
+
     def finish(self, called: Counted) -> None:
         """As `Running.finish`."""
+        self.check()
         totals, events = self.command.status()["totals"], self._work.events
         odd = {
             "records": totals["records"] != events,
             "changes": totals["changes"] != events,
             "calls": totals["calls"] != called.calls,
-            "retries": totals["retries"] != 0,
-            "dead_letters": any(totals["dead_letters"].values()),
         }
         if any(odd.values()):
             raise NotMeasured(f"of {events} events and {called.calls} calls seen, the worker says {totals}")

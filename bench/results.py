@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from bench.compiled import ROOT
+from bench.commits import git
 from bench.report import Spread
 from bench.stage import Measure, Sample
 
@@ -75,6 +74,15 @@ class Results:
             ],
         }
 
+    def about(self) -> str:
+        """What the figures are of and how the tables are to be read, in two lines."""
+        facts = {**self.facts, "repetitions": max(map(len, self.values.values()))}
+        told = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items())
+        how = (
+            "Median (lowest-highest). 'to its' is the worker's figure divided by that of the line, within a repetition."
+        )
+        return f"{told}\n{how}"
+
     def table(self) -> str:
         """For people, each row of the bench by itself: median (lowest-highest)."""
         rows: dict[str, dict[str, dict[str, str]]] = {}
@@ -102,6 +110,8 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
 
 def shown(spread: Spread) -> str:
     """In about three digits."""
+    if spread.median == 0:
+        return spread.text(0)
     return spread.text(max(0, 3 - len(str(int(abs(spread.median))))) if abs(spread.median) >= 1 else 4)
 
 
@@ -112,18 +122,6 @@ def rounded(value: float) -> float:
 
 def head() -> dict[str, object]:
     """When it was, and of which commit; `changed` where the working tree differs from it."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", *arguments],  # noqa: S607 - whichever git the developer uses
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-        return done.stdout.strip()
-
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "commit": git("rev-parse", "--short=10", "HEAD") or "none",

@@ -48,7 +48,7 @@ def for_calls(contender: Contender, bench: Bench, work: Work, calls: int) -> Fig
     """Lets a contender begin on a topic, and ends it after so many calls, however much more there is to do.
 
     Raises:
-        NotMeasured: it did not come so far, or the time was up.
+        NotMeasured: it did not come so far, or refused something or sent it again, or the time was up.
     """
     before = bench.destination.counted().calls
     with started(contender, bench, work) as (running, usage):
@@ -56,6 +56,7 @@ def for_calls(contender: Contender, bench: Bench, work: Work, calls: int) -> Fig
         look_until(lambda: bench.destination.counted().calls - before >= calls, running, usage)
         counted = bench.destination.counted()
         usage.look()
+        running.check()
         done = counted.calls - before
         return Figure(done, counted.last - begun, usage.at(counted.last) - usage.at(begun), done)
 

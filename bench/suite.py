@@ -14,20 +14,29 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeAlias
 
 import httpx
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from bench import comparison, cores, reach, report
 from bench.compiled import ROOT, SCRATCH, NotBuilt
 from bench.contenders import NotMeasured
 from bench.drawing import draw
+from bench.options import count
 from bench.results import Results, head
 from bench.rows import alone, growing, limited, side_by_side
 from bench.stage import Row, Sample, Stage
-from tests.support.brokers import real_broker
+from tests.support.brokers import Broker, real_broker
 from tests.support.java import Unavailable
 
 ROWS = (*side_by_side.ROWS, *limited.ROWS, *alone.ROWS, *growing.ROWS)
+Measured: TypeAlias = dict[str, list[list[Sample]]]
+"""The samples of each repetition, by the name of the row."""
+_REPETITIONS = 5
+_QUICK_REPETITIONS = 1
+_REACH_SECONDS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,49 +46,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{row.name:24}{row.says}" for row in ROWS))
         return 0
     if options.show is not None:
-        print(_said(Results.read(json.loads(options.show.read_text(encoding="utf-8")))))
+        print(_said(options.show, as_json=options.json))
         return 0
-    rows = [row for row in ROWS if not options.only or row.name in options.only]
     pinned = cores.pin()
     if not pinned:
         print(
             "There are no two cores to tell apart, so nothing is pinned: figures depend on each other.", file=sys.stderr
         )
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        try:
-            broker = real_broker(directory)
-        except Unavailable as problem:
-            print(f"Error: {problem}", file=sys.stderr)
-            return 1
-        stack.callback(broker.stop)
-        stage = Stage(broker, directory, options.quick)
-        measured: dict[str, list[list[Sample]]] = {}
-        failed = not _all_measured(rows, stage, options.repetitions, measured)
-    results = Results.of(measured, {**head(), **report.machine(), "pinned": pinned, "quick": options.quick})
+    facts = {**head(), **report.machine(), "pinned": pinned, "quick": options.quick}  # at the start: work may go on
+    measured: Measured = {}
+    failed = not _all_measured(options, measured)
+    results = Results.of(measured, facts)
     if not results.values:
         return 1
-    print(json.dumps(results.as_json(), indent=2) if options.json else _said(results))
+    print(_said(results, as_json=options.json))
     whole = not (options.quick or options.only or failed)
     _keep(results, comparison.RESULTS if whole else SCRATCH)
     return 1 if failed else 0
 
 
-def _all_measured(rows: Sequence[Row], stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
+def _all_measured(options: argparse.Namespace, measured: Measured) -> bool:
+    """Measures the rows, and ends whatever it started. Returns whether none failed."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.default_int_handler)
+    rows = [row for row in ROWS if not options.only or row.name in options.only]
+    repetitions = options.repetitions or (_QUICK_REPETITIONS if options.quick else _REPETITIONS)
     try:
-        done = [_measured(row, stage, repetitions, measured) for row in rows]
-        return all(done)
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            broker = real_broker(directory)
+            stack.callback(broker.stop)
+            _reach(broker)
+            stage = Stage(broker, directory, options.quick)
+            done = [_measured(row, stage, repetitions, measured) for row in rows]
+    except Unavailable as problem:
+        print(f"Error: {problem}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("Interrupted: what was measured until now is kept.", file=sys.stderr)
-        return False
+        until_now = "what was measured until now is kept" if any(measured.values()) else "nothing was measured yet"
+        print(f"Interrupted: {until_now}.", file=sys.stderr)
+    else:
+        return all(done)
+    return False
 
 
-def _said(results: Results) -> str:
-    parts = [results.table(), reach.table(results)]
+def _reach(broker: Broker) -> None:
+    try:
+        AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 2}).list_topics(timeout=_REACH_SECONDS)
+    except KafkaException as problem:
+        raise Unavailable(f"no Kafka answers at {broker.bootstrap_servers}: {problem.args[0].str()}") from None
+
+
+def _said(results: Results, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(results.as_json(), indent=2)
+    parts = [results.about(), results.table()]
+    if results.facts["quick"]:
+        return "\n\n".join(
+            [*parts, "These sizes show only that everything works: they reach no bound, and compare with nothing."]
+        )
+    parts.append(reach.table(results))
     before = comparison.last_committed()
-    if before is not None and before[1].facts["quick"] == results.facts["quick"]:
+    if before is not None and before[1] != results:
         changed = comparison.changes(before[1], results)
         parts.append(f"Since {before[0]}, by more than the noise:")
         parts.append("\n".join(change.text() for change in changed) or "nothing")
@@ -95,7 +122,7 @@ def _keep(results: Results, folder: Path) -> None:
     print(f"Kept in {path.relative_to(ROOT)} and .svg", file=sys.stderr)
 
 
-def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list[list[Sample]]]) -> bool:
+def _measured(row: Row, stage: Stage, repetitions: int, measured: Measured) -> bool:
     """Keeps the repetitions of a row, also those before one that failed. Returns whether none did."""
     done = measured.setdefault(row.name, [])
     started = time.monotonic()
@@ -103,15 +130,16 @@ def _measured(row: Row, stage: Stage, repetitions: int, measured: dict[str, list
         for samples in row.repeated(stage, repetitions):
             done.append(samples)
             print(f"{row.name}: repetition {len(done)} after {time.monotonic() - started:.0f} s", file=sys.stderr)
-    except (NotMeasured, NotBuilt, AssertionError, RuntimeError, httpx.HTTPError) as problem:
-        print(f"Error: {row.name}: {problem}", file=sys.stderr)
+    except (NotMeasured, NotBuilt, AssertionError, RuntimeError, httpx.HTTPError, KafkaException, OSError) as problem:
+        print(f"Error: {row.name}: {str(problem) or type(problem).__name__}", file=sys.stderr)
         return False
     return True
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="how often each row is measured")
+    often = f"how often each row is measured: {_REPETITIONS}, with --quick {_QUICK_REPETITIONS}"
+    parser.add_argument("--repetitions", type=count, metavar="N", help=often)
     parser.add_argument(
         "--only",
         action="append",
@@ -121,9 +149,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="sizes that show only that everything works")
     parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="show results that were kept, and measure nothing")
+    parser.add_argument("--show", type=_kept, metavar="FILE", help="show results that were kept, and measure nothing")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     return parser
+
+
+def _kept(name: str) -> Results:
+    path = ROOT / name  # from where `Kept in` says it
+    try:
+        return Results.read(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as problem:
+        raise argparse.ArgumentTypeError(f"{path}: {problem.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise argparse.ArgumentTypeError(f"{name} holds no results of the bench") from None
 
 
 if __name__ == "__main__":

@@ -118,6 +118,9 @@ class RunningPeer:
         """As `Running.tail`."""
         return self._process.tail()
 
+    def check(self) -> None:
+        """As `Running.check`: it tells nothing of that."""
+
     def finish(self, called: Counted) -> None:
         """As `Running.finish`. What it called for is checked by the number of calls, against the load."""
         del called

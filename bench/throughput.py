@@ -20,6 +20,7 @@ from bench.decoding import as_read, decode, decode_and_preflight, settle_memory
 from bench.destination import Destination
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one
+from bench.options import count
 from bench.ours import WORKER
 from bench.report import Repetition
 from bench.running import to_the_end
@@ -61,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=_count, default=3, help="how often everything is measured, in turn")
-    parser.add_argument("--one-to-one", type=_count, default=4_000, metavar="EVENTS", help="events of the 1:1 load")
+    parser.add_argument("--repetitions", type=count, default=3, help="how often everything is measured, in turn")
+    parser.add_argument("--one-to-one", type=count, default=4_000, metavar="EVENTS", help="events of the 1:1 load")
     parser.add_argument(
         "--hundred-to-one",
-        type=_count,
+        type=count,
         default=60_000,
         metavar="EVENTS",
         help="events of the 100:1 load; with a multiple of 2,000 every user has a hundred",
@@ -79,13 +80,6 @@ def _parser() -> argparse.ArgumentParser:
         help="measure nothing; run py-spy on the worker once under each load, and write collapsed stacks to FOLDER",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _broker(directory: Path) -> Broker:

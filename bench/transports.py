@@ -22,6 +22,7 @@ import httpx
 from bench import report
 from bench.destination import Destination
 from bench.figures import Figure
+from bench.options import count
 from bench.report import Spread
 from worker.attentive.message import Answer, Message
 from worker.attentive.request import ATTRIBUTES_PATH, headers
@@ -117,8 +118,8 @@ async def _measured(prepared: _Prepared, url: str, calls: int) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 where a call failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.transports", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=3, help="how often everything is measured, in turn")
-    parser.add_argument("--calls", type=int, default=_CALLS, help="calls of each row")
+    parser.add_argument("--repetitions", type=count, default=3, help="how often everything is measured, in turn")
+    parser.add_argument("--calls", type=count, default=_CALLS, help="calls of each row")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     options = parser.parse_args(arguments)
     repetitions: list[dict[str, Figure]] = []

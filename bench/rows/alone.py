@@ -52,7 +52,7 @@ def _memory(stage: Stage) -> Repetitions:
 def _delay(stage: Stage) -> Repetitions:
     seconds = stage.size(20, 4)
     for number in itertools.count():
-        with stage.bench() as bench:
+        with stage.bench("-delay", "0s") as bench:  # compiled: the one in Python tells no delays
             topic = new_topic(stage.broker)
             work = Work(topic, 0, _DELAY_WINDOW_SECONDS, {"WORKER_ATTENTIVE__REQUESTS_PER_SECOND": "10000"})
             with started(WORKER, bench, work) as (running, usage):
@@ -70,6 +70,7 @@ def _delay(stage: Stage) -> Repetitions:
                     raise NotMeasured(str(problem)) from None
                 events = _DELAY_EVENTS_PER_SECOND * (_DELAY_WARM_SECONDS + seconds)
                 until(lambda: bench.destination.counted().calls >= events, 30, "all calls are made")  # noqa: B023 - used at once
+                running.check()
             delays = bench.destination.delays()[_DELAY_WARM_SECONDS * _DELAY_EVENTS_PER_SECOND :]
         beyond = sorted(each / 1000 - _DELAY_WINDOW_SECONDS * 1000 for each in delays)
         yield [

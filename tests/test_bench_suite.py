@@ -1,0 +1,171 @@
+"""The bench's command line: what it says of results that were kept, of wrong words, and of what it cannot measure."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bench import comparison, cores, destination, suite
+from bench.commits import git
+from bench.compiled import NotBuilt
+from bench.contenders import NotMeasured, Work
+from bench.ours import RunningWorker
+from bench.report import Spread
+from bench.results import Results, shown
+from bench.rows import alone
+from bench.stage import EVENTS_PER_SECOND, Sample, Stage
+
+
+def results(events_per_second: float, **facts: object) -> Results:
+    sample = Sample("worker", EVENTS_PER_SECOND, events_per_second)
+    return Results.of({"1:1": [[sample]]}, {"date": "2026-01-01", "quick": False, **facts})
+
+
+def keep(found: Results, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found.as_json()))
+    return path
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git("init", "-q", root=tmp_path)
+    return tmp_path
+
+
+def commit(repository: Path) -> None:
+    who = ("-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "commit.gpgsign=false")
+    git("add", "--all", root=repository)
+    git(*who, "commit", "-q", "-m", "results", root=repository)
+
+
+def test_results_that_took_the_place_of_older_ones_are_the_last_committed(repository: Path) -> None:
+    """To git they look renamed, so alike are they."""
+    kept = repository / "bench" / "results"
+    assert comparison.last_committed(repository) is None
+    older = keep(results(100), kept / "2026-01-01-a.json")
+    commit(repository)
+    assert comparison.last_committed(repository) == (older.name, results(100))
+    older.unlink()
+    newer = keep(results(101), kept / "2026-01-02-b.json")
+    commit(repository)
+    assert comparison.last_committed(repository) == (newer.name, results(101))
+
+
+def test_this_repository_has_results_to_compare_with() -> None:
+    if not git("log", "-1", "--format=%h"):
+        pytest.skip("no repository, or no git")
+    assert comparison.last_committed() is not None
+
+
+def test_without_git_there_is_nothing_to_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert comparison.last_committed() is None
+
+
+@pytest.fixture
+def committed(monkeypatch: pytest.MonkeyPatch) -> Results:
+    found = results(100)
+    monkeypatch.setattr(comparison, "last_committed", lambda: ("last.json", found))
+    return found
+
+
+def test_what_was_kept_is_shown_with_what_it_is_of(
+    committed: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keep(results(50, commit="abc", cores=2), tmp_path / "kept.json")
+    assert suite.main(["--show", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("date: 2026-01-01, quick: False, commit: abc, cores: 2, repetitions: 1\nMedian ")
+    assert "Since last.json" in said
+    keep(committed, path)
+    assert suite.main(["--show", str(path)]) == 0
+    assert "Since" not in capsys.readouterr().out  # there is nothing new in it
+
+
+def test_sizes_that_mean_nothing_are_held_against_nothing(
+    committed: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keep(Results({**committed.facts, "quick": True}, committed.values), tmp_path / "quick.json")
+    assert suite.main(["--show", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "| worker" in said
+    assert "bound" not in said.replace("reach no bound", "")
+    assert "Since" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--show", "bench/none.json"], "bench/none.json: No such file"),
+        (["--show", "bench"], "bench: Is a directory"),
+        (["--show", "README.md"], "README.md holds no results of the bench"),
+        (["--repetitions", "0"], "at least 1"),
+        (["--only", "none"], "invalid choice: 'none' (choose from '1:1'"),
+    ],
+)
+def test_wrong_words_are_bad_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        suite.main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_without_go_no_delay_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The destination in Python tells none."""
+
+    def no_go(_: Path) -> Path:
+        raise NotBuilt
+
+    monkeypatch.setattr(destination, "program", no_go)
+    destination.command.cache_clear()
+    with pytest.raises(NotBuilt):
+        next(alone.DELAY.repeat(Stage(None, tmp_path, quick=True)))  # type: ignore[arg-type]  # it comes to no broker
+    destination.command.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [{"retries": 1, "dead_letters": {}}, {"retries": 0, "dead_letters": {"rejected": 1}}],
+)
+def test_a_run_that_sent_again_or_refused_has_no_figure(totals: dict[str, object]) -> None:
+    command = SimpleNamespace(process=SimpleNamespace(pid=1), status=lambda: {"totals": totals})
+    running = RunningWorker(command, Work("topic", 1, 0.0))  # type: ignore[arg-type]  # all of it that is asked
+    with pytest.raises(NotMeasured, match="refused or sent again"):
+        running.check()
+
+
+def test_a_kafka_that_does_not_answer_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cores, "pin", lambda: True)
+    monkeypatch.setattr(suite, "_REACH_SECONDS", 0.2)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own handlers stay
+    assert suite.main(["--only", "start"]) == 1
+    assert "Error: no Kafka answers at 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody commits while it measures."""
+    head = {"commit": "started"}
+
+    def measure(_: object, measured: suite.Measured) -> bool:
+        head["commit"] = "later"
+        measured["start"] = [[Sample("worker", EVENTS_PER_SECOND, 1.0)]]
+        return True
+
+    monkeypatch.setattr(cores, "pin", lambda: True)
+    monkeypatch.setattr(suite, "head", lambda: dict(head))
+    monkeypatch.setattr(suite, "_all_measured", measure)
+    monkeypatch.setattr(suite, "_keep", lambda *_: None)
+    assert suite.main(["--json", "--only", "start"]) == 0
+    assert json.loads(capsys.readouterr().out)["commit"] == "started"
+
+
+def test_a_count_of_none_is_written_as_a_count() -> None:
+    assert shown(Spread(0, 0, 0)) == "0"
+    assert shown(Spread(0.5, 0.5, 0.5)) == "0.5000"
