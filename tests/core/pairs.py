@@ -87,8 +87,8 @@ class Pair:
     def generated(self, data: bytes, key: bytes | None = None) -> str:
         try:
             return self._seen(self.plan(data, 3, key, 0))
-        except LeftError:
-            return LEFT
+        except LeftError as left:
+            return LEFT if left.args == (data, 3, key, 0) else "left to the closures with something else"
 
     def agrees(self, data: bytes, key: bytes | None = None) -> bool:
         """Whether both say the same of these bytes. False: they are left to the closures."""
@@ -98,11 +98,11 @@ class Pair:
 
 
 class LeftError(Exception):
-    """The generated plan has left a record to the closures."""
+    """The generated plan has left a record to the closures, with all that it was given."""
 
 
-def leave(_value: bytes, _start: int, _key: bytes | None, _key_start: int) -> Event | None:
-    raise LeftError
+def leave(value: bytes, start: int, key: bytes | None, key_start: int) -> Event | None:
+    raise LeftError(value, start, key, key_start)
 
 
 def pair_of(schema: object, mapping: Mapping, rules: Rules | None = None) -> Pair | None:

@@ -11,13 +11,16 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.core.drive import P0
 from tests.core.pairs import LEFT, Pair, Rules, pair_of
 from tests.core.test_generated import MAPPINGS, ODD, WHOLE
 from tests.fuzz import schemas
 from tests.fuzz.mutate import spoilt, valid
 from tests.support.avro import NOWHERE, body, fields, record, varint
 from worker.core.events.decode import Decoder
+from worker.core.events.keys import KeyForm
 from worker.core.events.mapping import Mapping as FieldMapping
+from worker.core.model import Event, Record
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
@@ -184,3 +187,51 @@ def test_fields_of_a_record_are_checked_as_they_are_read(
     pair = Pair(ROW, FieldMapping(**{**NOWHERE, **names}, flatten="_"), rules=DEFAULT)
     monkeypatch.delattr(Preflight, "sendable")
     assert pair.agrees(body(ROW, {"id": 7, "phone": "+13115552368", **row})) == is_sent
+
+
+MANY: tuple[object, ...] = ("null", "double", "string", *(
+    {"type": "enum", "name": f"E{number}", "symbols": ["A"]} for number in range(14)
+))  # fmt: skip
+LEFT_TO_CLOSURES: dict[str, tuple[dict[str, Any], bytes]] = {
+    "a union of many types": (
+        fields(("id", "string"), ("all", {"type": "map", "values": [*MANY]})),
+        varint(1) + b"u" + varint(1) + varint(3) + b"ssn" + varint(2) + varint(1) + b"1" + varint(0),
+    ),
+    "a wide record": (
+        fields(
+            ("id", "string"),
+            *((f"f{number}", ["null", "string"]) for number in range(400)),
+            ("all", {"type": "map", "values": "string"}),
+        ),
+        varint(1) + b"u" + varint(0) * 400 + varint(1) + varint(3) + b"ssn" + varint(1) + b"1" + varint(0),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "data"), LEFT_TO_CLOSURES.values(), ids=LEFT_TO_CLOSURES)
+def test_what_closures_read_in_the_middle_of_the_code_is_checked_too(schema: dict[str, Any], data: bytes) -> None:
+    """A closure checks nothing, and these hold a name that policy denies."""
+    decoder = Decoder(FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "all"}), writer_schema=schema)
+    decoder.go_on_to(Preflight(*DEFAULT))
+    event = decoder.decode_on(record(data))
+    assert isinstance(event, Event)
+    assert "ssn" in event.attributes
+
+
+@pytest.mark.parametrize("framing", ["text", "integer"])
+def test_what_is_left_to_closures_is_left_with_its_kafka_key(framing: str) -> None:
+    schema = fields(("tier", "string"), ("n", "double"))
+    mapping = FieldMapping(**{**NOWHERE, "client_user_id": "key", "attributes": "*"})
+    decoder = Decoder(mapping, writer_schema=schema, key=KeyForm(framing))
+    decoder.go_on_to(Preflight(*DEFAULT))
+    data = body(schema, {"tier": "gold", "n": float("nan")})
+    event = decoder.decode_on(Record(P0, 0, 0, b"\x00\x00\x00\x07", data))
+    assert isinstance(event, Event)
+    assert event.user.client_user_id == ("\x00\x00\x00\x07" if framing == "text" else "7")
+
+
+def test_a_record_without_a_key_has_no_attribute_of_it_whoever_its_user_is() -> None:
+    mapping = FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "*,key"})
+    pair = Pair(fields(("id", "string"), ("tier", "string")), mapping, "string", rules=RULES["the next one"])
+    assert pair.agrees(varint(1) + b"x" + varint(1) + b"t", None)
+    assert pair.agrees(varint(1) + b"x" + varint(1) + b"t", varint(1) + b"k")

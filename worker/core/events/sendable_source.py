@@ -67,7 +67,7 @@ class SendableSource(EventSource):
         with source.block("if not values:"):
             source.add("raise Odd")
         event_id = self._event_id()
-        source.add(f"return key, values, {self._occurred_at()}, {event_id}, passed_over")
+        source.add(f"return user, values, {self._occurred_at()}, {event_id}, passed_over")
 
     def values(self, reading: Source, names: Names) -> ValueSource:
         """As of an event's."""
@@ -78,18 +78,18 @@ class SendableSource(EventSource):
     def _key(self) -> None:
         """The user's key, by the first identifier that is there."""
         source = self.source
-        source.add("key = None")
+        source.add("user = None")
         for kind in self._preflight.identity.order:
             if not any(True for _ in self._mapping.labelled("custom_identifiers" if kind == "custom" else kind)):
                 continue
-            with source.block("if key is None:"):
+            with source.block("if user is None:"):
                 if kind == "custom":
                     value, key = self._custom(), "custom_key(value)"
                 else:
                     value, key = self._text(getattr(self._mapping, kind), kind), f"{kind}_keys[value]"
                 with source.block(f"if value := {value}:"):
-                    source.add(f"key = {key}")
-        with source.block("if key is None:"):
+                    source.add(f"user = {key}")
+        with source.block("if user is None:"):
             source.add("raise Odd")
 
     def _checked_map(self, attributes: Attributes) -> str | None:
@@ -219,6 +219,12 @@ class _CheckedValues(ValueSource):
             with source.block("if item in unknown:"):
                 source.add("item, left_out = None, True")
         source.add(f"{into} = item")
+
+    def _closure(self, schema: Any, into: str | None) -> None:  # noqa: ANN401 - as above
+        """A closure checks nothing that is to be sent."""
+        if self._inside or (into is not None and into == self._map):
+            raise NotCovered
+        super()._closure(schema, into)
 
     def _name(self, name: str, *, kept: bool) -> None:
         if not self._inside:

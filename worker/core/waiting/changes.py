@@ -52,6 +52,8 @@ class Changes(list[Change]):
             self.spread = (*self.ledgers, ledger)
             change.hold()
             return
+        if not ledger.went_back:  # to find the first takes the longer, the more there are
+            return
         first = self._first_of(ledger)
         if change.packed < first.packed:
             change.hold()
