@@ -229,6 +229,16 @@ def test_where_nothing_repeats_repeats_are_seldom_sought(monkeypatch: pytest.Mon
     assert len(sought) < 5
 
 
+def test_of_two_partitions_nothing_is_sought_for_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find a partition's first change takes the longer, the more there are."""
+    log = Log()
+    entry = entry_of(log, [Step(0, {"a": 0}), Step(1, {"a": 1})])
+    monkeypatch.delattr(Changes, "_first_of")
+    for number in range(10):
+        log.take(entry, Step(number % 2, {"a": number}))
+    assert len(entry.changes) == 12
+
+
 def test_an_entry_that_was_not_called_has_no_trial_to_write_to() -> None:
     """All of these have the same one."""
     entry = Entry(KEY, 0.0)
