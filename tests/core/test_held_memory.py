@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import copy
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastavro import parse_schema, schemaless_writer
 
+from bench.figures import resident_mebibytes
+from bench.growth import Bed
 from tests.core.drive import P0, SCHEMA, STARTED, Answer, doubling, options, phone
 from tests.support.allocations import traced
+from tests.support.profiles import Change as ProfileChange
+from tests.support.profiles import encode
 from worker.core.engine import Engine
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping as FieldMapping
@@ -29,6 +37,7 @@ from worker.core.waiting.window import Window
 pytestmark = pytest.mark.slow  # minutes or megabytes of virtual life each
 
 MEBIBYTE = 1024 * 1024
+ROOT = Path(__file__).parent.parent.parent
 
 
 def _schema() -> Any:  # noqa: ANN401 - an Avro schema
@@ -207,3 +216,29 @@ def test_names_that_the_mapping_leaves_out_leave_nothing_behind() -> None:
     decoder = Decoder(FieldMapping(exclude=("n*",)), writer_schema=WRITER)
     counted, real = counted_and_real(_many(lambda n: value_of(n, {"n" * 300_000 + f"{n}": 1}), 20), decoder=decoder)
     assert (counted, real < 100_000) == (0, True)
+
+
+def fill_with_large_values() -> None:
+    """Tells what an engine counts, and by how much the process has grown. For a process of its own."""
+    bed = Bed(1, window_seconds=3_600.0)
+    before = resident_mebibytes(os.getpid(), most=False)
+    for first in range(0, 40_000, 500):
+        changes = [
+            ProfileChange(phone(n % 10_000), {"note": f"{n:08}" + "x" * 520}, n) for n in range(first, first + 500)
+        ]
+        bed.take(
+            [
+                Record(bed.partitions[0], first + n, STARTED.wall_ms, change.phone.encode(), encode(change))
+                for n, change in enumerate(changes)
+            ]
+        )
+    sys.stdout.write(f"{bed.engine.held_bytes / MEBIBYTE} {resident_mebibytes(os.getpid(), most=False) - before}")
+
+
+def test_between_changes_with_large_values_no_memory_lies_waste() -> None:
+    """What an allocator cannot use again counts for the process, and no tracing of Python's sees it."""
+    code = "from tests.core.test_held_memory import fill_with_large_values as fill; fill()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    counted, grown = map(float, done.stdout.split())
+    assert grown < 1.3 * counted

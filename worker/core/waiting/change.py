@@ -31,6 +31,7 @@ _dumps: Final = marshal.dumps
 _UNTIMED: Final = -(2**63)
 _KEY_OF_USER: Final = True  # in the place of a record's key that is the user's identifier
 _FIRST: Final = 2  # of a change's values, behind the event's id and the record's key
+_PIECE_BYTES: Final = 448  # Python keeps objects of up to 512 bytes apart from larger ones, in pools
 _VERSION: Final = 2  # of `marshal`: later ones look for parts that are the same, which takes longer
 
 
@@ -163,9 +164,9 @@ class Change(tuple[Any, ...]):
         if sent is not None or record.headers:
             names = Beside.of(names, sent, trace_context(record.headers), None)
         try:
-            packed = place + _dumps(rest, _VERSION)
+            packed = _joined(place, _dumps(rest, _VERSION))
         except ValueError:
-            packed = place + _dumps(_with_decimals(rest), _VERSION)
+            packed = _joined(place, _dumps(_with_decimals(rest), _VERSION))
         return _new(cls, (ledger, names, packed))
 
     def fold(self) -> dict[str, Scalar]:
@@ -182,7 +183,8 @@ class Change(tuple[Any, ...]):
         left: tuple[str, ...] = tuple(values)
         if type(names) is Beside:
             left = Beside.of(left, names.sent, names.headers, names.partition)
-        return tuple.__new__(type(self), (ledger, left, packed[: _PLACE.size] + _dumps(_with_decimals(rest), _VERSION)))
+        repacked = _joined(packed[: _PLACE.size], _dumps(_with_decimals(rest), _VERSION))
+        return tuple.__new__(type(self), (ledger, left, repacked))
 
     def emptied(self) -> Self:
         """The same, without any value."""
@@ -257,6 +259,19 @@ class Change(tuple[Any, ...]):
 def typed(value: Scalar) -> tuple[type, Scalar]:
     """A value as the destination tells it from others: True is not 1."""
     return type(value), value
+
+
+def _joined(place: bytes, rest: bytes) -> bytes:
+    """Both in one. What is large is copied through small pieces, so that `rest` is freed before the whole is made.
+
+    Else the hole that `rest` leaves would stay beside it: `marshal` asks for more than it needs, gives some of that
+    back, and the next one does not fit in. Then what waits takes nearly twice its size.
+    """
+    if len(rest) <= _PIECE_BYTES:
+        return place + rest
+    pieces = [rest[at : at + _PIECE_BYTES] for at in range(0, len(rest), _PIECE_BYTES)]
+    del rest
+    return b"".join((place, *pieces))
 
 
 def _with_decimals(parts: list[Any]) -> list[Any]:
