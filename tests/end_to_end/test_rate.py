@@ -87,7 +87,9 @@ def test_the_worker_yields_to_another_program_with_the_same_token(lab: Lab) -> N
     lab.produce(Change(phone(user), {"loyalty_points": user}, user) for user in range(4_000))
     until(lambda: sandbox.stats()["requests"] > LIMIT, 60, "the backlog is being worked off")
     with Other(sandbox, per_second=limit / 2) as other:
+        sandbox.faults([{"status": 429, "times": 10}])  # what replies tell of the second may be enough to get none
         until(lambda: other.sent > 5 * limit / 2, 30, "5 s in which the worker finds its share")
+        assert worker.status()["totals"]["replies"].get("429", 0) > 0
         before, sent_before, worker_before = sandbox.stats(), other.sent, worker.status()["totals"]
         until(lambda: other.sent > sent_before + 20 * limit / 2, 60, "they have gone on for 20 s")
         after, worker_after = sandbox.stats(), worker.status()["totals"]
