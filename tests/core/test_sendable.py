@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import secrets
@@ -12,9 +11,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.core.drive import P0
-from tests.core.pairs import LEFT, Pair, Rules, pair_of
+from tests.core.pairs import LEFT, Pair, Rules, compared, pair_of
 from tests.core.test_generated import MAPPINGS, ODD, WHOLE
-from tests.fuzz import schemas
 from tests.fuzz.mutate import spoilt, valid
 from tests.support.avro import NOWHERE, body, fields, record, varint
 from worker.core.events.decode import Decoder
@@ -62,23 +60,8 @@ def test_a_record_is_sent_as_step_by_step(name: str, rules: Rules) -> None:
 
 @pytest.mark.parametrize("seeds", [12, pytest.param(300, marks=pytest.mark.slow)])
 def test_random_schemas_and_mappings_are_sent_as_step_by_step(seeds: int) -> None:
-    compared = 0
-    for seed in range(SEED, SEED + seeds):
-        rng = random.Random(seed)
-        schema = schemas.valid(rng)
-        for mapping in (*MAPPINGS, FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "*"})):
-            pair = pair_of(schema, mapping, rng.choice(list(RULES.values())))
-            if pair is None:
-                continue
-            try:
-                for _ in range(4):
-                    pieces, other = valid(pair.avro, rng), valid(pair.avro, rng)
-                    compared += pair.agrees(b"".join(pieces))
-                    pair.agrees(spoilt(pieces, other, rng))
-            except Exception as error:
-                error.add_note(f"seed {seed} (set FUZZ_SEED to run it again), {mapping}:\n{json.dumps(schema)}")
-                raise
-    assert compared
+    mappings = (*MAPPINGS, FieldMapping(**{**NOWHERE, "client_user_id": "id", "attributes": "*"}))
+    assert compared(range(SEED, SEED + seeds), mappings, lambda rng: rng.choice(list(RULES.values())))
 
 
 @pytest.mark.parametrize(("kind", "data"), ODD)

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from worker.core.events.plans import Sendable
 from worker.core.events.reading import Content, Unreadable
-from worker.core.model import Event, Now, Partition, Record
+from worker.core.model import Event, Now, Partition, Record, Scalar, User
 from worker.core.replay.said import Said
 from worker.core.replay.scope import Scope
 from worker.core.rules.preflight import Preflight
@@ -192,39 +192,31 @@ class Follower:
         for record, content in records:
             size_bytes = len(record.key or b"") + len(record.value or b"")
             counts.bytes += size_bytes
+            sent: User | None = None
+            values: Mapping[str, Scalar]
             if isinstance(content, tuple):
                 key, values, occurred_at_ms, event_id, _ = content
-                found.append(
-                    Said(
-                        key,
-                        None,
-                        values,
-                        record.partition,
-                        record.offset,
-                        record.timestamp_ms,
-                        record.key,
-                        record.headers,
-                        occurred_at_ms,
-                        event_id,
-                        size_bytes,
-                    )
-                )
             elif not isinstance(content, Event):
                 counts.unreadable += isinstance(content, Unreadable)
+                continue
             elif (checked := check(content)).key is not None and checked.accepted:
-                found.append(
-                    Said(
-                        checked.key,
-                        checked.sent,
-                        checked.accepted,
-                        record.partition,
-                        record.offset,
-                        record.timestamp_ms,
-                        record.key,
-                        record.headers,
-                        content.occurred_at_ms,
-                        content.event_id,
-                        size_bytes,
-                    )
+                key, sent, values = checked.key, checked.sent, checked.accepted
+                occurred_at_ms, event_id = content.occurred_at_ms, content.event_id
+            else:
+                continue
+            found.append(
+                Said(
+                    key,
+                    sent,
+                    values,
+                    record.partition,
+                    record.offset,
+                    record.timestamp_ms,
+                    record.key,
+                    record.headers,
+                    occurred_at_ms,
+                    event_id,
+                    size_bytes,
                 )
+            )
         return found, counts

@@ -84,9 +84,8 @@ class Sparing:
         remembered = self.users.get(key)
         if remembered is None:
             return values
-        if remembered.user != (
-            key.user if sent is None else sent
-        ):  # who knows which profile the destination finds by these identifiers?
+        user = key.user if sent is None else sent
+        if remembered.user != user:  # who knows which profile the destination finds by these identifiers?
             self._forget_user(key)
             return values
         self.users.move_to_end(key)
