@@ -12,6 +12,8 @@ from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 from worker.core.facts import Delivered, MemoryFreed, MemoryFull, SharedUser, UnusualSuccess
 from worker.core.model import Record, Reply, User
+from worker.core.rules import remembered
+from worker.core.rules.identifiers import AS_THEY_ARE
 from worker.core.rules.identity import IdentityRules
 
 WITHIN_SECONDS = 60.0
@@ -38,6 +40,26 @@ def test_changes_within_one_window_become_one_call_with_the_last_values() -> Non
     assert driver.committable == 0
     driver.reply(call, OK)
     assert driver.committable == 2
+
+
+def test_an_identifier_is_checked_once_while_its_user_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more users than are remembered: to check each change's would make a large window dear."""
+    checked: list[str] = []
+    look = AS_THEY_ARE["phone"]
+
+    def looked_at(phone: str) -> object:
+        checked.append(phone)
+        return look(phone)
+
+    monkeypatch.setattr(remembered, "_KEPT", 1)
+    monkeypatch.setitem(AS_THEY_ARE, "phone", looked_at)
+    driver = Driver(window_seconds=5.0)
+    for round_ in range(3):
+        for user in (1, 2):
+            driver.change(user, {"a": round_})
+    assert checked == [phone(1), phone(2)]
+    driver.advance(5.0)
+    assert [call.properties for call in driver.calls()] == [{"a": 2}, {"a": 2}]
 
 
 def test_an_offset_is_not_committable_before_those_below_it() -> None:

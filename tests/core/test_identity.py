@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worker.core.model import Unusable, User, UserKey
 from worker.core.rules.identifiers import AS_THEY_ARE
 from worker.core.rules.identity import CASES, KINDS, IdentityRules, Named, canonical, compared, name_user
+from worker.core.rules.policy import AttributeRules
+from worker.core.rules.preflight import Preflight
+from worker.core.rules.remembered import Keys, Unsure
+from worker.core.waiting.entry import Entry
 
 FULL = User("+13115552368", "Ann@Shop.Example", "c1", (("loyalty", "L1"), ("crm", "7")))
 # A key is one text, so what it is made of must come back whole, whatever is in it.
@@ -306,3 +310,50 @@ def test_what_a_quick_look_passes_is_valid_and_goes_as_it_is_by_any_rules(kind: 
             user = {"phone": User(text), "email": User(None, text), "client_user_id": User(None, None, text)}[kind]
             named = name_user(user, rules)
             assert (named.key, addressed(named)) == (UserKey(kind, "", text), user)
+
+
+CAPITALS = st.text("aZ\u0130\u03a3.@-", max_size=9)
+
+
+@given(
+    st.sampled_from(["phone", "email", "client_user_id"]),
+    TEXTS | MAILBOXES | NUMBERS | AT_THE_LIMIT | CAPITALS,
+    st.sampled_from(CASES),
+    st.sampled_from([None, "GB", "KE"]),
+)
+@example("phone", "00254 15984", "keep", "KE")
+@example("email", "a@" + 97 * "\u0130" + "b", "keep", None)
+def test_who_waits_is_named_by_the_own_key_as_if_it_were_checked_anew(
+    kind: str, text: str, email_case: str, region: str | None
+) -> None:
+    rules = IdentityRules((kind,), email_case=email_case, phone_region=region)
+    key = name_user(User(**{kind: text}), rules).key  # type: ignore[arg-type]  # a kind that is not `custom`
+    if key is None:
+        return
+    for value in (key.value, text):
+        expecting, anew = Preflight(rules, AttributeRules()), Preflight(rules, AttributeRules())
+        expecting.expect({key: Entry(key, 0.0)})
+        assert _named(expecting.keys[kind], value) == _named(anew.keys[kind], value)
+
+
+def _named(keys: Keys, value: str) -> UserKey | None:
+    try:
+        return keys[value]
+    except Unsure:
+        return None
+
+
+def test_who_waits_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million users most are not remembered otherwise: see `Keys`."""
+    key = UserKey("phone", "", "+13115552368")
+    preflight = Preflight(IdentityRules(), AttributeRules())
+    preflight.expect({key: Entry(key, 0.0)})
+    monkeypatch.setattr(preflight.keys["phone"], "_as_it_is", None)
+    assert preflight.keys["phone"][key.value] is key
+
+
+def test_an_identifier_that_stands_for_one_that_is_not_known_names_nobody_who_waits() -> None:
+    key = UserKey("client_user_id", "", "unknown")
+    preflight = Preflight(IdentityRules(), AttributeRules(unknown_values=("unknown",)))
+    preflight.expect({key: Entry(key, 0.0)})
+    assert _named(preflight.keys["client_user_id"], "unknown") is None

@@ -59,6 +59,7 @@ class Intake:
         facts: Facts,
     ) -> None:
         decoder.go_on_to(preflight)
+        preflight.expect(window.absorbing)
         self._decoder = decoder
         self._preflight = preflight
         self._window = window

@@ -6,11 +6,11 @@ record is then read and checked step by step.
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Final
+from collections.abc import Container, Mapping
+from typing import Final, Protocol
 
 from worker.core.model import KEY_PREFIXES, User, UserKey
-from worker.core.rules.identifiers import AS_THEY_ARE
+from worker.core.rules.identifiers import AS_THEY_ARE, CHARACTERS_MAX
 from worker.core.rules.identity import IdentityRules, name_user
 from worker.core.rules.policy import Decision, Policy
 
@@ -34,15 +34,27 @@ def key_of(user: User, rules: IdentityRules) -> UserKey:
     return named.key
 
 
+class Named(Protocol):
+    """Whatever belongs to a user."""
+
+    @property
+    def key(self) -> UserKey: ...  # noqa: D102 - the user
+
+
 class Keys(dict[str, UserKey]):
     """The users that identifiers of one kind name, but custom ones.
 
     Raises:
         Unsure: It names none, or more of it is sent than the key.
+
+    Attributes:
+        waiting: what waits for users, by their keys. Of a million users few are kept here. But one who waits was
+            checked before, and will be looked up there anyway.
     """
 
     def __init__(self, kind: str, rules: IdentityRules, unknown: Container[object]) -> None:
         super().__init__()
+        self.waiting: Mapping[bytes, Named] = {}
         self._kind = kind
         self._prefix = KEY_PREFIXES[kind]
         self._as_it_is = AS_THEY_ARE[kind]
@@ -52,14 +64,16 @@ class Keys(dict[str, UserKey]):
     def __missing__(self, value: str) -> UserKey:
         if value in self._unknown:
             raise Unsure
-        if self._as_it_is(value):
-            key = _new(UserKey, self._prefix + value.encode())  # as `UserKey(kind, "", value)`, in half of the time
-        else:
-            key = key_of(User(**{self._kind: value}), self._rules)  # type: ignore[arg-type]  # never `custom`
+        raw = self._prefix + value.encode()
+        if (named := self.waiting.get(raw)) is not None and len(value) <= CHARACTERS_MAX:  # in lower case, some grow
+            return named.key
         if len(self) >= _KEPT:
             self.clear()
-        self[value] = key
+        key = self[value] = _new(UserKey, raw) if self._as_it_is(value) else self._checked(value)
         return key
+
+    def _checked(self, value: str) -> UserKey:
+        return key_of(User(**{self._kind: value}), self._rules)  # type: ignore[arg-type]  # never `custom`
 
 
 class Names(dict[bytes, str]):

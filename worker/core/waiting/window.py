@@ -32,6 +32,9 @@ class Window:
         window.take(104.9)  # None: its window has not ended
         entry = window.take(105.0)  # in flight: the user's later changes open the next entry
         window.settle(entry)  # or window.retry(entry, not_before=107.0)
+
+    Attributes:
+        absorbing: of each user the entry that takes in changes, by key. Only the window changes it.
     """
 
     def __init__(self, seconds: float, memory: Memory, *, search_yields: bool = False) -> None:
@@ -42,7 +45,7 @@ class Window:
         self._seconds = seconds
         self._memory = memory
         self._search_yields = search_yields
-        self._absorbing: dict[UserKey, Entry] = {}
+        self.absorbing: dict[bytes, Entry] = {}
         self._busy: dict[UserKey, Entry] = {}
         # All entries have the same window, so they become due in the order in which they were opened.
         self._waiting: deque[Entry] = deque()
@@ -52,14 +55,14 @@ class Window:
         self._order = count()
 
     def __len__(self) -> int:
-        return len(self._absorbing) + len(self._busy)
+        return len(self.absorbing) + len(self._busy)
 
     def absorb(self, key: UserKey, change: Change, now: float) -> bool:
         """Adds a change to the user's absorbing entry, or opens one. Returns whether that entry spans partitions."""
         memory = self._memory
-        entry = self._absorbing.get(key)
+        entry = self.absorbing.get(key)
         if entry is None:
-            entry = self._absorbing[key] = Entry(key, now)
+            entry = self.absorbing[key] = Entry(key, now)
             self._waiting.append(entry)
             entry.absorb(change)
             memory.add(entry.size_bytes)
@@ -74,19 +77,19 @@ class Window:
 
     def overtake(self, key: UserKey, names: Iterable[str]) -> None:
         """Later values of these attributes of a user were read, and became dead letters."""
-        for entries in (self._absorbing, self._busy):
+        for entries in (self.absorbing, self._busy):
             if key in entries:
                 self._memory.add(entries[key].overtake(names))
 
     def admit(self, entry: Entry) -> None:
         """Takes over an entry that was filled elsewhere. It is due at once. Its user must have no other entry here."""
-        self._absorbing[entry.key] = entry
+        self.absorbing[entry.key] = entry
         self._memory.add(entry.size_bytes)
         self._queue(entry)
 
     def withdraw(self, key: UserKey) -> Entry | None:
         """Gives back the user's entry if no call was made for it. None if there is none, or a call is in flight."""
-        entry = self._absorbing.get(key)
+        entry = self.absorbing.get(key)
         if entry is None or entry.trial.calls or key in self._busy:
             return None
         entry.place = Place.GONE
@@ -129,7 +132,7 @@ class Window:
         """
         entry.trial.not_before = not_before
         entry.place = Place.RETRY
-        if entry.trial.isolation is None or (self._search_yields and entry.key in self._absorbing):
+        if entry.trial.isolation is None or (self._search_yields and entry.key in self.absorbing):
             self._end_search(entry)
         if entry.trial.trouble is None:
             self._continuing.append(entry)
@@ -192,7 +195,7 @@ class Window:
 
     def entries(self) -> Iterator[Entry]:
         """Every entry that is not settled, orphans included."""
-        return chain(self._absorbing.values(), self._busy.values())
+        return chain(self.absorbing.values(), self._busy.values())
 
     def only_failing(self, ledgers: set[Ledger], now: float) -> bool:
         """Whether these ledgers have entries, all of users that fail while others succeed, and none is due again."""
@@ -216,12 +219,12 @@ class Window:
         """The entry is no longer busy with a search, if it was: it merges the user's newer changes, and absorbs."""
         entry.trial.isolation = None
         del self._busy[entry.key]
-        newer = self._absorbing.get(entry.key)
+        newer = self.absorbing.get(entry.key)
         if newer is not None:
             before = entry.size_bytes + newer.size_bytes
             entry.merge(newer)
             self._memory.add(entry.size_bytes - before)
-        self._absorbing[entry.key] = entry
+        self.absorbing[entry.key] = entry
 
     def _sweep(self) -> None:
         """Removes all stale queue items. `_drop_stale` sees only the heads: behind a valid one, others pile up."""
@@ -244,20 +247,20 @@ class Window:
     def _mark_in_flight(self, entry: Entry) -> Entry:
         entry.place = Place.IN_FLIGHT
         self._memory.add(entry.begin())
-        if self._absorbing.get(entry.key) is entry:
-            del self._absorbing[entry.key]
+        if self.absorbing.get(entry.key) is entry:
+            del self.absorbing[entry.key]
         self._busy[entry.key] = entry
         return entry
 
     def _release(self, entry: Entry) -> None:
         """Removes the entry. If the user's next entry was blocked by it, that one is ready now."""
         self._memory.add(-entry.size_bytes)
-        if self._absorbing.get(entry.key) is entry:
-            del self._absorbing[entry.key]
+        if self.absorbing.get(entry.key) is entry:
+            del self.absorbing[entry.key]
             return
         if self._busy.get(entry.key) is entry:
             del self._busy[entry.key]
-        blocked = self._absorbing.get(entry.key)
+        blocked = self.absorbing.get(entry.key)
         if blocked is not None and blocked.place is Place.BLOCKED:
             self._queue(blocked)
 
