@@ -215,8 +215,8 @@ def test_config_prints_json_on_request() -> None:
 
 def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> None:
     some = {"WORKER_WINDOW__SECONDS": "7", "WORKER_HTTP__PORT": "planted-nonsense"}
-    done = start("config", environ=some)
-    assert done.returncode == 2
+    done = invoke("config", environ=some)
+    assert done.exit_code == 2
     shown = {line.split("=")[0].strip(): line for line in done.stdout.splitlines()}
     assert shown.keys() == NAMES.keys()
     assert "7" in shown["window.seconds"]
@@ -226,7 +226,7 @@ def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> N
     assert "missing" not in shown["kafka.bootstrap_servers"]
     assert "errors:" in done.stderr
     assert "planted-nonsense" not in done.stdout + done.stderr
-    found = json.loads(start("config", "--json", environ=some).stdout)
+    found = json.loads(invoke("config", "--json", environ=some).stdout)
     assert found["kafka.bootstrap_servers"]["value"] is None
 
 
@@ -244,8 +244,8 @@ def test_config_shows_nothing_of_other_programs_secrets() -> None:
 
 
 def test_config_prints_an_example_whatever_is_set() -> None:
-    done = start("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
-    assert (done.returncode, done.stderr) == (0, "")
+    done = invoke("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "\n  #seconds: 5.0\n" in done.stdout
 
 
