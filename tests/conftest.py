@@ -18,6 +18,9 @@ from tests.support.registry import Registry
 # Hypothesis runs the same examples each time.
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
+# What `scripts/test --fast` selects: a quarter of the examples. A test that wants more or fewer than others says so as
+# a multiple of the profile's number.
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
