@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,9 @@ from tests.support.registry import Registry
 # Hypothesis runs the same examples each time.
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
+# What `scripts/test --fast` selects: a quarter of the examples. A test that wants more or fewer than others says so as
+# a multiple of the profile's number.
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=25)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -29,6 +33,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("kafka") or item.get_closest_marker("registry"):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+def pytest_collection_finish() -> None:
+    """Leaves the thousands of tests and their modules out of the search for garbage.
+
+    A test that measures memory searches often.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -107,10 +109,17 @@ def test_the_settings_table_is_what_the_code_says() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
 def test_a_page_names_settings_that_exist(path: Path) -> None:
+    table = cached_table()
     settings = set(re.findall(r"\bWORKER_[A-Z]+__\w*[A-Z]\b", path.read_text(encoding="utf-8")))
-    assert {each for each in settings if f"`{each}`" not in settings_table()} == set()
+    assert {each for each in settings if f"`{each}`" not in table} == set()
 
 
+@cache
+def cached_table() -> str:
+    return settings_table()
+
+
+@cache
 def anchors(page: Path) -> set[str]:
     """What a link may name behind `#`: the headings, as GitHub turns them into anchors."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -138,11 +147,9 @@ def test_no_symbolic_link_is_tracked() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_a_module_is_read_in_one_sitting(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= FILE_LINES_MAX
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
-            assert node.end_lineno - node.lineno < FUNCTION_LINES_MAX, f"{node.name} is too long"
+    assert path.read_text(encoding="utf-8").count("\n") <= FILE_LINES_MAX
+    for name, lines in contents_of(path).functions:
+        assert lines < FUNCTION_LINES_MAX, f"{name} is too long"
 
 
 def module_of(path: Path) -> str:
@@ -152,20 +159,29 @@ def module_of(path: Path) -> str:
 FILES = {module_of(path): path for path in MODULES}
 
 
-def imports_of(path: Path) -> set[str]:
-    """Every module that a file imports, also within functions."""
-    found: set[str] = set()
+class Contents(NamedTuple):
+    imports: set[str]  # every module that a file imports, also within functions
+    functions: list[tuple[str, int]]  # how many lines after its first one each has
+
+
+@cache
+def contents_of(path: Path) -> Contents:
+    """What the tests ask of a file's syntax. Each process reads a file once, when the first test asks."""
+    found = Contents(set(), [])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            found.functions.append((node.name, node.end_lineno - node.lineno))
+        elif isinstance(node, ast.Import):
+            found.imports.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None, f"{named(path)} imports relatively"
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= inner if inner <= FILES.keys() else {node.module, *(inner & FILES.keys())}
+            found.imports.update(inner if inner <= FILES.keys() else {node.module, *(inner & FILES.keys())})
     return found
 
 
-GRAPH = {module: (imports_of(path) & FILES.keys()) - {"worker"} for module, path in FILES.items()}
+def inner_imports_of(module: str) -> set[str]:
+    return (contents_of(FILES[module]).imports & FILES.keys()) - {"worker"}
 
 
 def within(module: str, homes: Iterable[str]) -> bool:
@@ -179,12 +195,12 @@ def room_of(module: str) -> str:
 @pytest.mark.parametrize("module", sorted(FILES.keys() - {"worker"}))
 def test_a_room_imports_only_what_it_may(module: str) -> None:
     room = room_of(module)
-    foreign = {name for name in GRAPH[module] if not within(name, {room, *MAY_IMPORT[room]})}
+    foreign = {name for name in inner_imports_of(module) if not within(name, {room, *MAY_IMPORT[room]})}
     assert not foreign, f"{module} imports {', '.join(sorted(foreign))}"
 
 
 def test_there_is_no_import_cycle() -> None:
-    rest = {module: set(imports) for module, imports in GRAPH.items()}
+    rest = {module: inner_imports_of(module) for module in FILES}
     while leaves := [module for module, imports in rest.items() if not imports & rest.keys()]:
         for module in leaves:
             del rest[module]
@@ -193,7 +209,7 @@ def test_there_is_no_import_cycle() -> None:
 
 @pytest.mark.parametrize("module", sorted(module for module in FILES if within(module, {"core"})))
 def test_the_core_imports_only_pure_libraries(module: str) -> None:
-    roots = {name.partition(".")[0] for name in imports_of(FILES[module])}
+    roots = {name.partition(".")[0] for name in contents_of(FILES[module]).imports}
     assert roots <= (sys.stdlib_module_names - IMPURE) | {"fastavro", "phonenumbers", "worker"}
 
 
@@ -202,7 +218,11 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
     """Two exceptions may be imported from every floor: the core's vocabulary, and files that import only the model."""
     floor = next(number for number, home in enumerate(CORE_FLOORS) if within(module, {home}))
     below = {*CORE_FLOORS[: floor + 1], *CORE_VOCABULARY}
-    above = {name for name in GRAPH[module] if not within(name, below) and GRAPH[name] - {"worker.core.model"}}
+    above = {
+        name
+        for name in inner_imports_of(module)
+        if not within(name, below) and inner_imports_of(name) - {"worker.core.model"}
+    }
     assert not above, f"{module} imports from above: {', '.join(sorted(above))}"
 
 
@@ -218,7 +238,11 @@ def test_a_floor_of_the_core_imports_only_floors_below(module: str) -> None:
     ids=["httpx", "httpx2", "confluent_kafka", "tenacity", "matplotlib"],
 )
 def test_only_one_room_imports_a_client_library(libraries: set[str], home: str, exceptions: set[str]) -> None:
-    users = {name for name, path in FILES.items() if {each.partition(".")[0] for each in imports_of(path)} & libraries}
+    users = {
+        name
+        for name, path in FILES.items()
+        if {each.partition(".")[0] for each in contents_of(path).imports} & libraries
+    }
     assert exceptions <= users, f"these no longer need their exception: {', '.join(sorted(exceptions - users))}"
     others = users - exceptions
     assert all(within(name, {home}) for name in others), f"outside of {home}: {', '.join(sorted(others))}"

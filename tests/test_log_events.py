@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +26,7 @@ class Event:
     more: bool = False  # fields that the call takes from elsewhere (**figures)
 
 
+@cache
 def logged() -> dict[str, Event]:
     """The events in the code, by name. Fails where a name is not a literal: nobody could search for it."""
     found: defaultdict[str, Event] = defaultdict(Event)

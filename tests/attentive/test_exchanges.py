@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.attentive.calling import (
@@ -236,7 +236,6 @@ def echo() -> Iterator[Callable[[bytes], Reply]]:
         yield reply
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.binary(max_size=200)
     | st.builds(

@@ -196,6 +196,7 @@ def test_a_registry_is_asked_for_the_topics_subject_and_nothing_is_registered(
         assert "not compatible" in bad(findings(sound, 1))["schemas"]["what"]
 
 
+@pytest.mark.slow
 def test_a_configuration_that_does_not_load_ends_with_2() -> None:
     done = run({"WORKER_WINDOW__SECOND": "1"})
     assert done.returncode == 2

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 import worker
 from tests.commands import starting
+from tests.support.marks import slow_after
 from worker.cli import group, main
 from worker.masking import MASK, is_secret, masked
 from worker.settings.names import NAMES
@@ -215,8 +216,8 @@ def test_config_prints_json_on_request() -> None:
 
 def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> None:
     some = {"WORKER_WINDOW__SECONDS": "7", "WORKER_HTTP__PORT": "planted-nonsense"}
-    done = start("config", environ=some)
-    assert done.returncode == 2
+    done = invoke("config", environ=some)
+    assert done.exit_code == 2
     shown = {line.split("=")[0].strip(): line for line in done.stdout.splitlines()}
     assert shown.keys() == NAMES.keys()
     assert "7" in shown["window.seconds"]
@@ -226,7 +227,7 @@ def test_config_shows_the_values_even_where_something_is_missing_or_wrong() -> N
     assert "missing" not in shown["kafka.bootstrap_servers"]
     assert "errors:" in done.stderr
     assert "planted-nonsense" not in done.stdout + done.stderr
-    found = json.loads(start("config", "--json", environ=some).stdout)
+    found = json.loads(invoke("config", "--json", environ=some).stdout)
     assert found["kafka.bootstrap_servers"]["value"] is None
 
 
@@ -244,8 +245,8 @@ def test_config_shows_nothing_of_other_programs_secrets() -> None:
 
 
 def test_config_prints_an_example_whatever_is_set() -> None:
-    done = start("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
-    assert (done.returncode, done.stderr) == (0, "")
+    done = invoke("config", "--example", environ={"WORKER_WINDOW__SECONDS": "nonsense"})
+    assert (done.exit_code, done.stderr) == (0, "")
     assert "\n  #seconds: 5.0\n" in done.stdout
 
 
@@ -258,7 +259,7 @@ def test_config_reads_the_file_it_is_given(tmp_path: Path) -> None:
     assert "can't be read" in missing.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("command", slow_after(1, ["run", "check"]))
 def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> None:
     done = start(command, environ={"WORKER_WINDOW__SECOND": "1", "WORKER_LOG__FORMAT": "console"})
     assert done.returncode == 2
@@ -268,6 +269,7 @@ def test_a_wrong_configuration_ends_with_2_and_no_traceback(command: str) -> Non
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_variable_that_opentelemetry_does_not_know_while_it_is_imported_causes_no_traceback() -> None:
     done = start("run", environ={"OTEL_PYTHON_CONTEXT": "bogus", "WORKER_LOG__FORMAT": "console"})
     assert done.returncode == 2
@@ -306,7 +308,7 @@ def test_a_closed_pipe_causes_no_traceback() -> None:
     assert "BrokenPipe" not in done.stderr
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closed", slow_after(1, [">&-", "2>&-", ">&- 2>&-"]))
 def test_a_stream_that_was_closed_before_the_start_takes_nothing_and_disturbs_nothing(closed: str) -> None:
     for command, status, says in (("config --json", 0, True), ("run --window-seconds none", 2, False)):
         done = subprocess.run(
@@ -324,7 +326,7 @@ def test_a_stream_that_was_closed_before_the_start_takes_nothing_and_disturbs_no
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-@pytest.mark.parametrize("arguments", ["config", "--help", "--version", "sandbox --port 0 --token t"])
+@pytest.mark.parametrize("arguments", slow_after(2, ["--help", "--version", "config", "sandbox --port 0 --token t"]))
 def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
     command = f"{sys.executable} -m worker {arguments} >/dev/full"
     environment = os.environ | MINIMAL
@@ -336,7 +338,9 @@ def test_a_full_disk_is_reported_in_one_line(arguments: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("command", "extra"), [("sandbox", "sandbox"), ("demo", "demo")])
+@pytest.mark.parametrize(
+    ("command", "extra"), [("sandbox", "sandbox"), pytest.param("demo", "demo", marks=pytest.mark.slow)]
+)
 def test_a_missing_extra_is_a_clear_message(command: str, extra: str) -> None:
     """The process cannot import the extras' packages, as if they were not installed."""
     code = (

@@ -62,7 +62,11 @@ def test_it_prints_its_url_and_serves_and_a_signal_ends_it_with_0(
 
 @pytest.mark.parametrize(
     ("host", "warned"),
-    [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)],  # noqa: S104 - that is the point
+    [
+        ("0.0.0.0", True),  # noqa: S104 - that is the point
+        ("127.0.0.1", False),
+        pytest.param("localhost", False, marks=pytest.mark.slow),
+    ],
 )
 def test_an_address_that_others_reach_is_warned_of(
     start: Callable[..., tuple[subprocess.Popen[str], str]], host: str, *, warned: bool

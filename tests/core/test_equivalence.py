@@ -164,4 +164,4 @@ class Equivalence(RuleBasedStateMachine):
 
 
 TestEquivalence = Equivalence.TestCase
-TestEquivalence.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestEquivalence.settings = settings(max_examples=settings().max_examples * 3 // 2, stateful_step_count=50)

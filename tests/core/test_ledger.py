@@ -127,4 +127,4 @@ class LedgerModel(RuleBasedStateMachine):
 
 
 TestLedgerModel = LedgerModel.TestCase
-TestLedgerModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLedgerModel.settings = settings(max_examples=settings().max_examples * 3 // 2, stateful_step_count=40)

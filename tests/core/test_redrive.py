@@ -11,6 +11,7 @@ import pytest
 
 from tests.core.drive import Driver, phone
 from tests.core.test_replay import PARTITIONS, TURN_SECONDS, World, key
+from tests.support.marks import slow_after
 from worker.core.letters.datum import letter_id
 from worker.core.letters.folding import DELIVERED, OPEN, REFUSED_AGAIN, SUPERSEDED, Folding, Place
 from worker.core.model import LOSSES, Call, Letter, LostAttribute, Now, Partition, Reason, Reply, Scalar, Source, User
@@ -19,7 +20,7 @@ from worker.core.replay.redrive import Redrive
 from worker.core.replay.replay import Phase
 from worker.core.replay.said import Said
 
-SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 10 else []) for seed in range(100)]
+SEEDS = slow_after(10, range(100))
 AMPLE_BYTES = 10_000_000
 SMALL_BYTES = 12_000
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.core.drive import STARTED, Driver, phone
+from tests.support.marks import slow_after
 from worker.core.model import Call, Now, Partition, Reply, User, UserKey
 from worker.core.replay.freshness import FRESH_SECONDS
 from worker.core.replay.progress import Progress
@@ -22,7 +23,7 @@ from worker.core.replay.scope import Offsets, Scope
 PARTITIONS = [Partition("profile-changes", number) for number in range(3)]
 NAMES = ("tier", "store", "points")
 TURN_SECONDS = 0.05
-SEEDS = [pytest.param(seed, marks=[pytest.mark.slow] if seed >= 10 else []) for seed in range(100)]
+SEEDS = slow_after(10, range(100))
 
 
 def key(user: int) -> UserKey:

@@ -337,4 +337,4 @@ class WindowModel(RuleBasedStateMachine):
 
 
 TestWindowModel = WindowModel.TestCase
-TestWindowModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestWindowModel.settings = settings(max_examples=settings().max_examples * 2, stateful_step_count=40)

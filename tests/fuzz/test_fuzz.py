@@ -14,6 +14,7 @@ from tests.fuzz.mutate import spoilt, valid
 from tests.fuzz.oracle import check
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*/*.hex"))
+LONG = "nulls-262144"  # as many values as a record may have, each traced
 FRESH = 250  # records for each case, so that all cases together take a few seconds
 TRACED = 25  # of these, how many are checked with memory traced
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
@@ -25,7 +26,11 @@ def bytes_of(path: Path) -> bytes:
     return bytes.fromhex("".join(line for line in lines if not line.startswith("#")))
 
 
-@pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if path.stem == LONG else []) for path in CORPUS],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
 def test_a_kept_record_is_harmless_and_gives_the_outcome_in_its_first_line(path: Path) -> None:
     expected = path.read_text().splitlines()[0].removeprefix("# ")
     detail = check(path.parent.name, bytes_of(path), memory=True)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from tests.sandbox.rig import PHONE, PLAIN, Rig, in_background
 from worker.sandbox.meter import EXCHANGES_KEPT, SECONDS_KEPT, Meter
 from worker.sandbox.service import Settings
@@ -87,6 +89,7 @@ def test_the_state_can_still_be_read_after_a_stop(serve: Callable[[Settings], Ri
     assert rig.sandbox.stats()["upserts"] == 1
 
 
+@pytest.mark.slow
 def test_the_records_and_the_counts_by_second_are_bounded() -> None:
     meter = Meter(record=True)
     for number in range(EXCHANGES_KEPT + 10):

@@ -99,6 +99,7 @@ def test_long_texts_take_no_longer_than_they_are(text: str) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.slow
 def test_java_reads_the_same(request: pytest.FixtureRequest) -> None:
     """All but an empty name, which Java also makes of a lone backslash at the end."""
     seed = random.randrange(2**32)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from tests.settings.test_load import MINIMAL, loaded, problems, yaml_file
+from worker.cli import group
 from worker.settings.property_files import BYTES_MAX
 
 SECRET = "hunter2-Zq"
@@ -245,12 +245,9 @@ def test_a_mapping_without_a_name_or_a_path_is_refused(value: str) -> None:
     assert SECRET not in problem
 
 
-def config(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WORKER_")}
-    command = [sys.executable, "-m", "worker", "config", *arguments]
-    return subprocess.run(
-        command, env=inherited | MINIMAL | dict(environ), capture_output=True, text=True, check=False, timeout=60
-    )
+def config(environ: Mapping[str, str], *arguments: str) -> Result:
+    unset = dict.fromkeys(name for name in os.environ if name.startswith("WORKER_"))
+    return CliRunner().invoke(group, ["config", *arguments], env={**unset, **MINIMAL, **environ})
 
 
 def test_config_shows_each_property_masked_and_its_place(tmp_path: Path) -> None:
@@ -261,7 +258,7 @@ def test_config_shows_each_property_masked_and_its_place(tmp_path: Path) -> None
         "WORKER_KAFKA__PROPERTY_FILES": json.dumps({"sasl.password": password}),
     }
     done = config(environ)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     shown = {line.split("=")[0].strip(): line.split("=", 1)[1].split() for line in done.stdout.splitlines()}
     assert shown["kafka.properties: client.rack"] == ["zone-1", "#", f"{file}:1"]
     assert shown["kafka.properties: ssl.key.password"] == ["********", "#", f"{file}:2"]
@@ -280,7 +277,7 @@ def test_config_shows_each_property_masked_and_its_place(tmp_path: Path) -> None
 def test_a_pipe_ends_the_command_at_once_with_status_2(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = config({"WORKER_KAFKA__PROPERTIES_FILE": str(tmp_path / "pipe")})
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert done.stderr.splitlines()[1:] == [
         "  environment variable WORKER_KAFKA__PROPERTIES_FILE: the file is not a regular file; mend the path"
     ]

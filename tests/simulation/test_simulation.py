@@ -16,6 +16,7 @@ from tests.simulation.plan import Plan, make
 from tests.simulation.replay_plan import DRILLS
 from tests.simulation.scenarios import REDRIVE, REPLAY, SCENARIOS, WORKERS
 from tests.simulation.shrink import broken_by
+from tests.support.marks import slow_after
 
 _BATCH = 100
 
@@ -46,7 +47,7 @@ def test_five_hundred_fresh_clusters_keep_every_promise(capsys: pytest.CaptureFi
     keeps_every_promise(first, 500)
 
 
-@pytest.mark.parametrize("seed", KEPT, ids=str)
+@pytest.mark.parametrize("seed", slow_after(5, KEPT), ids=str)
 def test_a_cluster_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
     """kept.py says which fault each seed once found."""
     keeps_every_promise(seed, 1)
@@ -65,12 +66,12 @@ def test_a_hundred_fresh_clusters_with_a_replay_keep_every_promise(capsys: pytes
     keeps_every_promise(first, 100, REPLAY)
 
 
-@pytest.mark.parametrize("seed", KEPT_REPLAYS, ids=str)
+@pytest.mark.parametrize("seed", slow_after(3, KEPT_REPLAYS), ids=str)
 def test_a_replay_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
     keeps_every_promise(seed, 1, REPLAY)
 
 
-@pytest.mark.parametrize("plan", DRILLS)
+@pytest.mark.parametrize("plan", slow_after(5, DRILLS))
 def test_a_replay_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
@@ -88,22 +89,22 @@ def test_a_hundred_fresh_clusters_with_redrives_keep_every_promise(capsys: pytes
     keeps_every_promise(first, 100, REDRIVE)
 
 
-@pytest.mark.parametrize("seed", KEPT_REDRIVES, ids=str)
+@pytest.mark.parametrize("seed", slow_after(2, KEPT_REDRIVES), ids=str)
 def test_a_redrive_that_once_broke_a_promise_keeps_them_all(seed: int) -> None:
     keeps_every_promise(seed, 1, REDRIVE)
 
 
-@pytest.mark.parametrize("plan", redrive_plan.AMID_CALLS)
+@pytest.mark.parametrize("plan", slow_after(5, redrive_plan.AMID_CALLS))
 def test_a_redrive_that_is_killed_amid_calls_leaves_no_older_value(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
 
-@pytest.mark.parametrize("plan", redrive_plan.FALLING_BACK)
+@pytest.mark.parametrize("plan", slow_after(1, redrive_plan.FALLING_BACK))
 def test_a_redrive_amid_fallbacks_on_older_values_leaves_none_of_them(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
 
-@pytest.mark.parametrize("plan", drills.ALL)
+@pytest.mark.parametrize("plan", slow_after(18, drills.ALL))
 def test_a_drain_that_meets_trouble_keeps_every_promise(plan: Plan) -> None:
     assert broken_by(plan) is None, explained(plan)
 
