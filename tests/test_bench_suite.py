@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import comparison, cores, destination, suite
+from bench import brokers, comparison, cores, destination, suite
 from bench.commits import git
 from bench.compiled import NotBuilt
 from bench.contenders import NotMeasured, Work
@@ -22,7 +22,7 @@ from bench.stage import EVENTS_PER_SECOND, Sample, Stage
 
 def results(events_per_second: float, **facts: object) -> Results:
     sample = Sample("worker", EVENTS_PER_SECOND, events_per_second)
-    return Results.of({"1:1": [[sample]]}, {"date": "2026-01-01", "quick": False, **facts})
+    return Results.of({"1:1": [[sample]]}, {"date": "2026-01-01", "quick": False, "commit": "abc", **facts})
 
 
 def keep(found: Results, path: Path) -> Path:
@@ -77,7 +77,7 @@ def committed(monkeypatch: pytest.MonkeyPatch) -> Results:
 def test_what_was_kept_is_shown_with_what_it_is_of(
     committed: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = keep(results(50, commit="abc", cores=2), tmp_path / "kept.json")
+    path = keep(results(50, cores=2), tmp_path / "kept.json")
     assert suite.main(["--show", str(path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("date: 2026-01-01, quick: False, commit: abc, cores: 2, repetitions: 1\nMedian ")
@@ -99,12 +99,32 @@ def test_sizes_that_mean_nothing_are_held_against_nothing(
 
 
 @pytest.mark.parametrize(
+    "stored",
+    [
+        '{"figures": []}',
+        '{"figures": [{}]}',
+        "[]",
+        json.dumps(Results(dict.fromkeys(("date", "commit")), results(1).values).as_json()),
+        json.dumps(Results(results(1).facts, {}).as_json()),
+    ],
+)
+@pytest.mark.parametrize("word", ["--show"])
+def test_what_holds_no_results_is_bad_usage(
+    word: str, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text(stored)
+    with pytest.raises(SystemExit, match="2"):
+        suite.main([word, str(path)])
+    assert "holds no results of the bench" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--show", "bench/none.json"], "bench/none.json: No such file"),
         (["--show", "bench"], "bench: Is a directory"),
         (["--show", "README.md"], "README.md holds no results of the bench"),
-        (["--repetitions", "0"], "at least 1"),
         (["--only", "none"], "invalid choice: 'none' (choose from '1:1'"),
     ],
 )
@@ -142,7 +162,7 @@ def test_a_kafka_that_does_not_answer_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cores, "pin", lambda: True)
-    monkeypatch.setattr(suite, "_REACH_SECONDS", 0.2)
+    monkeypatch.setattr(brokers, "_REACH_SECONDS", 0.2)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own handlers stay
     assert suite.main(["--only", "start"]) == 1
@@ -151,15 +171,15 @@ def test_a_kafka_that_does_not_answer_is_said(
 
 def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Somebody commits while it measures."""
-    head = {"commit": "started"}
+    now = {"commit": "started"}
 
     def measure(_: object, measured: suite.Measured) -> bool:
-        head["commit"] = "later"
+        now["commit"] = "later"
         measured["start"] = [[Sample("worker", EVENTS_PER_SECOND, 1.0)]]
         return True
 
     monkeypatch.setattr(cores, "pin", lambda: True)
-    monkeypatch.setattr(suite, "head", lambda: dict(head))
+    monkeypatch.setattr(suite, "head", lambda: dict(now))
     monkeypatch.setattr(suite, "_all_measured", measure)
     monkeypatch.setattr(suite, "_keep", lambda *_: None)
     assert suite.main(["--json", "--only", "start"]) == 0
