@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     facts = {**head(), **report.machine(), "pinned": pinned, "quick": asked.quick}  # at the start: work may go on
     measured: Measured = {}
-    failed = not _all_measured(asked, measured)
+    failed = not _all_measured(asked, measured, facts)
     results = Results.of(measured, facts)
     if not results.values:
         return 1
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _all_measured(asked: argparse.Namespace, measured: Measured) -> bool:
-    """Measures the rows, and ends whatever it started. Returns whether none failed."""
+def _all_measured(asked: argparse.Namespace, measured: Measured, facts: dict[str, object]) -> bool:
+    """Measures the rows, notes on which kind of broker, and ends what it started. Returns whether none failed."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.default_int_handler)
     rows = [row for row in ROWS if not asked.only or row.name in asked.only]
@@ -72,6 +72,7 @@ def _all_measured(asked: argparse.Namespace, measured: Measured) -> bool:
             broker = real_broker(directory)
             stack.callback(broker.stop)
             brokers.reach(broker)
+            facts["broker"] = brokers.kind(broker)
             stage = Stage(broker, directory, asked.quick)
             done = [_measured(row, stage, repetitions, measured) for row in rows]
     except Unavailable as problem:
@@ -96,15 +97,17 @@ def _said(results: Results, *, as_json: bool) -> str:
     before = comparison.last_committed()
     if before is not None and before[1] != results:
         changed = comparison.changes(before[1], results)
-        parts.append(f"Since {before[0]}, by more than the noise:")
+        unlike = ", ".join(comparison.unlike(before[1], results))
+        which = f"; ratios alone, since it is not known to be the same {unlike}" if unlike else ""
+        parts.append(f"Since {before[0]}, by more than the noise{which}:")
         parts.append("\n".join(change.text() for change in changed) or "nothing")
     return "\n\n".join(parts)
 
 
 def _keep(results: Results, folder: Path) -> None:
-    """Writes the figures and the plot: to be committed, if all rows were measured whole."""
+    """Writes the figures and the plot, beside older ones: to be committed, if all rows were measured whole."""
     folder.mkdir(exist_ok=True)
-    path = folder / f"{results.facts['date']}-{results.facts['commit']}.json"
+    path = comparison.new_file(folder, results)
     path.write_text(json.dumps(results.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draw(results, path.with_suffix(".svg"))
     print(f"Kept in {path.relative_to(ROOT)} and .svg", file=sys.stderr)

@@ -15,7 +15,7 @@ from bench.compiled import NotBuilt
 from bench.contenders import NotMeasured, Work
 from bench.ours import RunningWorker
 from bench.report import Spread
-from bench.results import Results, shown
+from bench.results import Results, head, shown
 from bench.rows import alone
 from bench.stage import EVENTS_PER_SECOND, Sample, Stage
 
@@ -56,6 +56,52 @@ def test_results_that_took_the_place_of_older_ones_are_the_last_committed(reposi
     assert comparison.last_committed(repository) == (newer.name, results(101))
 
 
+def test_of_results_that_were_committed_together_the_newest_day_is_the_last(repository: Path) -> None:
+    kept = repository / "bench" / "results"
+    keep(results(100), kept / "2026-01-01-a.json")
+    newer = keep(results(101), kept / "2026-01-02-a.json")
+    commit(repository)
+    assert comparison.last_committed(repository) == (newer.name, results(101))
+    again = keep(results(102), kept / "2026-01-02-a-2.json")
+    commit(repository)
+    assert comparison.last_committed(repository) == (again.name, results(102))
+
+
+def test_results_of_the_same_day_and_commit_are_kept_beside_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cores, "pin", lambda: True)
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    monkeypatch.setattr(suite, "SCRATCH", tmp_path / "kept")
+    monkeypatch.setattr(suite, "head", lambda: {"date": "2026-01-01", "commit": "abc"})
+    for value in (1.0, 2.0, 3.0):
+
+        def measure(_: object, measured: suite.Measured, __: object, value: float = value) -> bool:
+            measured["start"] = [[Sample("worker", EVENTS_PER_SECOND, value)]]
+            return True
+
+        monkeypatch.setattr(suite, "_all_measured", measure)
+        assert suite.main(["--json", "--only", "start"]) == 0
+    capsys.readouterr()
+    kept = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "kept").glob("*.json")}
+    assert {name: each["figures"][0]["median"] for name, each in kept.items()} == {
+        "2026-01-01-abc": 1.0,
+        "2026-01-01-abc-2": 2.0,
+        "2026-01-01-abc-3": 3.0,
+    }
+    assert {path.stem for path in (tmp_path / "kept").glob("*.svg")} == kept.keys()
+
+
+def test_results_that_wait_to_be_committed_do_not_change_the_code(repository: Path) -> None:
+    (repository / "bench").mkdir()
+    (repository / "bench" / "code.py").touch()
+    commit(repository)
+    keep(results(100), repository / "bench" / "results" / "2026-01-01-a.json")
+    assert head(repository)["changed"] is False
+    (repository / "bench" / "code.py").write_text("other")
+    assert head(repository)["changed"] is True
+
+
 def test_this_repository_has_results_to_compare_with() -> None:
     if not git("log", "-1", "--format=%h"):
         pytest.skip("no repository, or no git")
@@ -81,7 +127,11 @@ def test_what_was_kept_is_shown_with_what_it_is_of(
     assert suite.main(["--show", str(path)]) == 0
     said = capsys.readouterr().out
     assert said.startswith("date: 2026-01-01, quick: False, commit: abc, cores: 2, repetitions: 1\nMedian ")
-    assert "Since last.json" in said
+    unlike = "cpu, cores, system, python, pinned, broker"
+    assert (
+        f"Since last.json, by more than the noise; ratios alone, since it is not known to be the same {unlike}:\n"
+        in said
+    )
     keep(committed, path)
     assert suite.main(["--show", str(path)]) == 0
     assert "Since" not in capsys.readouterr().out  # there is nothing new in it
@@ -173,8 +223,9 @@ def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys
     """Somebody commits while it measures."""
     now = {"commit": "started"}
 
-    def measure(_: object, measured: suite.Measured) -> bool:
+    def measure(_: object, measured: suite.Measured, facts: dict[str, object]) -> bool:
         now["commit"] = "later"
+        facts["broker"] = "a container"
         measured["start"] = [[Sample("worker", EVENTS_PER_SECOND, 1.0)]]
         return True
 
@@ -183,7 +234,8 @@ def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(suite, "_all_measured", measure)
     monkeypatch.setattr(suite, "_keep", lambda *_: None)
     assert suite.main(["--json", "--only", "start"]) == 0
-    assert json.loads(capsys.readouterr().out)["commit"] == "started"
+    said = json.loads(capsys.readouterr().out)
+    assert (said["commit"], said["broker"]) == ("started", "a container")
 
 
 def test_a_count_of_none_is_written_as_a_count() -> None:
