@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bench import brokers, comparison, cores, options, reach, report
 from bench.compiled import ROOT, SCRATCH
@@ -41,7 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(f"{row.name:24}{row.says}" for row in ROWS))
         return 0
     if asked.show is not None:
-        print(_said(asked.show, as_json=asked.json))
+        print(_said(asked.show.results, as_json=asked.json))
+        return 0
+    if asked.draw is not None:
+        path = asked.draw.path.with_suffix(".svg")
+        draw(asked.draw.results, path)
+        print(f"Drawn in {path}", file=sys.stderr)
         return 0
     pinned = cores.pin()
     if not pinned:
@@ -141,16 +146,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="sizes that show only that everything works")
     parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
     parser.add_argument("--show", type=_kept, metavar="FILE", help="show results that were kept, and measure nothing")
+    parser.add_argument("--draw", type=_kept, metavar="FILE", help="draw such results again, and measure nothing")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     return parser
 
 
-def _kept(name: str) -> Results:
+class Kept(NamedTuple):
+    """Results of a run, and the file that holds them."""
+
+    path: Path
+    results: Results
+
+
+def _kept(name: str) -> Kept:
     path = ROOT / name  # from where `Kept in` says it
     try:
         results = Results.read(json.loads(path.read_text(encoding="utf-8")))
         if results.values and results.facts.keys() >= _SHOWN:
-            return results
+            return Kept(path, results)
     except OSError as problem:
         raise argparse.ArgumentTypeError(f"{path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError):

@@ -16,7 +16,7 @@ from bench.contenders import NotMeasured, Work
 from bench.ours import RunningWorker
 from bench.report import Spread
 from bench.results import Results, head, shown
-from bench.rows import alone
+from bench.rows import alone, growing
 from bench.stage import EVENTS_PER_SECOND, Sample, Stage
 
 
@@ -158,7 +158,7 @@ def test_sizes_that_mean_nothing_are_held_against_nothing(
         json.dumps(Results(results(1).facts, {}).as_json()),
     ],
 )
-@pytest.mark.parametrize("word", ["--show"])
+@pytest.mark.parametrize("word", ["--show", "--draw"])
 def test_what_holds_no_results_is_bad_usage(
     word: str, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +175,7 @@ def test_what_holds_no_results_is_bad_usage(
         (["--show", "bench/none.json"], "bench/none.json: No such file"),
         (["--show", "bench"], "bench: Is a directory"),
         (["--show", "README.md"], "README.md holds no results of the bench"),
+        (["--draw", "README.md"], "README.md holds no results of the bench"),
         (["--only", "none"], "invalid choice: 'none' (choose from '1:1'"),
     ],
 )
@@ -241,3 +242,20 @@ def test_the_commit_is_that_of_the_start(monkeypatch: pytest.MonkeyPatch, capsys
 def test_a_count_of_none_is_written_as_a_count() -> None:
     assert shown(Spread(0, 0, 0)) == "0"
     assert shown(Spread(0.5, 0.5, 0.5)) == "0.5000"
+
+
+def test_what_was_kept_is_drawn_again_with_all_that_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    costs = {"1 dropping": 0.5, "48 dropping": 0.6, "dropping": 1.2}
+    samples = [Sample(who, growing.SECONDS if " " in who else growing.GROWTH, cost) for who, cost in costs.items()]
+    path = keep(Results.of({"growth": [samples]}, results(1).facts), tmp_path / "kept.json")
+    assert suite.main(["--draw", str(path)]) == 0
+    drawn = path.with_suffix(".svg").read_text()
+    assert "the engine alone: s to drop all partitions" in drawn
+    assert "partitions that hold 100,000 users" in drawn
+    assert f"Drawn in {path.with_suffix('.svg')}" in capsys.readouterr().err
+
+
+def test_each_plot_in_this_repository_shows_all_curves() -> None:
+    plots = list(comparison.RESULTS.glob("*.svg"))
+    assert plots
+    assert all("s to drop all partitions" in path.read_text() for path in plots)
