@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,8 @@ from bench.theirs import PEERS
 RESULTS = ROOT / "bench" / "results"
 _PEERS = {peer.name for peer in PEERS}
 _NOISE_MIN = 0.05
-_MACHINE = ("cores", "system", "python", "pinned")
+_DATE_CHARACTERS = len("2026-01-31")
+_MACHINE = ("cpu", "cores", "system", "python", "pinned", "broker")
 
 
 class Change(NamedTuple):
@@ -42,7 +44,7 @@ def changes(before: Results, now: Results) -> list[Change]:
 
     Between two machines only ratios compare. What peers do is no concern of the worker's.
     """
-    same = all(before.facts.get(name) == now.facts.get(name) for name in _MACHINE)
+    same = not unlike(before, now)
     moved = []
     for key, values in now.values.items():
         was = before.spread(key)
@@ -56,12 +58,25 @@ def changes(before: Results, now: Results) -> list[Change]:
     return moved
 
 
+def unlike(before: Results, now: Results) -> list[str]:
+    """Which facts of the machine are not known to be the same."""
+    return [name for name in _MACHINE if (was := before.facts.get(name)) is None or was != now.facts.get(name)]
+
+
+def new_file(folder: Path, results: Results) -> Path:
+    """Where to keep these, beside others of the same day and commit: these have a number."""
+    name = f"{results.facts['date']}-{results.facts['commit']}"
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    return next(path for end in ends if not (path := folder / f"{name}{end}.json").exists())
+
+
 def last_committed(root: Path = ROOT) -> tuple[str, Results] | None:
     """The newest results that are committed, and their file's name. None if there are none."""
     # Results that take the place of older ones look like these, renamed, unless git is told not to see it so.
     changed = ("log", "--format=", "--name-only", "--no-renames", "--diff-filter=AM")
-    for name in git(*changed, "--", "bench/results/*.json", root=root).split():
-        path = root / name
-        if path.exists():
-            return Path(name).name, Results.read(json.loads(path.read_text(encoding="utf-8")))
-    return None
+    names = git(*changed, "--", "bench/results/*.json", root=root).split()
+    paths = [path for name in names if (path := root / name).exists()]
+    if not paths:
+        return None
+    newest = max(paths, key=lambda path: path.name[:_DATE_CHARACTERS])  # of several of one day, what git names first
+    return newest.name, Results.read(json.loads(newest.read_text(encoding="utf-8")))

@@ -16,6 +16,13 @@ from bench.stage import CPU_PER_THOUSAND, EVENTS_PER_SECOND, Measure
 
 _OURS, _THEIRS = "#b3446c", "#8d99a6"
 _SIZE_INCHES = (13.0, 8.5)
+_HEADROOM = 1.1
+_SIZE_OF = {
+    "partitions": "partitions held",
+    "users": "users with an open entry",
+    "attributes": "attributes of an event",
+    "dropping": "partitions that hold 100,000 users",
+}
 
 
 def draw(results: Results, path: Path) -> None:
@@ -27,9 +34,8 @@ def draw(results: Results, path: Path) -> None:
         places = lines[line, 0].subgridspec(1, len(side_by_side.ROWS))
         for number, row in enumerate(side_by_side.ROWS):
             _bars(figure.add_subplot(places[0, number]), results, row.name, measure)
-    drawn = [curve for curve in growing.SIZES if curve != "dropping"]
-    places = lines[2, 0].subgridspec(1, len(drawn))
-    for number, curve in enumerate(drawn):
+    places = lines[2, 0].subgridspec(1, len(growing.SIZES))
+    for number, curve in enumerate(growing.SIZES):
         _curve(figure.add_subplot(places[0, number]), results, curve)
     figure.suptitle(f"{results.facts['date']}, {results.facts['commit']}: median, lowest and highest")
     figure.savefig(path, metadata={"Date": None})
@@ -43,7 +49,7 @@ def _bars(axes: Axes, results: Results, row: str, measure: Measure) -> None:
     highs = [found[who].high - found[who].median for who in whose]
     colours = [_OURS if who == "worker" else _THEIRS for who in whose]
     axes.barh(whose, medians, xerr=[lows, highs], color=colours, error_kw={"linewidth": 0.8})
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(EngFormatter("s" if measure == CPU_PER_THOUSAND else "", sep=""))
     axes.set_title(f"{row}: {measure.name}", fontsize=8, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -62,8 +68,8 @@ def _curve(axes: Axes, results: Results, curve: str) -> None:
     lows, highs = [spreads[size].low for size in sizes], [spreads[size].high for size in sizes]
     axes.fill_between(sizes, lows, highs, color=_OURS, alpha=0.2, linewidth=0)
     axes.set_xscale("log")
-    axes.set_xlabel(curve)
+    axes.set_xlabel(_SIZE_OF[curve])
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_ylim(bottom=0)
-    axes.set_title(f"the engine alone: {measure.name}, by {curve}", fontsize=8, loc="left")
+    axes.set_ylim(0, _HEADROOM * max(highs))
+    axes.set_title(f"the engine alone: {measure.name}", fontsize=8, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

@@ -5,6 +5,7 @@ Example: .venv/bin/python -m bench.growth users 100000
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.decoding import new_decoder, settle_memory
 from bench.figures import resident_mebibytes
 from bench.loads import SEED
+from bench.options import count
 from tests.core.drive import OK, STARTED, doubling, options
 from tests.support.profiles import Change, encode, phone
 from worker.core.engine import Engine
@@ -136,5 +138,21 @@ def _resident_bytes() -> float:
 
 CURVES = {curve.__name__: curve for curve in (partitions, users, attributes, dropping)}
 
+_SIZES_MAX = {"users": 10_000_000}
+_SIZE_MAX = 100_000  # of all else
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures one curve at one size."""
+    parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__.splitlines()[0])
+    parser.add_argument("curve", choices=CURVES, help="what there is much of")
+    parser.add_argument("size", type=count(max(_SIZES_MAX.values())), help="how much of it")
+    asked = parser.parse_args(arguments)
+    if asked.size > (most := _SIZES_MAX.get(asked.curve, _SIZE_MAX)):
+        parser.error(f"argument size: {asked.curve} are {most:,} at most")
+    print(json.dumps(CURVES[asked.curve](asked.size)))
+    return 0
+
+
 if __name__ == "__main__":
-    print(json.dumps(CURVES[sys.argv[1]](int(sys.argv[2]))))
+    sys.exit(main())

@@ -97,7 +97,10 @@ def write(broker: Broker, load: Load, topic: str) -> None:
     if not broker.real:
         stored = sum(len(key) + len(value) + _RECORD_OVERHEAD_BYTES for _, key, value in load.records)
         if stored > MOCK_BYTES_MAX * PARTITIONS:
-            raise ValueError(f"{load.name}: too many events for the embedded mock; ask for fewer, or install Java")
+            fit = len(load.records) * MOCK_BYTES_MAX * PARTITIONS // stored
+            raise ValueError(
+                f"{load.name}: the embedded mock holds {fit:,} of these events; ask for fewer, or use a Kafka"
+            )
     producer = Producer(
         {
             "bootstrap.servers": broker.bootstrap_servers,

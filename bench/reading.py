@@ -21,13 +21,14 @@ import fastavro
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
-from bench import report
+from bench import brokers, options, report
+from bench.contenders import NotMeasured
 from bench.decoding import new_decoder, settle_memory
 from bench.figures import Figure
 from bench.loads import PARTITIONS, Load, fill, hundred_to_one, one_to_one
+from bench.problems import told
 from bench.report import Spread
 from tests.support.brokers import Broker, MockBroker, real_broker
-from tests.support.java import Unavailable
 from tests.support.profiles import PROFILE_CHANGED, schema_directory
 from worker import logs
 from worker.core.avro.framing import HEADER_BYTES
@@ -51,10 +52,6 @@ _WAIT_SECONDS = 10.0
 
 _Run: TypeAlias = Callable[[Settings, str, int], Figure]
 """From the settings, a topic and how many records it has."""
-
-
-class NotMeasured(Exception):
-    """The run did not read what it was to read."""
 
 
 def _consumed(each: Callable[[bytes | None], object], settings: Settings, topic: str, events: int) -> Figure:
@@ -167,28 +164,29 @@ def _repeated(broker: Broker, load: Load, directory: Path, repetitions: int) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench. Returns the exit status: 1 if a run did not read what it was to read."""
     parser = argparse.ArgumentParser(prog="python -m bench.reading", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=5, help="how often everything is measured, in turn")
-    parser.add_argument("--events", type=int, default=120_000, help="records of each load")
+    parser.add_argument("--repetitions", type=options.repetitions, default=5, help="how often all is measured, in turn")
+    parser.add_argument("--events", type=options.many, default=120_000, help="records of each load")
     parser.add_argument("--mock", action="store_true", help="use the embedded mock even if a real Kafka is available")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
-    options = parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
     logs.configure("error", "console", "bench")
+    return told(lambda: _measure(asked))
+
+
+def _measure(asked: argparse.Namespace) -> int:
     rows: list[Row] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        try:
-            broker = MockBroker() if options.mock else real_broker(directory)
-            stack.callback(broker.stop)
-            for load in (one_to_one(options.events), hundred_to_one(options.events)):
-                rows += _rows(load, _repeated(broker, load, directory, options.repetitions))
-        except (NotMeasured, Unavailable, ValueError) as problem:
-            print(f"Error: {problem}", file=sys.stderr)
-            return 1
-    if options.json:
-        whole = {**report.machine(), "repetitions": options.repetitions, "rows": [row.as_json() for row in rows]}
-        print(json.dumps(whole, indent=2))
+        broker = MockBroker() if asked.mock else real_broker(directory)
+        stack.callback(broker.stop)
+        brokers.reach(broker)
+        for load in (one_to_one(asked.events), hundred_to_one(asked.events)):
+            rows += _rows(load, _repeated(broker, load, directory, asked.repetitions))
+    facts = {**report.machine(), "broker": brokers.kind(broker), "repetitions": asked.repetitions}
+    if asked.json:
+        print(json.dumps({**facts, "rows": [row.as_json() for row in rows]}, indent=2))
     else:
-        print(f"{options.repetitions} repetitions in turn: median (lowest-highest)\n")
+        print(f"{asked.repetitions} repetitions in turn: median (lowest-highest)\n")
         print(f"{'':8}{'':20}{'events/s':>28}{'speed to decode':>24}{'CPU to decode':>24}")
         for row in rows:
             speed, cpu = row.speed_to_decode.text(2), row.cpu_to_decode.text(2)

@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from bench.figures import Figure
@@ -13,6 +14,7 @@ from bench.figures import Figure
 DECODE = "decode alone"
 PREFLIGHT = "decode + preflight"
 DESTINATION = "destination alone"
+_CPU = ("model name", "cpu family", "model", "CPU implementer", "CPU part")  # as Linux names them
 Repetition: TypeAlias = Mapping[str, Figure]
 """The measurements of one repetition, by the name of the row."""
 
@@ -52,11 +54,22 @@ class Row(NamedTuple):
 def machine() -> dict[str, object]:
     """What the figures depend on, without a name or a path."""
     return {
+        "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+def _cpu() -> str | None:
+    """The CPU's model. Hosts may hide its name from a virtual machine, but not its number. None if it is not told."""
+    try:
+        told = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()]
+    except OSError:
+        return None
+    first = {name.strip(): value.strip() for name, _, value in told}
+    return ", ".join(f"{name} {first[name]}" for name in _CPU if name in first) or None
 
 
 def rows(repetitions: Sequence[Repetition]) -> list[Row]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from bench.commits import git
+from bench.compiled import ROOT
 from bench.report import Spread
 from bench.stage import Measure, Sample
 
@@ -120,10 +122,11 @@ def rounded(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def head() -> dict[str, object]:
-    """When it was, and of which commit; `changed` where the working tree differs from it."""
+def head(root: Path = ROOT) -> dict[str, object]:
+    """When it was, and of which commit; `changed` where the working tree's code differs from it."""
+    code = ("worker", "bench", ":!bench/results")  # where earlier results may wait to be committed
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": git("rev-parse", "--short=10", "HEAD") or "none",
-        "changed": bool(git("status", "--porcelain", "--", "worker", "bench")),
+        "commit": git("rev-parse", "--short=10", "HEAD", root=root) or "none",
+        "changed": bool(git("status", "--porcelain", "--", *code, root=root)),
     }

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from bench.contenders import Bench, Contender
 from bench.destination import Destination
+from bench.options import REPETITIONS_MAX
 from bench.theirs import prepared
 from tests.support.brokers import Broker
 
@@ -73,7 +74,7 @@ class Row:
     name: str
     says: str
     repeat: Callable[[Stage], Repetitions]
-    repetitions_max: int = 100
+    repetitions_max: int = REPETITIONS_MAX
 
     def repeated(self, stage: Stage, repetitions: int) -> Iterator[list[Sample]]:
         """The figures of each of so many repetitions. Then everything is ended that was started for them."""

@@ -14,14 +14,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import worker
-from bench import report
-from bench.contenders import Bench, NotMeasured, Work
+from bench import brokers, options, report
+from bench.contenders import Bench, Work
 from bench.decoding import as_read, decode, decode_and_preflight, settle_memory
 from bench.destination import Destination
 from bench.figures import Figure
 from bench.loads import Load, fill, hundred_to_one, one_to_one
-from bench.options import count
 from bench.ours import WORKER
+from bench.problems import told
 from bench.report import Repetition
 from bench.running import to_the_end
 from tests.support.brokers import Broker, MockBroker, real_broker
@@ -32,41 +32,44 @@ _ALONE_CALLS = 20_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench. Returns the exit status: 1 if a run did not do what it was to measure."""
-    options = _parser().parse_args(arguments)
-    loads = [one_to_one(options.one_to_one), hundred_to_one(options.hundred_to_one)]
+    asked = _parser().parse_args(arguments)
+    return told(lambda: _measure(asked))
+
+
+def _measure(asked: argparse.Namespace) -> int:
+    loads = [one_to_one(asked.one_to_one), hundred_to_one(asked.hundred_to_one)]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        broker = MockBroker() if options.mock else _broker(directory)
+        broker = MockBroker() if asked.mock else _broker(directory)
         stack.callback(broker.stop)
+        brokers.reach(broker)
         destination = Destination(directory)
         stack.callback(destination.stop)
         bench = Bench(broker, destination, directory)
-        facts = {"worker": worker.__version__, **report.machine(), "broker": _named(broker)}
-        try:
-            if options.profile is not None:
-                return _profile(bench, loads, options.profile)
-            repetitions = _repeat(bench, loads, options.repetitions)
-        except (NotMeasured, ValueError) as problem:
-            print(f"Error: {problem}", file=sys.stderr)
-            return 1
+        facts = {"worker": worker.__version__, **report.machine(), "broker": brokers.kind(broker)}
+        if asked.profile is not None:
+            return _profile(bench, loads, asked.profile)
+        repetitions = _repeat(bench, loads, asked.repetitions)
     measured = report.rows(repetitions)
-    if options.json:
-        whole = {**facts, "repetitions": options.repetitions, "rows": report.as_json(measured)}
+    if asked.json:
+        whole = {**facts, "repetitions": asked.repetitions, "rows": report.as_json(measured)}
         print(json.dumps(whole, indent=2))
     else:
         print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()))
-        print(f"{options.repetitions} repetitions in turn: median (lowest-highest)\n")
+        print(f"{asked.repetitions} repetitions in turn: median (lowest-highest)\n")
         print(report.table(measured))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=count, default=3, help="how often everything is measured, in turn")
-    parser.add_argument("--one-to-one", type=count, default=4_000, metavar="EVENTS", help="events of the 1:1 load")
+    parser.add_argument("--repetitions", type=options.repetitions, default=3, help="how often all is measured, in turn")
+    parser.add_argument(
+        "--one-to-one", type=options.many, default=4_000, metavar="EVENTS", help="events of the 1:1 load"
+    )
     parser.add_argument(
         "--hundred-to-one",
-        type=count,
+        type=options.many,
         default=60_000,
         metavar="EVENTS",
         help="events of the 100:1 load; with a multiple of 2,000 every user has a hundred",
@@ -75,11 +78,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
     parser.add_argument(
         "--profile",
-        type=Path,
+        type=_folder,
         metavar="FOLDER",
         help="measure nothing; run py-spy on the worker once under each load, and write collapsed stacks to FOLDER",
     )
     return parser
+
+
+def _folder(name: str) -> Path:
+    path = Path(name)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{name} is no folder")
+    return path
 
 
 def _broker(directory: Path) -> Broker:
@@ -88,10 +98,6 @@ def _broker(directory: Path) -> Broker:
     except Unavailable as reason:
         print(f"No real Kafka, so the embedded mock takes its place: {reason}", file=sys.stderr)
         return MockBroker()
-
-
-def _named(broker: Broker) -> str:
-    return f"Apache Kafka ({type(broker).__name__})" if broker.real else "librdkafka's embedded mock"
 
 
 def _repeat(bench: Bench, loads: Sequence[Load], repetitions: int) -> list[Repetition]:

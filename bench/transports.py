@@ -19,10 +19,10 @@ from typing import NamedTuple, TypeAlias
 
 import httpx
 
-from bench import report
+from bench import options, report
 from bench.destination import Destination
 from bench.figures import Figure
-from bench.options import count
+from bench.problems import told
 from bench.report import Spread
 from worker.attentive.message import Answer, Message
 from worker.attentive.request import ATTRIBUTES_PATH, headers
@@ -98,8 +98,9 @@ _ROWS: dict[str, _Prepared] = {
 }
 
 
-async def _measured(prepared: _Prepared, url: str, calls: int) -> Figure:
-    """This process's CPU for `calls`, of which `IN_FLIGHT` are under way at any time."""
+async def measured(prepared: _Prepared, url: str, calls: int) -> Figure:
+    """This process's CPU for `calls` or a few more, of which `IN_FLIGHT` are under way at any time."""
+    each = -(-calls // IN_FLIGHT)
 
     async def run(call: _Call, count: int) -> None:
         for _ in range(count):
@@ -111,37 +112,38 @@ async def _measured(prepared: _Prepared, url: str, calls: int) -> Figure:
         await asyncio.gather(*(run(call, _WARM_CALLS // IN_FLIGHT) for call in ways))
         gc.collect()
         started, cpu_started = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(run(call, calls // IN_FLIGHT) for call in ways))
-        return Figure(calls, time.perf_counter() - started, time.process_time() - cpu_started)
+        await asyncio.gather(*(run(call, each) for call in ways))
+        return Figure(each * IN_FLIGHT, time.perf_counter() - started, time.process_time() - cpu_started)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the bench; 1 where a call failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.transports", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=count, default=3, help="how often everything is measured, in turn")
-    parser.add_argument("--calls", type=count, default=_CALLS, help="calls of each row")
+    parser.add_argument("--repetitions", type=options.repetitions, default=3, help="how often all is measured, in turn")
+    parser.add_argument("--calls", type=options.many, default=_CALLS, help="calls of each row")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of the table")
-    options = parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    return told(lambda: _measure(asked))
+
+
+def _measure(asked: argparse.Namespace) -> int:
     repetitions: list[dict[str, Figure]] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         destination = Destination(Path(directory))
         try:
             url = endpoint(destination.base_url, ATTRIBUTES_PATH)
-            for number in range(1, options.repetitions + 1):
-                print(f"repetition {number} of {options.repetitions}", file=sys.stderr)
-                done = {name: asyncio.run(_measured(prepared, url, options.calls)) for name, prepared in _ROWS.items()}
+            for number in range(1, asked.repetitions + 1):
+                print(f"repetition {number} of {asked.repetitions}", file=sys.stderr)
+                done = {name: asyncio.run(measured(prepared, url, asked.calls)) for name, prepared in _ROWS.items()}
                 repetitions.append(done)
-        except (ValueError, httpx.HTTPError) as problem:
-            print(f"Error: {problem}", file=sys.stderr)
-            return 1
         finally:
             destination.stop()
     rows = [_row(name, repetitions) for name in _ROWS]
-    if options.json:
+    if asked.json:
         whole = {**report.machine(), "in_flight": IN_FLIGHT, "rows": [row.as_json() for row in rows]}
         print(json.dumps(whole, indent=2))
     else:
-        print(f"{IN_FLIGHT} calls in flight; {options.repetitions} repetitions in turn: median (lowest-highest)\n")
+        print(f"{IN_FLIGHT} calls in flight; {asked.repetitions} repetitions in turn: median (lowest-highest)\n")
         print(f"{'':26}{'CPU ms per call':>24}{'to the worker':>20}")
         for row in rows:
             print(f"{row.name:26}{row.cpu_ms_per_call.text(3):>24}{row.cpu_to_the_workers.text(1):>20}")

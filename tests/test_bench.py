@@ -16,7 +16,7 @@ from bench import comparison, destination, reach, transports
 from bench.compiled import NotBuilt
 from bench.destination import Destination
 from bench.figures import Figure
-from bench.report import Spread, rows, table
+from bench.report import Spread, machine, rows, table
 from bench.results import Key, Results
 from bench.stage import EVENTS_PER_SECOND, Measure, Repetitions, Row, Sample, Stage, ratios, workers_to_its
 
@@ -43,7 +43,7 @@ def reported(module: str, *options: str) -> dict[str, Any]:
 def test_it_runs_and_reports_every_row() -> None:
     report = reported("bench.throughput", "--mock", "--one-to-one", "40", "--hundred-to-one", "2000")
     assert report["broker"] == "librdkafka's embedded mock"
-    assert {"worker", "cores", "python", "load_average", "repetitions"} < report.keys()
+    assert {"worker", "cpu", "cores", "python", "load_average", "repetitions"} < report.keys()
     measured = {row["name"]: row for row in report["rows"]}
     assert list(measured) == NAMES
     assert [measured[name]["events"] for name in NAMES[:4]] == [2040, 2040, 40, 2000]
@@ -100,11 +100,13 @@ def test_a_ratio_compares_rows_of_the_same_repetition() -> None:
     ]
 
 
+MACHINE = {"cpu": "model 1", "cores": 2, "system": "Linux", "python": "3.11", "pinned": True, "broker": "a process"}
+
+
 def results(*repetitions: dict[str, float], **facts: object) -> Results:
     """Of a row in which each of these makes so many events a second, on one machine."""
     samples = [[Sample(who, EVENTS_PER_SECOND, value) for who, value in each.items()] for each in repetitions]
-    machine: dict[str, object] = {"cores": 2, "system": "Linux", "python": "3.11", "pinned": True}
-    return Results.of({"1:1": [[*each, *ratios(each)] for each in samples]}, {**machine, **facts})
+    return Results.of({"1:1": [[*each, *ratios(each)] for each in samples]}, {**MACHINE, **facts})
 
 
 def test_the_workers_ratio_to_a_peer_is_of_the_same_repetition() -> None:
@@ -132,16 +134,43 @@ def test_what_got_worse_by_more_than_the_noise_is_named() -> None:
 
 def test_lower_is_worse_only_where_higher_is_better() -> None:
     key = Key("backlog", "worker", Measure("answered 429", higher_is_better=False))
-    facts = {"cores": 2}
-    [change] = comparison.changes(Results(facts, {key: [0.0]}), Results(facts, {key: [1.0]}))
+    [change] = comparison.changes(Results(MACHINE, {key: [0.0]}), Results(MACHINE, {key: [1.0]}))
     assert change.worse
 
 
-def test_between_two_machines_only_ratios_are_compared() -> None:
-    before = results({"worker": 100, "peer": 100}, cores=64)
+@pytest.mark.parametrize(
+    "other", [{"cores": 64}, {"cpu": "model 2"}, {"broker": "a container"}, {"pinned": False}, {"cpu": None}]
+)
+def test_between_two_machines_only_ratios_are_compared(other: dict[str, object]) -> None:
+    before = results({"worker": 100, "peer": 100}, **other)
+    assert comparison.unlike(before, results({"worker": 10, "peer": 20})) == list(other)
     [change] = comparison.changes(before, results({"worker": 10, "peer": 20}))
     assert change.key == Key("1:1", "peer", workers_to_its(EVENTS_PER_SECOND))
     assert change.worse
+
+
+def test_results_that_tell_neither_cpu_nor_broker_are_of_another_machine() -> None:
+    """So are those of before these were told, and those of a system that tells no CPU, even beside their like."""
+    facts = {name: value for name, value in MACHINE.items() if name not in {"cpu", "broker"}}
+    before = Results.read(Results(facts, results({"worker": 100}).values).as_json())
+    now = Results({**MACHINE, "cpu": None}, results({"worker": 10}).values)
+    assert comparison.unlike(before, now) == ["cpu", "broker"]
+    assert not comparison.changes(before, now)
+    assert comparison.unlike(now, now) == ["cpu"]
+
+
+def test_the_machine_is_told_with_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = "processor\t: 0\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: Some CPU\nflags\t\t: fpu vme\n"
+    monkeypatch.setattr(Path, "read_text", lambda _: f"{processor}\n{processor.replace('Some', 'Another')}")
+    assert machine()["cpu"] == "model name Some CPU, cpu family 6, model 207"
+
+
+def test_a_system_that_tells_no_cpu_is_none_the_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert machine()["cpu"] is None
 
 
 def test_it_says_what_was_reached() -> None:
@@ -251,7 +280,7 @@ def test_the_compiled_destination_is_down_at_first_and_slow(scratch: Path) -> No
 def test_the_whole_bench_measures_a_row_and_says_what_was_reached() -> None:
     """A row without peers: these would be installed first."""
     report = reported("bench.suite", "--quick", "--only", "start")
-    assert {"date", "commit", "pinned", "cores"} < report.keys()
+    assert {"date", "commit", "pinned", "cores", "cpu", "broker"} < report.keys()
     assert {figure["measure"] for figure in report["figures"]} == {
         "s from exec to the first call",
         "s for --help",

@@ -21,7 +21,7 @@ SIZES = {
     "partitions": (1, 10, 50, 200),
     "users": (100, 1_000, 10_000, 100_000, 1_000_000),
     "attributes": (1, 5, 20, 50, 200),
-    "dropping": (1, 48),
+    "dropping": (1, 4, 16, 48),
 }
 _COMPARED_WITH = {"partitions": 1, "users": 1_000, "attributes": 20, "dropping": 1}
 """The size whose cost the largest one's is divided by: below it, what each event costs anyhow is most of it."""
