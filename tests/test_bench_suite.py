@@ -67,6 +67,7 @@ def test_of_results_that_were_committed_together_the_newest_day_is_the_last(repo
     assert comparison.last_committed(repository) == (again.name, results(102))
 
 
+@pytest.mark.slow
 def test_results_of_the_same_day_and_commit_are_kept_beside_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,6 +245,7 @@ def test_a_count_of_none_is_written_as_a_count() -> None:
     assert shown(Spread(0.5, 0.5, 0.5)) == "0.5000"
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_drawn_again_with_all_that_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     costs = {"1 dropping": 0.5, "48 dropping": 0.6, "dropping": 1.2}
     samples = [Sample(who, growing.SECONDS if " " in who else growing.GROWTH, cost) for who, cost in costs.items()]

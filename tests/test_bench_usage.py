@@ -70,6 +70,7 @@ def test_a_kafka_that_does_not_answer_is_said(
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_the_mock_does_not_hold_is_said_before_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert reading.main(["--mock", "--events", "120000"]) == 1
     assert re.fullmatch(r"Error: 1:1: the embedded mock holds [\d,]+ of these events; .*\n", capsys.readouterr().err)
