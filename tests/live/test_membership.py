@@ -11,6 +11,7 @@ from tests.live.rig import COMMIT_SECONDS, GARBAGE, Rig, record
 from tests.support.avro import framed
 from worker.core.facts import AssignmentDiffers, DeletedUnread, DrainEnded, DrainOutcome
 from worker.core.model import Call, Reply
+from worker.live import slices
 
 
 def unanswered(_: Call) -> Reply | None:
@@ -284,3 +285,21 @@ def test_the_end_of_a_partition_passes_no_record_that_waits_for_its_schema() -> 
     rig.turn()
     rig.turn()
     assert rig.engine.committable() == {P0: 2}
+
+
+# -- how far it reads on ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("users", "answer", "most"), [(1_000, OK, 10), (1_000, None, None), (5, OK, None)])
+def test_it_reads_on_unless_replies_wait_and_no_user_comes_again(
+    users: int, answer: Reply | None, most: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "_LATELY", 50)
+    rig = Rig(window_seconds=0.0)
+    rig.hold()
+    rig.destination.answer = lambda _: answer
+    for turn in range(20):
+        offsets = range(turn * 20, turn * 20 + 20)
+        rig.advance(0.05)
+        rig.turn(*(record(P0, offset, encode(offset % users, {"a": 1})) for offset in offsets))
+    assert rig.membership.records_max == most

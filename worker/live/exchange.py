@@ -49,18 +49,19 @@ class Exchange:
         self._token = token
         self._token_at = 0.0
 
-    def step(self, wait_seconds: float = 0.0, calls_max: int | None = None) -> None:
-        """Receives what has arrived, and sends what is due.
+    def step(self, wait_seconds: float = 0.0, calls_max: int | None = None) -> int:
+        """Receives what has arrived, and sends what is due. Returns how many calls have ended.
 
         If a call is in flight, waits up to `wait_seconds` for a reply. Starts at most `calls_max` calls, if given.
         """
         self._step_schemas()
-        self._take_replies(wait_seconds)
+        ended = self._take_replies(wait_seconds)
         self._reload_token()
         self._make_calls(calls_max)
         self._step_letters()
         for fact in self.engine.facts():
             self.observer.observe(fact)
+        return ended
 
     def rest(self, seconds: float) -> None:
         """Waits for so long. Calls in flight go on meanwhile, and the next `step` takes their replies."""
@@ -90,9 +91,11 @@ class Exchange:
         for schema_id in self.engine.missing_schemas:
             self._schemas.request(schema_id)
 
-    def _take_replies(self, wait_seconds: float) -> None:
-        for call, reply in self._senders.replies(wait_seconds):
+    def _take_replies(self, wait_seconds: float) -> int:
+        replies = self._senders.replies(wait_seconds)
+        for call, reply in replies:
             self.engine.replied(call, reply, self.clock())
+        return len(replies)
 
     def _reload_token(self) -> None:
         now = self.clock()

@@ -193,13 +193,14 @@ class Membership:
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def _receive(self, records: Sequence[Record]) -> None:
-        now = self._clock()
+        now, open_before = self._clock(), self._engine.open_entries
         self._engine.receive(records, now)
-        self._slices.took(len(records), self._clock().mono - now.mono)
+        self._slices.took(len(records), self._clock().mono - now.mono, self._engine.open_entries - open_before)
 
     def _step(self, wait_seconds: float = 0.0) -> None:
         self._renew_lease()
-        self._exchange.step(wait_seconds)
+        in_flight = self._engine.in_flight
+        self._slices.ended(self._exchange.step(wait_seconds), in_flight)
         self._reporter.report(self._clock(), self)
 
     def _renew_lease(self) -> None:
