@@ -100,8 +100,12 @@ class Destination:
     answer: Callable[[Call], Reply | None] = lambda _: OK
     calls: list[Call] = field(default_factory=list)
     in_flight: list[Call] = field(default_factory=list)
-    free: int = 10
+    concurrency: int = 10
     rested: list[float] = field(default_factory=list)
+
+    @property
+    def free(self) -> int:
+        return self.concurrency - len(self.in_flight)
 
     def rest(self, seconds: float) -> None:
         self.rested.append(seconds)

@@ -109,7 +109,7 @@ def test_a_loop_that_is_not_told_to_gather_does_not(monkeypatch: pytest.MonkeyPa
 def test_nothing_gathers_while_calls_wait_for_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next reply frees one: to rest would cost calls."""
     rig = Rig(window_seconds=0.0)
-    rig.destination.free = 0
+    rig.destination.concurrency = 0
     assert rested(monkeypatch, rig, 1, later=0.2) == []
 
 

@@ -290,14 +290,18 @@ def test_the_end_of_a_partition_passes_no_record_that_waits_for_its_schema() -> 
 # -- how far it reads on ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("users", "answer", "most"), [(1_000, OK, 10), (1_000, None, None), (5, OK, None)])
+@pytest.mark.parametrize(
+    ("users", "answer", "concurrency", "most"),
+    [(1_000, OK, 10, 10), (1_000, OK, 100, None), (1_000, None, 10, None), (5, OK, 10, None)],
+    ids=["it is busy", "it is not busy", "the destination is", "users come again"],
+)
 def test_it_reads_on_unless_replies_wait_and_no_user_comes_again(
-    users: int, answer: Reply | None, most: int | None, monkeypatch: pytest.MonkeyPatch
+    users: int, answer: Reply | None, concurrency: int, most: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slices, "_LATELY", 50)
     rig = Rig(window_seconds=0.0)
     rig.hold()
-    rig.destination.answer = lambda _: answer
+    rig.destination.answer, rig.destination.concurrency = lambda _: answer, concurrency
     for turn in range(20):
         offsets = range(turn * 20, turn * 20 + 20)
         rig.advance(0.05)

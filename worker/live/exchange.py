@@ -78,6 +78,11 @@ class Exchange:
         return bool(engine.in_flight or engine.letters_waiting or engine.missing_schemas)
 
     @property
+    def concurrency(self) -> int:
+        """How many calls may be in flight together."""
+        return self._senders.free + self.engine.in_flight
+
+    @property
     def halted(self) -> str | None:
         """Why calls are held back, in words. None if they are not."""
         halt = self.engine.halt

@@ -199,8 +199,7 @@ class Membership:
 
     def _step(self, wait_seconds: float = 0.0) -> None:
         self._renew_lease()
-        in_flight = self._engine.in_flight
-        self._slices.ended(self._exchange.step(wait_seconds), in_flight)
+        self._slices.ended(self._exchange.step(wait_seconds), of=self._exchange.concurrency)
         self._reporter.report(self._clock(), self)
 
     def _renew_lease(self) -> None:

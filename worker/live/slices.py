@@ -16,8 +16,8 @@ _LATELY: Final = 5_000  # records
 class Slices:
     """Learns how long a record takes and how often one spares a call, and so how many a turn should take in.
 
-    A turn takes what fills a slice. But if replies wait because this process is busy, and reading on spares no calls
-    since no user comes again, it takes only as many records as calls have ended. Then the calls get the time.
+    A turn takes what fills a slice. But if most replies wait because this process is busy, and reading on spares no
+    calls since no user comes again, it takes only as many records as calls have ended. Then the calls get the time.
 
         slices.took(200, 0.001, opened=200)
         slices.ended(32, of=32)
@@ -44,6 +44,6 @@ class Slices:
         self._spared += (1.0 - opened / records - self._spared) * min(1.0, records / _LATELY)
 
     def ended(self, calls: int, of: int) -> None:
-        """Of the calls in flight, so many had a reply when the turn came to them."""
+        """So many calls had a reply when the turn came to them, of as many as may be in flight together."""
         self._ended = calls
         self._replies_wait = calls * 2 > of
