@@ -17,7 +17,7 @@ from worker.core.facts import Facts
 from worker.core.model import Headers, Partition, Scalar, Source, User, UserKey
 from worker.core.waiting.change import CHANGE_BYTES, Change, typed
 from worker.core.waiting.changes import FURTHER_BYTES, Changes
-from worker.core.waiting.entry import Entry, Place
+from worker.core.waiting.entry import ENTRY_BYTES, Entry, Place
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 
@@ -130,6 +130,7 @@ def test_merged_entries_are_as_if_one_entry_had_taken_all_changes(
         entry.merge(newer)
         assert (newer.place, newer.fold(), newer.holds) == (Place.GONE, {}, {})
     assert entry.count == len(first) + len(second) + len(third)
+    assert entry.size_bytes >= ENTRY_BYTES + sum(change.size_bytes for change in entry.changes)
     assert entry.oldest_ms == 1
     # The entry holds each partition once, at its first change, so settling the entry once frees all its offsets.
     for number, ledger in enumerate(log.ledgers):
@@ -252,7 +253,7 @@ def test_an_entry_that_was_not_called_has_no_trial_to_write_to() -> None:
 @given(
     st.none() | st.text(max_size=9),
     st.none() | st.binary(max_size=9) | st.just(KEY.value.encode()),
-    st.none() | st.integers(-(2**62), 2**62),
+    st.none() | st.integers(-(2**63) + 1, 2**63 - 1),
     st.none() | st.just(User(email="a@b.example")),
     st.sampled_from([(), (("traceparent", b"00"),)]),
     st.booleans(),

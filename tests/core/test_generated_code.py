@@ -19,6 +19,8 @@ from tests.fuzz.mutate import valid
 from tests.support.avro import NOWHERE, fields, varint
 from worker.core.events.mapping import Mapping
 from worker.core.events.spots import NotCovered
+from worker.core.rules.identity import IdentityRules
+from worker.core.rules.policy import AttributeRules
 from worker.registry.bundled import bundled
 
 SEED = int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
@@ -61,6 +63,51 @@ def test_names_of_a_schema_or_a_mapping_are_data_and_never_code() -> None:
     rng = random.Random(SEED)
     for _ in range(40):
         assert pair.agrees(b"".join(valid(pair.avro, rng))), f"FUZZ_SEED={SEED}"
+    assert pair.source.isascii()
+    assert without_texts(pair.source) == without_texts(plain.source)
+
+
+OWN_NAMES = (
+    *HOSTILE[:9],
+    *HOSTILE[10:],
+    "user",
+    "values",
+    "item",
+    "data",
+    "passed_over",
+    "unknown",
+    "class",
+    "\ufb01",
+    "{0}",
+)
+"""Also of variables in the code. None is a name that is refused for what it is: that would change the code."""
+
+
+def with_names_and_rules(names: tuple[str, ...], attributes: str) -> Pair:
+    types = (TEXT, ["null", "string", "long"], "boolean", ["null", "double"])
+    schema = fields(
+        *((name, types[number % len(types)]) for number, name in enumerate(names)),
+        ("inner", ["null", fields(*((name, TEXT) for name in names[:4]), name=names[0])]),
+        ("kind", {"type": "enum", "name": names[1], "symbols": list(names[:3])}),
+        ("all", {"type": "map", "values": ["string", "double"]}),
+        name=names[2],
+    )
+    mapping = Mapping(
+        **{**NOWHERE, "attributes": attributes, "custom_identifiers": f"{names[3]}=kind,{names[4]}=kind"},
+        rename={names[3]: names[4] + " "}, flatten=names[5], ignore_when=(f"kind={names[6]}",), exclude=(names[7],),
+    )  # fmt: skip
+    unknown = (names[0], names[8])
+    return Pair(schema, mapping, rules=(IdentityRules(), AttributeRules(deny=(), unknown_values=unknown)))
+
+
+@pytest.mark.parametrize("attributes", ["*", "*,all", "all"])
+def test_names_are_data_also_where_code_goes_on_to_preflight(attributes: str) -> None:
+    plain = with_names_and_rules(tuple(f"n{number:02}" for number in range(len(OWN_NAMES))), attributes)
+    pair = with_names_and_rules(OWN_NAMES, attributes)
+    rng, sent = random.Random(SEED), 0
+    for _ in range(80):
+        sent += pair.agrees(b"".join(valid(pair.avro, rng)))
+    assert sent, f"FUZZ_SEED={SEED}"
     assert pair.source.isascii()
     assert without_texts(pair.source) == without_texts(plain.source)
 

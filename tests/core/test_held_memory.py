@@ -29,7 +29,7 @@ from worker.core.model import Now, Record, Reply, UserKey
 from worker.core.rules.identity import IdentityRules
 from worker.core.rules.policy import AttributeRules
 from worker.core.rules.preflight import Preflight
-from worker.core.waiting.change import Change, Shape
+from worker.core.waiting.change import Change, Shape, Shapes
 from worker.core.waiting.ledger import Ledger
 from worker.core.waiting.memory import Memory
 from worker.core.waiting.window import Window
@@ -210,6 +210,18 @@ def test_a_record_that_waits_for_its_schema_counts_for_what_it_holds(size_bytes:
     values = _many(lambda n: b"\0\0\0\0\x07" + bytes([n]) * size_bytes, 100)
     counted, real = counted_and_real(values, decoder=Decoder(FieldMapping()), headers=headers)
     assert 0.95 * real < counted < 2 * real
+
+
+@pytest.mark.parametrize("different", [1_000, 500])
+def test_names_that_come_once_or_twice_leave_little_behind(different: int) -> None:
+    """A producer may make names of what should be values."""
+    shapes = Shapes()
+    with traced() as allocated:
+        for record in range(1_000):
+            names = tuple([f"\U0001f600 {record % different} {n}".ljust(200, "x") for n in range(100)])
+            assert shapes[names] == names
+            del names
+        assert allocated() < 10 * MEBIBYTE
 
 
 def test_names_that_the_mapping_leaves_out_leave_nothing_behind() -> None:

@@ -146,13 +146,13 @@ class SendableSource(EventSource):
             is_text = "" if kinds == {"string"} else f"type({value}) is str and "
             with source.block(f"elif {is_text}('@' in {value} or '+' in {value}) and is_contact({value}):"):
                 source.add("passed_over += 1")
-        if kinds <= _TEXTS and preflight.unknown:
-            with source.block(f"elif {value} in unknown:"):
-                source.add("passed_over += 1")
-        elif not kinds <= _TEXTS | _AS_THEY_ARE:
+        if not kinds <= _TEXTS | _AS_THEY_ARE:
             with source.block(f"elif (item := sendable_value({value})) is None:"):
                 source.add("passed_over += 1")
             value = "item"
+        elif kinds & _TEXTS and preflight.unknown:
+            with source.block(f"elif {value} in unknown:"):
+                source.add("passed_over += 1")
         with source.block("else:"):
             source.add(f"values[{new!a}] = {value}")
 

@@ -22,13 +22,14 @@ SLOT_BYTES: Final = 8
 BESIDE_BYTES: Final = 190
 
 _SHAPES_MAX: Final = 1_000
+_SHAPES_BYTES_MAX: Final = 8 * 1024 * 1024  # of their texts, which nobody counts once their changes are settled
 _SHAPE_NAMES_MAX: Final = 100
 
 _PLACE: Final = struct.Struct(">qqq")  # the record's offset and timestamp, the event's time
 _place: Final = _PLACE.pack
 _new: Final = tuple.__new__
 _dumps: Final = marshal.dumps
-_UNTIMED: Final = -(2**63)
+_UNTIMED: Final = -(2**63)  # as a time it lies beyond the calendar, and of such times letters tell none
 _KEY_OF_USER: Final = True  # in the place of a record's key that is the user's identifier
 _FIRST: Final = 2  # of a change's values, behind the event's id and the record's key
 _PIECE_BYTES: Final = 448  # Python keeps objects of up to 512 bytes apart from larger ones, in pools
@@ -44,24 +45,27 @@ class Shape(tuple[str, ...]):
 class Shapes(dict[tuple[str, ...], tuple[str, ...]]):
     """The shapes met lately: `shapes[names]` is the `Shape` of names that came twice before, and else the names.
 
-    Names that come only once get none: nobody else would have them.
+    Names that come only once get none, and leave no text behind: nobody else would have them.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._once: set[tuple[str, ...]] = set()
+        self._once: set[int] = set()  # hashes
+        self._bytes = 0
 
     def __missing__(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """These have no shape yet. If they came before, the next ones have."""
         if len(names) <= _SHAPE_NAMES_MAX:
-            if names in self._once:
-                self._once.remove(names)
+            if (what := hash(names)) in self._once:
+                self._once.remove(what)
+                self._bytes += sum(map(getsizeof, names))
                 self[names] = Shape(names)
             else:
-                if len(self) + len(self._once) >= _SHAPES_MAX:
-                    self.clear()
-                    self._once.clear()
-                self._once.add(names)
+                self._once.add(what)
+            if len(self) + len(self._once) > _SHAPES_MAX or self._bytes > _SHAPES_BYTES_MAX:
+                self.clear()
+                self._once.clear()
+                self._bytes = 0
         return names  # their texts are counted with their change, and are the shape's
 
 
