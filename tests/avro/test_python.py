@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import secrets
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from avro.errors import AvroException
 from avro.io import BinaryDecoder, BinaryEncoder, DatumReader, DatumWriter
 
 from tests.avro.random_schemas import Maker
-from tests.support.avro import framed, record
+from tests.support.avro import body, fields, framed, record
 from worker.core.events.decode import Decoder
 from worker.core.events.mapping import Mapping
 
@@ -32,7 +33,10 @@ RECORDS = 3
 SEED = int(os.environ.get("AVRO_SEED") or secrets.randbits(32))
 VALUES = Mapping(phone="", email="", client_user_id="id", custom_identifiers="", attributes="values", occurred_at="")
 NAMES = [f"T{number}" for number in range(60)]
-"""So many that no two types have the same: unlike Java, it knows a name by its namespace alone."""
+"""So many that seldom two types have the same. See `HOMONYMS`."""
+HOMONYMS = 1983094738
+"""The seed of a schema with two types of one name, in two namespaces. By Avro's specification, and in Java, a name
+without a namespace is of the namespace around it. Inside of an array it takes the one that has none."""
 SYMBOLS = ("A", "record", "null")
 _DEEP = 6
 _DAY_MICROS = 86_400_000_000
@@ -45,6 +49,9 @@ def check_schema(seed: int) -> bool:
     text = json.dumps(schema)
     if ": true" in text:
         return False  # it takes that for 1
+    types = re.findall(r'"name": "(T\d+)"', text)
+    if len(set(types)) < len(types):
+        return False
     try:
         theirs = avro.schema.parse(text, validate_names=False)
         records = [written(theirs, rng) for _ in range(RECORDS)]
@@ -153,3 +160,17 @@ def test_random_records_of_random_schemas_have_the_values_that_python_reads() ->
         warnings.simplefilter("ignore")  # of each logical type that it does not take
         taken = sum(check_schema(seed) for seed in range(SEED, SEED + SCHEMAS))
     assert taken > SCHEMAS / 2, f"it refuses most; seed {SEED}"
+
+
+def test_a_schema_with_two_types_of_one_name_is_not_compared() -> None:
+    assert not check_schema(HOMONYMS)
+
+
+def test_a_name_without_a_namespace_is_of_the_namespace_around_it() -> None:
+    inner = fields(("items", {"type": "array", "items": "T"}), ("size", "int"), name="T") | {"namespace": "n.m"}
+    schema = fields(("id", "string"), ("values", {"type": "map", "values": inner}), name="T")
+    written = body(schema, {"id": "1", "values": {"a": {"items": [{"items": [], "size": 2}], "size": 1}}})
+    decoder = Decoder(VALUES, writer_schema=schema)
+    event = decoder.decode(record(written))
+    assert event is not None
+    assert event.attributes == {"a": {"items": [{"items": [], "size": 2}], "size": 1}}

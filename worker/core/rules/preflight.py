@@ -10,7 +10,7 @@ from worker.core.avro.render import Unsupported, raw, scalar
 from worker.core.model import Checked, Event, Reason, Refusal, Scalar, User, UserKey
 from worker.core.rules.identity import KINDS, IdentityRules, name_user
 from worker.core.rules.policy import AttributeRules, Decision, Policy, is_text
-from worker.core.rules.remembered import Keys, Named, Names, Unsure, key_of
+from worker.core.rules.remembered import Keys, Names, OfUser, Unsure, key_of
 
 _SHOWN_MAX = 5
 _NAME_SHOWN_MAX = 60
@@ -61,7 +61,7 @@ class Preflight:
         refused, passed_over = self._sift(rest, accepted)
         return Checked(named.key, named.sent, accepted, refused, passed_over, named.dropped)
 
-    def expect(self, waiting: Mapping[bytes, Named]) -> None:
+    def expect(self, waiting: Mapping[bytes, OfUser]) -> None:
         """From now on `keys` looks here for users who were checked before. By the user's key.
 
         Except for phones of a region: the library makes numbers of some texts that, written so, it would refuse.

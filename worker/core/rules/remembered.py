@@ -34,8 +34,8 @@ def key_of(user: User, rules: IdentityRules) -> UserKey:
     return named.key
 
 
-class Named(Protocol):
-    """Whatever belongs to a user."""
+class OfUser(Protocol):
+    """What is of one user, whose key it has."""
 
     @property
     def key(self) -> UserKey: ...  # noqa: D102 - the user
@@ -54,7 +54,7 @@ class Keys(dict[str, UserKey]):
 
     def __init__(self, kind: str, rules: IdentityRules, unknown: Container[object]) -> None:
         super().__init__()
-        self.waiting: Mapping[bytes, Named] = {}
+        self.waiting: Mapping[bytes, OfUser] = {}
         self._kind = kind
         self._prefix = KEY_PREFIXES[kind]
         self._as_it_is = AS_THEY_ARE[kind]
@@ -65,8 +65,8 @@ class Keys(dict[str, UserKey]):
         if value in self._unknown:
             raise Unsure
         raw = self._prefix + value.encode()
-        if (named := self.waiting.get(raw)) is not None and len(value) <= CHARACTERS_MAX:  # in lower case, some grow
-            return named.key
+        if (waits := self.waiting.get(raw)) is not None and len(value) <= CHARACTERS_MAX:  # in lower case, some grow
+            return waits.key
         if len(self) >= _KEPT:
             self.clear()
         key = self[value] = _new(UserKey, raw) if self._as_it_is(value) else self._checked(value)
