@@ -28,7 +28,7 @@ def _sandbox(lab: Lab, tmp_path: Path, *options: str) -> SandboxCommand:
 
 def _calls(sandbox: SandboxCommand) -> Counter[str]:
     """Requests by user."""
-    return Counter(str(request["user"]["phone"]) for request in sandbox.requests())
+    return Counter(str(request["user"]["phone"]) for request in sandbox.upserts())
 
 
 @pytest.mark.parametrize("position", [0, 19])

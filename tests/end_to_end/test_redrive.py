@@ -115,7 +115,7 @@ def test_killed_in_the_middle_it_delivers_what_is_the_last_word_and_ends_each_le
         assert (letter["state"], letter["attempts"] > first[letter["id"]]) == (state, state == "open"), user
     assert done["refused_again"] == again
     assert done["letters"] == done["delivered"] + done.get("superseded", 0) + again
-    calls = Counter(request["user"]["phone"] for request in sandbox.requests())
+    calls = Counter(request["user"]["phone"] for request in sandbox.upserts())
     repeated = calls.total() - len(calls)
     assert repeated <= CONCURRENCY + len(before), f"{repeated} calls again"
     assert len(letters(lab)) == USERS + again + len(before)
@@ -183,7 +183,7 @@ def test_beside_a_live_worker_and_after_a_signal_the_newest_value_stands(lettere
     assert {state["tier"] for state in final_state(sandbox).values()} == {"gold"}
     assert len(final_state(sandbox)) == USERS
     for user in range(USERS):
-        sent = [each["properties"]["tier"] for each in sandbox.requests() if each["user"]["phone"] == phone(user)]
+        sent = [each["properties"]["tier"] for each in sandbox.upserts() if each["user"]["phone"] == phone(user)]
         assert sent == sorted(sent, key="gold".__eq__), (user, sent)
 
 

@@ -206,6 +206,7 @@ def _bomb(value: str) -> str:
         ("window: {seconds: 2026-99-99}\n", ":1: window.seconds: looks like a date"),
         ("kafka: {properties: {[a]: 1}}\n", ":1:22: is not YAML"),
         ("kafka: {properties: " + "[" * 1000 + "\n", "is nested too deeply"),
+        pytest.param("kafka: {properties: " + "[" * 5000 + "\n", "is nested too deeply", marks=pytest.mark.slow),
         ("a: b: c\n", ":1:5: is not YAML"),
         ('attentive: {token_file: "/tmp/a\\0b"}\n', ":1: attentive.token_file: holds a NUL character"),
         ('kafka: {group_id: "a\\0b"}\n', ":1: kafka.group_id: holds a NUL character"),
